@@ -1,0 +1,54 @@
+"""Neural style transfer by optimization, in JAX.
+
+`jaxnst.stylize(content, style)` paints one picture in the style of another.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from ._version import __version__ as __version__
+    from .config import PRESETS as PRESETS, TransferConfig as TransferConfig
+    from .images import load_picture as load_picture, read_record as read_record
+    from .pretrained import load_network as load_network
+    from .result import Interrupted as Interrupted, Result as Result
+    from .transfer import stylize as stylize
+
+__all__ = [
+    "PRESETS",
+    "Interrupted",
+    "Result",
+    "TransferConfig",
+    "__version__",
+    "load_network",
+    "load_picture",
+    "read_record",
+    "stylize",
+]
+
+# Imported when first used (PEP 562): JAX takes a second or two, and `jaxnst --help` or
+# `jaxnst show` have no use for it.
+_HOMES = {
+    "PRESETS": "config",
+    "Interrupted": "result",
+    "Result": "result",
+    "TransferConfig": "config",
+    "__version__": "_version",
+    "load_network": "pretrained",
+    "load_picture": "images",
+    "read_record": "images",
+    "stylize": "transfer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

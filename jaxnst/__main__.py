@@ -1,0 +1,9 @@
+"""`python -m jaxnst`, the same as the command `jaxnst`."""
+
+import sys
+
+from .cli import main
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Checks of arguments at the public edge, and the wording of what they say.
+
+Every message names the argument, what was expected, what came and, where there is
+something to do, what to do.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+
+
+def check_choice(name: str, value: object, known: Iterable[str]) -> str:
+    """Return `value` if it is one of `known`, else say which there are.
+
+    Raises:
+        ValueError: if `value` is unknown; with the nearest known name, if one is near.
+    """
+    known = list(known)
+    if isinstance(value, str) and value in known:
+        return value
+    raise ValueError(
+        f"`{name}` is {value!r}.{suggestion(value, known)} Known: {', '.join(known)}."
+    )
+
+
+def suggestion(value: object, known: Iterable[str]) -> str:
+    """` Did you mean …?`, or nothing if no known name is near."""
+    near = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def check_count(name: str, value: object, *, minimum: int = 1) -> int:
+    """Return `value` as an int of at least `minimum`.
+
+    Raises:
+        ValueError: if it is smaller.
+        TypeError: if it is not a whole number.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"`{name}` must be a whole number, got {value!r}.")
+    count = value.__index__()  # type: ignore[attr-defined]
+    if count < minimum:
+        raise ValueError(f"`{name}` must be at least {minimum}, got {count}.")
+    return count
+
+
+def check_number(name: str, value: object, *, positive: bool = False) -> float:
+    """Return `value` as a finite float that is not negative (or is positive).
+
+    Raises:
+        ValueError: if it is NaN, infinite or out of range.
+        TypeError: if it is not a number.
+    """
+    if isinstance(value, bool | str):
+        raise TypeError(f"`{name}` must be a number, got {value!r}.")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"`{name}` must be a number, got {value!r}.") from None
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        wanted = "greater than 0" if positive else "0 or more"
+        raise ValueError(f"`{name}` must be finite and {wanted}, got {number:g}.")
+    return number
+
+
+def check_layer_weights(
+    name: str, layers: Mapping[str, object] | Iterable[str], known: Iterable[str]
+) -> dict[str, float]:
+    """Return layers and their weights; a plain list of names weighs them equally.
+
+    Raises:
+        ValueError: if a layer is unknown or named twice, if a weight is negative or
+            not finite, if all weights are zero, or if there is no layer.
+    """
+    if isinstance(layers, str):
+        layers = [layers]
+    if isinstance(layers, Mapping):
+        weights = dict(layers)
+    else:
+        names = list(layers)
+        weights = dict.fromkeys(names, 1.0)
+        if len(weights) < len(names):
+            raise ValueError(f"`{name}` names a layer twice: {', '.join(names)}.")
+    known = list(known)
+    for layer in weights:
+        check_choice(name, layer, known)
+    checked = {
+        layer: check_number(f"{name}[{layer!r}]", weight)
+        for layer, weight in weights.items()
+    }
+    if not any(checked.values()):
+        what = "all its weights are 0" if checked else "it is empty"
+        raise ValueError(f"`{name}` needs a layer with a weight above 0, but {what}.")
+    return checked

@@ -1,0 +1,169 @@
+"""The command line: `jaxnst stylize`, `jaxnst networks`, `jaxnst show`.
+
+Errors are one line on standard error and exit code 2; `--debug` shows the traceback.
+JAX is imported only by the commands that need it.
+"""
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .cli_parser import SETTINGS, build_parser
+
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    args = build_parser().parse_args(arguments)
+    previous = warnings.showwarning
+    warnings.showwarning = _show_warning
+    try:
+        return COMMANDS[args.command](args)
+    except KeyboardInterrupt:
+        print("jaxnst: interrupted, nothing was saved", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (`head`, say) has gone; nothing more to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if args.debug:
+            raise
+        print(f"jaxnst: error: {_one_line(error)}", file=sys.stderr)
+        return EXIT_ERROR
+    finally:
+        warnings.showwarning = previous
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError | TypeError | OSError | ImportError) and text:
+        return text
+    # Not foreseen: say what it was, and how to learn more.
+    return f"{type(error).__name__}: {text[:300]} (--debug shows where)"
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], *_: object, **__: object
+) -> None:
+    del category
+    print(f"jaxnst: warning: {message}", file=sys.stderr)
+
+
+def _stylize(args: argparse.Namespace) -> int:
+    from .images import check_output
+
+    output = check_output(args.output, bits=args.bits)
+    for name in ("content", "style"):
+        source = Path(getattr(args, name))
+        if output.exists() and source.exists() and output.samefile(source):
+            raise ValueError(f"output {output} is the {name} picture; choose another")
+    settings: dict[str, Any] = {"preset": "default"}
+    if args.like is not None:
+        if "preset" in args:
+            raise ValueError("give --like or --preset, not both")
+        from .images import read_record
+        from .record import settings_of
+
+        settings = settings_of(read_record(args.like), has_init="init" in args)
+    # Only what was given on the command line is there: argparse.SUPPRESS.
+    settings |= {name: vars(args)[name] for name in SETTINGS if name in args}
+
+    from .result import Interrupted
+    from .transfer import stylize
+
+    try:
+        result = stylize(args.content, args.style, progress=not args.quiet, **settings)
+    except Interrupted as interrupted:
+        result = interrupted.result
+        result.save(output, bits=args.bits, quality=args.quality)
+        steps = result.record["result"]["steps"]
+        print(
+            f"jaxnst: interrupted after {steps} steps; the picture reached so far is "
+            f"in {output}",
+            file=sys.stderr,
+        )
+        return EXIT_INTERRUPTED
+    result.save(output, bits=args.bits, quality=args.quality)
+    made, seconds = result.record["result"], result.record["seconds"]
+    if made["stopped"] is not None:
+        print(
+            f"jaxnst: warning: stopped early ({made['stopped']}); the last good "
+            "picture was saved",
+            file=sys.stderr,
+        )
+    if not args.quiet:
+        print(
+            f"{output}  ({made['width']} x {made['height']}, {made['steps']} steps, "
+            f"{seconds['total']:.0f} s)"
+        )
+    return 0
+
+
+def _networks(args: argparse.Namespace) -> int:
+    from .pretrained import SPECS
+    from .pretrained.bundled import bundled_path
+
+    rows = []
+    for spec in SPECS.values():
+        try:
+            path = bundled_path(spec)
+            state = f"{path.stat().st_size / 1e6:.0f} MB, bundled"
+        except FileNotFoundError:
+            path, state = None, "missing: install jaxnst again"
+        rows.append(
+            {
+                "name": spec.name,
+                "state": state,
+                "file": None if path is None else str(path),
+                "license": spec.license,
+                "origin": spec.origin,
+                "paper": spec.paper,
+                "layers": list(spec.architecture.layer_names),
+            }
+        )
+    if args.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    for row in rows:
+        print(f"{row['name']}  ({row['state']})")
+        for key in ("origin", "license", "paper", "file"):
+            print(f"  {key:8} {row[key]}")
+        names = [name for name in row["layers"] if not name.startswith("conv")]
+        print(f"  {'layers':8} {' '.join(names)}")
+        print(f"  {'':8} (and conv*_* before each relu*_*)")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from .images import read_record
+
+    record = read_record(args.file)
+    if args.json:
+        print(json.dumps(record, indent=2))
+        return 0
+    for name, value in record.items():
+        if not isinstance(value, dict):
+            print(f"{name:10} {value}")
+            continue
+        print(name)
+        for key, entry in value.items():
+            print(f"  {key:18} {_plain(entry)}")
+    return 0
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(entry)}" for key, entry in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+COMMANDS = {"stylize": _stylize, "networks": _networks, "show": _show}

@@ -1,0 +1,190 @@
+"""What the command line accepts, and the help that teaches it."""
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+
+# The settings of `stylize` that have a flag of the same name.
+SETTINGS = (
+    "preset",
+    "size",
+    "style_size",
+    "min_size",
+    "content_layers",
+    "style_layers",
+    "content_weight",
+    "style_weight",
+    "tv_weight",
+    "normalization",
+    "num_steps",
+    "coarse_steps",
+    "optimizer",
+    "learning_rate",
+    "decay",
+    "init",
+    "seed",
+    "network",
+    "pooling",
+    "padding",
+)
+
+_EXAMPLES = """\
+examples:
+  jaxnst stylize photo.jpg painting.jpg -o out.png
+      the photo, painted like the painting, 512 px on its longest side
+
+  jaxnst stylize photo.jpg painting.jpg -o strong.png --style-weight 3
+      more painting, less photo; 0.3 is a light touch
+
+  jaxnst stylize photo.jpg painting.jpg -o fine.png --style-size 300
+      finer strokes, from a smaller look at the painting
+
+  jaxnst stylize other.jpg painting.jpg -o other.png --like out.png
+      another photo with the settings stored in out.png
+
+  jaxnst stylize photo.jpg painting.jpg -o quick.png --size 256
+      a quick look first
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line."""
+        print(f"jaxnst: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(2)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        """Look the version up only when it is asked for."""
+        from ._version import __version__
+
+        print(f"jaxnst {__version__}")
+        parser.exit()
+
+
+def _layers(text: str) -> dict[str, float]:
+    """Read `relu1_1,relu2_1:0.5` as layers and weights."""
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition(":")
+        if name in weights:
+            raise argparse.ArgumentTypeError(f"layer {name} is named twice")
+        try:
+            weights[name] = float(weight) if weight else 1.0
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{part.strip()!r} is not LAYER or LAYER:WEIGHT"
+            ) from None
+    return weights
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = _Parser(
+        prog="jaxnst",
+        description="Paint one picture in the style of another.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--debug", action="store_true", help="show tracebacks of errors"
+    )
+    _add_stylize(commands, common)
+    networks = commands.add_parser(
+        "networks",
+        parents=[common],
+        help="list the networks and where their weights are",
+        description="List the networks, their layers and where their weights are.",
+        allow_abbrev=False,
+    )
+    show = commands.add_parser(
+        "show",
+        parents=[common],
+        help="print how a picture was made",
+        description="Print the record that jaxnst keeps inside the pictures it saves.",
+        allow_abbrev=False,
+    )
+    show.add_argument("file", metavar="FILE", help="a picture saved by jaxnst")
+    for command in (networks, show):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _add_stylize(commands: Any, common: argparse.ArgumentParser) -> None:
+    stylize = commands.add_parser(
+        "stylize",
+        parents=[common],
+        help="paint a picture in the style of another",
+        description="Paint CONTENT in the style of STYLE.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    add = stylize.add_argument
+    add("content", metavar="CONTENT", help="what is to be seen: a picture file")
+    add("style", metavar="STYLE", help="how it is to be painted: a picture file")
+    add(
+        "-o",
+        "--output",
+        default="stylized.png",
+        metavar="FILE",
+        help="where to: .png .jpg .webp .tif (default: %(default)s)",
+    )
+    add("--size", type=int, metavar="PX", help="longest side of the result (512)")
+    add(
+        "--style-weight",
+        type=float,
+        metavar="W",
+        help="how painterly: 0.3 a touch, 1 balanced, 3 strong (1)",
+    )
+    add("--style-size", type=int, metavar="PX", help="smaller: finer strokes")
+    add("--preset", metavar="NAME", help="default, or gatys2016: the paper's loss")
+    add("--like", metavar="FILE", default=None, help="use the settings kept in FILE")
+    add("-q", "--quiet", action="store_true", default=False, help="print nothing")
+
+    add = stylize.add_argument_group("the loss").add_argument
+    add("--content-weight", type=float, metavar="W", help="(1)")
+    add("--tv-weight", type=float, metavar="W", help="smoothness, total variation (0)")
+    add(
+        "--content-layers",
+        type=_layers,
+        metavar="L[:W],...",
+        help="layers that keep the content, with weights (relu4_2)",
+    )
+    add(
+        "--style-layers",
+        type=_layers,
+        metavar="L[:W],...",
+        help="layers that take on the style (relu1_1,relu2_1,...,relu5_1)",
+    )
+    add("--normalization", metavar="NAME", help="pair, or paper: the literal sums")
+
+    add = stylize.add_argument_group("the painting").add_argument
+    add("--num-steps", type=int, metavar="N", help="steps at the full size")
+    add("--coarse-steps", type=int, metavar="N", help="steps at each smaller size")
+    add("--min-size", type=int, metavar="PX", help="smallest size; 0: full size only")
+    add("--optimizer", metavar="NAME", help="adam, adabelief or sgd (adam)")
+    add("--learning-rate", type=float, metavar="R", help="in pixel values of 0 to 1")
+    add("--decay", type=float, metavar="P", help="part of the steps that slow down")
+    add(
+        "--init",
+        metavar="NAME|FILE",
+        help="start from content, style, noise, or a picture file (content)",
+    )
+    add("--seed", type=int, metavar="N", help="of the noise (0)")
+
+    add = stylize.add_argument_group("the network").add_argument
+    add("--network", metavar="NAME", help="see `jaxnst networks` (vgg19)")
+    add("--pooling", metavar="NAME", help="max or average")
+    add("--padding", metavar="NAME", help="replicate, zeros or circular")
+
+    add = stylize.add_argument_group("the file").add_argument
+    add("--bits", type=int, default=8, metavar="N", help="8, or 16 for .png and .tif")
+    add("--quality", type=int, default=95, metavar="N", help="of .jpg and .webp (95)")

@@ -1,0 +1,180 @@
+"""What a user may set, checked when it is set, and the presets.
+
+Everything here is read by Python alone and can be written into a picture's record.
+What changes the compiled program (layers, pooling) and what does not (weights) is
+sorted out by `jaxnst.transfer`.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ._checks import (
+    check_choice,
+    check_count,
+    check_layer_weights,
+    check_number,
+)
+from .images.reading import MIN_SIDE
+from .networks import PADDINGS, POOLINGS
+from .objective import NORMALIZATIONS
+from .optimize import OPTIMIZERS
+from .pretrained import SPECS
+
+
+INITS = ("content", "style", "noise")
+MAX_SEED = 2**32 - 1
+
+LayerWeights = Mapping[str, float] | Iterable[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """The settings of one transfer.
+
+    Attributes:
+        size: longest side of the result, in pixels.
+        style_size: longest side of the style picture, in pixels, at full size; smaller
+            makes finer strokes. None: as `size`, but no larger than its file.
+        min_size: longest side of the smallest size painted; the sizes double from
+            about there up to `size`. At `size` or above: one size only.
+        network: name of pretrained weights, or "custom".
+        pooling: "max" or "average".
+        padding: "zeros", "replicate" or "circular".
+        content_layers: {layer: weight}, or a list of layers to weigh equally.
+        style_layers: likewise.
+        content_weight: of the content terms.
+        style_weight: of the style terms.
+        tv_weight: of total variation.
+        normalization: "pair" or "paper", see `jaxnst.objective`.
+        num_steps: at the full size.
+        coarse_steps: at each smaller size.
+        optimizer: name, or "custom".
+        learning_rate: step of the optimizer, in units of pixel values; "custom"
+            optimizers bring their own, and it scales their updates (1: as they are).
+        decay: part of the full size's steps over which the learning rate falls to
+            zero along a cosine; 0 to 1.
+        init: "content", "style" (the style picture, resized), "noise", or "image".
+        seed: of the noise.
+
+    Raises:
+        ValueError: if a value is out of range or unknown.
+        TypeError: if a value is of the wrong kind.
+    """
+
+    size: int = 512
+    style_size: int | None = None
+    min_size: int = 128
+    network: str = "vgg19"
+    pooling: str = "max"
+    padding: str = "replicate"
+    content_layers: LayerWeights = ("relu4_2",)
+    style_layers: LayerWeights = (
+        "relu1_1",
+        "relu2_1",
+        "relu3_1",
+        "relu4_1",
+        "relu5_1",
+    )
+    content_weight: float = 1.0
+    style_weight: float = 1.0
+    tv_weight: float = 0.0
+    normalization: str = "pair"
+    num_steps: int = 80
+    coarse_steps: int = 120
+    optimizer: str = "adam"
+    learning_rate: float = 0.03
+    decay: float = 0.5
+    init: str = "content"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every value, and bring layers and numbers to one form."""
+        check_choice("network", self.network, [*SPECS, "custom"])
+        check_choice("pooling", self.pooling, POOLINGS)
+        check_choice("padding", self.padding, PADDINGS)
+        check_choice("normalization", self.normalization, NORMALIZATIONS)
+        check_choice("optimizer", self.optimizer, [*OPTIMIZERS, "custom"])
+        check_choice("init", self.init, [*INITS, "image"])
+        self._set("size", check_count("size", self.size, minimum=MIN_SIDE))
+        if self.style_size is not None:
+            style_size = check_count("style_size", self.style_size, minimum=MIN_SIDE)
+            self._set("style_size", style_size)
+        for name in ("num_steps", "coarse_steps", "min_size"):
+            self._set(name, check_count(name, getattr(self, name)))
+        self._set("seed", check_count("seed", self.seed, minimum=0))
+        if self.seed > MAX_SEED:
+            raise ValueError(f"`seed` must be at most {MAX_SEED}, got {self.seed}.")
+        for name in ("content_weight", "style_weight", "tv_weight"):
+            self._set(name, check_number(name, getattr(self, name)))
+        if not (self.content_weight or self.style_weight or self.tv_weight):
+            raise ValueError(
+                "`content_weight`, `style_weight` and `tv_weight` are all 0, so there "
+                "is nothing to paint; set one above 0."
+            )
+        rate = check_number("learning_rate", self.learning_rate, positive=True)
+        self._set("learning_rate", rate)
+        self._set("decay", check_number("decay", self.decay))
+        if self.decay > 1:
+            raise ValueError(f"`decay` must be between 0 and 1, got {self.decay:g}.")
+        # A custom network is asked for its layers in `jaxnst.transfer`.
+        if self.network != "custom":
+            self._check_layers(SPECS[self.network].architecture.layer_names)
+
+    def _check_layers(self, known: Iterable[str]) -> None:
+        for name in ("content_layers", "style_layers"):
+            weights = check_layer_weights(name, getattr(self, name), list(known))
+            self._set(name, weights)
+
+    def with_layers_of(self, known: Iterable[str]) -> "TransferConfig":
+        """Return these settings with the layers checked against a custom network."""
+        config = dataclasses.replace(self)
+        config._check_layers(known)
+        return config
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # the class is frozen
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON can hold them."""
+        return dataclasses.asdict(self)
+
+
+PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
+    {
+        # Chosen by eye over the pairs in the README.
+        "default": TransferConfig(),
+        # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), layers and
+        # weights of section 3, average pooling, one size. Adam takes the place of their
+        # L-BFGS, and their network was rescaled to a mean activation of one.
+        "gatys2016": TransferConfig(
+            min_size=512,
+            pooling="average",
+            padding="zeros",
+            style_layers=dict.fromkeys(
+                ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), 0.2
+            ),
+            content_weight=1.0,
+            style_weight=1000.0,
+            normalization="paper",
+            num_steps=120,
+            decay=0.0,
+        ),
+    }
+)
+
+
+def make_config(
+    preset: str | os.PathLike[str] = "default", **settings: Any
+) -> TransferConfig:
+    """Return a preset with some settings changed; None leaves one as it is.
+
+    Raises:
+        ValueError: if the preset or a value is unknown or out of range.
+        TypeError: if a setting is unknown.
+    """
+    base = PRESETS[check_choice("preset", preset, PRESETS)]
+    changed = {name: value for name, value in settings.items() if value is not None}
+    return dataclasses.replace(base, **changed)

@@ -1,0 +1,23 @@
+"""Pictures in and out: the only place that touches picture files.
+
+Inside jaxnst a picture is RGB, float32, [0, 1], height x width x channels, encoded
+in sRGB. Whatever a file holds is brought to that on reading.
+"""
+
+from .metadata import read_record as read_record
+from .reading import (
+    Picture as Picture,
+    PictureSource as PictureSource,
+    load_picture as load_picture,
+)
+from .resizing import (
+    fitted_shape as fitted_shape,
+    resize as resize,
+    resize_picture as resize_picture,
+)
+from .writing import (
+    EXTENSIONS as EXTENSIONS,
+    check_output as check_output,
+    save_picture as save_picture,
+    to_pil as to_pil,
+)

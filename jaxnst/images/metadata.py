@@ -1,0 +1,71 @@
+"""The record of how a picture was made, kept inside the picture's own file.
+
+PNG carries it as UTF-8 text under the key `jaxnst`; JPEG, WebP and TIFF carry it as
+the EXIF/TIFF tag ImageDescription. It is JSON, in ASCII.
+"""
+
+import json
+import os
+import warnings
+from typing import Any
+
+from PIL import ExifTags, Image as PILImage, PngImagePlugin
+
+from .reading import FORMATS
+
+
+TEXT_KEY = "jaxnst"
+# EXIF goes into one JPEG segment, 64 KiB at most.
+MAX_EXIF_BYTES = 65_000
+
+
+def encode_record(record: dict[str, Any]) -> str:
+    """Return the record as the text that is put into files."""
+    return json.dumps({TEXT_KEY: record}, separators=(",", ":"))
+
+
+def png_text(text: str) -> PngImagePlugin.PngInfo:
+    """Return the PNG text chunk that holds `text`."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text(TEXT_KEY, text)
+    return info
+
+
+def exif(text: str, software: str) -> PILImage.Exif:
+    """Return the EXIF block that holds `text`."""
+    block = PILImage.Exif()
+    block[ExifTags.Base.ImageDescription] = text
+    block[ExifTags.Base.Software] = software
+    return block
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the record that `Result.save` wrote into a picture.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no picture or holds no record.
+    """
+    name = os.fspath(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with PILImage.open(path, formats=FORMATS) as image:
+                text = getattr(image, "text", {}).get(TEXT_KEY)
+                text = text or image.getexif().get(ExifTags.Base.ImageDescription, "")
+        record = json.loads(text)[TEXT_KEY]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such file: {name}") from None
+    except IsADirectoryError:
+        raise ValueError(f"{name} is a folder, not a picture.") from None
+    except PILImage.UnidentifiedImageError:
+        raise ValueError(f"{name} is not a picture that can be read.") from None
+    # As in reading: on damaged files Pillow raises nearly anything.
+    except Exception:
+        record = None
+    if not isinstance(record, dict):
+        raise ValueError(
+            f"{name} holds no jaxnst record; only pictures saved by jaxnst do, and "
+            "editors and messengers often strip it."
+        )
+    return record

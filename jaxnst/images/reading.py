@@ -1,0 +1,229 @@
+"""Pictures of any kind brought to RGB, float32, [0, 1], HWC, sRGB."""
+
+import dataclasses
+import hashlib
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Array, Shaped
+from PIL import Image as PILImage, ImageOps
+
+from jaxnst._types import HostAlpha, HostImage
+
+from .color import to_srgb
+
+
+PictureSource = (
+    str | os.PathLike[str] | PILImage.Image | Shaped[np.ndarray | Array, "..."]
+)
+
+# What Pillow may try. A list of our own, because some of its other readers start
+# programs (EPS starts Ghostscript) or are seldom fuzzed.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+MIN_SIDE = 32
+MAX_ASPECT = 10.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture in memory.
+
+    Attributes:
+        rgb: sRGB, float32, [0, 1].
+        alpha: opacity, float32, [0, 1]; None if the picture has none.
+        sha256: of the file's bytes, or of shape, dtype and bytes of an array.
+        name: what to call it in messages.
+    """
+
+    rgb: HostImage
+    alpha: HostAlpha | None
+    sha256: str
+    name: str
+
+
+def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
+    """Read a picture from a file, a PIL image, or an array.
+
+    Files: JPEG, PNG, WebP, TIFF, BMP, PPM and the first frame of a GIF; gray, palette,
+    CMYK, 16-bit gray, with or without alpha. (Pillow reads 16-bit *color* as 8-bit.)
+    EXIF orientation is applied; an embedded ICC profile is converted to sRGB.
+
+    Arrays: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8, uint16, or floats within
+    [0, 1].
+
+    A pixel that is wholly transparent has no color; it gets the mean color of the
+    visible ones, so that whatever its file hides there is not painted.
+
+    Args:
+        source: the picture.
+        argument: the name to use for it in messages.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        IsADirectoryError: if the path is a folder.
+        ValueError: if it is not a picture, is truncated, too small (below 32 px), too
+            large (above `PIL.Image.MAX_IMAGE_PIXELS`), longer than ten times its
+            width, or has values that are no colors.
+        TypeError: if it is none of the kinds above.
+    """
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        data = _read_file(Path(name), argument)
+        rgba = _decode_file(data, argument, name)
+        digest = hashlib.sha256(data).hexdigest()
+    elif isinstance(source, PILImage.Image):
+        name = argument
+        try:
+            rgba = _from_pil(source, f"`{argument}`")
+        except OSError as error:
+            raise ValueError(f"`{argument}` is a damaged picture: {error}.") from error
+        digest = _digest(rgba)
+    elif hasattr(source, "__array__") and hasattr(source, "dtype"):
+        name = argument
+        array = np.asarray(source)
+        digest = _digest(array)
+        rgba = _from_array(array, argument)
+    else:
+        raise TypeError(
+            f"`{argument}` must be a path, a PIL image or an array, "
+            f"got {type(source).__name__}."
+        )
+    _check_shape(rgba.shape[0], rgba.shape[1], argument)
+    alpha = np.ascontiguousarray(rgba[..., 3]) if rgba.shape[2] == 4 else None
+    rgb = np.ascontiguousarray(rgba[..., :3])
+    if alpha is not None:
+        rgb = _fill_hidden(rgb, alpha)
+    # The name goes into records; the folders of a user's disk do not.
+    return Picture(rgb=rgb, alpha=alpha, sha256=digest, name=Path(name).name)
+
+
+def _digest(array: np.ndarray) -> str:
+    header = f"{array.shape}{array.dtype}".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _read_file(path: Path, argument: str) -> bytes:
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"`{argument}` is a folder: {path}. Give a picture file inside it."
+        )
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"`{argument}`: no such file: {path}") from None
+    except OSError as error:
+        raise OSError(f"`{argument}`: cannot read {path}: {error.strerror}") from error
+
+
+def _decode_file(data: bytes, argument: str, name: str) -> np.ndarray:
+    label = f"`{argument}` ({name})"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", PILImage.DecompressionBombWarning)
+            with PILImage.open(io.BytesIO(data), formats=FORMATS) as image:
+                return _from_pil(image, label)
+    except PILImage.UnidentifiedImageError:
+        raise ValueError(
+            f"{label} is not a picture that can be read; expected JPEG, PNG, WebP, "
+            "TIFF, BMP, PPM or GIF."
+        ) from None
+    except (PILImage.DecompressionBombError, PILImage.DecompressionBombWarning):
+        limit = (PILImage.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise ValueError(
+            f"{label} unpacks to more than {limit} megapixels, which may be an attack; "
+            "if you trust it, make it smaller first or raise "
+            "`PIL.Image.MAX_IMAGE_PIXELS`."
+        ) from None
+    except _NotAColorError:
+        raise
+    # Pillow's readers raise nearly anything on damaged files (OSError, SyntaxError,
+    # struct.error, IndexError, zlib.error, ...): all mean the same to the user.
+    except Exception as error:
+        raise ValueError(
+            f"{label} is damaged or truncated: {error}. Save it again from its source."
+        ) from error
+
+
+class _NotAColorError(ValueError):
+    """The file was read, but its values are no colors."""
+
+
+def _from_pil(image: PILImage.Image, label: str) -> np.ndarray:
+    """Decode to (H, W, 3 or 4) float32."""
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F"):
+        values = np.asarray(image, np.float32)
+        limit = 65535.0 if image.mode == "I" else 1.0
+        if not np.all((values >= 0) & (values <= limit)):
+            raise _NotAColorError(
+                f"{label} has values outside 0 to {limit:g} (from {values.min():g} to "
+                f"{values.max():g}), so they are no gray levels; scale them first."
+            )
+        return _gray_to_rgb(values / limit)
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = np.asarray(image.getchannel("A"), np.float32)[..., None] / 255
+    converted = to_srgb(image, label)
+    if converted.mode.startswith("I;16"):
+        return _gray_to_rgb(np.asarray(converted).astype(np.float32) / 65535)
+    rgb = np.asarray(converted.convert("RGB"), np.float32) / 255
+    return rgb if alpha is None else np.concatenate([rgb, alpha], axis=-1)
+
+
+def _gray_to_rgb(gray: np.ndarray) -> np.ndarray:
+    return np.repeat(gray[..., None], 3, axis=-1).astype(np.float32)
+
+
+def _from_array(array: np.ndarray, argument: str) -> np.ndarray:
+    """Check and scale an array to (H, W, 3 or 4) float32."""
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
+        raise ValueError(
+            f"`{argument}` must have shape (height, width), optionally with 1, 3 or 4 "
+            f"channels last and no batch axis, got {array.shape}."
+        )
+    if array.dtype in (np.uint8, np.uint16):
+        values = array.astype(np.float32) / np.iinfo(array.dtype).max
+    # ml_dtypes' bfloat16 is no np.floating, so compare by kind of name too.
+    elif np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16":
+        values = array.astype(np.float32)
+        if not np.all(np.isfinite(values)):
+            raise ValueError(f"`{argument}` has NaN or infinite values.")
+        if array.size and not 0 <= values.min() <= values.max() <= 1:
+            raise ValueError(
+                f"`{argument}` must have floats within [0, 1], got {values.min():g} to "
+                f"{values.max():g}; divide by 255 or pass uint8."
+            )
+    else:
+        raise TypeError(
+            f"`{argument}` must be uint8, uint16 or floating, got {array.dtype}."
+        )
+    return np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values
+
+
+def _check_shape(height: int, width: int, argument: str) -> None:
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(
+            f"`{argument}` is {width} x {height} px; it must be at least "
+            f"{MIN_SIDE} px in both directions."
+        )
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise ValueError(
+            f"`{argument}` is {width} x {height} px, more than {MAX_ASPECT:g} times as "
+            "long as it is wide; crop it."
+        )
+
+
+def _fill_hidden(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    hidden = alpha == 0
+    if not hidden.any() or hidden.all():
+        return rgb
+    mean = np.average(rgb[~hidden], axis=0, weights=alpha[~hidden])
+    return np.where(hidden[..., None], mean.astype(np.float32), rgb)

@@ -1,0 +1,19 @@
+"""Frozen convolutional networks that measure pictures.
+
+Every network takes one picture, RGB, float32, [0, 1], HWC, and returns a dict of named
+activations, unbatched.
+"""
+
+from .preprocessing import (
+    CAFFE as CAFFE,
+    TORCHVISION as TORCHVISION,
+    Preprocessing as Preprocessing,
+)
+from .vgg import (
+    PADDINGS as PADDINGS,
+    POOLINGS as POOLINGS,
+    VGG as VGG,
+    VGG16 as VGG16,
+    VGG19 as VGG19,
+    VGGArchitecture as VGGArchitecture,
+)

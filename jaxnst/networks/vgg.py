@@ -1,0 +1,180 @@
+"""VGG-16 and VGG-19 as feature extractors.
+
+Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
+Recognition", ICLR 2015. Only the convolutions: the three dense layers at the end see
+one picture size only, and style transfer has no use for them.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxnst._checks import check_choice
+from jaxnst._types import FeatureMap, Image
+
+from .preprocessing import Preprocessing
+
+
+POOLINGS = ("max", "average")
+PADDINGS = ("zeros", "replicate", "circular")
+
+
+class _Layer(NamedTuple):
+    kind: Literal["conv", "relu", "pool"]
+    name: str
+    in_width: int = 0
+    out_width: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VGGArchitecture:
+    """A VGG as data: blocks of 3 x 3 convolutions, each closed by a 2 x 2 pooling.
+
+    Attributes:
+        name: the field's name of it.
+        depths: number of convolutions in each block.
+        widths: number of channels in each block.
+    """
+
+    name: str
+    depths: tuple[int, ...]
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+
+    def __iter__(self) -> Iterator[_Layer]:
+        """Yield the layers in the order in which they are computed."""
+        in_width = 3
+        blocks = zip(self.depths, self.widths, strict=True)
+        for block, (depth, width) in enumerate(blocks, start=1):
+            for index in range(1, depth + 1):
+                yield _Layer("conv", f"conv{block}_{index}", in_width, width)
+                yield _Layer("relu", f"relu{block}_{index}")
+                in_width = width
+            yield _Layer("pool", f"pool{block}")
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of all activations, in order: conv1_1, relu1_1, ..., pool5."""
+        return tuple(layer.name for layer in self)
+
+
+VGG16 = VGGArchitecture(name="vgg16", depths=(2, 2, 3, 3, 3))
+VGG19 = VGGArchitecture(name="vgg19", depths=(2, 2, 4, 4, 4))
+
+
+class VGG(nnx.Module):
+    """A VGG whose call returns the activations asked for.
+
+    A plain pytree: hand it to `jax.jit`, `jax.grad` and `jax.vmap` as an argument, so
+    that its weights are not baked into the compiled program.
+
+    Args:
+        architecture: which VGG.
+        preprocessing: what its weights were trained on.
+        pooling: "max", as trained, or "average", which Gatys et al. 2016 prefer for
+            its smoother gradient.
+        rescale_pooling: multiply the average by 2, about the ratio of the two kinds of
+            pooling on real activations, which keeps deep layers at the size they were
+            trained at (Crowson; Gatys et al. do not do it).
+        padding: how convolutions see beyond the border. "zeros": as trained; the
+            border is a dark frame to the network. "replicate": the first convolution
+            sees the border pixels repeated, the others zeros (Crowson). "circular":
+            every convolution sees the opposite border, as in a tiled plane.
+        rngs: randomness of the weights before any are loaded.
+
+    Raises:
+        ValueError: if `pooling` or `padding` is unknown.
+    """
+
+    def __init__(
+        self,
+        architecture: VGGArchitecture,
+        *,
+        preprocessing: Preprocessing,
+        pooling: str = "max",
+        rescale_pooling: bool = False,
+        padding: str = "replicate",
+        rngs: nnx.Rngs,
+    ):
+        self.architecture = architecture
+        self.preprocessing = preprocessing
+        self.pooling = check_choice("pooling", pooling, POOLINGS)
+        self.rescale_pooling = rescale_pooling
+        self.padding = check_choice("padding", padding, PADDINGS)
+        for layer in architecture:
+            if layer.kind != "conv":
+                continue
+            conv = nnx.Conv(
+                layer.in_width,
+                layer.out_width,
+                kernel_size=(3, 3),
+                padding=self._convolution_padding(layer.name),
+                # Accelerators would else multiply in bfloat16 or TF32, and the same
+                # settings would give another picture there.
+                precision=jax.lax.Precision.HIGHEST,
+                rngs=rngs,
+            )
+            setattr(self, layer.name, conv)
+
+    def _convolution_padding(self, name: str) -> str:
+        if self.padding == "circular":
+            return "CIRCULAR"
+        if self.padding == "replicate" and name == "conv1_1":
+            return "VALID"  # the border is added in `__call__`
+        return "SAME"
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of all activations, in order."""
+        return self.architecture.layer_names
+
+    def __call__(
+        self, image: Image, layers: Collection[str] | None = None
+    ) -> dict[str, FeatureMap]:
+        """Return the named activations of one picture.
+
+        Args:
+            image: RGB, [0, 1].
+            layers: names such as "relu4_2", "conv1_1" (before its ReLU) or "pool3"; all
+                by default. Nothing behind the deepest is computed.
+
+        Returns:
+            The activations in the network's order, in the units of its weights.
+
+        Raises:
+            ValueError: if a layer is unknown, or the picture is too small for it.
+        """
+        wanted = set(self.layer_names if layers is None else layers)
+        for name in wanted:
+            check_choice("layers", name, self.layer_names)
+        features: dict[str, FeatureMap] = {}
+        x = self.preprocessing(image)[None]
+        for layer in self.architecture:
+            if len(features) == len(wanted):
+                break
+            if layer.kind == "conv":
+                if layer.name == "conv1_1" and self.padding == "replicate":
+                    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+                x = getattr(self, layer.name)(x)
+            elif layer.kind == "relu":
+                x = jax.nn.relu(x)
+            else:
+                if min(x.shape[1:3]) < 2:
+                    raise ValueError(
+                        f"a picture of {image.shape[1]} x {image.shape[0]} px is too "
+                        f"small to go beyond {layer.name}."
+                    )
+                x = self._pool(x)
+            if layer.name in wanted:
+                features[layer.name] = x[0]
+        return features
+
+    def _pool(self, x: Float[Array, "1 h w c"]) -> Float[Array, "1 h2 w2 c"]:
+        if self.pooling == "max":
+            return nnx.max_pool(x, (2, 2), strides=(2, 2))
+        pooled = nnx.avg_pool(x, (2, 2), strides=(2, 2))
+        return pooled * 2 if self.rescale_pooling else pooled

@@ -1,0 +1,120 @@
+"""How far the painting is: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from .optimize.loop import StepCallback, StepView
+
+
+# Without a terminal: a line at least so often, in seconds.
+_LINE_INTERVAL = 10.0
+# On a terminal: reading the loss waits for the device, so not at every fast step.
+_BAR_INTERVAL = 0.2
+
+
+class ProgressCallback:
+    """A callback that shows progress on standard error, then calls another one.
+
+    Args:
+        enabled: show anything at all.
+        inner: the user's callback, whose answer is passed on.
+        console: where to; standard error by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        enabled: bool = True,
+        inner: StepCallback | None = None,
+        console: Console | None = None,
+    ):
+        self._enabled = enabled
+        self._inner = inner
+        self._console = console or Console(file=sys.stderr, highlight=False)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._started = self._shown = 0.0
+
+    def __enter__(self) -> Self:
+        """Say that work has begun; the first step comes only once it is compiled."""
+        self._started = time.monotonic()
+        if not self._enabled:
+            return self
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("step {task.fields[step]}"),
+                TextColumn("{task.fields[loss]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=False,
+            )
+            self._task = self._bar.add_task("compiling", total=None, step="0", loss="")
+            self._bar.start()
+        else:
+            self._print("compiling ...")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take the bar down."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, view: StepView) -> object:
+        """Show a step; return what the user's callback returns."""
+        if self._enabled:
+            self._show(view)
+        return None if self._inner is None else self._inner(view)
+
+    def _show(self, view: StepView) -> None:
+        now = time.monotonic()
+        is_last = view.step == view.num_steps
+        interval = _LINE_INTERVAL if self._bar is None else _BAR_INTERVAL
+        if now - self._shown < interval and not is_last:
+            return
+        self._shown = now
+        terms = view.terms
+        loss = (
+            f"loss {float(terms.total):.4g} "
+            f"(content {float(terms.content):.3g}, style {float(terms.style):.3g})"
+        )
+        size = f"{view.shape[1]} x {view.shape[0]}"
+        step = f"{view.step}/{view.num_steps}"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task,
+                description=size,
+                completed=view.work_done,
+                total=1.0,
+                step=step,
+                loss=loss,
+            )
+        else:
+            elapsed = now - self._started
+            left = elapsed * (1 - view.work_done) / max(view.work_done, 1e-9)
+            self._print(
+                f"{size}  step {step}  {loss}  {elapsed:.0f} s, about {left:.0f} s left"
+            )
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, markup=False)

@@ -1,0 +1,107 @@
+"""The record: all that is needed to make a picture again, as JSON can hold it."""
+
+import dataclasses
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from ._version import __version__
+from .config import TransferConfig
+from .images import Picture
+from .pretrained import SPECS
+
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+
+
+def make_record(
+    config: TransferConfig,
+    *,
+    preset: str,
+    content: Picture,
+    style: Picture,
+    init: Picture | None,
+    shape: tuple[int, int],
+    num_steps: int,
+    stopped: str | None,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return the record of one run.
+
+    Args:
+        config: its settings.
+        preset: from which they started.
+        content: the content picture.
+        style: the style picture.
+        init: the picture it started from, if it was given one.
+        shape: height and width of the result.
+        num_steps: how many steps were made, over all sizes.
+        stopped: why it ended early, or None.
+        seconds: {"compile", "run", "total"}.
+    """
+    spec = SPECS.get(config.network)
+    inputs = {"content": content, "style": style}
+    if init is not None:
+        inputs["init"] = init
+    device = jax.devices()[0]
+    return {
+        "jaxnst": __version__,
+        "preset": preset,
+        "settings": config.to_dict(),
+        "inputs": {
+            argument: {"name": picture.name, "sha256": picture.sha256}
+            for argument, picture in inputs.items()
+        },
+        "weights": None if spec is None else {"name": spec.name, "sha256": spec.sha256},
+        "result": {
+            "height": shape[0],
+            "width": shape[1],
+            "steps": num_steps,
+            "stopped": stopped,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "device": {"platform": device.platform, "kind": device.device_kind},
+        "seconds": dict(seconds),
+    }
+
+
+def settings_of(record: Mapping[str, Any], *, has_init: bool = False) -> dict[str, Any]:
+    """Return the settings in a record as arguments of `stylize`.
+
+    Args:
+        record: of `jaxnst.read_record`.
+        has_init: whether a picture to start from will be given anew.
+
+    Raises:
+        ValueError: if the record is not complete, or if the picture was made with
+            objects that no file can hold.
+    """
+    known = {field.name for field in dataclasses.fields(TransferConfig)}
+    settings = dict(record.get("settings", {}))
+    if not settings:
+        raise ValueError("the record holds no settings.")
+    if unknown := sorted(settings.keys() - known):
+        raise ValueError(
+            f"the record has settings that jaxnst {__version__} does not know: "
+            f"{', '.join(unknown)}; it was made by jaxnst {record.get('jaxnst')}."
+        )
+    for name in ("network", "optimizer"):
+        if settings.get(name) == "custom":
+            raise ValueError(
+                f"the picture was made with a `{name}` of the user's own, which the "
+                "record cannot hold; repeat it from Python."
+            )
+    if settings.get("init") == "image":
+        if not has_init:
+            raise ValueError(
+                "the picture was started from another picture; give that as `init`."
+            )
+        del settings["init"]
+    # Every setting is there, so the preset only names where they started.
+    return {"preset": record.get("preset", "default"), **settings}
