@@ -27,8 +27,8 @@ __all__ = [
     "stylize",
 ]
 
-# Imported when first used (PEP 562): JAX takes a second or two, and `jaxnst --help` or
-# `jaxnst show` have no use for it.
+# Imported when first used (PEP 562): JAX takes a second or two, and `jaxnst --help` has
+# no use for it.
 _HOMES = {
     "PRESETS": "config",
     "Interrupted": "result",

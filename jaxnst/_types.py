@@ -11,12 +11,16 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 
 Image = Float[Array, "height width 3"]
-FeatureMap = Float[Array, "height width channels"]
+# The style picture has a size of its own.
+StyleImage = Float[Array, "style_height style_width 3"]
+FeatureMap = Float[Array, "rows columns channels"]
 GramMatrix = Float[Array, "channels channels"]
 Scalar = Float[Array, ""]
 Flag = Bool[Array, ""]
-Features = Mapping[str, FeatureMap]
+# The layers of one picture differ in shape, so their axes have no common names.
+Features = Mapping[str, Float[Array, "_ _ _"]]
 
 HostImage = Float[np.ndarray, "height width 3"]
+HostStyleImage = Float[np.ndarray, "style_height style_width 3"]
 HostAlpha = Float[np.ndarray, "height width"]
 AnyArray = Shaped[np.ndarray | Array, "..."]

@@ -1,7 +1,7 @@
 """The command line: `jaxnst stylize`, `jaxnst networks`, `jaxnst show`.
 
 Errors are one line on standard error and exit code 2; `--debug` shows the traceback.
-JAX is imported only by the commands that need it.
+JAX is imported by the commands themselves, so that help and wrong usage are quick.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def _show_warning(
 def _stylize(args: argparse.Namespace) -> int:
     from .images import check_output
 
-    output = check_output(args.output, bits=args.bits)
+    output = check_output(args.output, bits=args.bits, quality=args.quality)
     for name in ("content", "style"):
         source = Path(getattr(args, name))
         if output.exists() and source.exists() and output.samefile(source):

@@ -22,6 +22,7 @@ SETTINGS = (
     "optimizer",
     "learning_rate",
     "decay",
+    "content_detail",
     "init",
     "seed",
     "network",
@@ -91,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument(
         "--debug", action="store_true", help="show tracebacks of errors"
     )
@@ -116,7 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_stylize(commands: Any, common: argparse.ArgumentParser) -> None:
+def _add_stylize(commands: Any, common: _Parser) -> None:
     stylize = commands.add_parser(
         "stylize",
         parents=[common],
@@ -170,9 +171,10 @@ def _add_stylize(commands: Any, common: argparse.ArgumentParser) -> None:
     add("--num-steps", type=int, metavar="N", help="steps at the full size")
     add("--coarse-steps", type=int, metavar="N", help="steps at each smaller size")
     add("--min-size", type=int, metavar="PX", help="smallest size; 0: full size only")
-    add("--optimizer", metavar="NAME", help="adam, adabelief or sgd (adam)")
+    add("--optimizer", metavar="NAME", help="(adam)")
     add("--learning-rate", type=float, metavar="R", help="in pixel values of 0 to 1")
     add("--decay", type=float, metavar="P", help="part of the steps that slow down")
+    add("--content-detail", type=float, metavar="P", help="kept when sizes grow (0.5)")
     add(
         "--init",
         metavar="NAME|FILE",

@@ -39,11 +39,11 @@ class TransferConfig:
         style_size: longest side of the style picture, in pixels, at full size; smaller
             makes finer strokes. None: as `size`, but no larger than its file.
         min_size: longest side of the smallest size painted; the sizes double from
-            about there up to `size`. At `size` or above: one size only.
+            about there up to `size`. 0: the full size only.
         network: name of pretrained weights, or "custom".
         pooling: "max" or "average".
         padding: "zeros", "replicate" or "circular".
-        content_layers: {layer: weight}, or a list of layers to weigh equally.
+        content_layers: {layer: weight}; a list, to weigh them equally, becomes that.
         style_layers: likewise.
         content_weight: of the content terms.
         style_weight: of the style terms.
@@ -56,6 +56,8 @@ class TransferConfig:
             optimizers bring their own, and it scales their updates (1: as they are).
         decay: part of the full size's steps over which the learning rate falls to
             zero along a cosine; 0 to 1.
+        content_detail: part of the content's fine detail that is laid over the picture
+            when it grows to the next size; 0 to 1.
         init: "content", "style" (the style picture, resized), "noise", or "image".
         seed: of the noise.
 
@@ -70,23 +72,22 @@ class TransferConfig:
     network: str = "vgg19"
     pooling: str = "max"
     padding: str = "replicate"
-    content_layers: LayerWeights = ("relu4_2",)
-    style_layers: LayerWeights = (
-        "relu1_1",
-        "relu2_1",
-        "relu3_1",
-        "relu4_1",
-        "relu5_1",
+    content_layers: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {"relu4_2": 1.0}
     )
-    content_weight: float = 1.0
+    style_layers: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {f"relu{block}_1": 1.0 for block in range(1, 6)}
+    )
+    content_weight: float = 0.25
     style_weight: float = 1.0
     tv_weight: float = 0.0
     normalization: str = "pair"
-    num_steps: int = 80
-    coarse_steps: int = 120
+    num_steps: int = 60
+    coarse_steps: int = 100
     optimizer: str = "adam"
-    learning_rate: float = 0.03
-    decay: float = 0.5
+    learning_rate: float = 0.05
+    decay: float = 0.7
+    content_detail: float = 0.5
     init: str = "content"
     seed: int = 0
 
@@ -102,9 +103,10 @@ class TransferConfig:
         if self.style_size is not None:
             style_size = check_count("style_size", self.style_size, minimum=MIN_SIDE)
             self._set("style_size", style_size)
-        for name in ("num_steps", "coarse_steps", "min_size"):
+        for name in ("num_steps", "coarse_steps"):
             self._set(name, check_count(name, getattr(self, name)))
-        self._set("seed", check_count("seed", self.seed, minimum=0))
+        for name in ("min_size", "seed"):
+            self._set(name, check_count(name, getattr(self, name), minimum=0))
         if self.seed > MAX_SEED:
             raise ValueError(f"`seed` must be at most {MAX_SEED}, got {self.seed}.")
         for name in ("content_weight", "style_weight", "tv_weight"):
@@ -116,9 +118,12 @@ class TransferConfig:
             )
         rate = check_number("learning_rate", self.learning_rate, positive=True)
         self._set("learning_rate", rate)
-        self._set("decay", check_number("decay", self.decay))
-        if self.decay > 1:
-            raise ValueError(f"`decay` must be between 0 and 1, got {self.decay:g}.")
+        for name in ("decay", "content_detail"):
+            self._set(name, check_number(name, getattr(self, name)))
+            if getattr(self, name) > 1:
+                raise ValueError(
+                    f"`{name}` must be between 0 and 1, got {getattr(self, name):g}."
+                )
         # A custom network is asked for its layers in `jaxnst.transfer`.
         if self.network != "custom":
             self._check_layers(SPECS[self.network].architecture.layer_names)
@@ -150,12 +155,10 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
         # weights of section 3, average pooling, one size. Adam takes the place of their
         # L-BFGS, and their network was rescaled to a mean activation of one.
         "gatys2016": TransferConfig(
-            min_size=512,
+            min_size=0,
             pooling="average",
             padding="zeros",
-            style_layers=dict.fromkeys(
-                ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), 0.2
-            ),
+            style_layers={f"relu{block}_1": 0.2 for block in range(1, 6)},
             content_weight=1.0,
             style_weight=1000.0,
             normalization="paper",

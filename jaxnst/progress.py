@@ -3,7 +3,6 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -46,8 +45,9 @@ class ProgressCallback:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._started = self._shown = 0.0
+        self._first: tuple[float, float] | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProgressCallback":
         """Say that work has begun; the first step comes only once it is compiled."""
         self._started = time.monotonic()
         if not self._enabled:
@@ -110,11 +110,20 @@ class ProgressCallback:
                 loss=loss,
             )
         else:
-            elapsed = now - self._started
-            left = elapsed * (1 - view.work_done) / max(view.work_done, 1e-9)
-            self._print(
-                f"{size}  step {step}  {loss}  {elapsed:.0f} s, about {left:.0f} s left"
-            )
+            self._print(f"{size}  step {step}  {loss}  {self._times(now, view)}")
+
+    def _times(self, now: float, view: StepView) -> str:
+        """Say how long it took, and will take at the pace since the first step.
+
+        The first step itself is left out: it was compiled.
+        """
+        elapsed = f"{now - self._started:.0f} s"
+        if self._first is None:
+            self._first = now, view.work_done
+            return elapsed
+        then, work = self._first
+        left = (now - then) * (1 - view.work_done) / (view.work_done - work)
+        return f"{elapsed}, about {left:.0f} s left"
 
     def _print(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, markup=False)

@@ -1,20 +1,12 @@
 """`stylize`: the one driver, from two pictures to a result."""
 
-import dataclasses
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 
 from ._checks import suggestion
-from ._types import HostImage
 from .config import INITS, LayerWeights, TransferConfig, make_config
 from .images import (
-    Picture,
     PictureSource,
     fitted_shape,
     load_picture,
@@ -23,28 +15,12 @@ from .images import (
 )
 from .images.reading import MIN_SIDE
 from .networks import VGG
-from .objective import LossTerms, compute_targets, make_loss_weights
-from .optimize import (
-    Schedule,
-    StepCallback,
-    TransferState,
-    init_state,
-    learning_rate_at,
-    make_optimizer,
-    pyramid_sizes,
-    resize_state,
-    run_size,
-)
+from .optimize import StepCallback, make_optimizer
+from .painting import Inputs, paint
 from .pretrained import load_network
 from .progress import ProgressCallback
 from .record import make_record
 from .result import Interrupted, Result, make_history
-
-
-# Not `jax.jit(compute_targets, ...)` inside `stylize`: made once, it compiles once.
-_compiled_targets = jax.jit(
-    compute_targets, static_argnames=("content_layers", "style_layers", "normalization")
-)
 
 
 def stylize(
@@ -66,6 +42,7 @@ def stylize(
     optimizer: str | optax.GradientTransformation | None = None,
     learning_rate: float | None = None,
     decay: float | None = None,
+    content_detail: float | None = None,
     init: str | PictureSource | None = None,
     seed: int | None = None,
     network: str | VGG | None = None,
@@ -93,16 +70,18 @@ def stylize(
         style_layers: layers that take on the style, likewise.
         content_weight: of all content layers together, 0 or more.
         style_weight: of all style layers together; 1 pulls about as hard as content
-            does, whatever the pictures. Higher is more painterly.
+            does, whatever the inputs. Higher is more painterly.
         tv_weight: of total variation, which smooths; 0 or more.
         normalization: "pair" or "paper", see `jaxnst.objective`.
         num_steps: at the full size.
         coarse_steps: at each smaller size.
-        optimizer: "adam", "adabelief", "sgd", or any optax transformation, which
-            then brings its own learning rate.
+        optimizer: "adam", or any optax transformation, which then brings its own
+            learning rate.
         learning_rate: in units of pixel values per step; with an optimizer of your own
             a factor on its updates, by default 1.
         decay: part of the full size's steps over which the rate falls to zero.
+        content_detail: part of the content's fine detail that is laid over the picture
+            each time it grows, 0 to 1.
         init: "content", "style", "noise", or a picture, stretched to the content's
             shape.
         seed: of the noise.
@@ -149,6 +128,7 @@ def stylize(
         optimizer="custom" if is_custom else optimizer,
         learning_rate=1.0 if is_custom and learning_rate is None else learning_rate,
         decay=0.0 if is_custom and decay is None else decay,
+        content_detail=content_detail,
         init=init_name,
         seed=seed,
         network="custom" if isinstance(network, VGG) else network,
@@ -159,24 +139,24 @@ def stylize(
         config = config.with_layers_of(network.layer_names)
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {callback!r}.")
-    pictures = _load(content, style, init_source, config)
+    transformation = _optimizer(optimizer, config)
+    inputs = _load(content, style, init_source, config)
     if not isinstance(network, VGG):
         network = load_network(
             config.network, pooling=config.pooling, padding=config.padding
         )
-    run = _Run(config, pictures, network, _optimizer(optimizer, config))
     with ProgressCallback(enabled=progress, inner=callback) as watcher:
-        painted = run.paint(watcher)
+        painted = paint(inputs, network, transformation, config, watcher)
     image = painted.image
-    if image.shape[:2] != pictures.shape:  # stopped at a smaller size
-        image = resize(image, pictures.shape)
+    if image.shape[:2] != inputs.shape:  # stopped at a smaller size
+        image = resize(image, inputs.shape)
     record = make_record(
         config,
         preset=preset,
-        content=pictures.content,
-        style=pictures.style,
-        init=pictures.init,
-        shape=pictures.shape,
+        content=inputs.content,
+        style=inputs.style,
+        init=inputs.init,
+        shape=inputs.shape,
         num_steps=len(painted.terms),
         stopped=painted.stopped,
         seconds={
@@ -187,31 +167,13 @@ def stylize(
     )
     result = Result(
         image=image,
-        alpha=pictures.alpha,
+        alpha=inputs.alpha,
         history=make_history(painted.terms),
         record=record,
     )
     if painted.stopped == "interrupted":
         raise Interrupted(result)
     return result
-
-
-class _Pictures(NamedTuple):
-    """The inputs, as read; `shape` and `alpha` are those of the result."""
-
-    content: Picture
-    style: Picture
-    init: Picture | None
-    shape: tuple[int, int]
-    alpha: np.ndarray | None
-
-
-class _Painted(NamedTuple):
-    image: HostImage
-    terms: list[tuple[int, LossTerms]]
-    stopped: str | None
-    compile_seconds: float
-    run_seconds: float
 
 
 def _split_init(
@@ -228,7 +190,7 @@ def _load(
     style: PictureSource,
     init: PictureSource | None,
     config: TransferConfig,
-) -> _Pictures:
+) -> Inputs:
     content_picture = load_picture(content, argument="content")
     style_picture = load_picture(style, argument="style")
     init_picture = None
@@ -248,7 +210,7 @@ def _load(
             f"no side may be below {MIN_SIDE} px, so use {needed} or more."
         )
     alpha = resize_picture(content_picture, config.size).alpha
-    return _Pictures(content_picture, style_picture, init_picture, shape, alpha)
+    return Inputs(content_picture, style_picture, init_picture, shape, alpha)
 
 
 def _optimizer(
@@ -262,119 +224,3 @@ def _optimizer(
             f"{type(optimizer).__name__}."
         )
     return optax.with_extra_args_support(optimizer)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """One transfer, all sizes."""
-
-    config: TransferConfig
-    pictures: _Pictures
-    network: VGG
-    optimizer: optax.GradientTransformationExtraArgs
-
-    def paint(self, callback: StepCallback) -> _Painted:
-        config, pictures = self.config, self.pictures
-        shapes = pyramid_sizes(
-            pictures.shape, min_size=config.min_size, min_side=MIN_SIDE
-        )
-        rates = [list(self._learning_rates(shape)) for shape in shapes]
-        weights = make_loss_weights(
-            content=config.content_weight,
-            style=config.style_weight,
-            tv=config.tv_weight,
-            content_layers=dict(config.content_layers),  # type: ignore[arg-type]
-            style_layers=dict(config.style_layers),  # type: ignore[arg-type]
-            normalization=config.normalization,
-        )
-        started = time.perf_counter()
-        state: TransferState | None = None
-        terms: list[tuple[int, LossTerms]] = []
-        compile_seconds, stopped = 0.0, None
-        for shape, size_rates in zip(shapes, rates, strict=True):
-            content = resize(pictures.content.rgb, shape)
-            style = self._style(shape)
-            before = time.perf_counter()
-            targets = _compiled_targets(
-                self.network,
-                jnp.asarray(content),
-                jnp.asarray(style),
-                content_layers=tuple(config.content_layers),
-                style_layers=tuple(config.style_layers),
-                normalization=config.normalization,
-            )
-            jax.block_until_ready(targets)
-            compile_seconds += time.perf_counter() - before
-            if state is None:
-                # A copy: the state's buffers are given up to the first step.
-                image = jnp.array(self._first_image(content, style), copy=True)
-                state = init_state(image, self.optimizer)
-            else:
-                state = resize_state(state, shape)
-            run = run_size(
-                state,
-                self.network,
-                targets,
-                weights,
-                optimizer=self.optimizer,
-                learning_rates=size_rates,
-                normalization=config.normalization,
-                schedule=self._schedule(shapes, rates, shape),
-                callback=callback,
-            )
-            state, stopped = run.state, run.stopped
-            compile_seconds += run.compile_seconds
-            terms += [(max(shape), step_terms) for step_terms in run.terms]
-            if stopped is not None:
-                break
-        assert state is not None  # there is always one size
-        seconds = time.perf_counter() - started
-        return _Painted(
-            np.array(state.image),
-            terms,
-            stopped,
-            compile_seconds,
-            seconds - compile_seconds,
-        )
-
-    def _schedule(self, shapes, rates, shape: tuple[int, int]) -> Schedule:
-        steps = [len(size_rates) for size_rates in rates]
-        work = [h * w * n for (h, w), n in zip(shapes, steps, strict=True)]
-        index = shapes.index(shape)
-        return Schedule(
-            first_step=sum(steps[:index]),
-            total_steps=sum(steps),
-            first_work=sum(work[:index]),
-            total_work=sum(work),
-            full_shape=self.pictures.shape,
-        )
-
-    def _learning_rates(self, shape: tuple[int, int]) -> Iterator[float]:
-        config = self.config
-        is_last = shape == self.pictures.shape
-        num_steps = config.num_steps if is_last else config.coarse_steps
-        for step in range(num_steps):
-            yield learning_rate_at(
-                config.learning_rate, step, num_steps, config.decay if is_last else 0.0
-            )
-
-    def _style(self, shape: tuple[int, int]) -> HostImage:
-        """The style picture in the proportion it has to the content at full size."""
-        rgb = self.pictures.style.rgb
-        full = self.config.style_size or min(self.config.size, max(rgb.shape))
-        longest = full * max(shape) / max(self.pictures.shape)
-        # Never so small that the deepest layers see nothing.
-        longest = max(longest, MIN_SIDE * max(rgb.shape[:2]) / min(rgb.shape[:2]))
-        return resize(rgb, fitted_shape(rgb.shape, round(longest)))
-
-    def _first_image(self, content: HostImage, style: HostImage) -> HostImage:
-        shape = (content.shape[0], content.shape[1])
-        if self.config.init == "noise":
-            # NumPy's generator: the same noise on every device.
-            generator = np.random.default_rng(self.config.seed)
-            return generator.random((*shape, 3), np.float32)
-        if self.config.init == "style":
-            return resize(style, shape)
-        if self.pictures.init is not None:
-            return resize(self.pictures.init.rgb, shape)
-        return content

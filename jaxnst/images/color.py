@@ -44,7 +44,8 @@ def to_srgb(image: PILImage.Image, label: str) -> PILImage.Image:
         image = image.convert("RGB")
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
-        if profile.profile.xcolor_space.strip() == "GRAY" and image.mode == "RGB":
+        color_space = data[16:20].strip()  # of the ICC header
+        if color_space == b"GRAY" and image.mode == "RGB":
             image = image.convert("L")
         return _transform(image, profile)
     except (ImageCms.PyCMSError, OSError, ValueError) as error:

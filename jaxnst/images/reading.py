@@ -122,7 +122,8 @@ def _decode_file(data: bytes, argument: str, name: str) -> np.ndarray:
     label = f"`{argument}` ({name})"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            # Pillow warns of odd metadata; what matters of it becomes an error below.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             warnings.simplefilter("error", PILImage.DecompressionBombWarning)
             with PILImage.open(io.BytesIO(data), formats=FORMATS) as image:
                 return _from_pil(image, label)

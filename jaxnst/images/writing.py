@@ -22,11 +22,14 @@ _WITH_16_BITS = (".png", ".tif", ".tiff")
 _WITHOUT_ALPHA = (".jpg", ".jpeg")
 
 
-def check_output(path: str | os.PathLike[str], *, bits: int = 8) -> Path:
+def check_output(
+    path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95
+) -> Path:
     """Return `path` if a picture can be written there; called before any work.
 
     Raises:
-        ValueError: if the extension is unknown, or cannot hold `bits` per channel.
+        ValueError: if the extension is unknown or cannot hold `bits` per channel, or
+            if `quality` is out of range.
         IsADirectoryError: if the path is a folder.
         FileNotFoundError: if the folder it is to lie in does not exist.
         PermissionError: if that folder or the file cannot be written.
@@ -44,6 +47,8 @@ def check_output(path: str | os.PathLike[str], *, bits: int = 8) -> Path:
         )
     if bits not in (8, 16):
         raise ValueError(f"`bits` must be 8 or 16, got {bits!r}.")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"`quality` must be 1 to 100, got {quality!r}.")
     if bits == 16 and extension not in _WITH_16_BITS:
         raise ValueError(
             f"output {path}: {extension} cannot hold 16 bits; use .png or .tif"
@@ -96,7 +101,7 @@ def save_picture(
     Raises:
         ValueError, OSError: as `check_output`.
     """
-    path = check_output(path, bits=bits)
+    path = check_output(path, bits=bits, quality=quality)
     text = "" if record is None else encode_record(record)
     if path.suffix.lower() in _WITHOUT_ALPHA and alpha is not None:
         rgb, alpha = rgb * alpha[..., None] + (1 - alpha[..., None]), None

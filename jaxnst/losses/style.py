@@ -37,7 +37,7 @@ def gram_loss(gram: GramMatrix, target: GramMatrix) -> Scalar:
 
 
 def gram_distance(
-    gram: GramMatrix, target: GramMatrix, *, smoothing: float = 1e-3
+    gram: GramMatrix, target: GramMatrix, *, smoothing: float = 5e-3
 ) -> Scalar:
     r"""Frobenius distance of two Gram matrices, smooth at zero.
 

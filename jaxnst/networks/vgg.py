@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnst._checks import check_choice
-from jaxnst._types import FeatureMap, Image
+from jaxnst._types import Features, Image
 
 from .preprocessing import Preprocessing
 
@@ -127,14 +127,18 @@ class VGG(nnx.Module):
             return "VALID"  # the border is added in `__call__`
         return "SAME"
 
+    def __repr__(self) -> str:
+        return (
+            f"VGG({self.architecture.name}, pooling={self.pooling!r}, "
+            f"padding={self.padding!r})"
+        )
+
     @property
     def layer_names(self) -> tuple[str, ...]:
         """Names of all activations, in order."""
         return self.architecture.layer_names
 
-    def __call__(
-        self, image: Image, layers: Collection[str] | None = None
-    ) -> dict[str, FeatureMap]:
+    def __call__(self, image: Image, layers: Collection[str] | None = None) -> Features:
         """Return the named activations of one picture.
 
         Args:
@@ -151,7 +155,7 @@ class VGG(nnx.Module):
         wanted = set(self.layer_names if layers is None else layers)
         for name in wanted:
             check_choice("layers", name, self.layer_names)
-        features: dict[str, FeatureMap] = {}
+        features: dict[str, Array] = {}
         x = self.preprocessing(image)[None]
         for layer in self.architecture:
             if len(features) == len(wanted):
@@ -166,7 +170,7 @@ class VGG(nnx.Module):
                 if min(x.shape[1:3]) < 2:
                     raise ValueError(
                         f"a picture of {image.shape[1]} x {image.shape[0]} px is too "
-                        f"small to go beyond {layer.name}."
+                        f"small for {layer.name}."
                     )
                 x = self._pool(x)
             if layer.name in wanted:

@@ -1,5 +1,6 @@
 """How a picture is painted: the compiled step, the sizes, the loop around them."""
 
+from .interrupt import deferred_interrupt as deferred_interrupt
 from .loop import (
     Schedule as Schedule,
     SizeRun as SizeRun,

@@ -7,11 +7,8 @@ become ordinary code.
 
 import dataclasses
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -132,6 +129,7 @@ def run_size(
     normalization: str,
     schedule: Schedule,
     callback: StepCallback | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> SizeRun:
     """Paint at one size.
 
@@ -145,46 +143,46 @@ def run_size(
         normalization: that of the targets.
         schedule: what came before and what comes after.
         callback: called after each step; returning True stops.
+        interrupted: asked after each step whether to stop.
     """
     height, width = state.image.shape[:2]
     infos: list[StepInfo] = []
     stopped = None
     started = time.perf_counter()
     first_seconds = 0.0
-    with _deferred_interrupt() as interrupted:
-        for index, rate in enumerate(learning_rates):
-            state, info = compiled_step(
-                state,
-                network,
-                targets,
-                weights,
-                jnp.float32(rate),
-                optimizer=optimizer,
-                normalization=normalization,
-            )
-            infos.append(info)
-            if index == 0:
-                jax.block_until_ready(info)
-                first_seconds = time.perf_counter() - started
-            if index >= _MAX_AHEAD and not infos[index - _MAX_AHEAD].is_finite:
-                stopped = "not finite"
-                break
-            view = StepView(
-                step=schedule.first_step + index + 1,
-                num_steps=schedule.total_steps,
-                shape=(height, width),
-                full_shape=schedule.full_shape,
-                work_done=(schedule.first_work + (index + 1) * height * width)
-                / schedule.total_work,
-                terms=info.terms,
-                _state=state,
-            )
-            if callback is not None and callback(view) is True:
-                stopped = "callback"
-                break
-            if interrupted():
-                stopped = "interrupted"
-                break
+    for index, rate in enumerate(learning_rates):
+        state, info = compiled_step(
+            state,
+            network,
+            targets,
+            weights,
+            jnp.float32(rate),
+            optimizer=optimizer,
+            normalization=normalization,
+        )
+        infos.append(info)
+        if index == 0:
+            jax.block_until_ready(info)
+            first_seconds = time.perf_counter() - started
+        if index >= _MAX_AHEAD and not infos[index - _MAX_AHEAD].is_finite:
+            stopped = "not finite"
+            break
+        view = StepView(
+            step=schedule.first_step + index + 1,
+            num_steps=schedule.total_steps,
+            shape=(height, width),
+            full_shape=schedule.full_shape,
+            work_done=(schedule.first_work + (index + 1) * height * width)
+            / schedule.total_work,
+            terms=info.terms,
+            _state=state,
+        )
+        if callback is not None and callback(view) is True:
+            stopped = "callback"
+            break
+        if interrupted():
+            stopped = "interrupted"
+            break
     finite = [info for info in jax.device_get(infos) if info.is_finite]
     if len(finite) < len(infos):
         stopped = "not finite"
@@ -196,32 +194,3 @@ def run_size(
         compile_seconds=max(0.0, first_seconds - later),
         stopped=stopped,
     )
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Hold Ctrl-C back until the step is done, so that the picture is not lost.
-
-    Yields a function that says whether Ctrl-C came. A second one acts at once.
-    Elsewhere than in the main thread, and where the program handles Ctrl-C in its own
-    way, nothing is changed.
-    """
-    flag = threading.Event()
-    previous = signal.getsignal(signal.SIGINT)
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or previous is not signal.default_int_handler
-    ):
-        yield flag.is_set
-        return
-
-    def handler(signum: int, frame: object) -> None:
-        del signum, frame
-        flag.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield flag.is_set
-    finally:
-        signal.signal(signal.SIGINT, previous)

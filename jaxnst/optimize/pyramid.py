@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnst._types import Image
+
 from .step import TransferState
 
 
@@ -12,32 +14,30 @@ def pyramid_sizes(
 ) -> tuple[tuple[int, int], ...]:
     """Return the (height, width) of every size, the last being `shape`.
 
-    Each is half the next, down to a longest side of about `min_size`, as long as the
-    shortest side stays at `min_side` or above.
+    Each is half the next. The coarsest has a longest side within a factor of sqrt(2) of
+    `min_size`, or is the last whose shortest side is not below `min_side`.
 
     Args:
         shape: the full size.
-        min_size: longest side of the coarsest size; above half of the full size gives
-            the full size alone.
+        min_size: longest side of the coarsest size; 0 gives the full size alone.
         min_side: no side of any size but the last is shorter.
     """
     shapes = [shape]
     factor = 2
-    # A factor of sqrt(2) is allowed below `min_size`, so that the number of sizes does
-    # not jump when `size` is a little off a power of two.
     while (
-        max(shape) / factor * 2**0.5 > min_size
-        and max(shape) / factor < max(shape)
+        min_size > 0
+        and max(shape) / factor >= min_size / 2**0.5
         and min(shape) / factor >= min_side
-        and min_size < max(shape)
     ):
         shapes.append((round(shape[0] / factor), round(shape[1] / factor)))
         factor *= 2
     return tuple(reversed(shapes))
 
 
-def resize_state(state: TransferState, shape: tuple[int, int]) -> TransferState:
-    """Return the state at another size, the optimizer's memory kept.
+def resize_state(
+    state: TransferState, content: Image, *, content_detail: float = 0.0
+) -> TransferState:
+    """Return the state at the size of `content`, the optimizer's memory kept.
 
     The picture is resized with cubic interpolation and clipped. Whatever the optimizer
     remembers per pixel (for Adam both moments) is resized linearly, which keeps
@@ -46,9 +46,12 @@ def resize_state(state: TransferState, shape: tuple[int, int]) -> TransferState:
 
     Args:
         state: at any size.
-        shape: height and width wanted.
+        content: the content picture at the size wanted.
+        content_detail: how much of what the content picture shows at this size and
+            could not show at the last is added; 0 to 1. It gives the coming steps
+            edges to paint, where there is else only blur (after STROTSS).
     """
-    old, new = state.image.shape, (*shape, state.image.shape[2])
+    old, new = state.image.shape, content.shape
 
     def resize(leaf: jax.Array) -> jax.Array:
         # Leaves with leading axes (L-BFGS keeps past steps) are resized in the last
@@ -57,6 +60,10 @@ def resize_state(state: TransferState, shape: tuple[int, int]) -> TransferState:
             return jax.image.resize(leaf, (*leaf.shape[:-3], *new), "linear")
         return leaf
 
-    image = jnp.clip(jax.image.resize(state.image, new, "cubic"), 0.0, 1.0)
+    image = jax.image.resize(state.image, new, "cubic")
+    if content_detail > 0:
+        known = jax.image.resize(jax.image.resize(content, old, "linear"), new, "cubic")
+        image = image + content_detail * (content - known)
+    image = jnp.clip(image, 0.0, 1.0)
     opt_state: optax.OptState = jax.tree.map(resize, state.opt_state)
     return TransferState(image, opt_state)

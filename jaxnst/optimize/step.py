@@ -40,7 +40,9 @@ class StepInfo(NamedTuple):
 
 def init_state(image: Image, optimizer: optax.GradientTransformation) -> TransferState:
     """Return the state from which the first step starts."""
-    return TransferState(image, optimizer.init(image))
+    # Copies, because the first step gives every buffer up, and some optimizers (L-BFGS)
+    # start with one buffer in two places.
+    return jax.tree.map(jnp.copy, TransferState(image, optimizer.init(image)))
 
 
 def step(
@@ -68,11 +70,16 @@ def step(
         The next state, its picture clipped to [0, 1], and the loss before the step. If
         the loss or the update is not finite the state comes back as it was.
     """
+    # Means over pixels give gradients that shrink as pictures grow. Per pixel instead,
+    # an optimizer's memory of them stays true from one size to the next.
+    height, width, _ = state.image.shape
+    scale = height * width if normalization == "pair" else 1
 
     def loss_fn(image: Image) -> tuple[Scalar, LossTerms]:
-        return perceptual_loss(
+        total, terms = perceptual_loss(
             image, network, targets, weights, normalization=normalization
         )
+        return scale * total, terms
 
     (loss, terms), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.image)
     # The keyword arguments are for line searches; other optimizers drop them, and what

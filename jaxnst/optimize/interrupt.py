@@ -1,0 +1,35 @@
+"""Ctrl-C, between steps and not within them."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Hold Ctrl-C back until a step is done, so that the picture is not lost.
+
+    Yields a function that says whether Ctrl-C came. A second one acts at once.
+    Elsewhere than in the main thread, and where the program handles Ctrl-C in its own
+    way, nothing is changed.
+    """
+    flag = threading.Event()
+    previous = signal.getsignal(signal.SIGINT)
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or previous is not signal.default_int_handler
+    ):
+        yield flag.is_set
+        return
+
+    def handler(signum: int, frame: object) -> None:
+        del signum, frame
+        flag.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield flag.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,86 @@
+"""Settings of all tests, and the small things many of them use."""
+
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from jaxnst.networks import CAFFE, VGG, VGGArchitecture
+from jaxnst.optimize import compiled_step
+
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The shape of VGG-19 at a sixteenth of its width: every driver test runs in moments.
+TINY = VGGArchitecture(name="tiny", depths=(2, 2, 4, 4, 4), widths=(4, 8, 16, 32, 32))
+
+
+@pytest.fixture(scope="session")
+def tiny_network() -> VGG:
+    return VGG(TINY, preprocessing=CAFFE, rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope="session")
+def vgg19() -> VGG:
+    from jaxnst.pretrained import load_network
+
+    return load_network("vgg19")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def as_installed():
+    """Run without the type checks that only the tests switch on."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def forget_programs() -> None:
+    """Forget the compiled steps of earlier tests."""
+    getattr(compiled_step, "clear_cache")()  # noqa: B009 - unknown to type checkers
+
+
+def num_programs() -> int:
+    """Return how many steps were compiled since."""
+    return getattr(compiled_step, "_cache_size")()  # noqa: B009 - likewise
+
+
+def picture(height=40, width=48, seed=0) -> np.ndarray:
+    """Return a smooth random picture, float32."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.random((5, 6, 3), np.float32)
+    resized = [
+        np.asarray(
+            Image.fromarray(coarse[..., i]).resize(
+                (width, height), Image.Resampling.BICUBIC
+            )
+        )
+        for i in range(3)
+    ]
+    return np.clip(np.stack(resized, axis=-1), 0, 1)
+
+
+@pytest.fixture
+def content() -> np.ndarray:
+    return picture(seed=1)
+
+
+@pytest.fixture
+def style() -> np.ndarray:
+    return picture(36, 50, seed=2)
+
+
+@pytest.fixture
+def files(tmp_path, content, style):
+    """Return the paths of a content and a style picture."""
+    paths = tmp_path / "content.png", tmp_path / "style.png"
+    for path, array in zip(paths, (content, style), strict=True):
+        Image.fromarray(np.round(array * 255).astype(np.uint8)).save(path)
+    return paths

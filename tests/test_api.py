@@ -1,0 +1,144 @@
+"""House style as a test: names, docstrings, annotations, sizes, layers of modules."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxnst
+
+
+PACKAGE = Path(jaxnst.__file__).parent
+MODULES = sorted(
+    ".".join(("jaxnst", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    )
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__main__.py"
+)
+# From the bottom of the house to the top: a module imports only from those before it.
+LAYERS = [
+    {"_types", "_checks", "_version"},
+    {"images"},
+    {"networks", "losses"},
+    {"pretrained", "objective"},
+    {"optimize"},
+    {"config"},
+    {"record", "result", "progress"},
+    {"painting"},
+    {"transfer"},
+    {"cli", "cli_parser"},
+]
+
+
+def public_functions():
+    """Every function and method that a public name leads to."""
+    for name in MODULES:
+        module = importlib.import_module(name)
+        for attribute, value in vars(module).items():
+            if attribute.startswith("_") or getattr(value, "__module__", "") != name:
+                continue
+            if inspect.isfunction(value):
+                yield f"{name}.{attribute}", value
+            elif inspect.isclass(value):
+                for method, function in vars(value).items():
+                    if inspect.isfunction(function) and not method.startswith("_"):
+                        yield f"{name}.{attribute}.{method}", function
+
+
+FUNCTIONS = dict(public_functions())
+
+
+def test_every_public_name_is_there_and_documented():
+    assert 0 < len(jaxnst.__all__) <= 25
+    for name in jaxnst.__all__:
+        value = getattr(jaxnst, name)
+        if callable(value):
+            assert value.__doc__, name
+    assert set(jaxnst.__all__) <= set(dir(jaxnst))
+    with pytest.raises(AttributeError, match="no attribute 'styllize'"):
+        jaxnst.styllize  # noqa: B018
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_public_functions_are_documented_and_annotated(name):
+    function = FUNCTIONS[name]
+    assert inspect.getdoc(function), f"{name} has no docstring"
+    signature = inspect.signature(function)
+    for parameter in signature.parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
+        assert parameter.annotation is not inspect.Parameter.empty, parameter
+        assert parameter.name not in ("rng", "lr", "steps", "iterations"), parameter
+    assert signature.return_annotation is not inspect.Signature.empty, name
+
+
+def test_defaults_of_headline_functions_are_keyword_only():
+    for function in (jaxnst.stylize, jaxnst.load_picture, jaxnst.Result.save):
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.default is not inspect.Parameter.empty:
+                assert parameter.kind is inspect.Parameter.KEYWORD_ONLY, parameter
+
+
+def test_modules_are_small_and_say_what_they_are():
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 350, path
+        assert ast.get_docstring(ast.parse(text)), path
+
+
+def test_no_function_has_its_module_s_name():
+    for name, function in FUNCTIONS.items():
+        if name.count(".") <= 2:
+            home = function.__module__.rsplit(".", 1)[-1]
+            # `optimize.step.step` is the word of the field for both.
+            assert home != function.__name__ or home == "step", name
+
+
+def test_imports_go_only_downward():
+    height = {name: level for level, names in enumerate(LAYERS) for name in names}
+    for path in PACKAGE.rglob("*.py"):
+        home = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if home in ("__init__", "__main__"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or node.level > 1:
+                continue
+            parts = (node.module or "").split(".")
+            if node.level == 1 and path.parent != PACKAGE:
+                continue  # within its own folder
+            if node.level == 0:
+                if parts[0] != "jaxnst":
+                    continue
+                parts = parts[1:]
+            target = parts[0]
+            if target == home:
+                continue
+            assert height[target] < height[home] or {home, target} == {
+                "cli",
+                "cli_parser",
+            }, f"{path.name} imports {target}"
+
+
+def test_importing_does_nothing():
+    """No JAX, no weights, no device, no output."""
+    code = "import sys, jaxnst; assert 'jax' not in sys.modules, 'imports jax'"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_every_module_imports_alone():
+    code = (
+        "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    )
+    for name in ("jaxnst.images", "jaxnst.losses", "jaxnst.config", "jaxnst.optimize"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, name], capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,292 @@
+"""The command line as a user meets it."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxnst
+from jaxnst.cli import main
+from jaxnst.cli_parser import SETTINGS, build_parser
+from jaxnst.config import TransferConfig
+
+
+FEW = ["--size", "48", "--num-steps", "2", "--coarse-steps", "1"]
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, tiny_network, request):
+    """Let every command here paint with the tiny network, under the name of VGG-19."""
+    if "real_network" not in request.keywords:
+        monkeypatch.setattr(
+            "jaxnst.transfer.load_network", lambda *_, **__: tiny_network
+        )
+
+
+@pytest.fixture
+def command(files, tmp_path):
+    """Return the arguments of a quick `stylize` and where its picture goes."""
+    output = tmp_path / "out.png"
+    return ["stylize", *map(str, files), "-o", str(output), *FEW], output
+
+
+def test_stylize_says_where_the_picture_is(command, capsys):
+    arguments, output = command
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{output}  (48 x 40, 2 steps, ")
+    assert "step 1/2" in printed.err
+    assert "loss" in printed.err
+    with Image.open(output) as image:
+        assert image.size == (48, 40)
+
+
+def test_quiet_prints_nothing(command, capsys):
+    arguments, output = command
+    assert main([*arguments, "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == printed.err == ""
+    assert output.exists()
+
+
+def test_flags_become_settings(command):
+    arguments, output = command
+    flags = [
+        "--style-layers", "relu1_1,relu4_1:0.5", "--content-layers", "relu3_2",
+        "--style-weight", "2.5", "--content-weight", "0.5", "--tv-weight", "0.1",
+        "--init", "noise", "--seed", "7", "--pooling", "average", "--padding", "zeros",
+        "--learning-rate", "0.02", "--decay", "0.3", "--style-size", "40",
+        "--min-size", "0", "--content-detail", "0.25", "--optimizer", "adam",
+        "--network", "vgg19", "--normalization", "pair", "--preset", "default",
+    ]  # fmt: skip
+    assert main([*arguments, *flags, "--quiet"]) == 0
+    settings = jaxnst.read_record(output)["settings"]
+    assert settings["style_layers"] == {"relu1_1": 1, "relu4_1": 0.5}
+    assert settings["content_layers"] == {"relu3_2": 1}
+    assert (settings["init"], settings["seed"]) == ("noise", 7)
+    assert (settings["pooling"], settings["padding"]) == ("average", "zeros")
+    assert settings["learning_rate"] == 0.02
+    assert settings["style_size"] == 40
+    assert settings["min_size"] == 0
+
+
+def test_every_setting_has_a_flag():
+    fields = set(TransferConfig.__dataclass_fields__)
+    assert set(SETTINGS) == fields | {"preset"}
+    args = build_parser().parse_args(["stylize", "a", "b"])
+    assert not set(SETTINGS) & set(vars(args))  # nothing is set that was not given
+
+
+def test_like_reuses_settings_and_flags_win(command, files, tmp_path):
+    arguments, output = command
+    assert main([*arguments, "--style-weight", "3", "--seed", "5", "--quiet"]) == 0
+    again = tmp_path / "again.png"
+    first = ["stylize", *map(str, files), "-o", str(again), "--like", str(output)]
+    assert main([*first, "--quiet"]) == 0
+    assert again.read_bytes() == output.read_bytes()
+    assert main([*first, "--seed", "6", "--quiet"]) == 0
+    settings = jaxnst.read_record(again)["settings"]
+    assert (settings["style_weight"], settings["seed"]) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": "custom"}, "`network` of the user's own"),
+        ({"optimizer": "custom"}, "`optimizer` of the user's own"),
+        ({"init": "image"}, "started from another picture"),
+        ({"magic": 3}, "does not know: magic; it was made by jaxnst 9"),
+        (None, "holds no settings"),
+    ],
+)
+def test_records_that_cannot_be_repeated(changes, message, command, tmp_path, capsys):
+    settings = None if changes is None else {"size": 48} | changes
+    record = {"jaxnst": "9"} | ({} if settings is None else {"settings": settings})
+    path = tmp_path / "old.png"
+    jaxnst.images.save_picture(path, np.zeros((32, 32, 3), np.float32), record=record)
+    assert main([*command[0], "--like", str(path)]) == 2
+    assert message in capsys.readouterr().err
+    if changes == {"init": "image"}:
+        arguments = [*command[0], "--like", str(path), "--init", "style", "--quiet"]
+        assert main(arguments) == 0
+
+
+def test_show_prints_the_record(command, capsys):
+    arguments, output = command
+    main([*arguments, "--quiet"])
+    assert main(["show", str(output)]) == 0
+    printed = capsys.readouterr().out
+    assert "style_weight       1\n" in printed
+    assert "content.png" in printed
+    assert main(["show", str(output), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == jaxnst.read_record(output)
+
+
+def test_networks_lists_them(capsys):
+    assert main(["networks"]) == 0
+    printed = capsys.readouterr().out
+    assert "vgg19  (20 MB, bundled)" in printed
+    assert "CC BY 4.0" in printed
+    assert "relu5_1" in printed
+    assert main(["networks", "--json"]) == 0
+    (network,) = json.loads(capsys.readouterr().out)
+    assert network["name"] == "vgg19"
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "out.webp", "out.tif", "out.TIFF"])
+def test_formats(command, name, tmp_path):
+    arguments, _ = command
+    output = tmp_path / name
+    assert main([*arguments, "-o", str(output), "--quiet"]) == 0
+    assert jaxnst.read_record(output)["settings"]["size"] == 48
+
+
+def test_sixteen_bits(command):
+    arguments, output = command
+    assert main([*arguments, "--bits", "16", "--quiet"]) == 0
+    assert output.read_bytes()[24] == 16  # the depth in the PNG header
+
+
+ERRORS = {
+    "no such file": (["none.png", "STYLE"], "`content`: no such file: none.png"),
+    "folder": ([".", "STYLE"], "`content` is a folder: ."),
+    "not a picture": ([__file__, "STYLE"], "is not a picture that can be read"),
+    "extension": (["CONTENT", "STYLE", "-o", "a.xyz"], "unknown extension '.xyz'"),
+    "output folder": (["CONTENT", "STYLE", "-o", "."], "output . is a folder"),
+    "no folder": (["CONTENT", "STYLE", "-o", "none/a.png"], "no such folder: none"),
+    "over the input": (["CONTENT", "STYLE", "-o", "CONTENT"], "is the content picture"),
+    "bits": (
+        ["CONTENT", "STYLE", "-o", "a.jpg", "--bits", "16"],
+        "cannot hold 16 bits",
+    ),
+    "quality": (["CONTENT", "STYLE", "--quality", "300"], "`quality` must be 1 to 100"),
+    "layer": (["CONTENT", "STYLE", "--style-layers", "relu1_7"], "Did you mean"),
+    "weights": (["CONTENT", "STYLE", "--style-weight", "-1"], "`style_weight` must be"),
+    "preset": (["CONTENT", "STYLE", "--preset", "x"], "Known: default, gatys2016"),
+    "like": (["CONTENT", "STYLE", "--like", "STYLE"], "holds no jaxnst record"),
+    "both": (
+        ["CONTENT", "STYLE", "--like", "STYLE", "--preset", "default"],
+        "not both",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_errors_are_one_line_and_code_2(kind, files, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    arguments, message = ERRORS[kind]
+    names: dict[str, str] = {"CONTENT": str(files[0]), "STYLE": str(files[1])}
+    assert main(["stylize", *(names.get(item, item) for item in arguments)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("jaxnst: error: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["stylize"], "required: CONTENT, STYLE"),
+        (["stylize", "a", "b", "--size", "big"], "invalid int value: 'big'"),
+        (
+            ["stylize", "a", "b", "--style-layers", "relu1_1:x"],
+            "'relu1_1:x' is not LAYER",
+        ),
+        (["stylize", "a", "b", "--style-layers", "a,a"], "layer a is named twice"),
+        (["stylize", "a", "b", "--styleweight", "1"], "unrecognized arguments"),
+        (["paint"], "invalid choice: 'paint'"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert message in printed
+
+
+def test_debug_shows_the_traceback(files):
+    with pytest.raises(FileNotFoundError):
+        main(["stylize", "none.png", str(files[1]), "--debug"])
+
+
+def test_unforeseen_errors_say_what_they_were(command, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise RuntimeError("out of\nmemory")
+
+    monkeypatch.setattr("jaxnst.painting.run_size", fail)
+    assert main([*command[0], "--quiet"]) == 2
+    assert capsys.readouterr().err == (
+        "jaxnst: error: RuntimeError: out of memory (--debug shows where)\n"
+    )
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["stylize", "--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert "examples:" in printed
+    assert "--style-weight" in printed
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["paint"]])
+def test_light_commands_do_not_import_jax(arguments, tmp_path):
+    code = (
+        "import sys; from jaxnst.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "assert 'jax' not in sys.modules and 'flax' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.real_network
+def test_ctrl_c_saves_the_picture_reached_so_far(files, tmp_path):
+    output = tmp_path / "out.png"
+    arguments = ["stylize", *map(str, files), "-o", str(output)]
+    arguments += ["--size", "64", "--num-steps", "100000"]
+    lines, rest = [], ""
+    with subprocess.Popen(
+        [sys.executable, "-m", "jaxnst", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        watchdog = threading.Timer(120, process.kill)
+        watchdog.start()
+        for line in process.stderr:
+            lines.append(line)
+            if "step" in line:
+                time.sleep(0.5)
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+        watchdog.cancel()
+    assert process.returncode == 130, (lines, rest)
+    assert "interrupted after" in rest
+    assert f"is in {output}" in rest
+    assert "Traceback" not in rest
+    record = jaxnst.read_record(output)
+    assert record["result"]["stopped"] == "interrupted"
+    assert 0 < record["result"]["steps"] < 100000
+    with Image.open(output) as image:
+        assert image.size == (64, 53)

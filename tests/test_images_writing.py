@@ -1,0 +1,169 @@
+"""Writing pictures: formats, depth, color profile, record, all or nothing."""
+
+import os
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from jaxnst.images import check_output, load_picture, read_record, save_picture, to_pil
+from jaxnst.images.color import srgb_profile
+
+
+RECORD = {"jaxnst": "0", "settings": {"size": 32}, "note": 'ü → "quoted"'}
+FORMATS = ["a.png", "a.jpg", "a.jpeg", "a.webp", "a.tif", "a.tiff", "a.PNG"]
+
+
+@pytest.fixture
+def alpha(content):
+    return np.linspace(0, 1, content[..., 0].size, dtype=np.float32).reshape(40, 48)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_written_pictures_are_read_back(tmp_path, content, name):
+    path = save_picture(tmp_path / name, content, record=RECORD)
+    # The lossy ones halve the resolution of colors or round them.
+    tolerance = 0.1 if path.suffix in (".jpg", ".jpeg", ".webp") else 0.5001 / 255
+    assert np.abs(load_picture(path).rgb - content).max() <= tolerance
+    assert read_record(path) == RECORD
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_srgb_is_embedded(tmp_path, content, name):
+    with Image.open(save_picture(tmp_path / name, content)) as image:
+        profile = image.info["icc_profile"]
+    assert profile == srgb_profile()
+
+
+def test_srgb_profile_is_a_profile_and_always_the_same():
+    import io
+
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile()))
+    assert "sRGB" in ImageCms.getProfileDescription(profile)
+    again = srgb_profile.__wrapped__()
+    assert again == srgb_profile()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
+def test_alpha_is_written(tmp_path, content, alpha, name):
+    path = save_picture(tmp_path / name, content, alpha, record=RECORD)
+    with Image.open(path) as image:
+        assert image.mode == "RGBA"
+        written = np.asarray(image)[..., 3]
+    np.testing.assert_array_equal(written, np.round(alpha * 255))
+    assert read_record(path) == RECORD
+
+
+def test_jpeg_lays_alpha_on_white(tmp_path, content):
+    transparent = np.zeros((40, 48), np.float32)
+    path = save_picture(tmp_path / "a.jpg", content, transparent)
+    assert load_picture(path).rgb.min() > 0.98
+
+
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_sixteen_bits(tmp_path, content, alpha, with_alpha):
+    given = alpha if with_alpha else None
+    expected = np.dstack([content, alpha]) if with_alpha else content
+    expected = np.round(expected * 65535).astype(np.uint16)
+    path = save_picture(tmp_path / "a.tif", content, given, record=RECORD, bits=16)
+    np.testing.assert_array_equal(tifffile.imread(path), expected)
+    assert read_record(path) == RECORD
+    path = save_picture(tmp_path / "a.png", content, given, record=RECORD, bits=16)
+    np.testing.assert_array_equal(decode_png(path.read_bytes()), expected)
+    assert read_record(path) == RECORD
+    with Image.open(path) as image:
+        image.verify()  # the checksums
+    assert np.abs(load_picture(path).rgb[20:] - content[20:]).max() < 1 / 255
+
+
+def decode_png(data):
+    """Decode 16-bit color PNG whose rows all have filter 2, by the standard's words."""
+    chunks, place = {}, 8
+    while place < len(data):
+        length = int.from_bytes(data[place : place + 4])
+        chunks[data[place + 4 : place + 8]] = data[place + 8 : place + 8 + length]
+        place += 12 + length
+    width, height = np.frombuffer(chunks[b"IHDR"][:8], ">u4")
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
+    assert np.all(rows[:, 0] == 2)
+    sums = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8)
+    return sums.view(">u2").reshape(height, width, -1)
+
+
+def test_equal_pictures_are_equal_files(tmp_path, content):
+    for name in ("a.png", "a.jpg", "a.webp", "a.tif"):
+        first = save_picture(tmp_path / name, content, record=RECORD).read_bytes()
+        assert (
+            save_picture(tmp_path / name, content, record=RECORD).read_bytes() == first
+        )
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, content, monkeypatch):
+    path = save_picture(tmp_path / "a.png", content)
+    before = path.read_bytes()
+
+    def fail(stream, *_):
+        stream.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("jaxnst.images.writing._write", fail)
+    with pytest.raises(OSError, match="No space left"):
+        save_picture(path, content * 0)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_to_pil(content, alpha):
+    image = to_pil(content)
+    assert image.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(image), np.round(content * 255))
+    assert to_pil(content, alpha).mode == "RGBA"
+
+
+def test_bad_outputs_are_named(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder; give a file name"):
+        check_output(tmp_path)
+    with pytest.raises(ValueError, match=r"unknown extension '.gif'; known: .png"):
+        check_output(tmp_path / "a.gif")
+    with pytest.raises(ValueError, match="unknown extension ''"):
+        check_output(tmp_path / "picture")
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        check_output(tmp_path / "none" / "a.png")
+    with pytest.raises(ValueError, match="cannot hold 16 bits"):
+        check_output(tmp_path / "a.jpg", bits=16)
+    with pytest.raises(ValueError, match="must be 8 or 16, got 12"):
+        check_output(tmp_path / "a.png", bits=12)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match="permission denied"):
+        check_output(tmp_path / "a.png")
+
+
+def test_unwritable_output_as_the_system_says_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(PermissionError, match="cannot be written: permission denied"):
+        check_output(tmp_path / "a.png")
+
+
+def test_pictures_without_a_record_are_named(tmp_path, files):
+    with pytest.raises(ValueError, match="holds no jaxnst record"):
+        read_record(files[0])
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read_record(tmp_path / "none.png")
+    with pytest.raises(ValueError, match="is a folder"):
+        read_record(tmp_path)
+    (tmp_path / "a.png").write_text("text")
+    with pytest.raises(ValueError, match="not a picture that can be read"):
+        read_record(tmp_path / "a.png")
+    image = Image.new("RGB", (32, 32))
+    exif = Image.Exif()
+    exif[0x010E] = "holiday"  # somebody's own description
+    image.save(tmp_path / "b.jpg", exif=exif)
+    with pytest.raises(ValueError, match="holds no jaxnst record"):
+        read_record(tmp_path / "b.jpg")

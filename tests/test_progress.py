@@ -1,0 +1,56 @@
+"""Progress: a bar on a terminal, lines elsewhere, silence on request."""
+
+import io
+
+import jax.numpy as jnp
+from rich.console import Console
+
+from jaxnst.objective import LossTerms
+from jaxnst.optimize import StepView, TransferState
+from jaxnst.progress import ProgressCallback
+
+
+def view(step, num_steps=3):
+    value = jnp.float32(0.5)
+    return StepView(
+        step=step,
+        num_steps=num_steps,
+        shape=(32, 48),
+        full_shape=(64, 96),
+        work_done=step / num_steps,
+        terms=LossTerms(value, value, value, value, {}, {}),
+        _state=TransferState(jnp.zeros((32, 48, 3)), ()),
+    )
+
+
+def shown(is_terminal, **options):
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=is_terminal, width=120)
+    with ProgressCallback(console=console, **options) as callback:
+        answers = [callback(view(step)) for step in (1, 2, 3)]
+    return stream.getvalue(), answers
+
+
+def test_lines_without_a_terminal():
+    text, answers = shown(False)
+    lines = text.splitlines()
+    assert lines[0] == "compiling ..."
+    assert lines[1].startswith("48 x 32  step 1/3  loss 0.5 (content 0.5, style 0.5)")
+    assert "left" not in lines[1]  # nothing is known yet
+    assert lines[-1].startswith("48 x 32  step 3/3")
+    assert lines[-1].endswith("about 0 s left")
+    assert "\x1b" not in text
+    assert answers == [None] * 3
+
+
+def test_a_bar_on_a_terminal():
+    text, _ = shown(True)
+    assert "step 3/3" in text
+    assert "loss 0.5" in text
+    assert "48 x 32" in text
+
+
+def test_silence_and_the_answer_of_the_inner_callback():
+    text, answers = shown(False, enabled=False, inner=lambda view: view.step == 2)
+    assert text == ""
+    assert answers == [False, True, False]

@@ -1,0 +1,277 @@
+"""One step, the sizes, and the loop around them."""
+
+import itertools
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import forget_programs, num_programs
+
+from jaxnst.objective import compute_targets, make_loss_weights
+from jaxnst.optimize import (
+    OPTIMIZERS,
+    Schedule,
+    TransferState,
+    deferred_interrupt,
+    init_state,
+    learning_rate_at,
+    make_optimizer,
+    pyramid_sizes,
+    resize_state,
+    run_size,
+    step,
+)
+
+
+CONTENT_LAYERS = {"relu4_2": 1.0}
+STYLE_LAYERS = dict.fromkeys(
+    ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"], 1.0
+)
+
+
+@pytest.fixture
+def problem(tiny_network, content, style):
+    """The arguments of `step` behind the state, but for the optimizer."""
+    targets = compute_targets(
+        tiny_network,
+        jnp.asarray(content),
+        jnp.asarray(style),
+        content_layers=tuple(CONTENT_LAYERS),
+        style_layers=tuple(STYLE_LAYERS),
+    )
+    weights = make_loss_weights(
+        content=0.25,
+        style=1.0,
+        tv=0.0,
+        content_layers=CONTENT_LAYERS,
+        style_layers=STYLE_LAYERS,
+    )
+    return tiny_network, targets, weights
+
+
+def schedule(num_steps, shape=(40, 48)):
+    return Schedule(0, num_steps, 0, num_steps * shape[0] * shape[1], shape)
+
+
+def run(problem, content, optimizer, rates, callback=None, **options):
+    network, targets, weights = problem
+    return run_size(
+        init_state(jnp.array(content), optimizer),
+        network,
+        targets,
+        weights,
+        optimizer=optimizer,
+        learning_rates=rates,
+        normalization="pair",
+        schedule=schedule(len(rates)),
+        callback=callback,
+        **options,
+    )
+
+
+def test_no_gradient_reaches_the_weights_of_the_network(problem, content):
+    """13 convolutions forward to relu5_1 and 13 back to the picture, and no more.
+
+    Gradients of the weights would be 13 others.
+    """
+    optimizer = make_optimizer("adam")
+    program = (
+        jax.jit(step, static_argnames=("optimizer", "normalization"))
+        .lower(
+            init_state(jnp.asarray(content), optimizer),
+            *problem,
+            jnp.float32(0.05),
+            optimizer=optimizer,
+        )
+        .compile()
+    )
+    text = program.as_text()
+    assert text is not None
+    # XLA may hand a convolution to oneDNN or cuDNN as a custom call.
+    found = text.count(" convolution(") + text.count(
+        'custom_call_target="__onednn$conv'
+    )
+    assert found + text.count('custom_call_target="__cudnn$conv') == 26
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_loss_falls_and_pixels_stay_in_range(name, problem, content):
+    done = run(problem, content, make_optimizer(name), [0.05] * 15)
+    assert done.terms[-1].total < 0.9 * done.terms[0].total
+    image = np.asarray(done.state.image)
+    assert image.min() >= 0
+    assert image.max() <= 1
+    assert not np.array_equal(image, content)
+
+
+def test_any_optax_transformation_works(problem, content):
+    lbfgs = optax.with_extra_args_support(optax.lbfgs())
+    done = run(problem, content, lbfgs, [1.0] * 6)
+    assert done.terms[-1].total < 0.9 * done.terms[0].total
+
+
+def test_adam_is_optax_s_own(problem, content):
+    """Two steps by hand, with optax alone."""
+    network, targets, weights = problem
+    optimizer = optax.adam(0.05, b1=0.9, b2=0.99, eps=1e-2)
+    image = jnp.asarray(content)
+    opt_state = optimizer.init(image)
+    from jaxnst.objective import perceptual_loss
+
+    pixels = content.shape[0] * content.shape[1]
+    for _ in range(2):
+        gradient = jax.grad(
+            lambda x: pixels * perceptual_loss(x, network, targets, weights)[0]
+        )(image)
+        update, opt_state = optimizer.update(gradient, opt_state)
+        assert isinstance(update, jax.Array)
+        image = jnp.clip(image + update, 0, 1)
+    done = run(problem, content, make_optimizer("adam"), [0.05] * 2)
+    # Adam divides by the gradient's own size, so a tiny gradient turns rounding into a
+    # visible step; that is a pixel here and there.
+    assert np.mean(np.abs(done.state.image - image)) < 1e-4
+
+
+def test_state_is_donated(problem, content):
+    from jaxnst.optimize import compiled_step
+
+    optimizer = make_optimizer("adam")
+    state = init_state(jnp.array(content), optimizer)
+    compiled_step(state, *problem, jnp.float32(0.05), optimizer=optimizer)
+    assert state.image.is_deleted()
+
+
+def test_nothing_changes_on_a_loss_that_is_not_finite(problem, content):
+    network, targets, weights = problem
+    optimizer = make_optimizer("adam")
+    state = init_state(jnp.asarray(content), optimizer)
+    bad = weights._replace(style=jnp.float32(jnp.nan))
+    after, info = step(
+        state, network, targets, bad, jnp.float32(0.05), optimizer=optimizer
+    )
+    assert not info.is_finite
+    jax.tree.map(np.testing.assert_array_equal, after, state)
+    done = run((network, targets, bad), content, optimizer, [0.05] * 9)
+    assert done.stopped == "not finite"
+    assert done.terms == []
+    np.testing.assert_array_equal(done.state.image, content)
+
+
+def test_weights_and_rates_recompile_nothing(problem, content):
+    network, targets, weights = problem
+    optimizer = make_optimizer("adam")
+    forget_programs()
+    run(problem, content, optimizer, [0.05, 0.04, 0.03])
+    heavier = weights._replace(style=jnp.float32(9))
+    run((network, targets, heavier), content, make_optimizer("adam"), [0.1] * 2)
+    assert num_programs() == 1
+
+
+def test_callback_sees_every_step_and_stops(problem, content):
+    seen = []
+
+    def callback(view):
+        seen.append((view.step, view.shape, view.loss, view.image.mean()))
+        assert view.work_done == pytest.approx(view.step / 9)
+        return view.step == 4
+
+    done = run(problem, content, make_optimizer("adam"), [0.05] * 9, callback)
+    assert done.stopped == "callback"
+    assert [entry[0] for entry in seen] == [1, 2, 3, 4]
+    assert {entry[1] for entry in seen} == {(40, 48)}
+    assert [entry[2] for entry in seen] == [float(term.total) for term in done.terms]
+    assert len({entry[3] for entry in seen}) == 4
+    assert seen[-1][3] == np.asarray(done.state.image).mean()
+
+
+def test_only_true_stops(problem, content):
+    done = run(problem, content, make_optimizer("adam"), [0.05] * 3, lambda view: "no")
+    assert done.stopped is None
+    assert len(done.terms) == 3
+
+
+def test_ctrl_c_ends_after_the_step(problem, content):
+    def callback(view):
+        if view.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with deferred_interrupt() as interrupted:
+        done = run(
+            problem,
+            content,
+            make_optimizer("adam"),
+            [0.05] * 9,
+            callback,
+            interrupted=interrupted,
+        )
+    assert done.stopped == "interrupted"
+    assert len(done.terms) == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_learning_rate_falls_along_a_cosine():
+    rates = [learning_rate_at(0.1, k, 10, 0.5) for k in range(10)]
+    assert rates[:5] == [0.1] * 5
+    assert all(a > b > 0 for a, b in itertools.pairwise(rates[4:]))
+    assert rates[7] == pytest.approx(0.05)
+    assert [learning_rate_at(0.1, k, 10, 0.0) for k in (0, 9)] == [0.1, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "min_size", "expected"),
+    [
+        ((342, 512), 128, [(86, 128), (171, 256), (342, 512)]),
+        ((342, 512), 0, [(342, 512)]),
+        ((342, 512), 512, [(342, 512)]),
+        ((500, 400), 128, [(125, 100), (250, 200), (500, 400)]),
+        ((64, 640), 128, [(32, 320), (64, 640)]),
+        ((32, 32), 128, [(32, 32)]),
+    ],
+)
+def test_pyramid_sizes(shape, min_size, expected):
+    sizes = pyramid_sizes(shape, min_size=min_size, min_side=32)
+    assert list(sizes) == expected
+
+
+def test_resized_state_keeps_what_the_optimizer_knows(content):
+    optimizer = make_optimizer("adam")
+    state = init_state(jnp.full((10, 12, 3), 0.25), optimizer)
+    gradient = jnp.full((10, 12, 3), 3.0)
+    _, opt_state = optimizer.update(gradient, state.opt_state, state.image)
+    resized = resize_state(
+        TransferState(state.image, opt_state), jnp.full((20, 24, 3), 0.7)
+    )
+    assert resized.image.shape == (20, 24, 3)
+    np.testing.assert_allclose(resized.image, 0.25, rtol=1e-5)
+    old, new = jax.tree.leaves(opt_state), jax.tree.leaves(resized.opt_state)
+    assert len(old) == len(new)
+    for before, after in zip(old, new, strict=True):
+        if before.ndim:
+            assert after.shape == (20, 24, 3)
+            np.testing.assert_allclose(after, before.ravel()[0], rtol=1e-5)
+        else:
+            assert after == before
+
+
+def test_second_moments_stay_positive_when_resized():
+    spike = jnp.zeros((8, 8, 3)).at[4, 4].set(1.0)
+    state = TransferState(spike, {"nu": spike})
+    resized = resize_state(state, jnp.zeros((16, 16, 3)))
+    (moment,) = jax.tree.leaves(resized.opt_state)
+    assert moment.min() >= 0
+    assert resized.image.min() >= 0
+
+
+def test_content_detail_brings_the_content_picture_back(rng):
+    """With all of its detail, a picture that was only made smaller is as it was."""
+    content = jnp.asarray(rng.random((32, 40, 3), np.float32)) * 0.5 + 0.25
+    small = jax.image.resize(content, (16, 20, 3), "linear")
+    state = TransferState(small, ())
+    blurred = resize_state(state, content).image
+    restored = resize_state(state, content, content_detail=1.0).image
+    assert jnp.abs(blurred - content).max() > 0.1
+    np.testing.assert_allclose(restored, content, atol=1e-5)

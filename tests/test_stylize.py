@@ -1,0 +1,294 @@
+"""`stylize()` from end to end, on a network small enough for it."""
+
+import importlib.util
+import json
+import os
+import signal
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import forget_programs, num_programs
+from PIL import Image
+
+import jaxnst
+
+
+FEW = {"size": 96, "min_size": 48, "num_steps": 4, "coarse_steps": 3, "progress": False}
+
+
+@pytest.fixture
+def stylize(tiny_network):
+    """`stylize` with the tiny network and few steps."""
+
+    def run(content, style, **settings):
+        return jaxnst.stylize(
+            content, style, **({"network": tiny_network} | FEW | settings)
+        )
+
+    return run
+
+
+def test_result(stylize, content, style):
+    result = stylize(content, style)
+    assert result.image.shape == (80, 96, 3)
+    assert result.image.dtype == np.float32
+    assert 0 <= result.image.min() < result.image.max() <= 1
+    assert result.alpha is None
+    assert result.to_pil().size == (96, 80)
+
+
+def test_loss_falls(stylize, content, style):
+    history = stylize(content, style, min_size=0, num_steps=20).history
+    assert history["total"][-1] < 0.8 * history["total"][0]
+    assert history["style"][-1] < 0.8 * history["style"][0]
+
+
+def test_history_has_every_term_of_every_step(stylize, content, style):
+    result = stylize(content, style, tv_weight=0.5)
+    history = result.history
+    assert list(history["size"]) == [48] * 3 + [96] * 4
+    assert set(history) == {
+        "size", "total", "content", "style", "tv", "content/relu4_2",
+        *(f"style/relu{block}_1" for block in range(1, 6)),
+    }  # fmt: skip
+    assert all(column.shape == (7,) for column in history.values())
+    np.testing.assert_allclose(
+        history["total"],
+        0.25 * history["content"] + history["style"] + 0.5 * history["tv"],
+        rtol=1e-5,
+    )
+    layers = np.mean([history[f"style/relu{block}_1"] for block in range(1, 6)], axis=0)
+    np.testing.assert_allclose(history["style"], layers, rtol=1e-5)
+
+
+def test_record_says_how_it_was_made(content, style):
+    result = jaxnst.stylize(content, style, seed=3, style_weight=2, **FEW)
+    record = json.loads(json.dumps(result.record))
+    assert record["jaxnst"] == jaxnst.__version__
+    assert record["settings"]["style_weight"] == 2
+    assert record["settings"]["seed"] == 3
+    assert record["settings"]["content_layers"] == {"relu4_2": 1}
+    assert record["inputs"]["content"]["sha256"] == jaxnst.load_picture(content).sha256
+    assert len(record["weights"]["sha256"]) == 64
+    assert record["result"] == {"height": 80, "width": 96, "steps": 7, "stopped": None}
+    assert set(record["versions"]) >= {"python", "jax", "flax", "optax", "numpy"}
+    assert record["device"]["platform"]
+    assert set(record["seconds"]) == {"compile", "run", "total"}
+    assert record["seconds"]["total"] > 0
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif"])
+def test_same_inputs_give_the_same_file(stylize, content, style, tmp_path, name):
+    result, again = (stylize(content, style, init="noise", seed=5) for _ in range(2))
+    first = result.save(tmp_path / name).read_bytes()
+    assert again.save(tmp_path / name).read_bytes() == first
+    record = jaxnst.read_record(tmp_path / name)
+    assert record == {
+        key: value for key, value in result.record.items() if key != "seconds"
+    }
+
+
+def test_sources_of_every_kind_give_the_same_picture(stylize, files):
+    expected = stylize(*files).image
+    content, style = (np.asarray(Image.open(path)) for path in files)
+    for kind in (str, Image.open):
+        np.testing.assert_array_equal(stylize(*map(kind, files)).image, expected)
+    np.testing.assert_array_equal(stylize(content, style).image, expected)
+    floats = jnp.asarray(content / np.float32(255)), style / np.float32(255)
+    np.testing.assert_array_equal(stylize(*floats).image, expected)
+
+
+def test_inits(stylize, content, style):
+    one = {"num_steps": 1, "min_size": 0, "learning_rate": 1e-6}
+    resized = jaxnst.images.resize(content, (80, 96))
+    np.testing.assert_allclose(stylize(content, style, **one).image, resized, atol=1e-5)
+    noise = stylize(content, style, init="noise", **one).image
+    assert 0.27 < noise.std() < 0.31  # of the uniform distribution: 0.289
+    again = stylize(content, style, init="noise", seed=1, **one).image
+    assert np.abs(again - noise).mean() > 0.2
+    started = stylize(content, style, init="style", **one).image
+    expected = jaxnst.images.resize(style, (80, 96))
+    assert np.abs(started - expected).mean() < 0.02
+    given = stylize(content, style, init=content[:, ::-1], **one)
+    np.testing.assert_allclose(given.image, resized[:, ::-1], atol=1e-5)
+    assert given.record["settings"]["init"] == "image"
+    assert "init" in given.record["inputs"]
+
+
+def test_one_compilation_per_picture_size(stylize, content, style):
+    forget_programs()
+    stylize(content, style)
+    assert num_programs() == 2  # 48 and 96 px
+    stylize(content[:, ::-1], style[::-1], style_weight=9, learning_rate=0.01, seed=4)
+    layers = {f"relu{block}_1": block for block in range(1, 6)}
+    stylize(content, style, tv_weight=1, style_layers=layers)
+    assert num_programs() == 2
+
+
+def test_callback_and_early_stop_at_a_small_size(stylize, content, style):
+    seen = []
+
+    def callback(view):
+        seen.append((view.step, view.num_steps, view.shape, view.full_shape))
+        return view.step == 2
+
+    result = stylize(content, style, callback=callback)
+    assert seen == [(1, 7, (40, 48), (80, 96)), (2, 7, (40, 48), (80, 96))]
+    assert result.image.shape == (80, 96, 3)
+    assert result.record["result"]["stopped"] == "callback"
+    assert result.record["result"]["steps"] == 2
+    assert len(result.history["total"]) == 2
+
+
+def test_ctrl_c_keeps_the_picture(stylize, content, style):
+    def callback(view):
+        if view.step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(jaxnst.Interrupted) as caught:
+        stylize(content, style, callback=callback)
+    assert isinstance(caught.value, KeyboardInterrupt)
+    result = caught.value.result
+    assert result.image.shape == (80, 96, 3)
+    assert result.record["result"]["stopped"] == "interrupted"
+    assert result.record["result"]["steps"] == 5
+
+
+def test_alpha_is_carried_untouched(stylize, content, style):
+    alpha = np.linspace(0, 1, 40 * 48, dtype=np.float32).reshape(40, 48)
+    rgba = np.dstack([content, alpha])
+    result = stylize(rgba, np.dstack([style, style[..., 0]]), size=48)
+    np.testing.assert_array_equal(result.alpha, alpha)
+    assert result.to_pil().mode == "RGBA"
+    larger = stylize(rgba, style)
+    assert larger.alpha is not None
+    assert larger.alpha.shape == (80, 96)
+
+
+def test_own_optimizer(stylize, content, style):
+    result = stylize(content, style, optimizer=optax.sgd(1e-4))
+    assert result.record["settings"]["optimizer"] == "custom"
+    assert result.record["settings"]["learning_rate"] == 1.0
+    assert not np.array_equal(result.image, stylize(content, style).image)
+
+
+def test_weights_do_what_they_say(stylize, content, style):
+    """More style weight: less style left, less content kept. Over the same steps."""
+    steps = {"num_steps": 25, "min_size": 0}
+    light = stylize(content, style, style_weight=0.03, **steps).history
+    strong = stylize(content, style, style_weight=30, **steps).history
+    assert strong["style"][-1] < light["style"][-1]
+    assert strong["content"][-1] > light["content"][-1]
+    smooth = stylize(content, style, tv_weight=100, **steps).history
+    assert smooth["tv"][-1] < 0.5 * light["tv"][-1]
+
+
+def test_style_size_is_obeyed(stylize, content, style):
+    small = stylize(content, style, style_size=32).image
+    assert not np.array_equal(small, stylize(content, style).image)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_flat_pictures(level, stylize):
+    """Nothing to keep and nothing to take: no division by zero, finite everywhere."""
+    flat = np.full((96, 96, 3), level, np.float32)
+    result = stylize(flat, flat, tv_weight=1)
+    assert np.all(np.isfinite(result.image))
+    assert all(np.all(np.isfinite(column)) for column in result.history.values())
+    assert result.record["result"]["stopped"] is None
+
+
+def test_flat_pictures_on_the_real_network():
+    flat = np.full((32, 32, 3), 0.5, np.float32)
+    result = jaxnst.stylize(flat, flat, size=32, num_steps=3, progress=False)
+    np.testing.assert_allclose(result.image, 0.5, atol=0.1)
+
+
+def test_gatys2016_is_the_example(files):
+    path = Path(__file__).parent.parent / "examples" / "01_gatys.py"
+    spec = importlib.util.spec_from_file_location("gatys", path)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    assert len(path.read_text().splitlines()) < 60
+    by_hand = example.paint(*files, size=48, num_steps=10)
+    result = jaxnst.stylize(
+        *files, preset="gatys2016", size=48, num_steps=10, progress=False
+    )
+    assert np.abs(by_hand - np.asarray(jaxnst.load_picture(files[0]).rgb)).mean() > 0.05
+    # Two programs, two orders of summation; Adam makes a little more of it.
+    assert np.abs(result.image - by_hand).mean() < 1 / 255
+    np.testing.assert_allclose(result.image, by_hand, atol=8 / 255)
+
+
+BAD = {
+    "size": ({"size": 0}, ValueError, "`size` must be at least 32, got 0"),
+    "size kind": ({"size": 64.5}, TypeError, "`size` must be a whole number"),
+    "style size": ({"style_size": 3}, ValueError, "`style_size` must be at least 32"),
+    "steps": ({"num_steps": 0}, ValueError, "`num_steps` must be at least 1, got 0"),
+    "coarse": ({"coarse_steps": -1}, ValueError, "`coarse_steps` must be at least 1"),
+    "rate": ({"learning_rate": 0}, ValueError, "`learning_rate`.*greater than 0"),
+    "decay": ({"decay": 1.5}, ValueError, "`decay` must be between 0 and 1"),
+    "detail": ({"content_detail": 2}, ValueError, "`content_detail` must be between"),
+    "negative": ({"style_weight": -1}, ValueError, "`style_weight`.*0 or more, got -1"),
+    "nan": ({"content_weight": np.nan}, ValueError, "`content_weight` must be finite"),
+    "text": ({"tv_weight": "1"}, TypeError, "`tv_weight` must be a number"),
+    "zero": ({"content_weight": 0, "style_weight": 0}, ValueError, "are all 0"),
+    "network": ({"network": "vgg91"}, ValueError, "Did you mean 'vgg19'"),
+    "preset": ({"preset": "gatys"}, ValueError, "Did you mean 'gatys2016'"),
+    "optimizer": ({"optimizer": "adma"}, ValueError, "Did you mean 'adam'"),
+    "optimizer kind": ({"optimizer": 3}, TypeError, "an optax transformation, got int"),
+    "pooling": ({"pooling": "mean"}, ValueError, "`pooling`.*Known: max, average"),
+    "padding": ({"padding": "same"}, ValueError, "`padding`.*Known: zeros"),
+    "loss": ({"normalization": "none"}, ValueError, "`normalization`.*pair, paper"),
+    "seed": ({"seed": -1}, ValueError, "`seed` must be at least 0"),
+    "layer": ({"style_layers": ["relu1_11"]}, ValueError, "Did you mean 'relu1_1'"),
+    "twice": ({"style_layers": ["relu1_1"] * 2}, ValueError, "names a layer twice"),
+    "no layer": ({"content_layers": []}, ValueError, "it is empty"),
+    "no weight": ({"content_layers": {"relu4_2": 0}}, ValueError, "weights are 0"),
+    "layer nan": ({"style_layers": {"relu1_1": np.nan}}, ValueError, "must be finite"),
+    "init": ({"init": "nois"}, FileNotFoundError, "no such file.*mean 'noise'"),
+    "init array": ({"init": np.zeros((9, 9, 3))}, ValueError, "`init` is 9 x 9 px"),
+    "callback": ({"callback": 3}, TypeError, "`callback` must be callable, got 3"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_settings_are_named_before_anything_is_computed(
+    kind, content, style, monkeypatch, as_installed
+):
+    def refuse(*_, **__):
+        raise AssertionError("computed something")
+
+    monkeypatch.setattr("jaxnst.transfer.load_network", refuse)
+    settings, error, message = BAD[kind]
+    with pytest.raises(error, match=message) as caught:
+        jaxnst.stylize(content, style, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_pictures_are_named_before_anything_is_computed(
+    content, style, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("jaxnst.transfer.load_network", None)
+    with pytest.raises(FileNotFoundError, match="`content`: no such file"):
+        jaxnst.stylize(tmp_path / "none.png", style)
+    with pytest.raises(ValueError, match=r"`style` must have floats within \[0, 1\]"):
+        jaxnst.stylize(content, style * 255)
+    narrow = np.zeros((40, 320, 3), np.float32)
+    with pytest.raises(ValueError, match=r"96 x 12 px; no side.*so use 256 or more"):
+        jaxnst.stylize(narrow, style, size=96)
+
+
+def test_layers_of_an_own_network_are_checked(stylize, content, style):
+    with pytest.raises(ValueError, match="'relu6_1'"):
+        stylize(content, style, content_layers=["relu6_1"])
+
+
+def test_a_setting_unknown_to_the_config_is_named():
+    with pytest.raises(TypeError, match="strength"):
+        jaxnst.config.make_config(strength=1)
