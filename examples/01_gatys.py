@@ -20,7 +20,7 @@ STYLE_LAYERS = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
 STYLE_WEIGHT = 1000.0  # beta / alpha
 
 
-def paint(content, style, size=512, num_steps=120):
+def paint(content, style, size=512, num_steps=200):
     """Return `content` painted in the style of `style`, both paths."""
     network = load_network("vgg19", pooling="average", padding="zeros")
     content_image, style_image = (

@@ -185,7 +185,7 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
     add = stylize.add_argument_group("the network").add_argument
     add("--network", metavar="NAME", help="see `jaxnst networks` (vgg19)")
     add("--pooling", metavar="NAME", help="max or average")
-    add("--padding", metavar="NAME", help="replicate, zeros or circular")
+    add("--padding", metavar="NAME", help="reflect, replicate, zeros or circular")
 
     add = stylize.add_argument_group("the file").add_argument
     add("--bits", type=int, default=8, metavar="N", help="8, or 16 for .png and .tif")

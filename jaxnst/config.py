@@ -42,7 +42,7 @@ class TransferConfig:
             about there up to `size`. 0: the full size only.
         network: name of pretrained weights, or "custom".
         pooling: "max" or "average".
-        padding: "zeros", "replicate" or "circular".
+        padding: "reflect", "replicate", "zeros" or "circular".
         content_layers: {layer: weight}; a list, to weigh them equally, becomes that.
         style_layers: likewise.
         content_weight: of the content terms.
@@ -71,7 +71,7 @@ class TransferConfig:
     min_size: int = 128
     network: str = "vgg19"
     pooling: str = "max"
-    padding: str = "replicate"
+    padding: str = "reflect"
     content_layers: Mapping[str, float] = dataclasses.field(
         default_factory=lambda: {"relu4_2": 1.0}
     )
@@ -124,20 +124,12 @@ class TransferConfig:
                 raise ValueError(
                     f"`{name}` must be between 0 and 1, got {getattr(self, name):g}."
                 )
-        # A custom network is asked for its layers in `jaxnst.transfer`.
+        # The layers of a network of the user's own are checked in `jaxnst.transfer`.
         if self.network != "custom":
-            self._check_layers(SPECS[self.network].architecture.layer_names)
-
-    def _check_layers(self, known: Iterable[str]) -> None:
-        for name in ("content_layers", "style_layers"):
-            weights = check_layer_weights(name, getattr(self, name), list(known))
-            self._set(name, weights)
-
-    def with_layers_of(self, known: Iterable[str]) -> "TransferConfig":
-        """Return these settings with the layers checked against a custom network."""
-        config = dataclasses.replace(self)
-        config._check_layers(known)
-        return config
+            known = SPECS[self.network].architecture.layer_names
+            for name in ("content_layers", "style_layers"):
+                weights = check_layer_weights(name, getattr(self, name), known)
+                self._set(name, weights)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the class is frozen
@@ -151,9 +143,10 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
     {
         # Chosen by eye over the pairs in the README.
         "default": TransferConfig(),
-        # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), layers and
-        # weights of section 3, average pooling, one size. Adam takes the place of their
-        # L-BFGS, and their network was rescaled to a mean activation of one.
+        # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), their layers
+        # and weights (w_l = 1/5, alpha/beta = 1e-3), average pooling, one size. Adam
+        # takes the place of their L-BFGS, the content picture that of their noise, and
+        # their network was rescaled to a mean activation of one.
         "gatys2016": TransferConfig(
             min_size=0,
             pooling="average",
@@ -162,7 +155,7 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
             content_weight=1.0,
             style_weight=1000.0,
             normalization="paper",
-            num_steps=120,
+            num_steps=200,
             decay=0.0,
         ),
     }

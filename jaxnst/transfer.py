@@ -4,7 +4,7 @@ import time
 
 import optax
 
-from ._checks import suggestion
+from ._checks import check_layer_weights, suggestion
 from .config import INITS, LayerWeights, TransferConfig, make_config
 from .images import (
     PictureSource,
@@ -87,7 +87,7 @@ def stylize(
         seed: of the noise.
         network: name of pretrained weights, or a network of your own.
         pooling: "max" or "average".
-        padding: "replicate", "zeros" or "circular", see `jaxnst.networks.VGG`.
+        padding: "reflect", "replicate", "zeros" or "circular", see `jaxnst.networks.VGG`.
         callback: called after every step with a `jaxnst.optimize.StepView`; returning
             True stops.
         progress: show a bar on standard error (lines where there is no terminal).
@@ -112,6 +112,14 @@ def stylize(
     started = time.perf_counter()
     is_custom = optimizer is not None and not isinstance(optimizer, str)
     init_name, init_source = _split_init(init)
+    if isinstance(network, VGG):
+        known = network.layer_names
+        if content_layers is not None:
+            content_layers = check_layer_weights(
+                "content_layers", content_layers, known
+            )
+        if style_layers is not None:
+            style_layers = check_layer_weights("style_layers", style_layers, known)
     config = make_config(
         preset,
         size=size,
@@ -135,8 +143,6 @@ def stylize(
         pooling=network.pooling if isinstance(network, VGG) else pooling,
         padding=network.padding if isinstance(network, VGG) else padding,
     )
-    if isinstance(network, VGG):
-        config = config.with_layers_of(network.layer_names)
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {callback!r}.")
     transformation = _optimizer(optimizer, config)

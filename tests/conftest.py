@@ -19,7 +19,7 @@ TINY = VGGArchitecture(name="tiny", depths=(2, 2, 4, 4, 4), widths=(4, 8, 16, 32
 
 @pytest.fixture(scope="session")
 def tiny_network() -> VGG:
-    return VGG(TINY, preprocessing=CAFFE, rngs=nnx.Rngs(0))
+    return VGG(TINY, preprocessing=CAFFE, padding="replicate", rngs=nnx.Rngs(0))
 
 
 @pytest.fixture(scope="session")

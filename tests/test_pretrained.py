@@ -62,8 +62,9 @@ def test_vgg19_has_its_sixteen_convolutions(vgg19):
     assert size == 20_024_384
 
 
-def test_vgg19_tells_an_edge_from_a_flat_place(vgg19):
+def test_vgg19_tells_an_edge_from_a_flat_place():
     """The first layer holds edge detectors: a torch-free sign that axes are right."""
+    vgg19 = load_network("vgg19", padding="replicate")
     image = jnp.full((32, 32, 3), 0.2).at[:, 16:].set(0.9)
     features = vgg19(image, ["conv1_1"])["conv1_1"]
     flat = jnp.ptp(features[:, 2:14], axis=(0, 1))
@@ -156,7 +157,7 @@ def test_script_writes_what_safetensors_reads(rng):
     }
     data = script.serialize(tensors, {"license": "x"})
     found = safetensors.numpy.load(data)
-    assert list(found) == ["a.bias", "b.codes"]
+    assert set(found) == set(tensors)
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(found[name], tensor)
     # The header of the committed file comes from the same function.

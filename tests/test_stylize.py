@@ -243,7 +243,7 @@ BAD = {
     "optimizer": ({"optimizer": "adma"}, ValueError, "Did you mean 'adam'"),
     "optimizer kind": ({"optimizer": 3}, TypeError, "an optax transformation, got int"),
     "pooling": ({"pooling": "mean"}, ValueError, "`pooling`.*Known: max, average"),
-    "padding": ({"padding": "same"}, ValueError, "`padding`.*Known: zeros"),
+    "padding": ({"padding": "same"}, ValueError, "`padding`.*Known: reflect"),
     "loss": ({"normalization": "none"}, ValueError, "`normalization`.*pair, paper"),
     "seed": ({"seed": -1}, ValueError, "`seed` must be at least 0"),
     "layer": ({"style_layers": ["relu1_11"]}, ValueError, "Did you mean 'relu1_1'"),

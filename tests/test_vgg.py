@@ -118,6 +118,7 @@ def test_nothing_deeper_than_asked_for_is_computed(tiny_network, deepest, count)
 
 def test_average_pooling_and_its_rescaling():
     def network(**options):
+        options |= {"padding": "zeros"}
         return VGG(VGG16, preprocessing=CAFFE, rngs=nnx.Rngs(0), **options)
 
     image = jnp.asarray(np.random.default_rng(0).random((34, 35, 3), np.float32))
@@ -138,9 +139,21 @@ def test_circular_padding_commutes_with_rolling():
     np.testing.assert_allclose(rolled, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_replicate_padding_sees_no_frame_around_a_flat_picture(vgg19):
+def test_reflect_padding_is_the_mirrored_picture():
+    image = np.random.default_rng(0).random((32, 40, 3), np.float32)
+    mirrored = jnp.asarray(np.pad(image, ((8, 8), (8, 8), (0, 0)), mode="reflect"))
+    options = {"preprocessing": CAFFE, "rngs": nnx.Rngs(0)}
+    network = VGG(VGG16, **options)
+    found = network(jnp.asarray(image), ["relu3_1"])["relu3_1"]
+    network.padding = "zeros"
+    expected = network(mirrored, ["relu3_1"])["relu3_1"]
+    assert found.shape == (12, 14, 256)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_replicate_padding_sees_no_frame_around_a_flat_picture():
     flat = jnp.full((32, 32, 3), 0.9)
-    first = vgg19(flat, ["conv1_1"])["conv1_1"]
+    first = load_network(padding="replicate")(flat, ["conv1_1"])["conv1_1"]
     assert jnp.ptp(first, axis=(0, 1)).max() < 1e-3
     framed = load_network("vgg19", padding="zeros")(flat, ["conv1_1"])["conv1_1"]
     assert jnp.ptp(framed, axis=(0, 1)).max() > 10
@@ -163,7 +176,12 @@ def test_module_is_a_pytree_argument_traced_once(tiny_network):
         return network(image, ["relu2_1"])["relu2_1"]
 
     image = jnp.ones((32, 32, 3))
-    other = VGG(tiny_network.architecture, preprocessing=CAFFE, rngs=nnx.Rngs(1))
+    other = VGG(
+        tiny_network.architecture,
+        preprocessing=CAFFE,
+        padding="replicate",
+        rngs=nnx.Rngs(1),
+    )
     assert not jnp.allclose(run(tiny_network, image), run(other, image))
     assert len(traces) == 1
     batch = jax.vmap(run, in_axes=(None, 0))(
@@ -175,8 +193,8 @@ def test_module_is_a_pytree_argument_traced_once(tiny_network):
 def test_unknown_options_and_layers_are_named(tiny_network):
     with pytest.raises(ValueError, match=r"`pooling` is 'avg'.*Known: max, average"):
         load_network("vgg19", pooling="avg")
-    with pytest.raises(ValueError, match=r"`padding` is 'reflect'"):
-        load_network("vgg19", padding="reflect")
+    with pytest.raises(ValueError, match=r"`padding` is 'same'"):
+        load_network("vgg19", padding="same")
     with pytest.raises(ValueError, match=r"'relu1_11'. Did you mean 'relu1_1'"):
         tiny_network(jnp.zeros((32, 32, 3)), ["relu1_11"])
     with pytest.raises(ValueError, match="8 x 8 px is too small for pool4"):

@@ -21,7 +21,11 @@ from .preprocessing import Preprocessing
 
 
 POOLINGS = ("max", "average")
-PADDINGS = ("zeros", "replicate", "circular")
+PADDINGS = ("reflect", "replicate", "zeros", "circular")
+
+# By how many pixels "reflect" continues the picture on every side. 4 are enough to keep
+# rims of a pixel or two out of the result; 8 keep out the blotches behind them too.
+REFLECT_MARGIN = 8
 
 
 class _Layer(NamedTuple):
@@ -80,10 +84,13 @@ class VGG(nnx.Module):
         rescale_pooling: multiply the average by 2, about the ratio of the two kinds of
             pooling on real activations, which keeps deep layers at the size they were
             trained at (Crowson; Gatys et al. do not do it).
-        padding: how convolutions see beyond the border. "zeros": as trained; the
-            border is a dark frame to the network. "replicate": the first convolution
-            sees the border pixels repeated, the others zeros (Crowson). "circular":
-            every convolution sees the opposite border, as in a tiled plane.
+        padding: how the network sees beyond the border. "reflect": the picture is
+            continued by its mirror image for 8 pixels on every side; the activations
+            are those of the larger picture, so larger too. "replicate": the first
+            convolution sees the border pixels repeated, the others zeros (Crowson).
+            "zeros": as trained; the border is a frame to the network. The last two
+            leave a rim of wrong colors on some results. "circular": every convolution
+            sees the opposite border, as in a tiled plane.
         rngs: randomness of the weights before any are loaded.
 
     Raises:
@@ -97,7 +104,7 @@ class VGG(nnx.Module):
         preprocessing: Preprocessing,
         pooling: str = "max",
         rescale_pooling: bool = False,
-        padding: str = "replicate",
+        padding: str = "reflect",
         rngs: nnx.Rngs,
     ):
         self.architecture = architecture
@@ -157,6 +164,9 @@ class VGG(nnx.Module):
             check_choice("layers", name, self.layer_names)
         features: dict[str, Array] = {}
         x = self.preprocessing(image)[None]
+        if self.padding == "reflect":
+            margin = (REFLECT_MARGIN, REFLECT_MARGIN)
+            x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)), mode="reflect")
         for layer in self.architecture:
             if len(features) == len(wanted):
                 break

@@ -16,7 +16,7 @@ def load_network(
     *,
     pooling: str = "max",
     rescale_pooling: bool = False,
-    padding: str = "replicate",
+    padding: str = "reflect",
 ) -> VGG:
     """Return a pretrained network.
 
@@ -24,7 +24,7 @@ def load_network(
         name: one of `jaxnst.pretrained.SPECS`.
         pooling: "max" or "average", see `jaxnst.networks.VGG`.
         rescale_pooling: see there.
-        padding: "zeros", "replicate" or "circular", see there.
+        padding: "reflect", "replicate", "zeros" or "circular", see there.
 
     Raises:
         ValueError: if the name is unknown or its file is damaged.
@@ -33,7 +33,7 @@ def load_network(
     Examples:
         >>> network = load_network("vgg19")
         >>> network(jnp.zeros((64, 64, 3)), ["relu4_2"])["relu4_2"].shape
-        (8, 8, 512)
+        (10, 10, 512)
     """
     spec = get_spec(name)
     network: VGG = nnx.eval_shape(
