@@ -1,12 +1,11 @@
 """One step of jaxnst against the same step in torch, in one run.
 
-pip install torch==2.13.0
+pip install -e '.[bench]' && pip install torch==2.13.0
 python benchmarks/step.py [--sizes 256 512] [--repeats 5] [--json FILE]
 """
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import psutil
 
 import jaxnst
 from jaxnst.config import TransferConfig
@@ -84,8 +84,9 @@ def main() -> None:
         print(f"{size:7} {ours:11.3f} {theirs:11.3f} {ours / theirs:16.2f}")
     if args.json is not None:
         machine = {
-            "cpus": os.cpu_count(),
             "processor": platform.machine(),
+            "cpus": psutil.cpu_count(),
+            "memory": psutil.virtual_memory().total,
             "device": jax.devices()[0].device_kind,
             "jax": jax.__version__,
             "jaxnst": jaxnst.__version__,

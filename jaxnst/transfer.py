@@ -87,7 +87,8 @@ def stylize(
         seed: of the noise.
         network: name of pretrained weights, or a network of your own.
         pooling: "max" or "average".
-        padding: "reflect", "replicate", "zeros" or "circular", see `jaxnst.networks.VGG`.
+        padding: "reflect", "replicate", "zeros" or "circular", see
+            `jaxnst.networks.VGG`.
         callback: called after every step with a `jaxnst.optimize.StepView`; returning
             True stops.
         progress: show a bar on standard error (lines where there is no terminal).

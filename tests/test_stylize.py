@@ -1,10 +1,8 @@
 """`stylize()` from end to end, on a network small enough for it."""
 
-import importlib.util
 import json
 import os
 import signal
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -89,6 +87,13 @@ def test_same_inputs_give_the_same_file(stylize, content, style, tmp_path, name)
     assert record == {
         key: value for key, value in result.record.items() if key != "seconds"
     }
+
+
+def test_same_inputs_give_the_same_picture_on_the_real_network(content, style):
+    """Many threads add up in one order here, or this fails."""
+    few = {"size": 64, "num_steps": 3, "progress": False}
+    first, second = (jaxnst.stylize(content, style, **few) for _ in range(2))
+    np.testing.assert_array_equal(first.image, second.image)
 
 
 def test_sources_of_every_kind_give_the_same_picture(stylize, files):
@@ -205,24 +210,6 @@ def test_flat_pictures_on_the_real_network():
     flat = np.full((32, 32, 3), 0.5, np.float32)
     result = jaxnst.stylize(flat, flat, size=32, num_steps=3, progress=False)
     np.testing.assert_allclose(result.image, 0.5, atol=0.1)
-
-
-def test_gatys2016_is_the_example(files):
-    path = Path(__file__).parent.parent / "examples" / "01_gatys.py"
-    spec = importlib.util.spec_from_file_location("gatys", path)
-    assert spec is not None
-    assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    assert len(path.read_text().splitlines()) < 60
-    by_hand = example.paint(*files, size=48, num_steps=10)
-    result = jaxnst.stylize(
-        *files, preset="gatys2016", size=48, num_steps=10, progress=False
-    )
-    assert np.abs(by_hand - np.asarray(jaxnst.load_picture(files[0]).rgb)).mean() > 0.05
-    # Two programs, two orders of summation; Adam makes a little more of it.
-    assert np.abs(result.image - by_hand).mean() < 1 / 255
-    np.testing.assert_allclose(result.image, by_hand, atol=8 / 255)
 
 
 BAD = {

@@ -1,0 +1,64 @@
+"""The examples run, and show what they say they show."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxnst
+
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def load_example(name):
+    spec = importlib.util.spec_from_file_location("example", EXAMPLES / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_gatys2016_is_the_example(files):
+    by_hand = load_example("01_gatys.py").paint(*files, size=48, num_steps=10)
+    result = jaxnst.stylize(
+        *files, preset="gatys2016", size=48, num_steps=10, progress=False
+    )
+    assert np.abs(by_hand - np.asarray(jaxnst.load_picture(files[0]).rgb)).mean() > 0.05
+    # Two programs, two orders of summation; Adam makes a little more of it.
+    assert np.abs(result.image - by_hand).mean() < 1 / 255
+    np.testing.assert_allclose(result.image, by_hand, atol=8 / 255)
+
+
+def test_the_method_fits_on_one_screen():
+    assert len((EXAMPLES / "01_gatys.py").read_text().splitlines()) < 60
+
+
+def test_history_is_drawn(content, style, tiny_network, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra `plot`")
+    result = jaxnst.stylize(
+        content,
+        style,
+        network=tiny_network,
+        size=96,
+        min_size=48,
+        num_steps=5,
+        coarse_steps=5,
+        progress=False,
+    )
+    load_example("02_history.py").plot(result.history, tmp_path / "plot.png")
+    with Image.open(tmp_path / "plot.png") as image:
+        colors = {tuple(color[:3]) for color in np.asarray(image).reshape(-1, 4)}
+    assert len(colors) > 20  # seven lines and their legend
+
+
+def test_every_example_picture_has_its_source():
+    sources = (EXAMPLES / "images" / "SOURCES.md").read_text()
+    pictures = sorted((EXAMPLES / "images").glob("*.jpg"))
+    assert len(pictures) == 7
+    for path in pictures:
+        assert f"`{path.name}`" in sources
+        jaxnst.load_picture(path)
