@@ -122,6 +122,7 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         "stylize",
         parents=[common],
         help="paint a picture in the style of another",
+        usage="jaxnst stylize CONTENT STYLE [-o FILE] [options]",
         description="Paint CONTENT in the style of STYLE.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -151,7 +152,7 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
     add("-q", "--quiet", action="store_true", default=False, help="print nothing")
 
     add = stylize.add_argument_group("the loss").add_argument
-    add("--content-weight", type=float, metavar="W", help="(1)")
+    add("--content-weight", type=float, metavar="W", help="of the photo (0.25)")
     add("--tv-weight", type=float, metavar="W", help="smoothness, total variation (0)")
     add(
         "--content-layers",
@@ -168,12 +169,29 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
     add("--normalization", metavar="NAME", help="pair, or paper: the literal sums")
 
     add = stylize.add_argument_group("the painting").add_argument
-    add("--num-steps", type=int, metavar="N", help="steps at the full size")
-    add("--coarse-steps", type=int, metavar="N", help="steps at each smaller size")
-    add("--min-size", type=int, metavar="PX", help="smallest size; 0: full size only")
+    add("--num-steps", type=int, metavar="N", help="steps at the full size (60)")
+    add(
+        "--coarse-steps", type=int, metavar="N", help="steps at each smaller size (100)"
+    )
+    add(
+        "--min-size",
+        type=int,
+        metavar="PX",
+        help="smallest size, 0: full size only (128)",
+    )
     add("--optimizer", metavar="NAME", help="(adam)")
-    add("--learning-rate", type=float, metavar="R", help="in pixel values of 0 to 1")
-    add("--decay", type=float, metavar="P", help="part of the steps that slow down")
+    add(
+        "--learning-rate",
+        type=float,
+        metavar="R",
+        help="pixel values, 0 to 1, per step (0.05)",
+    )
+    add(
+        "--decay",
+        type=float,
+        metavar="P",
+        help="part of the last steps that slow down (0.7)",
+    )
     add("--content-detail", type=float, metavar="P", help="kept when sizes grow (0.5)")
     add(
         "--init",
@@ -184,8 +202,12 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
 
     add = stylize.add_argument_group("the network").add_argument
     add("--network", metavar="NAME", help="see `jaxnst networks` (vgg19)")
-    add("--pooling", metavar="NAME", help="max or average")
-    add("--padding", metavar="NAME", help="reflect, replicate, zeros or circular")
+    add("--pooling", metavar="NAME", help="max or average (max)")
+    add(
+        "--padding",
+        metavar="NAME",
+        help="reflect, replicate, zeros or circular (reflect)",
+    )
 
     add = stylize.add_argument_group("the file").add_argument
     add("--bits", type=int, default=8, metavar="N", help="8, or 16 for .png and .tif")
