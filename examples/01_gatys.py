@@ -23,10 +23,10 @@ STYLE_WEIGHT = 1000.0  # beta / alpha
 def paint(content, style, size=512, num_steps=200):
     """Return `content` painted in the style of `style`, both paths."""
     network = load_network("vgg19", pooling="average", padding="zeros")
-    content_image, style_image = (
-        jnp.asarray(resize_picture(load_picture(path), size).rgb)
-        for path in (content, style)
-    )
+    photo, painting = load_picture(content), load_picture(style)
+    content_image = jnp.asarray(resize_picture(photo, size).rgb)
+    style_size = min(size, max(painting.rgb.shape))  # never enlarged
+    style_image = jnp.asarray(resize_picture(painting, style_size).rgb)
     content_target = network(content_image, [CONTENT_LAYER])[CONTENT_LAYER]
     style_features = network(style_image, STYLE_LAYERS)
     style_targets = {name: gram_matrix(style_features[name]) for name in STYLE_LAYERS}

@@ -9,6 +9,10 @@ import math
 from collections.abc import Iterable, Mapping
 
 
+# Weights and rates beyond it would overflow float32 once multiplied with a loss.
+MAX_NUMBER = 1e20
+
+
 def check_choice(name: str, value: object, known: Iterable[str]) -> str:
     """Return `value` if it is one of `known`, else say which there are.
 
@@ -55,11 +59,15 @@ def check_number(name: str, value: object, *, positive: bool = False) -> float:
         raise TypeError(f"`{name}` must be a number, got {value!r}.")
     try:
         number = float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"`{name}` must be a number, got {value!r}.") from None
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         wanted = "greater than 0" if positive else "0 or more"
         raise ValueError(f"`{name}` must be finite and {wanted}, got {number:g}.")
+    if number > MAX_NUMBER:
+        raise ValueError(f"`{name}` must be at most {MAX_NUMBER:g}, got {number:g}.")
     return number
 
 

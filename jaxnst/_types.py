@@ -7,7 +7,7 @@ batches are made with `jax.vmap`.
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
 
 Image = Float[Array, "height width 3"]
@@ -23,4 +23,3 @@ Features = Mapping[str, Float[Array, "_ _ _"]]
 HostImage = Float[np.ndarray, "height width 3"]
 HostStyleImage = Float[np.ndarray, "style_height style_width 3"]
 HostAlpha = Float[np.ndarray, "height width"]
-AnyArray = Shaped[np.ndarray | Array, "..."]

@@ -8,13 +8,17 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .cli_parser import SETTINGS, build_parser
 
+
+if TYPE_CHECKING:
+    from .result import Result
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -26,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     previous = warnings.showwarning
     warnings.showwarning = _show_warning
     try:
-        return COMMANDS[args.command](args)
+        code = COMMANDS[args.command](args)
+        sys.stdout.flush()  # here, where a broken pipe is still caught
+        return code
     except KeyboardInterrupt:
         print("jaxnst: interrupted, nothing was saved", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -84,7 +90,7 @@ def _stylize(args: argparse.Namespace) -> int:
         result = stylize(args.content, args.style, progress=not args.quiet, **settings)
     except Interrupted as interrupted:
         result = interrupted.result
-        result.save(output, bits=args.bits, quality=args.quality)
+        output = _save(result, output, args)
         steps = result.record["result"]["steps"]
         print(
             f"jaxnst: interrupted after {steps} steps; the picture reached so far is "
@@ -92,20 +98,39 @@ def _stylize(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_INTERRUPTED
-    result.save(output, bits=args.bits, quality=args.quality)
+    output = _save(result, output, args)
     made, seconds = result.record["result"], result.record["seconds"]
-    if made["stopped"] is not None:
+    is_good = made["stopped"] is None
+    if not is_good:
         print(
-            f"jaxnst: warning: stopped early ({made['stopped']}); the last good "
-            "picture was saved",
+            f"jaxnst: error: stopped after {made['steps']} steps "
+            f"({made['stopped']}); the last good picture is in {output}",
             file=sys.stderr,
         )
-    if not args.quiet:
+    for size in made["reverted_sizes"]:
+        print(
+            f"jaxnst: warning: the steps at {size} px only made it worse and were "
+            "taken back; try other weights or a lower --learning-rate",
+            file=sys.stderr,
+        )
+    if is_good and not args.quiet:
         print(
             f"{output}  ({made['width']} x {made['height']}, {made['steps']} steps, "
             f"{seconds['total']:.0f} s)"
         )
-    return 0
+    return 0 if is_good else EXIT_ERROR
+
+
+def _save(result: "Result", output: Path, args: argparse.Namespace) -> Path:
+    """Save the picture; where that fails, somewhere else rather than nowhere."""
+    try:
+        return result.save(output, bits=args.bits, quality=args.quality)
+    except Exception as error:
+        rescue = Path(tempfile.gettempdir()) / f"jaxnst-{os.getpid()}.png"
+        result.save(rescue)
+        raise OSError(
+            f"{_one_line(error)}; the picture is in {rescue} instead"
+        ) from error
 
 
 def _networks(args: argparse.Namespace) -> int:
@@ -152,15 +177,18 @@ def _show(args: argparse.Namespace) -> int:
         return 0
     for name, value in record.items():
         if not isinstance(value, dict):
-            print(f"{name:10} {value}")
+            print(f"{_plain(name):10} {_plain(value)}")
             continue
-        print(name)
+        print(_plain(name))
         for key, entry in value.items():
-            print(f"  {key:18} {_plain(entry)}")
+            print(f"  {_plain(key):18} {_plain(entry)}")
     return 0
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, str):
+        # Somebody else's picture must not steer the terminal.
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(entry)}" for key, entry in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -20,10 +20,10 @@ from ._checks import (
 from .images.reading import MIN_SIDE
 from .networks import PADDINGS, POOLINGS
 from .objective import NORMALIZATIONS
-from .optimize import OPTIMIZERS
 from .pretrained import SPECS
 
 
+OPTIMIZERS = ("adam",)
 INITS = ("content", "style", "noise")
 MAX_SEED = 2**32 - 1
 
@@ -93,12 +93,16 @@ class TransferConfig:
 
     def __post_init__(self) -> None:
         """Check every value, and bring layers and numbers to one form."""
-        check_choice("network", self.network, [*SPECS, "custom"])
+        # "custom" and "image" stand for objects that no record can hold.
+        if self.network != "custom":
+            check_choice("network", self.network, SPECS)
+        if self.optimizer != "custom":
+            check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        if self.init != "image":
+            check_choice("init", self.init, INITS)
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("padding", self.padding, PADDINGS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
-        check_choice("optimizer", self.optimizer, [*OPTIMIZERS, "custom"])
-        check_choice("init", self.init, [*INITS, "image"])
         self._set("size", check_count("size", self.size, minimum=MIN_SIDE))
         if self.style_size is not None:
             style_size = check_count("style_size", self.style_size, minimum=MIN_SIDE)

@@ -1,6 +1,7 @@
 """Painting: all sizes from coarse to fine, and what one size hands to the next."""
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -33,6 +34,10 @@ _compiled_targets = jax.jit(
 )
 
 
+# Before so many steps a loss may well be above where it began: Adam starts with leaps.
+_MIN_STEPS_TO_JUDGE = 10
+
+
 class Inputs(NamedTuple):
     """The pictures of one transfer.
 
@@ -58,6 +63,7 @@ class Painted(NamedTuple):
         image: at the size that was reached.
         terms: (longest side, loss terms) of every step.
         stopped: why it ended early, or None; see `jaxnst.optimize.SizeRun`.
+        reverted_sizes: longest sides of the sizes whose steps only made it worse.
         compile_seconds: spent on compiling, measuring the targets included.
         run_seconds: spent on steps.
     """
@@ -65,6 +71,7 @@ class Painted(NamedTuple):
     image: HostImage
     terms: list[tuple[int, LossTerms]]
     stopped: str | None
+    reverted_sizes: list[int]
     compile_seconds: float
     run_seconds: float
 
@@ -75,6 +82,7 @@ def paint(
     optimizer: optax.GradientTransformationExtraArgs,
     config: TransferConfig,
     callback: StepCallback | None = None,
+    notice_fn: Callable[[str], None] = lambda _: None,
 ) -> Painted:
     """Paint from the smallest size to the full one.
 
@@ -84,6 +92,7 @@ def paint(
         optimizer: any optax transformation; its state goes from size to size.
         config: the settings.
         callback: called after every step; returning True stops.
+        notice_fn: told what happens on Ctrl-C.
     """
     shapes = pyramid_sizes(inputs.shape, min_size=config.min_size, min_side=MIN_SIDE)
     rates = [_learning_rates(config, is_last=shape == shapes[-1]) for shape in shapes]
@@ -101,9 +110,13 @@ def paint(
     terms: list[tuple[int, LossTerms]] = []
     state: TransferState | None = None
     stopped: str | None = None
+    reverted_sizes: list[int] = []
     compile_seconds = 0.0
-    with deferred_interrupt() as interrupted:
+    with deferred_interrupt(notice_fn) as is_interrupted:
         for index, shape in enumerate(shapes):
+            if state is not None and is_interrupted():
+                stopped = "interrupted"
+                break
             content = resize(inputs.content.rgb, shape)
             style = _style_at(inputs, config, shape)
             before = time.perf_counter()
@@ -122,8 +135,12 @@ def paint(
                 state = init_state(jnp.asarray(first), optimizer)
             else:
                 state = resize_state(
-                    state, jnp.asarray(content), content_detail=config.content_detail
+                    state,
+                    jnp.asarray(content),
+                    optimizer,
+                    content_detail=config.content_detail,
                 )
+            start = np.array(state.image)
             run = run_size(
                 state,
                 network,
@@ -140,17 +157,31 @@ def paint(
                     full_shape=inputs.shape,
                 ),
                 callback=callback,
-                interrupted=interrupted,
+                is_interrupted=is_interrupted,
             )
             state, stopped = run.state, run.stopped
             compile_seconds += run.compile_seconds
             terms += [(max(shape), step_terms) for step_terms in run.terms]
+            if len(run.terms) >= _MIN_STEPS_TO_JUDGE and (
+                run.terms[-1].total > run.terms[0].total
+            ):
+                # Adam's steps have one length, so from a picture that is already right
+                # (content and style alike, say) they only lead away.
+                state = init_state(jnp.asarray(start), optimizer)
+                reverted_sizes.append(max(shape))
             if stopped is not None:
                 break
     assert state is not None  # there is always one size
     image = np.array(state.image)
     run_seconds = time.perf_counter() - started - compile_seconds
-    return Painted(image, terms, stopped, compile_seconds, run_seconds)
+    return Painted(
+        image=image,
+        terms=terms,
+        stopped=stopped,
+        reverted_sizes=reverted_sizes,
+        compile_seconds=compile_seconds,
+        run_seconds=run_seconds,
+    )
 
 
 def _learning_rates(config: TransferConfig, *, is_last: bool) -> list[float]:

@@ -10,7 +10,6 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -53,18 +52,18 @@ class ProgressCallback:
         if not self._enabled:
             return self
         if self._console.is_terminal:
+            # All of it has to fit into 80 columns.
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("step {task.fields[step]}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[step]}"),
                 TextColumn("{task.fields[loss]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
                 TimeRemainingColumn(),
+                TextColumn("left"),
                 console=self._console,
-                transient=False,
+                expand=True,
             )
-            self._task = self._bar.add_task("compiling", total=None, step="0", loss="")
+            self._task = self._bar.add_task("compiling", total=None, step="", loss="")
             self._bar.start()
         else:
             self._print("compiling ...")
@@ -83,8 +82,17 @@ class ProgressCallback:
     def __call__(self, view: StepView) -> object:
         """Show a step; return what the user's callback returns."""
         if self._enabled:
-            self._show(view)
+            try:
+                self._show(view)
+            # The reader is gone (rich turns that into SystemExit); paint on.
+            except (BrokenPipeError, SystemExit):
+                self._enabled = False
         return None if self._inner is None else self._inner(view)
+
+    def notice(self, text: str) -> None:
+        """Print a line that has to be seen, above the bar."""
+        if self._enabled:
+            self._print(text)
 
     def _show(self, view: StepView) -> None:
         now = time.monotonic()
@@ -94,10 +102,7 @@ class ProgressCallback:
             return
         self._shown = now
         terms = view.terms
-        loss = (
-            f"loss {float(terms.total):.4g} "
-            f"(content {float(terms.content):.3g}, style {float(terms.style):.3g})"
-        )
+        loss = f"content {float(terms.content):.3g} style {float(terms.style):.3g}"
         size = f"{view.shape[1]} x {view.shape[0]}"
         step = f"{view.step}/{view.num_steps}"
         if self._bar is not None and self._task is not None:
@@ -110,7 +115,10 @@ class ProgressCallback:
                 loss=loss,
             )
         else:
-            self._print(f"{size}  step {step}  {loss}  {self._times(now, view)}")
+            total = f"loss {float(terms.total):.4g}"
+            self._print(
+                f"{size}  step {step}  {total}  {loss}  {self._times(now, view)}"
+            )
 
     def _times(self, now: float, view: StepView) -> str:
         """Say how long it took, and will take at the pace since the first step.

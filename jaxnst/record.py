@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from ._version import __version__
-from .config import TransferConfig
+from .config import INITS, TransferConfig
 from .images import Picture
 from .pretrained import SPECS
 
@@ -27,6 +27,7 @@ def make_record(
     shape: tuple[int, int],
     num_steps: int,
     stopped: str | None,
+    reverted_sizes: list[int],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return the record of one run.
@@ -40,6 +41,7 @@ def make_record(
         shape: height and width of the result.
         num_steps: how many steps were made, over all sizes.
         stopped: why it ended early, or None.
+        reverted_sizes: longest sides of the sizes whose steps only made it worse.
         seconds: {"compile", "run", "total"}.
     """
     spec = SPECS.get(config.network)
@@ -61,6 +63,7 @@ def make_record(
             "width": shape[1],
             "steps": num_steps,
             "stopped": stopped,
+            "reverted_sizes": reverted_sizes,
         },
         "versions": {
             "python": platform.python_version(),
@@ -83,9 +86,10 @@ def settings_of(record: Mapping[str, Any], *, has_init: bool = False) -> dict[st
             objects that no file can hold.
     """
     known = {field.name for field in dataclasses.fields(TransferConfig)}
-    settings = dict(record.get("settings", {}))
-    if not settings:
+    given = record.get("settings")
+    if not isinstance(given, dict) or not given:
         raise ValueError("the record holds no settings.")
+    settings = dict(given)
     if unknown := sorted(settings.keys() - known):
         raise ValueError(
             f"the record has settings that jaxnst {__version__} does not know: "
@@ -103,5 +107,10 @@ def settings_of(record: Mapping[str, Any], *, has_init: bool = False) -> dict[st
                 "the picture was started from another picture; give that as `init`."
             )
         del settings["init"]
+    elif settings.get("init") not in (None, *INITS):
+        # Never a path: a picture from a stranger must not choose which files are read.
+        raise ValueError(
+            f"the record's `init` is {settings['init']!r}, not a known one."
+        )
     # Every setting is there, so the preset only names where they started.
     return {"preset": record.get("preset", "default"), **settings}

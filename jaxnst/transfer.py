@@ -11,7 +11,6 @@ from .images import (
     fitted_shape,
     load_picture,
     resize,
-    resize_picture,
 )
 from .images.reading import MIN_SIDE
 from .networks import VGG
@@ -21,6 +20,10 @@ from .pretrained import load_network
 from .progress import ProgressCallback
 from .record import make_record
 from .result import Interrupted, Result, make_history
+
+
+# 32 times what fits into 24 GB; more is a slip of the finger.
+MAX_PIXELS = 200_000_000
 
 
 def stylize(
@@ -114,6 +117,13 @@ def stylize(
     is_custom = optimizer is not None and not isinstance(optimizer, str)
     init_name, init_source = _split_init(init)
     if isinstance(network, VGG):
+        for name, value in (("pooling", pooling), ("padding", padding)):
+            own = getattr(network, name)
+            if value not in (None, own):
+                raise ValueError(
+                    f"`{name}` is {value!r}, but the network given has {own!r}; set it "
+                    "where the network is made."
+                )
         known = network.layer_names
         if content_layers is not None:
             content_layers = check_layer_weights(
@@ -153,7 +163,9 @@ def stylize(
             config.network, pooling=config.pooling, padding=config.padding
         )
     with ProgressCallback(enabled=progress, inner=callback) as watcher:
-        painted = paint(inputs, network, transformation, config, watcher)
+        painted = paint(
+            inputs, network, transformation, config, watcher, watcher.notice
+        )
     image = painted.image
     if image.shape[:2] != inputs.shape:  # stopped at a smaller size
         image = resize(image, inputs.shape)
@@ -166,6 +178,7 @@ def stylize(
         shape=inputs.shape,
         num_steps=len(painted.terms),
         stopped=painted.stopped,
+        reverted_sizes=painted.reverted_sizes,
         seconds={
             "compile": round(painted.compile_seconds, 3),
             "run": round(painted.run_seconds, 3),
@@ -209,14 +222,24 @@ def _load(
             raise FileNotFoundError(
                 f"{error}.{hint} Known besides pictures: {', '.join(INITS)}."
             ) from None
-    shape = fitted_shape(content_picture.rgb.shape, config.size)
+    picture_shape = content_picture.rgb.shape
+    shape = fitted_shape(picture_shape, config.size)
     if min(shape) < MIN_SIDE:
-        needed = -(-MIN_SIDE * max(shape) // min(shape))
+        needed = config.size
+        while min(fitted_shape(picture_shape, needed)) < MIN_SIDE:
+            needed += 1
         raise ValueError(
             f"`size` {config.size} would make the result {shape[1]} x {shape[0]} px; "
             f"no side may be below {MIN_SIDE} px, so use {needed} or more."
         )
-    alpha = resize_picture(content_picture, config.size).alpha
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise ValueError(
+            f"`size` {config.size} would make the result {shape[1]} x {shape[0]} px, "
+            f"more than {MAX_PIXELS // 1_000_000} megapixels; use less."
+        )
+    alpha = content_picture.alpha
+    if alpha is not None:
+        alpha = resize(alpha, shape)
     return Inputs(content_picture, style_picture, init_picture, shape, alpha)
 
 

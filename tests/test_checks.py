@@ -41,6 +41,9 @@ def test_number():
     for value in (-1e-9, np.nan, np.inf):
         with pytest.raises(ValueError, match="must be finite and 0 or more"):
             check_number("weight", value)
+    for value in (1e39, 10**400):
+        with pytest.raises(ValueError, match="`weight` must be"):
+            check_number("weight", value)
     with pytest.raises(ValueError, match="greater than 0, got 0"):
         check_number("rate", 0, positive=True)
     for value in ("1", True, None, [1]):

@@ -1,6 +1,7 @@
 """The command line as a user meets it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -101,11 +102,15 @@ def test_like_reuses_settings_and_flags_win(command, files, tmp_path):
         ({"network": "custom"}, "`network` of the user's own"),
         ({"optimizer": "custom"}, "`optimizer` of the user's own"),
         ({"init": "image"}, "started from another picture"),
+        ({"init": "/etc/hostname"}, "`init` is '/etc/hostname', not a known one"),
+        ({"seed": "x"}, "`seed` must be a whole number"),
         ({"magic": 3}, "does not know: magic; it was made by jaxnst 9"),
         (None, "holds no settings"),
     ],
 )
-def test_records_that_cannot_be_repeated(changes, message, command, tmp_path, capsys):
+def test_records_that_cannot_be_repeated(
+    changes, message, command, tmp_path, capsys, as_installed
+):
     settings = None if changes is None else {"size": 48} | changes
     record = {"jaxnst": "9"} | ({} if settings is None else {"settings": settings})
     path = tmp_path / "old.png"
@@ -115,6 +120,54 @@ def test_records_that_cannot_be_repeated(changes, message, command, tmp_path, ca
     if changes == {"init": "image"}:
         arguments = [*command[0], "--like", str(path), "--init", "style", "--quiet"]
         assert main(arguments) == 0
+
+
+def test_show_does_not_let_a_picture_steer_the_terminal(tmp_path, capsys):
+    record = {"jaxnst": "\x1b]0;title\x07", "settings": {"\x1b[2J": "\r\x1b[1mbold"}}
+    path = tmp_path / "evil.png"
+    jaxnst.images.save_picture(path, np.zeros((32, 32, 3), np.float32), record=record)
+    assert main(["show", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "\\x1b[1mbold" in printed
+
+
+def test_a_picture_that_cannot_be_saved_is_saved_elsewhere(
+    command, tmp_path, monkeypatch, capsys
+):
+    arguments, output = command
+    save = jaxnst.Result.save
+
+    def full(self, path, **options):
+        if path == output:
+            raise OSError(28, "No space left on device")
+        return save(self, path, **options)
+
+    monkeypatch.setattr("jaxnst.result.Result.save", full)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    assert main([*arguments, "--quiet"]) == 2
+    printed = capsys.readouterr().err
+    assert "No space left on device; the picture is in" in printed
+    assert printed.count("\n") == 1
+    (rescued,) = tmp_path.glob("jaxnst-*.png")
+    assert str(rescued) in printed
+    assert jaxnst.read_record(rescued)["settings"]["size"] == 48
+
+
+def test_a_reader_that_is_gone_is_no_error():
+    code = "from jaxnst.cli import main; import sys; sys.exit(main(['networks']))"
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_show_prints_the_record(command, capsys):

@@ -75,6 +75,41 @@ def test_sixteen_bit_gray_keeps_its_depth(tmp_path):
         np.testing.assert_allclose(picture.rgb[..., 1] * 65535, deep, atol=0.01)
 
 
+def test_sixteen_bit_gray_with_a_transparent_level(tmp_path):
+    deep = (np.arange(40 * 40).reshape(40, 40) * 32).astype(np.uint16)
+    path = saved(tmp_path, Image.fromarray(deep), "a.png", transparency=320)
+    picture = load_picture(path)
+    np.testing.assert_allclose(picture.rgb[1:, :, 1] * 65535, deep[1:], atol=0.1)
+    assert picture.alpha is not None
+    np.testing.assert_array_equal(picture.alpha, np.float32(deep != 320))
+
+
+@pytest.mark.parametrize(
+    "mode", ["LA", "La", "PA", "RGBa", "RGBX", "1", "HSV", "YCbCr"]
+)
+def test_other_modes_of_pillow(pixels, mode):
+    image = Image.fromarray(pixels)
+    if mode == "La":
+        image = image.convert("LA")
+    elif mode == "RGBa":
+        image = image.convert("RGBA")
+    image = image.convert(mode)
+    picture = load_picture(image)
+    assert (picture.alpha is not None) == (mode in ("LA", "La", "PA", "RGBa"))
+    expected = np.asarray(Image.fromarray(pixels).convert("L"), np.float32) / 255
+    if mode in ("LA", "La"):
+        np.testing.assert_allclose(picture.rgb[..., 0], expected, atol=1 / 255)
+    elif mode not in ("1", "PA"):
+        np.testing.assert_allclose(picture.rgb, pixels / 255.0, atol=0.05)
+
+
+def test_damaged_exif_is_ignored_with_a_warning(tmp_path, pixels):
+    path = saved(tmp_path, Image.fromarray(pixels), "a.png", exif=b"Exif\0\0nonsense")
+    with pytest.warns(UserWarning, match="EXIF data is damaged"):
+        picture = load_picture(path)
+    np.testing.assert_allclose(picture.rgb, pixels / 255.0, atol=1e-6)
+
+
 def test_cmyk(tmp_path):
     image = Image.new("CMYK", (40, 40), (0, 255, 255, 0))
     for name in ("a.tif", "a.jpg"):
@@ -146,6 +181,34 @@ def test_color_profile_is_converted(tmp_path, pixels, with_alpha):
     assert (picture.alpha is not None) == with_alpha
 
 
+def darker_profile():
+    """sRGB with a curve of 4.4 in place of its own, about twice as steep."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    data = bytearray(profile.tobytes())
+    (count,) = struct.unpack(">I", data[128:132])
+    for i in range(count):
+        name, offset, _ = struct.unpack(">4sII", data[132 + 12 * i : 144 + 12 * i])
+        if name in (b"rTRC", b"gTRC", b"bTRC"):
+            # A parametric curve of type 0: x to the power of a 16.16 fixed number.
+            data[offset : offset + 16] = b"para" + struct.pack(">IHHI", 0, 0, 0, 288358)
+    return bytes(data)
+
+
+def test_color_profiles_of_gray_pictures_are_converted(tmp_path):
+    """Gray files may carry profiles made for RGB; 8 and 16 bits come out alike."""
+    levels = np.linspace(0, 255, 40 * 40).reshape(40, 40).round().astype(np.uint8)
+    options = {"icc_profile": darker_profile()}
+    shallow = saved(tmp_path, Image.fromarray(levels), "a.png", **options)
+    deep = saved(tmp_path, Image.fromarray(levels * np.uint16(257)), "b.png", **options)
+    linear = (levels / 255.0) ** (288358 / 65536)
+    expected = np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
+    )
+    for path in (shallow, deep):
+        found = load_picture(path).rgb
+        np.testing.assert_allclose(found[..., 1], expected, atol=0.01)
+
+
 def test_broken_color_profile_is_left_aside_with_a_warning(tmp_path, pixels):
     path = saved(tmp_path, Image.fromarray(pixels), "a.png", icc_profile=b"nonsense")
     with pytest.warns(UserWarning, match=r"a\.png.*color profile cannot be used"):
@@ -179,6 +242,10 @@ def test_arrays_of_other_channels(pixels):
     rgba = load_picture(np.dstack([pixels, gray])).alpha
     assert rgba is not None
     np.testing.assert_allclose(rgba, gray / 255.0, atol=1e-6)
+    big_endian = (pixels.astype(np.uint16) * 257).astype(">u2")
+    np.testing.assert_allclose(load_picture(big_endian).rgb, pixels / 255.0, atol=1e-6)
+    beyond = np.full((32, 32, 3), 1.0000002, np.float32)
+    assert load_picture(beyond).rgb.max() == 1
     half = load_picture(jnp.asarray(pixels / 256.0, jnp.bfloat16))
     np.testing.assert_allclose(half.rgb, pixels / 256.0, atol=0.01)
 
@@ -228,7 +295,7 @@ def bad_sources(tmp_path, pixels):
             ValueError,
             r"within \[0, 1\].*divide by 255",
         ),
-        "negative": (negative, ValueError, r"got -0.25"),
+        "negative": (negative, ValueError, r"got -0.25.*clip it"),
         "signed tiff": (tmp_path / "signed.tif", ValueError, "outside 0 to 1"),
         "batch": (floats[None], ValueError, r"no batch axis, got \(1, 40, 50, 3\)"),
         "rank": (floats[0, 0], ValueError, r"got \(3,\)"),

@@ -1,6 +1,7 @@
 """Progress: a bar on a terminal, lines elsewhere, silence on request."""
 
 import io
+import re
 
 import jax.numpy as jnp
 from rich.console import Console
@@ -25,7 +26,9 @@ def view(step, num_steps=3):
 
 def shown(is_terminal, **options):
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=is_terminal, width=120)
+    console = Console(
+        file=stream, force_terminal=is_terminal, width=80 if is_terminal else 120
+    )
     with ProgressCallback(console=console, **options) as callback:
         answers = [callback(view(step)) for step in (1, 2, 3)]
     return stream.getvalue(), answers
@@ -35,7 +38,7 @@ def test_lines_without_a_terminal():
     text, answers = shown(False)
     lines = text.splitlines()
     assert lines[0] == "compiling ..."
-    assert lines[1].startswith("48 x 32  step 1/3  loss 0.5 (content 0.5, style 0.5)")
+    assert lines[1].startswith("48 x 32  step 1/3  loss 0.5  content 0.5 style 0.5")
     assert "left" not in lines[1]  # nothing is known yet
     assert lines[-1].startswith("48 x 32  step 3/3")
     assert lines[-1].endswith("about 0 s left")
@@ -45,12 +48,26 @@ def test_lines_without_a_terminal():
 
 def test_a_bar_on_a_terminal():
     text, _ = shown(True)
-    assert "step 3/3" in text
-    assert "loss 0.5" in text
-    assert "48 x 32" in text
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).splitlines()[-1]
+    assert re.search(r"48 x 32 .+ 3/3 content 0.5 style 0.5 \d:\d\d:\d\d left", last)
+    assert len(last.rstrip()) <= 80
 
 
 def test_silence_and_the_answer_of_the_inner_callback():
     text, answers = shown(False, enabled=False, inner=lambda view: view.step == 2)
     assert text == ""
     assert answers == [False, True, False]
+
+
+def test_a_reader_that_is_gone_does_not_stop_the_painting():
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    seen = []
+    callback = ProgressCallback(console=Console(file=io.StringIO()), inner=seen.append)
+    with callback:
+        callback._console = Console(file=Gone())
+        for step in (1, 2, 3):
+            callback(view(step))
+    assert len(seen) == 3

@@ -1,5 +1,6 @@
 """One step, the sizes, and the loop around them."""
 
+import functools
 import itertools
 import os
 import signal
@@ -11,9 +12,9 @@ import optax
 import pytest
 from conftest import forget_programs, num_programs
 
+from jaxnst.config import OPTIMIZERS
 from jaxnst.objective import compute_targets, make_loss_weights
 from jaxnst.optimize import (
-    OPTIMIZERS,
     Schedule,
     TransferState,
     deferred_interrupt,
@@ -192,6 +193,10 @@ def test_only_true_stops(problem, content):
     done = run(problem, content, make_optimizer("adam"), [0.05] * 3, lambda view: "no")
     assert done.stopped is None
     assert len(done.terms) == 3
+    for answer in (np.True_, jnp.array(True)):
+        callback = functools.partial(lambda answer, view: answer, answer)
+        done = run(problem, content, make_optimizer("adam"), [0.05] * 3, callback)
+        assert done.stopped == "callback"
 
 
 def test_ctrl_c_ends_after_the_step(problem, content):
@@ -199,17 +204,20 @@ def test_ctrl_c_ends_after_the_step(problem, content):
         if view.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with deferred_interrupt() as interrupted:
+    notices = []
+    with deferred_interrupt(notices.append) as is_interrupted:
         done = run(
             problem,
             content,
             make_optimizer("adam"),
             [0.05] * 9,
             callback,
-            interrupted=interrupted,
+            is_interrupted=is_interrupted,
         )
     assert done.stopped == "interrupted"
     assert len(done.terms) == 2
+    assert len(notices) == 1
+    assert "Ctrl-C again" in notices[0]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -243,7 +251,7 @@ def test_resized_state_keeps_what_the_optimizer_knows(content):
     gradient = jnp.full((10, 12, 3), 3.0)
     _, opt_state = optimizer.update(gradient, state.opt_state, state.image)
     resized = resize_state(
-        TransferState(state.image, opt_state), jnp.full((20, 24, 3), 0.7)
+        TransferState(state.image, opt_state), jnp.full((20, 24, 3), 0.7), optimizer
     )
     assert resized.image.shape == (20, 24, 3)
     np.testing.assert_allclose(resized.image, 0.25, rtol=1e-5)
@@ -257,11 +265,25 @@ def test_resized_state_keeps_what_the_optimizer_knows(content):
             assert after == before
 
 
+def test_a_state_that_is_no_picture_begins_anew():
+    optimizer = optax.flatten(optax.adam(0.1))
+    small = jnp.full((8, 8, 3), 0.5)
+    state = init_state(small, optimizer)
+    _, opt_state = optimizer.update(small, state.opt_state, small)
+    resized = resize_state(
+        TransferState(small, opt_state), jnp.zeros((16, 16, 3)), optimizer
+    )
+    expected = optimizer.init(jnp.zeros((16, 16, 3)))
+    jax.tree.map(np.testing.assert_array_equal, resized.opt_state, expected)
+
+
 def test_second_moments_stay_positive_when_resized():
     spike = jnp.zeros((8, 8, 3)).at[4, 4].set(1.0)
-    state = TransferState(spike, {"nu": spike})
-    resized = resize_state(state, jnp.zeros((16, 16, 3)))
+    optimizer = optax.scale_by_rms()
+    state = TransferState(spike, optax.ScaleByRmsState(nu=spike))
+    resized = resize_state(state, jnp.zeros((16, 16, 3)), optimizer)
     (moment,) = jax.tree.leaves(resized.opt_state)
+    assert moment.max() > 0
     assert moment.min() >= 0
     assert resized.image.min() >= 0
 
@@ -270,8 +292,9 @@ def test_content_detail_brings_the_content_picture_back(rng):
     """With all of its detail, a picture that was only made smaller is as it was."""
     content = jnp.asarray(rng.random((32, 40, 3), np.float32)) * 0.5 + 0.25
     small = jax.image.resize(content, (16, 20, 3), "linear")
-    state = TransferState(small, ())
-    blurred = resize_state(state, content).image
-    restored = resize_state(state, content, content_detail=1.0).image
+    optimizer = optax.sgd(1.0)
+    state = init_state(small, optimizer)
+    blurred = resize_state(state, content, optimizer).image
+    restored = resize_state(state, content, optimizer, content_detail=1.0).image
     assert jnp.abs(blurred - content).max() > 0.1
     np.testing.assert_allclose(restored, content, atol=1e-5)

@@ -4,6 +4,8 @@ import functools
 import io
 import warnings
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PILImage, ImageCms
 
 
@@ -29,25 +31,20 @@ def to_srgb(image: PILImage.Image, label: str) -> PILImage.Image:
     """Convert to sRGB through the embedded profile, if there is one.
 
     A profile that cannot be used is left aside with a warning: the picture is still
-    worth painting. Alpha is dropped where a profile was applied.
+    worth painting.
+
+    Args:
+        image: without alpha.
+        label: what to call it in the warning.
     """
     data = image.info.get("icc_profile")
     if not data:
         if image.mode == "LAB":
             return _transform(image, ImageCms.createProfile("LAB"))
         return image
-    if image.mode in ("P", "1", "PA"):
-        image = image.convert("RGB")
-    elif image.mode in ("LA", "La"):
-        image = image.convert("L")
-    elif image.mode in ("RGBA", "RGBa", "RGBX"):
-        image = image.convert("RGB")
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
-        color_space = data[16:20].strip()  # of the ICC header
-        if color_space == b"GRAY" and image.mode == "RGB":
-            image = image.convert("L")
-        return _transform(image, profile)
+        return _transform(_in_space_of(data, image), profile)
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         warnings.warn(
             f"{label}: its color profile cannot be used ({error}); "
@@ -55,6 +52,27 @@ def to_srgb(image: PILImage.Image, label: str) -> PILImage.Image:
             stacklevel=2,
         )
         return image
+
+
+def gray_curve(image: PILImage.Image, label: str) -> NDArray[np.float32]:
+    """Return what 256 even levels of gray become in sRGB, (256, 3), [0, 1].
+
+    Little CMS is called through Pillow, which has no deep modes for it; deep gray is
+    interpolated in this curve.
+    """
+    ramp = PILImage.fromarray(np.arange(256, dtype=np.uint8)[None])
+    ramp.info["icc_profile"] = image.info.get("icc_profile")
+    return np.asarray(to_srgb(ramp, label).convert("RGB"), np.float32)[0] / 255
+
+
+def _in_space_of(profile: bytes, image: PILImage.Image) -> PILImage.Image:
+    """Bring gray, palette and RGB pictures to the color space that a profile is for."""
+    space = profile[16:20].strip()  # of the ICC header
+    if space == b"GRAY" and image.mode != "L":
+        return image.convert("L")
+    if space == b"RGB" and image.mode in ("1", "L", "P", "RGBX"):
+        return image.convert("RGB")
+    return image
 
 
 def _transform(image: PILImage.Image, profile) -> PILImage.Image:

@@ -15,8 +15,6 @@ from .reading import FORMATS
 
 
 TEXT_KEY = "jaxnst"
-# EXIF goes into one JPEG segment, 64 KiB at most.
-MAX_EXIF_BYTES = 65_000
 
 
 def encode_record(record: dict[str, Any]) -> str:

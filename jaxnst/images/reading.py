@@ -13,7 +13,7 @@ from PIL import Image as PILImage, ImageOps
 
 from jaxnst._types import HostAlpha, HostImage
 
-from .color import to_srgb
+from .color import gray_curve, to_srgb
 
 
 PictureSource = (
@@ -25,6 +25,7 @@ PictureSource = (
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 MIN_SIDE = 32
 MAX_ASPECT = 10.0
+_SLACK = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,9 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
         name = argument
         try:
             rgba = _from_pil(source, f"`{argument}`")
-        except OSError as error:
+        except _NotAColorError:
+            raise
+        except Exception as error:  # see `_decode_file`
             raise ValueError(f"`{argument}` is a damaged picture: {error}.") from error
         digest = _digest(rgba)
     elif hasattr(source, "__array__") and hasattr(source, "dtype"):
@@ -156,29 +159,59 @@ class _NotAColorError(ValueError):
 def _from_pil(image: PILImage.Image, label: str) -> np.ndarray:
     """Decode to (H, W, 3 or 4) float32."""
     image.load()
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("I", "F"):
-        values = np.asarray(image, np.float32)
-        limit = 65535.0 if image.mode == "I" else 1.0
-        if not np.all((values >= 0) & (values <= limit)):
-            raise _NotAColorError(
-                f"{label} has values outside 0 to {limit:g} (from {values.min():g} to "
-                f"{values.max():g}), so they are no gray levels; scale them first."
-            )
-        return _gray_to_rgb(values / limit)
-    alpha = None
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        alpha = np.asarray(image.getchannel("A"), np.float32)[..., None] / 255
-    converted = to_srgb(image, label)
-    if converted.mode.startswith("I;16"):
-        return _gray_to_rgb(np.asarray(converted).astype(np.float32) / 65535)
-    rgb = np.asarray(converted.convert("RGB"), np.float32) / 255
-    return rgb if alpha is None else np.concatenate([rgb, alpha], axis=-1)
+    try:
+        image = ImageOps.exif_transpose(image)
+    # A damaged EXIF block raises nearly anything, and is no reason to refuse a picture.
+    except Exception:
+        warnings.warn(f"{label}: its EXIF data is damaged and ignored.", stacklevel=2)
+    if image.mode in _DEEP_GRAY_LIMITS or image.mode.startswith("I;16"):
+        rgb, alpha = _from_deep_gray(image, label)
+    else:
+        opaque, alpha = _split_alpha(image)
+        rgb = np.asarray(to_srgb(opaque, label).convert("RGB"), np.float32) / 255
+    return rgb if alpha is None else np.dstack([rgb, alpha])
 
 
-def _gray_to_rgb(gray: np.ndarray) -> np.ndarray:
-    return np.repeat(gray[..., None], 3, axis=-1).astype(np.float32)
+_DEEP_GRAY_LIMITS = {"I": 65535.0, "F": 1.0}
+
+
+def _from_deep_gray(
+    image: PILImage.Image, label: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    limit = _DEEP_GRAY_LIMITS.get(image.mode, 65535.0)
+    values = np.asarray(image).astype(np.float32)
+    if not np.all((values >= 0) & (values <= limit)):
+        raise _NotAColorError(
+            f"{label} has values outside 0 to {limit:g} (from {values.min():g} to "
+            f"{values.max():g}), so they are no gray levels; scale them first."
+        )
+    transparent = image.info.get("transparency")
+    alpha = None if transparent is None else (values != transparent).astype(np.float32)
+    levels = values / limit
+    curve = gray_curve(image, label)
+    channels = [
+        np.interp(levels, np.linspace(0, 1, 256), curve[:, i]) for i in range(3)
+    ]
+    return np.dstack(channels).astype(np.float32), alpha
+
+
+def _split_alpha(
+    image: PILImage.Image,
+) -> tuple[PILImage.Image, np.ndarray | None]:
+    """Return the picture without alpha, and its alpha, in [0, 1], if it has any."""
+    if image.mode == "La":
+        image = image.convert("LA")
+    has_alpha = image.has_transparency_data
+    if image.mode == "LA":
+        opaque, alpha = image.getchannel("L"), image.getchannel("A")
+        opaque.info = image.info
+    elif has_alpha:
+        rgba = image.convert("RGBA")
+        opaque, alpha = rgba.convert("RGB"), rgba.getchannel("A")
+        opaque.info = image.info
+    else:
+        return image, None
+    return opaque, np.asarray(alpha, np.float32) / 255
 
 
 def _from_array(array: np.ndarray, argument: str) -> np.ndarray:
@@ -190,18 +223,23 @@ def _from_array(array: np.ndarray, argument: str) -> np.ndarray:
             f"`{argument}` must have shape (height, width), optionally with 1, 3 or 4 "
             f"channels last and no batch axis, got {array.shape}."
         )
-    if array.dtype in (np.uint8, np.uint16):
+    # By kind and size: files give big-endian arrays.
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         values = array.astype(np.float32) / np.iinfo(array.dtype).max
     # ml_dtypes' bfloat16 is no np.floating, so compare by kind of name too.
     elif np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16":
         values = array.astype(np.float32)
         if not np.all(np.isfinite(values)):
             raise ValueError(f"`{argument}` has NaN or infinite values.")
-        if array.size and not 0 <= values.min() <= values.max() <= 1:
+        least, most = (values.min(), values.max()) if values.size else (0.0, 1.0)
+        # A little beyond is what resizing and color conversion leave.
+        if least < -_SLACK or most > 1 + _SLACK:
+            advice = "divide by 255 or pass uint8" if most > 2 else "clip it"
             raise ValueError(
-                f"`{argument}` must have floats within [0, 1], got {values.min():g} to "
-                f"{values.max():g}; divide by 255 or pass uint8."
+                f"`{argument}` must have floats within [0, 1], got {least:g} to "
+                f"{most:g}; {advice}."
             )
+        values = np.clip(values, 0, 1)
     else:
         raise TypeError(
             f"`{argument}` must be uint8, uint16 or floating, got {array.dtype}."

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,15 +33,12 @@ def check_output(
             if `quality` is out of range.
         IsADirectoryError: if the path is a folder.
         FileNotFoundError: if the folder it is to lie in does not exist.
-        PermissionError: if that folder or the file cannot be written.
+        OSError: if that folder or the file cannot be written.
     """
     path = Path(path)
     extension = path.suffix.lower()
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"output {path} is a folder; give a file name, like {path / 'out.png'}"
-        )
-    if extension not in EXTENSIONS:
+    folder = path.parent
+    if extension not in EXTENSIONS and not path.is_dir():
         raise ValueError(
             f"output {path}: unknown extension {extension!r}; known: "
             f"{', '.join(EXTENSIONS)}"
@@ -53,16 +51,37 @@ def check_output(
         raise ValueError(
             f"output {path}: {extension} cannot hold 16 bits; use .png or .tif"
         )
-    folder = path.parent
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"output {path}: no such folder: {folder}; make it first"
-        )
-    if not os.access(folder, os.W_OK) or (
-        path.exists() and not os.access(path, os.W_OK)
-    ):
-        raise PermissionError(f"output {path} cannot be written: permission denied")
+    # Tried, not asked: permissions, read-only disks and names that are too long show
+    # alike, and before hours of painting rather than after.
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(
+                f"output {path} is a folder; give a file name, like {path / 'out.png'}"
+            )
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"output {path}: no such folder: {folder}; make it first"
+            )
+        is_new = not path.exists()
+        try:
+            for place in (_beside(path), path):
+                with place.open("ab"):
+                    pass
+        finally:
+            _beside(path).unlink(missing_ok=True)
+            if is_new:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno is None:  # ours
+            raise
+        message = f"output {path} cannot be written: {error.strerror}"
+        raise type(error)(message) from error
     return path
+
+
+def _beside(path: Path) -> Path:
+    # The process id keeps two writers of one file apart.
+    return path.with_name(f".jaxnst-{os.getpid()}.part")
 
 
 def quantize(rgb: HostImage, alpha: HostAlpha | None, bits: int = 8) -> np.ndarray:
@@ -93,7 +112,8 @@ def save_picture(
     Args:
         path: where to; the extension chooses the format.
         rgb: the picture, [0, 1].
-        alpha: opacity, [0, 1]; JPEG has none, there it is laid on white.
+        alpha: opacity, [0, 1]; JPEG has none: there the picture is laid on white, with
+            a warning.
         record: kept inside the file, see `read_record`.
         bits: per channel, 8 or 16; 16 for PNG and TIFF.
         quality: of JPEG and WebP, 1 to 100.
@@ -104,11 +124,14 @@ def save_picture(
     path = check_output(path, bits=bits, quality=quality)
     text = "" if record is None else encode_record(record)
     if path.suffix.lower() in _WITHOUT_ALPHA and alpha is not None:
+        warnings.warn(
+            f"{path.name}: JPEG has no transparency, so the picture is laid on white; "
+            "use .png, .webp or .tif to keep it.",
+            stacklevel=2,
+        )
         rgb, alpha = rgb * alpha[..., None] + (1 - alpha[..., None]), None
     pixels = quantize(np.asarray(rgb), alpha, bits)
-    # The process id keeps two writers of one file apart; "x" refuses to follow a link.
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.unlink(missing_ok=True)
+    beside = _beside(path)
     try:
         with beside.open("xb") as stream:
             _write(stream, path.suffix.lower(), pixels, text, quality)

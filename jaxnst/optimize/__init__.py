@@ -9,7 +9,7 @@ from .loop import (
     learning_rate_at as learning_rate_at,
     run_size as run_size,
 )
-from .optimizers import OPTIMIZERS as OPTIMIZERS, make_optimizer as make_optimizer
+from .optimizers import make_optimizer as make_optimizer
 from .pyramid import pyramid_sizes as pyramid_sizes, resize_state as resize_state
 from .step import (
     StepInfo as StepInfo,

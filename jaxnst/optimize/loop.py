@@ -129,7 +129,7 @@ def run_size(
     normalization: str,
     schedule: Schedule,
     callback: StepCallback | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
+    is_interrupted: Callable[[], bool] = lambda: False,
 ) -> SizeRun:
     """Paint at one size.
 
@@ -143,7 +143,7 @@ def run_size(
         normalization: that of the targets.
         schedule: what came before and what comes after.
         callback: called after each step; returning True stops.
-        interrupted: asked after each step whether to stop.
+        is_interrupted: asked after each step whether to stop.
     """
     height, width = state.image.shape[:2]
     infos: list[StepInfo] = []
@@ -177,15 +177,17 @@ def run_size(
             terms=info.terms,
             _state=state,
         )
-        if callback is not None and callback(view) is True:
+        if callback is not None and _is_true(callback(view)):
             stopped = "callback"
             break
-        if interrupted():
+        if is_interrupted():
             stopped = "interrupted"
             break
     finite = [info for info in jax.device_get(infos) if info.is_finite]
     if len(finite) < len(infos):
         stopped = "not finite"
+    elif stopped is None and is_interrupted():  # while the last steps were awaited
+        stopped = "interrupted"
     seconds = time.perf_counter() - started
     later = (seconds - first_seconds) / max(1, len(infos) - 1)
     return SizeRun(
@@ -194,3 +196,8 @@ def run_size(
         compile_seconds=max(0.0, first_seconds - later),
         stopped=stopped,
     )
+
+
+def _is_true(answer: object) -> bool:
+    """Whether a callback said True: Python's, NumPy's or JAX's, but nothing else."""
+    return isinstance(answer, bool | np.bool_ | jax.Array) and bool(answer)

@@ -6,7 +6,7 @@ import optax
 
 from jaxnst._types import Image
 
-from .step import TransferState
+from .step import TransferState, init_state
 
 
 def pyramid_sizes(
@@ -35,18 +35,24 @@ def pyramid_sizes(
 
 
 def resize_state(
-    state: TransferState, content: Image, *, content_detail: float = 0.0
+    state: TransferState,
+    content: Image,
+    optimizer: optax.GradientTransformation,
+    *,
+    content_detail: float = 0.0,
 ) -> TransferState:
     """Return the state at the size of `content`, the optimizer's memory kept.
 
     The picture is resized with cubic interpolation and clipped. Whatever the optimizer
     remembers per pixel (for Adam both moments) is resized linearly, which keeps
     squares from turning negative; counts stay, so bias correction does not restart
-    (after Crowson's style-transfer-pytorch).
+    (after Crowson's style-transfer-pytorch). A state that cannot be resized so, because
+    the optimizer keeps other things than pictures, is begun anew.
 
     Args:
         state: at any size.
         content: the content picture at the size wanted.
+        optimizer: whose state it is.
         content_detail: how much of what the content picture shows at this size and
             could not show at the last is added; 0 to 1. It gives the coming steps
             edges to paint, where there is else only blur (after STROTSS).
@@ -66,4 +72,12 @@ def resize_state(
         image = image + content_detail * (content - known)
     image = jnp.clip(image, 0.0, 1.0)
     opt_state: optax.OptState = jax.tree.map(resize, state.opt_state)
+    fresh = jax.eval_shape(optimizer.init, image)
+    if _shapes(opt_state) != _shapes(fresh):
+        return init_state(image, optimizer)
     return TransferState(image, opt_state)
+
+
+def _shapes(tree: optax.OptState) -> tuple:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [jnp.shape(leaf) for leaf in leaves]
