@@ -1,5 +1,7 @@
 """Settings of all tests, and the small things many of them use."""
 
+import signal
+
 import jax
 import jaxtyping
 import numpy as np
@@ -40,6 +42,17 @@ def as_installed():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def interruptible():
+    """Let Ctrl-C through, also where the tests run in the background.
+
+    Shells start background jobs with SIGINT ignored, and children inherit that.
+    """
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 def forget_programs() -> None:

@@ -313,7 +313,7 @@ def test_light_commands_do_not_import_jax(arguments, tmp_path):
 
 
 @pytest.mark.real_network
-def test_ctrl_c_saves_the_picture_reached_so_far(files, tmp_path):
+def test_ctrl_c_saves_the_picture_reached_so_far(files, tmp_path, interruptible):
     output = tmp_path / "out.png"
     arguments = ["stylize", *map(str, files), "-o", str(output)]
     arguments += ["--size", "64", "--num-steps", "100000"]

@@ -199,7 +199,7 @@ def test_only_true_stops(problem, content):
         assert done.stopped == "callback"
 
 
-def test_ctrl_c_ends_after_the_step(problem, content):
+def test_ctrl_c_ends_after_the_step(problem, content, interruptible):
     def callback(view):
         if view.step == 2:
             os.kill(os.getpid(), signal.SIGINT)

@@ -155,7 +155,7 @@ def test_callback_and_early_stop_at_a_small_size(stylize, content, style):
     assert len(result.history["total"]) == 2
 
 
-def test_ctrl_c_keeps_the_picture(stylize, content, style):
+def test_ctrl_c_keeps_the_picture(stylize, content, style, interruptible):
     def callback(view):
         if view.step == 5:
             os.kill(os.getpid(), signal.SIGINT)
