@@ -22,7 +22,7 @@ from .record import make_record
 from .result import Interrupted, Result, make_history
 
 
-# 32 times what fits into 24 GB; more is a slip of the finger.
+# No device holds the activations of so many; it is a slip of the finger.
 MAX_PIXELS = 200_000_000
 
 
