@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
+    from . import (
+        images as images,
+        losses as losses,
+        networks as networks,
+        objective as objective,
+        optimize as optimize,
+        pretrained as pretrained,
+    )
     from ._version import __version__ as __version__
     from .config import PRESETS as PRESETS, TransferConfig as TransferConfig
     from .images import load_picture as load_picture, read_record as read_record
@@ -40,9 +48,19 @@ _HOMES = {
     "read_record": "images",
     "stylize": "transfer",
 }
+_SUBMODULES = {
+    "images",
+    "losses",
+    "networks",
+    "objective",
+    "optimize",
+    "pretrained",
+}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
@@ -51,4 +69,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_SUBMODULES})

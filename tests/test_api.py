@@ -133,6 +133,14 @@ def test_importing_does_nothing():
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def test_submodules_need_no_import_of_their_own():
+    code = "import jaxnst; print(jaxnst.losses.gram_matrix, jaxnst.networks.VGG19)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_module_imports_alone():
     code = (
         "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
