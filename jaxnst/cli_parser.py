@@ -36,7 +36,7 @@ examples:
       the photo, painted like the painting, 512 px on its longest side
 
   jaxnst stylize photo.jpg painting.jpg -o strong.png --style-weight 3
-      more painting, less photo; 0.3 is a light touch
+      more painting, less photo; 0.3 is the other way round
 
   jaxnst stylize photo.jpg painting.jpg -o fine.png --style-size 300
       finer strokes, from a smaller look at the painting
@@ -144,7 +144,7 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         "--style-weight",
         type=float,
         metavar="W",
-        help="how painterly: 0.3 a touch, 1 balanced, 3 strong (1)",
+        help="3: more of the painting, 0.3: more of the photo (1)",
     )
     add("--style-size", type=int, metavar="PX", help="smaller: finer strokes")
     add("--preset", metavar="NAME", help="default, or gatys2016: the paper's loss")
