@@ -1,5 +1,6 @@
 """How far the painting is: a bar on a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -20,6 +21,8 @@ from .optimize.loop import StepCallback, StepView
 _LINE_INTERVAL = 10.0
 # On a terminal: reading the loss waits for the device, so not at every fast step.
 _BAR_INTERVAL = 0.2
+# The reader is gone (rich turns that into SystemExit); paint on.
+_GONE = (BrokenPipeError, SystemExit)
 
 
 class ProgressCallback:
@@ -77,15 +80,15 @@ class ProgressCallback:
     ) -> None:
         """Take the bar down."""
         if self._bar is not None:
-            self._bar.stop()
+            with contextlib.suppress(*_GONE):
+                self._bar.stop()
 
     def __call__(self, view: StepView) -> object:
         """Show a step; return what the user's callback returns."""
         if self._enabled:
             try:
                 self._show(view)
-            # The reader is gone (rich turns that into SystemExit); paint on.
-            except (BrokenPipeError, SystemExit):
+            except _GONE:
                 self._enabled = False
         return None if self._inner is None else self._inner(view)
 
@@ -134,4 +137,5 @@ class ProgressCallback:
         return f"{elapsed}, about {left:.0f} s left"
 
     def _print(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, markup=False)
+        with contextlib.suppress(*_GONE):
+            self._console.print(line, soft_wrap=True, markup=False)

@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -185,3 +186,11 @@ def test_pictures_without_a_record_are_named(tmp_path, files):
     image.save(tmp_path / "b.jpg", exif=exif)
     with pytest.raises(ValueError, match="holds no jaxnst record"):
         read_record(tmp_path / "b.jpg")
+
+
+def test_many_threads_write_into_one_folder(tmp_path, content):
+    paths = [tmp_path / f"{index}.png" for index in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda path: save_picture(path, content), paths))
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert sorted(tmp_path.iterdir()) == sorted(paths)

@@ -65,9 +65,8 @@ def test_a_reader_that_is_gone_does_not_stop_the_painting():
             raise BrokenPipeError
 
     seen = []
-    callback = ProgressCallback(console=Console(file=io.StringIO()), inner=seen.append)
-    with callback:
-        callback._console = Console(file=Gone())
+    with ProgressCallback(console=Console(file=Gone()), inner=seen.append) as callback:
+        callback.notice("stopping")
         for step in (1, 2, 3):
             callback(view(step))
     assert len(seen) == 3

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -80,8 +81,8 @@ def check_output(
 
 
 def _beside(path: Path) -> Path:
-    # The process id keeps two writers of one file apart.
-    return path.with_name(f".jaxnst-{os.getpid()}.part")
+    # Process and thread keep two writers in one folder apart.
+    return path.with_name(f".jaxnst-{os.getpid()}-{threading.get_ident()}.part")
 
 
 def quantize(rgb: HostImage, alpha: HostAlpha | None, bits: int = 8) -> np.ndarray:
