@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from . import (
         images as images,
         losses as losses,
+        metrics as metrics,
         networks as networks,
         objective as objective,
         optimize as optimize,
@@ -51,6 +52,7 @@ _HOMES = {
 _SUBMODULES = {
     "images",
     "losses",
+    "metrics",
     "networks",
     "objective",
     "optimize",

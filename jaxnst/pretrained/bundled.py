@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from .specs import WeightSpec
+from .specs import FileSpec
 
 
 _PACKAGE = Path(__file__).parent.parent
@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).parent.parent
 _FOLDERS = (_PACKAGE / "_weights", _PACKAGE.parent / "weights")
 
 
-def bundled_path(spec: WeightSpec) -> Path:
+def bundled_path(spec: FileSpec) -> Path:
     """Return where the file of `spec` lies.
 
     Raises:
@@ -26,7 +26,7 @@ def bundled_path(spec: WeightSpec) -> Path:
     )
 
 
-def read_bundled(spec: WeightSpec) -> bytes:
+def read_bundled(spec: FileSpec) -> bytes:
     """Return the bytes of the file of `spec`, once their hash is right.
 
     Raises:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxnst.networks import VGG
+from jaxnst.networks import VGG, AlexNet
 
 from .bundled import read_bundled
 from .codebook import decode
@@ -50,7 +50,9 @@ def load_network(
     return network
 
 
-def set_weights(network: VGG, layers: dict[str, dict[str, np.ndarray]]) -> None:
+def set_weights(
+    network: VGG | AlexNet, layers: dict[str, dict[str, np.ndarray]]
+) -> None:
     """Put weights into a network, in place.
 
     Args:
@@ -61,12 +63,10 @@ def set_weights(network: VGG, layers: dict[str, dict[str, np.ndarray]]) -> None:
         ValueError: naming all that is missing, unexpected or of a wrong shape.
     """
     problems: list[str] = []
-    expected = {
-        (layer.name, kind)
-        for layer in network.architecture
-        if layer.kind == "conv"
-        for kind in ("kernel", "bias")
-    }
+    convolutions = [
+        name for name, x in vars(network).items() if isinstance(x, nnx.Conv)
+    ]
+    expected = {(name, kind) for name in convolutions for kind in ("kernel", "bias")}
     given = {(name, kind) for name, arrays in layers.items() for kind in arrays}
     problems += [f"missing {'.'.join(key)}" for key in sorted(expected - given)]
     problems += [f"unexpected {'.'.join(key)}" for key in sorted(given - expected)]
@@ -78,10 +78,8 @@ def set_weights(network: VGG, layers: dict[str, dict[str, np.ndarray]]) -> None:
                 f"{name}.{kind} has shape {array.shape}, expected {parameter.shape}"
             )
     if problems:
-        raise ValueError(
-            f"the weights do not fit {network.architecture.name}: "
-            f"{'; '.join(problems)}."
-        )
+        name = network.architecture.name if isinstance(network, VGG) else "alexnet"
+        raise ValueError(f"the weights do not fit {name}: {'; '.join(problems)}.")
     for name, kind in expected:
         array = jnp.asarray(layers[name][kind], jnp.float32)
         setattr(getattr(network, name), kind, nnx.Param(array))

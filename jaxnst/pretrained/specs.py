@@ -8,13 +8,11 @@ from jaxnst.networks import CAFFE, VGG19, Preprocessing, VGGArchitecture
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WeightSpec:
-    """A file of weights and all that has to be known to use it.
+class FileSpec:
+    """A file of weights, and where it is from.
 
     Attributes:
         name: what users call it.
-        architecture: the network it fits.
-        preprocessing: what the network was trained on.
         filename: the bundled file.
         sha256: of that file.
         license: of the weights.
@@ -23,13 +21,24 @@ class WeightSpec:
     """
 
     name: str
-    architecture: VGGArchitecture
-    preprocessing: Preprocessing
     filename: str
     sha256: str
     license: str
     origin: str
     paper: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightSpec(FileSpec):
+    """The weights of a network that can paint, and all that is needed to use them.
+
+    Attributes:
+        architecture: the network it fits.
+        preprocessing: what the network was trained on.
+    """
+
+    architecture: VGGArchitecture
+    preprocessing: Preprocessing
 
 
 SPECS = MappingProxyType(
@@ -53,6 +62,16 @@ SPECS = MappingProxyType(
             ),
         )
     }
+)
+
+# Not among them: it judges pictures and paints none.
+LPIPS_SPEC = FileSpec(
+    name="alexnet_lpips",
+    filename="alexnet_lpips.safetensors",
+    sha256="12a5607346834b44da43dc6838c1c091e3329076d058dae51300dfe6aa3f1753",
+    license="BSD-3-Clause and BSD-2-Clause",
+    origin="AlexNet of torchvision, in float16, and the heads of LPIPS 0.1",
+    paper="Zhang, Isola, Efros, Shechtman, Wang, CVPR 2018, arXiv:1801.03924",
 )
 
 

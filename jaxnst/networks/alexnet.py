@@ -1,0 +1,110 @@
+"""AlexNet as a feature extractor, to judge pictures that another network painted.
+
+Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014
+(the variant with one column that torchvision trained). Only the five convolutions.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxnst._types import Features, Image
+
+from .preprocessing import Preprocessing
+
+
+class _Convolution(NamedTuple):
+    in_width: int
+    out_width: int
+    size: int
+    stride: int
+    padding: int
+    is_pooled: bool  # its ReLU is followed by a 3 x 3 max pooling of stride 2
+
+
+_CONVOLUTIONS = (
+    _Convolution(3, 64, 11, 4, 2, True),
+    _Convolution(64, 192, 5, 1, 2, True),
+    _Convolution(192, 384, 3, 1, 1, False),
+    _Convolution(384, 256, 3, 1, 1, False),
+    _Convolution(256, 256, 3, 1, 1, False),
+)
+# The smallest side of which anything is left at relu5: 31, 7, 3, 1 pixels.
+ALEXNET_MIN_SIDE = 31
+
+
+class AlexNet(nnx.Module):
+    """The convolutions of AlexNet; its call returns relu1 to relu5.
+
+    A plain pytree: hand it to `jax.jit` and `jax.vmap` as an argument.
+
+    Args:
+        preprocessing: what its weights are to be fed.
+        rngs: randomness of the weights before any are loaded.
+    """
+
+    def __init__(self, *, preprocessing: Preprocessing, rngs: nnx.Rngs):
+        self.preprocessing = preprocessing
+        for index, layer in enumerate(_CONVOLUTIONS, start=1):
+            conv = nnx.Conv(
+                layer.in_width,
+                layer.out_width,
+                kernel_size=(layer.size, layer.size),
+                strides=(layer.stride, layer.stride),
+                padding=layer.padding,
+                # As in `VGG`: the same numbers on every device.
+                precision=jax.lax.Precision.HIGHEST,
+                rngs=rngs,
+            )
+            setattr(self, f"conv{index}", conv)
+
+    def __repr__(self) -> str:
+        return "AlexNet()"
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of all activations, in order."""
+        return tuple(f"relu{k}" for k in range(1, len(_CONVOLUTIONS) + 1))
+
+    def __call__(self, image: Image) -> Features:
+        """Return the activations of one picture behind every ReLU.
+
+        Args:
+            image: RGB, [0, 1].
+
+        Returns:
+            relu1 to relu5, of 64, 192, 384, 256 and 256 channels; relu1 has a quarter
+            of the picture's height and width, relu3 to relu5 a sixteenth.
+
+        Raises:
+            ValueError: if a side is shorter than 31 pixels.
+        """
+        height, width = image.shape[:2]
+        if min(height, width) < ALEXNET_MIN_SIDE:
+            raise ValueError(
+                f"a picture of {width} x {height} px is too small for AlexNet, which "
+                f"needs {ALEXNET_MIN_SIDE} px in both directions."
+            )
+        features: dict[str, Array] = {}
+        x = self.preprocessing(image)[None]
+        for index, layer in enumerate(_CONVOLUTIONS, start=1):
+            x = jax.nn.relu(getattr(self, f"conv{index}")(x))
+            features[f"relu{index}"] = x[0]
+            if layer.is_pooled:
+                x = nnx.max_pool(x, (3, 3), strides=(2, 2))
+        return features
+
+
+class LPIPSNetwork(NamedTuple):
+    """AlexNet, and how much each of its channels counts to people.
+
+    Attributes:
+        network: measures the pictures.
+        heads: per layer of `network`, the weight of each channel in LPIPS; 0 or more.
+    """
+
+    network: AlexNet
+    heads: Mapping[str, Float[Array, " _"]]
