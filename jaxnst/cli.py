@@ -1,4 +1,4 @@
-"""The command line: `jaxnst stylize`, `jaxnst networks`, `jaxnst show`.
+"""The command line: `jaxnst stylize`, `compare`, `networks`, `show`.
 
 Errors are one line on standard error and exit code 2; `--debug` shows the traceback.
 JAX is imported by the commands themselves, so that help and wrong usage are quick.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .cli_compare import compare
 from .cli_parser import SETTINGS, build_parser
 
 
@@ -194,4 +195,9 @@ def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-COMMANDS = {"stylize": _stylize, "networks": _networks, "show": _show}
+COMMANDS = {
+    "stylize": _stylize,
+    "compare": compare,
+    "networks": _networks,
+    "show": _show,
+}

@@ -97,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--debug", action="store_true", help="show tracebacks of errors"
     )
     _add_stylize(commands, common)
+    _add_compare(commands, common)
     networks = commands.add_parser(
         "networks",
         parents=[common],
@@ -115,6 +116,23 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (networks, show):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _add_compare(commands: Any, common: _Parser) -> None:
+    compare = commands.add_parser(
+        "compare",
+        parents=[common],
+        help="measure how good pictures are, whoever painted them",
+        usage="jaxnst compare PICTURE... --content FILE --style FILE [--json FILE]",
+        description="Measure pictures of one content in one style, with a network that "
+        "none was painted with (AlexNet).",
+        allow_abbrev=False,
+    )
+    add = compare.add_argument
+    add("pictures", nargs="+", metavar="PICTURE", help="of the aspect of the content")
+    add("--content", required=True, metavar="FILE", help="what they show")
+    add("--style", required=True, metavar="FILE", help="how they are painted")
+    add("--json", metavar="FILE", help="write the numbers there, too")
 
 
 def _add_stylize(commands: Any, common: _Parser) -> None:
