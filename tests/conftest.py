@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from jaxnst.networks import CAFFE, VGG, VGGArchitecture
+from jaxnst.networks import CAFFE, VGG, LPIPSNetwork, VGGArchitecture
 from jaxnst.optimize import compiled_step
 
 
@@ -29,6 +29,13 @@ def vgg19() -> VGG:
     from jaxnst.pretrained import load_network
 
     return load_network("vgg19")
+
+
+@pytest.fixture(scope="session")
+def judge() -> LPIPSNetwork:
+    from jaxnst.pretrained import load_lpips_network
+
+    return load_lpips_network()
 
 
 @pytest.fixture

@@ -16,7 +16,13 @@ from flax import nnx
 
 import jaxnst.pretrained.bundled as bundled
 from jaxnst.networks import CAFFE, VGG
-from jaxnst.pretrained import SPECS, get_spec, load_network
+from jaxnst.pretrained import (
+    LPIPS_SPEC,
+    SPECS,
+    get_spec,
+    load_lpips_network,
+    load_network,
+)
 from jaxnst.pretrained.codebook import decode
 from jaxnst.pretrained.loading import set_weights
 
@@ -24,10 +30,14 @@ from jaxnst.pretrained.loading import set_weights
 ROOT = Path(__file__).parent.parent
 
 
-def load_script():
-    spec = importlib.util.spec_from_file_location(
-        "make_vgg19_oxford", ROOT / "weights" / "make_vgg19_oxford.py"
-    )
+@pytest.fixture(autouse=True)
+def scripts_import_each_other(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "weights"))
+
+
+def load_script(name="make_vgg19_oxford"):
+    path = ROOT / "weights" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -184,6 +194,60 @@ def test_script_unpickles_nothing_but_tensors(payload, capsys):
     )
     with pytest.raises(pickle.UnpicklingError, match="refused"):
         script.read_legacy_torch(header + pickle.dumps(payload, protocol=2))
+    assert capsys.readouterr().out == ""
+
+
+def test_alexnet_file_is_described_small_and_half_precision():
+    data = bundled.read_bundled(LPIPS_SPEC)
+    assert len(data) <= 6_000_000
+    path = bundled.bundled_path(LPIPS_SPEC)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    assert "BSD-3-Clause" in metadata["license"]
+    assert "1801.03924" in metadata["paper"]
+    assert LPIPS_SPEC.sha256 in (ROOT / "weights" / "README.md").read_text()
+    tensors = safetensors.numpy.load(data)
+    assert {x.dtype for name, x in tensors.items() if name.startswith("conv")} == {
+        np.dtype(np.float16),
+        np.dtype(np.float32),
+    }
+    script = load_script("make_alexnet_lpips")
+    assert script.serialize(tensors, script.METADATA) == data
+    judge = load_lpips_network()
+    for index, (name, head) in enumerate(judge.heads.items(), start=1):
+        conv = getattr(judge.network, f"conv{index}")
+        assert name == f"relu{index}"
+        assert head.shape == conv.bias.shape
+        np.testing.assert_array_equal(conv.kernel[...], tensors[f"conv{index}.kernel"])
+
+
+def test_alexnet_script_reads_arrays_and_nothing_else(rng, capsys):
+    script = load_script("make_alexnet_lpips")
+    layers = {
+        f"Conv_{k}": {
+            "kernel": rng.standard_normal((1, 1, 2, 3)).astype(np.float32),
+            "bias": rng.standard_normal(3).astype(np.float32),
+        }
+        for k in range(5)
+    }
+    heads = {
+        f"NetLinLayer_{k}": {"Conv_0": {"kernel": np.full((1, 1, 3, 1), k, np.float32)}}
+        for k in range(5)
+    }
+    # NumPy 1 wrote the real file, under the name this module had then.
+    written = pickle.dumps({"AlexNet_0": layers} | heads, protocol=3)
+    written = written.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    tensors = script.convert(script.read_arrays(written))
+    assert len(tensors) == 15
+    assert tensors["conv3.kernel"].dtype == np.float16
+    np.testing.assert_allclose(
+        tensors["conv3.kernel"], layers["Conv_2"]["kernel"], rtol=1e-3
+    )
+    np.testing.assert_array_equal(tensors["conv5.bias"], layers["Conv_4"]["bias"])
+    np.testing.assert_array_equal(tensors["head4.kernel"], [3, 3, 3])
+    for payload in (_Attack(), Path("/"), np.float32, print, 3):
+        with pytest.raises(pickle.UnpicklingError, match="refused"):
+            script.read_arrays(pickle.dumps({"a": payload}, protocol=3))
     assert capsys.readouterr().out == ""
 
 

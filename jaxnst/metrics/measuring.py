@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnst._types import HostImage, HostStyleImage, Image, Scalar, StyleImage
 from jaxnst.images import PictureSource, fitted_shape, load_picture, resize
@@ -72,13 +73,14 @@ def measure(
         1.0
     """
     picture = load_picture(image, argument="image").rgb
+    shape = (picture.shape[0], picture.shape[1])
+    photo = load_picture(content, argument="content").rgb
+    painting = load_picture(style, argument="style").rgb
     found = compiled_metrics(
         load_lpips_network() if judge is None else judge,
         jnp.asarray(picture),
-        jnp.asarray(
-            _content_at(load_picture(content, argument="content").rgb, picture)
-        ),
-        jnp.asarray(_style_at(load_picture(style, argument="style").rgb, picture)),
+        jnp.asarray(_content_at(photo, shape)),
+        jnp.asarray(_style_at(painting, shape)),
     )
     return Metrics(*map(float, jax.device_get(found)))
 
@@ -119,8 +121,7 @@ def compute_metrics(
 compiled_metrics = jax.jit(compute_metrics)
 
 
-def _content_at(content: HostImage, image: HostImage) -> HostImage:
-    shape = (image.shape[0], image.shape[1])
+def _content_at(content: HostImage, shape: tuple[int, int]) -> np.ndarray:
     fitted = fitted_shape(content.shape, max(shape))
     for found, expected in zip(shape, fitted, strict=True):
         if abs(found - expected) > max(1, MAX_ASPECT_DIFFERENCE * expected):
@@ -133,8 +134,8 @@ def _content_at(content: HostImage, image: HostImage) -> HostImage:
     return resize(content, shape)
 
 
-def _style_at(style: HostStyleImage, image: HostImage) -> HostStyleImage:
-    longest = min(max(image.shape), max(style.shape))
+def _style_at(style: HostStyleImage, shape: tuple[int, int]) -> np.ndarray:
+    longest = min(max(shape), max(style.shape))
     # Never so small that the deepest layers see nothing.
     smallest = MIN_SIDE * max(style.shape[:2]) / min(style.shape[:2])
     return resize(style, fitted_shape(style.shape, round(max(longest, smallest))))

