@@ -100,17 +100,17 @@ def _stylize(args: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     output = _save(result, output, args)
     made, seconds = result.record["result"], result.record["seconds"]
-    is_good = made["stopped"] is None
+    is_good = made["stopped"] in (None, "out of time")
     if not is_good:
         print(
             f"jaxnst: error: stopped after {made['steps']} steps "
             f"({made['stopped']}); the last good picture is in {output}",
             file=sys.stderr,
         )
-    for size in made["reverted_sizes"]:
+    for recovery in result.record["recoveries"]:
         print(
-            f"jaxnst: warning: the steps at {size} px only made it worse and were "
-            "taken back; try other weights or a lower --learning-rate",
+            f"jaxnst: warning: {recovery['reason']} at {recovery['size']} px, step "
+            f"{recovery['step']}: {recovery['action']}",
             file=sys.stderr,
         )
     if is_good and not args.quiet:

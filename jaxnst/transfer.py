@@ -45,6 +45,10 @@ def stylize(
     optimizer: str | optax.GradientTransformation | None = None,
     learning_rate: float | None = None,
     decay: float | None = None,
+    averaging: float | None = None,
+    tolerance: float | None = None,
+    max_seconds: float | None = None,
+    steps_per_call: int | None = None,
     content_detail: float | None = None,
     init: str | PictureSource | None = None,
     seed: int | None = None,
@@ -78,11 +82,22 @@ def stylize(
         normalization: "pair" or "paper", see `jaxnst.objective`.
         num_steps: at the full size.
         coarse_steps: at each smaller size.
-        optimizer: "adam", or any optax transformation, which then brings its own
-            learning rate.
-        learning_rate: in units of pixel values per step; with an optimizer of your own
-            a factor on its updates, by default 1.
-        decay: part of the full size's steps over which the rate falls to zero.
+        optimizer: "adam", "lbfgs" (with a line search, so a step may cost more than one
+            evaluation), or any optax transformation, which then brings its own learning
+            rate.
+        learning_rate: in units of pixel values per step; with other optimizers than
+            Adam a factor on their updates, by default 1.
+        decay: part of the full size's steps over which the rate falls to zero; by
+            default 0 with other optimizers than Adam.
+        averaging: decay of an average of the pictures that the steps go through, 0
+            (none) to below 1; the result is the average where that has the lower loss.
+        tolerance: a size ends when ten steps lower the mean loss by less than this part
+            of it; 0 never ends one. At the full size the learning rate then falls to
+            zero at once.
+        max_seconds: after about so many the result is there, at its full size; where
+            there is no time for all steps, every size gets fewer.
+        steps_per_call: how many steps one call of the device makes; by default one on
+            the CPU and five elsewhere. The callback sees the last of them.
         content_detail: part of the content's fine detail that is laid over the picture
             each time it grows, 0 to 1.
         init: "content", "style", "noise", or a picture, stretched to the content's
@@ -145,8 +160,12 @@ def stylize(
         num_steps=num_steps,
         coarse_steps=coarse_steps,
         optimizer="custom" if is_custom else optimizer,
-        learning_rate=1.0 if is_custom and learning_rate is None else learning_rate,
-        decay=0.0 if is_custom and decay is None else decay,
+        learning_rate=learning_rate,
+        decay=decay,
+        averaging=averaging,
+        tolerance=tolerance,
+        max_seconds=max_seconds,
+        steps_per_call=steps_per_call,
         content_detail=content_detail,
         init=init_name,
         seed=seed,
@@ -162,9 +181,16 @@ def stylize(
         network = load_network(
             config.network, pooling=config.pooling, padding=config.padding
         )
+    deadline = None if config.max_seconds is None else started + config.max_seconds
     with ProgressCallback(enabled=progress, inner=callback) as watcher:
         painted = paint(
-            inputs, network, transformation, config, watcher, watcher.notice
+            inputs,
+            network,
+            transformation,
+            config,
+            watcher,
+            watcher.notice,
+            deadline=deadline,
         )
     image = painted.image
     if image.shape[:2] != inputs.shape:  # stopped at a smaller size
@@ -178,7 +204,8 @@ def stylize(
         shape=inputs.shape,
         num_steps=len(painted.terms),
         stopped=painted.stopped,
-        reverted_sizes=painted.reverted_sizes,
+        sizes=[size._asdict() for size in painted.sizes],
+        recoveries=[recovery._asdict() for recovery in painted.recoveries],
         seconds={
             "compile": round(painted.compile_seconds, 3),
             "run": round(painted.run_seconds, 3),

@@ -12,18 +12,20 @@ import optax
 import pytest
 from conftest import forget_programs, num_programs
 
-from jaxnst.config import OPTIMIZERS
 from jaxnst.objective import compute_targets, make_loss_weights
 from jaxnst.optimize import (
+    Method,
+    Pace,
+    Problem,
     Schedule,
     TransferState,
     deferred_interrupt,
     init_state,
     learning_rate_at,
     make_optimizer,
+    paint_size,
     pyramid_sizes,
     resize_state,
-    run_size,
     step,
 )
 
@@ -58,17 +60,17 @@ def schedule(num_steps, shape=(40, 48)):
     return Schedule(0, num_steps, 0, num_steps * shape[0] * shape[1], shape)
 
 
-def run(problem, content, optimizer, rates, callback=None, **options):
-    network, targets, weights = problem
-    return run_size(
-        init_state(jnp.array(content), optimizer),
-        network,
-        targets,
-        weights,
-        optimizer=optimizer,
-        learning_rates=rates,
-        normalization="pair",
-        schedule=schedule(len(rates)),
+def run(problem, content, optimizer, num_steps, callback=None, **options):
+    """Paint the one size `content` has, at a constant rate; return what it gave."""
+    rate = options.pop("rate", 0.05)
+    pace = options.pop("pace", None) or Pace(rate, num_steps)
+    averaging = options.get("averaging", 0.0)
+    return paint_size(
+        init_state(jnp.array(content), optimizer, use_average=averaging > 0),
+        Problem(*problem),
+        Method(optimizer, rate, max_rate=options.pop("max_rate", 0.1)),
+        pace,
+        schedule=schedule(num_steps),
         callback=callback,
         **options,
     )
@@ -99,9 +101,9 @@ def test_no_gradient_reaches_the_weights_of_the_network(problem, content):
     assert found + text.count('custom_call_target="__cudnn$conv') == 26
 
 
-@pytest.mark.parametrize("name", list(OPTIMIZERS))
-def test_loss_falls_and_pixels_stay_in_range(name, problem, content):
-    done = run(problem, content, make_optimizer(name), [0.05] * 15)
+@pytest.mark.parametrize(("name", "rate"), [("adam", 0.05), ("lbfgs", 1.0)])
+def test_loss_falls_and_pixels_stay_in_range(name, rate, problem, content):
+    done = run(problem, content, make_optimizer(name), 15, rate=rate).run
     assert done.terms[-1].total < 0.9 * done.terms[0].total
     image = np.asarray(done.state.image)
     assert image.min() >= 0
@@ -111,7 +113,7 @@ def test_loss_falls_and_pixels_stay_in_range(name, problem, content):
 
 def test_any_optax_transformation_works(problem, content):
     lbfgs = optax.with_extra_args_support(optax.lbfgs())
-    done = run(problem, content, lbfgs, [1.0] * 6)
+    done = run(problem, content, lbfgs, 6, rate=1.0).run
     assert done.terms[-1].total < 0.9 * done.terms[0].total
 
 
@@ -131,7 +133,7 @@ def test_adam_is_optax_s_own(problem, content):
         update, opt_state = optimizer.update(gradient, opt_state)
         assert isinstance(update, jax.Array)
         image = jnp.clip(image + update, 0, 1)
-    done = run(problem, content, make_optimizer("adam"), [0.05] * 2)
+    done = run(problem, content, make_optimizer("adam"), 2).run
     # Adam divides by the gradient's own size, so a tiny gradient turns rounding into a
     # visible step; that is a pixel here and there.
     assert np.mean(np.abs(done.state.image - image)) < 1e-4
@@ -156,7 +158,7 @@ def test_nothing_changes_on_a_loss_that_is_not_finite(problem, content):
     )
     assert not info.is_finite
     jax.tree.map(np.testing.assert_array_equal, after, state)
-    done = run((network, targets, bad), content, optimizer, [0.05] * 9)
+    done = run((network, targets, bad), content, optimizer, 9).run
     assert done.stopped == "not finite"
     assert done.terms == []
     np.testing.assert_array_equal(done.state.image, content)
@@ -166,9 +168,9 @@ def test_weights_and_rates_recompile_nothing(problem, content):
     network, targets, weights = problem
     optimizer = make_optimizer("adam")
     forget_programs()
-    run(problem, content, optimizer, [0.05, 0.04, 0.03])
+    run(problem, content, optimizer, 3)
     heavier = weights._replace(style=jnp.float32(9))
-    run((network, targets, heavier), content, make_optimizer("adam"), [0.1] * 2)
+    run((network, targets, heavier), content, make_optimizer("adam"), 2, rate=0.1)
     assert num_programs() == 1
 
 
@@ -180,7 +182,7 @@ def test_callback_sees_every_step_and_stops(problem, content):
         assert view.work_done == pytest.approx(view.step / 9)
         return view.step == 4
 
-    done = run(problem, content, make_optimizer("adam"), [0.05] * 9, callback)
+    done = run(problem, content, make_optimizer("adam"), 9, callback).run
     assert done.stopped == "callback"
     assert [entry[0] for entry in seen] == [1, 2, 3, 4]
     assert {entry[1] for entry in seen} == {(40, 48)}
@@ -190,12 +192,12 @@ def test_callback_sees_every_step_and_stops(problem, content):
 
 
 def test_only_true_stops(problem, content):
-    done = run(problem, content, make_optimizer("adam"), [0.05] * 3, lambda view: "no")
+    done = run(problem, content, make_optimizer("adam"), 3, lambda view: "no").run
     assert done.stopped is None
     assert len(done.terms) == 3
     for answer in (np.True_, jnp.array(True)):
         callback = functools.partial(lambda answer, view: answer, answer)
-        done = run(problem, content, make_optimizer("adam"), [0.05] * 3, callback)
+        done = run(problem, content, make_optimizer("adam"), 3, callback).run
         assert done.stopped == "callback"
 
 
@@ -210,10 +212,10 @@ def test_ctrl_c_ends_after_the_step(problem, content, interruptible):
             problem,
             content,
             make_optimizer("adam"),
-            [0.05] * 9,
+            9,
             callback,
             is_interrupted=is_interrupted,
-        )
+        ).run
     assert done.stopped == "interrupted"
     assert len(done.terms) == 2
     assert len(notices) == 1

@@ -77,8 +77,18 @@ def test_record_says_how_it_was_made(content, style):
         "width": 96,
         "steps": 7,
         "stopped": None,
-        "reverted_sizes": [],
+        "sizes": [
+            {
+                "size": size,
+                "steps": num_steps,
+                "evaluations": num_steps,
+                "stopped": None,
+                "is_averaged": False,
+            }
+            for size, num_steps in ((48, 3), (96, 4))
+        ],
     }
+    assert record["recoveries"] == []
     assert set(record["versions"]) >= {"python", "jax", "flax", "optax", "numpy"}
     assert record["device"]["platform"]
     assert set(record["seconds"]) == {"compile", "run", "total"}
@@ -218,7 +228,10 @@ def test_a_picture_in_its_own_style_is_left_alone(content):
     """There is nothing to do, and steps of a fixed length would only do harm."""
     result = jaxnst.stylize(content, content, size=48, num_steps=15, progress=False)
     np.testing.assert_allclose(result.image, content, atol=1e-5)
-    assert result.record["result"]["reverted_sizes"] == [48]
+    assert {entry["reason"] for entry in result.record["recoveries"]} == {
+        "the loss rose"
+    }
+    assert result.record["recoveries"][-1]["action"] == "kept the best picture"
     assert result.record["result"]["stopped"] is None
 
 
