@@ -1,7 +1,6 @@
 """One step, the sizes, and the loop around them."""
 
 import functools
-import itertools
 import os
 import signal
 
@@ -12,21 +11,23 @@ import optax
 import pytest
 from conftest import forget_programs, num_programs
 
-from jaxnst.objective import compute_targets, make_loss_weights
+from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 from jaxnst.optimize import (
     Method,
     Pace,
     Problem,
     Schedule,
     TransferState,
+    averaged_image,
     deferred_interrupt,
+    init_average,
     init_state,
-    learning_rate_at,
     make_optimizer,
     paint_size,
     pyramid_sizes,
     resize_state,
     step,
+    update_average,
 )
 
 
@@ -123,8 +124,6 @@ def test_adam_is_optax_s_own(problem, content):
     optimizer = optax.adam(0.05, b1=0.9, b2=0.99, eps=1e-2)
     image = jnp.asarray(content)
     opt_state = optimizer.init(image)
-    from jaxnst.objective import perceptual_loss
-
     pixels = content.shape[0] * content.shape[1]
     for _ in range(2):
         gradient = jax.grad(
@@ -223,14 +222,6 @@ def test_ctrl_c_ends_after_the_step(problem, content, interruptible):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_learning_rate_falls_along_a_cosine():
-    rates = [learning_rate_at(0.1, k, 10, 0.5) for k in range(10)]
-    assert rates[:5] == [0.1] * 5
-    assert all(a > b > 0 for a, b in itertools.pairwise(rates[4:]))
-    assert rates[7] == pytest.approx(0.05)
-    assert [learning_rate_at(0.1, k, 10, 0.0) for k in (0, 9)] == [0.1, 0.1]
-
-
 @pytest.mark.parametrize(
     ("shape", "min_size", "expected"),
     [
@@ -300,3 +291,82 @@ def test_content_detail_brings_the_content_picture_back(rng):
     restored = resize_state(state, content, optimizer, content_detail=1.0).image
     assert jnp.abs(blurred - content).max() > 0.1
     np.testing.assert_allclose(restored, content, atol=1e-5)
+
+
+def test_several_steps_per_call_are_the_same_steps(problem, content):
+    """In a loop on the device; slow on the CPU, but right."""
+    seen = {1: [], 3: []}
+    done = {}
+    for count, views in seen.items():
+        pace = Pace(0.05, 7, decay=0.5)
+
+        def callback(view, views=views):
+            views.append((view.step, view.loss, view.image, view.work_done))
+
+        done[count] = run(
+            problem,
+            content,
+            make_optimizer("adam"),
+            7,
+            callback,
+            pace=pace,
+            averaging=0.9,
+            steps_per_call=count,
+        )
+    one, three = done[1].run, done[3].run
+    np.testing.assert_allclose(one.state.image, three.state.image, atol=1e-3)
+    assert len(one.terms) == len(three.terms) == 7
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-3), one.terms, three.terms
+    )
+    # The callback sees the last step of each call, and sees it as it is.
+    assert [view[0] for view in seen[3]] == [3, 6, 7]
+    for number, loss, image, work_done in seen[3]:
+        expected = seen[1][number - 1]
+        assert expected[0] == number
+        assert loss == pytest.approx(expected[1], rel=1e-3)
+        np.testing.assert_allclose(image, expected[2], atol=1e-3)
+        assert work_done == expected[3]
+
+
+def test_the_average_is_that_of_the_pictures(problem, content):
+    pictures = []
+    done = run(
+        problem,
+        content,
+        make_optimizer("adam"),
+        5,
+        lambda view: pictures.append(view.image),
+        averaging=0.8,
+    )
+    state = done.run.state
+    assert state.average is not None
+    weights = 0.8 ** np.arange(5)[::-1]
+    expected = np.average(pictures, axis=0, weights=weights)
+    np.testing.assert_allclose(averaged_image(state.average), expected, atol=1e-6)
+    np.testing.assert_array_equal(
+        state.image, averaged_image(state.average) if done.is_averaged else pictures[-1]
+    )
+
+
+def test_the_average_of_one_picture_is_the_picture(rng):
+    image = jnp.asarray(rng.random((4, 5, 3), np.float32))
+    average = init_average(image)
+    for _ in range(3):
+        average = update_average(average, image, jnp.float32(0.99))
+        np.testing.assert_allclose(averaged_image(average), image, atol=1e-5)
+
+
+def test_the_average_begins_anew_when_the_picture_grows(content):
+    optimizer = make_optimizer("adam")
+    image = jnp.asarray(content)
+    state = init_state(image, optimizer, use_average=True)
+    assert state.average is not None
+    average = update_average(state.average, image, jnp.float32(0.5))
+    grown = resize_state(
+        state._replace(average=average), jnp.zeros((80, 96, 3)), optimizer
+    )
+    assert grown.average is not None
+    assert grown.average.weight == 0
+    assert grown.average.total.shape == (80, 96, 3)
+    assert not grown.average.total.any()

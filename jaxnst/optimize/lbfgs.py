@@ -123,7 +123,6 @@ def find_direction(
     way. In its place the one before is remembered again, which changes nothing.
     """
     memory = cast(optax.ScaleByLBFGSState, opt_state)
-    # Arrays, because there is one picture only.
     image_then, gradient_then = map(_array, (memory.params, memory.updates))
     moves, changes = map(
         _array, (memory.diff_params_memory, memory.diff_updates_memory)
@@ -134,9 +133,10 @@ def find_direction(
     is_usable = curvature > eps * jnp.linalg.norm(move) * jnp.linalg.norm(change)
     # In slot k - 2 is the step before; of the first two steps it is empty, and so
     # unusable ones simply leave it so.
-    slot = (memory.count - 2) % _MEMORY
-    has_pair = (memory.count >= 2) & (memory.weights_memory[slot] > 0)
-    is_new = memory.count == 0
+    count = _array(memory.count)
+    slot = (count - 2) % _MEMORY
+    has_pair = (count >= 2) & (_array(memory.weights_memory)[slot] > 0)
+    is_new = count == 0
     keep = is_usable | is_new
     memory = memory._replace(
         params=jnp.where(keep, image_then, image - moves[slot]),
@@ -163,29 +163,14 @@ def find_direction(
     return Direction(vector, slope, length, is_finite), next_memory
 
 
-def resized_memory(opt_state: optax.OptState, image: Image) -> optax.OptState:
-    """Mend a memory whose pictures were resized to the size of `image`.
-
-    The products it keeps are computed anew, and the next step, which is none but the
-    growth, is kept out.
-    """
-    memory = cast(optax.ScaleByLBFGSState, opt_state)
-    moves, changes = map(
-        _array, (memory.diff_params_memory, memory.diff_updates_memory)
-    )
-    products = jnp.sum(moves * changes, axis=(1, 2, 3))
-    weights = jnp.where(products > 0, 1 / jnp.where(products > 0, products, 1), 0.0)
-    return memory._replace(params=jnp.copy(image), weights_memory=weights)
-
-
 def _within_bounds(vector: Image, image: Image) -> Image:
     """Leave out where a pixel stands at a bound and would be pushed beyond."""
     is_blocked = ((image <= 0) & (vector < 0)) | ((image >= 1) & (vector > 0))
     return jnp.where(is_blocked, 0.0, vector)
 
 
-def _array(tree: optax.Params | optax.Updates) -> jax.Array:
-    assert isinstance(tree, jax.Array)
+def _array(tree: object) -> jax.Array:
+    assert isinstance(tree, jax.Array)  # there is one picture, not a tree of them
     return tree
 
 

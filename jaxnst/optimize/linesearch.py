@@ -87,7 +87,7 @@ def search_length(
             high_loss = probe.loss
             middle = _interpolated(low, low_loss, low_slope, high, high_loss)
         else:
-            if best is None or probe.loss <= best.loss:
+            if probe.loss < (start_loss if best is None else best.loss):
                 best = probe
             if probe.after >= _CURVATURE * probe.before:
                 return Found(probe, count)

@@ -6,7 +6,7 @@ import optax
 
 from jaxnst._types import Image
 
-from .lbfgs import LineSearched, resized_memory
+from .lbfgs import LineSearched
 from .step import TransferState, init_state
 
 
@@ -49,7 +49,8 @@ def resize_state(
     squares from turning negative; counts stay, so bias correction does not restart
     (after Crowson's style-transfer-pytorch). A state that cannot be resized so, because
     the optimizer keeps other things than pictures, is begun anew. So is the average of
-    the pictures: those before had no detail of this size.
+    the pictures: those before had no detail of this size. And so is the memory of a
+    line-searched optimizer: resized it was measured to gain nothing over ten steps.
 
     Args:
         state: at any size.
@@ -74,9 +75,9 @@ def resize_state(
         image = image + content_detail * (content - known)
     image = jnp.clip(image, 0.0, 1.0)
     begun = init_state(image, optimizer, use_average=state.average is not None)
-    opt_state: optax.OptState = jax.tree.map(resize, state.opt_state)
     if isinstance(optimizer, LineSearched):
-        opt_state = resized_memory(opt_state, image)
+        return begun
+    opt_state: optax.OptState = jax.tree.map(resize, state.opt_state)
     if _shapes(opt_state) != _shapes(begun.opt_state):
         return begun
     return begun._replace(opt_state=opt_state)

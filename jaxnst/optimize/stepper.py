@@ -168,7 +168,7 @@ class SearchStepper:
             trouble = "line search stalled"
             return state, Taken(info, 1, num_evaluations, trouble)
         self._here = found.probe.payload
-        image = self._here.image
+        image: Image = found.probe.payload.image
         average = state.average
         if average is not None:
             average = update_average(average, image, jnp.float32(self._averaging))

@@ -20,6 +20,8 @@ _PATIENCE = 10
 _RISE = 2.0
 # Five steps below this part of the five before are on their way down.
 _FALLING = 0.95
+# But from so many times what is too high they take too long.
+_HOPELESS = 5.0
 
 
 class Watch:
@@ -93,9 +95,9 @@ class Watch:
             self.trouble = "the loss rose"
 
     def _is_astray(self) -> bool:
-        """Whether the last steps all were too high, and are not on their way down."""
+        """Whether the last steps all were too high, with no hope of coming down."""
         last = self.losses[-_PATIENCE:]
         limit = min(self.losses[0], _RISE * self._kept_loss)
         half = _PATIENCE // 2
         is_falling = sum(last[half:]) < _FALLING * sum(last[:half])
-        return min(last) > limit and not is_falling
+        return min(last) > limit * (_HOPELESS if is_falling else 1)
