@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax.tree_util import Partial
+from jaxtyping import Array, Float
 
 from ._types import FeatureMap, Features, GramMatrix, Image, Scalar, StyleImage
 from .losses import (
@@ -25,6 +27,8 @@ from .losses import (
     gram_matrix,
     total_variation_loss,
 )
+from .networks import measure_features
+from .networks.measuring import MeasureFn
 
 
 NORMALIZATIONS = ("pair", "paper")
@@ -172,6 +176,7 @@ def perceptual_loss(
     weights: LossWeights,
     *,
     normalization: str = "pair",
+    memory: str = "fast",
 ) -> tuple[Scalar, LossTerms]:
     """What a picture costs, and its terms. Differentiate with `has_aux=True`.
 
@@ -181,19 +186,24 @@ def perceptual_loss(
         targets: of `compute_targets`.
         weights: of `make_loss_weights`, for the same layers.
         normalization: that of `targets`.
+        memory: what is kept for the gradient, see `jaxnst.networks.measuring`.
 
     References:
         Gatys, Ecker, Bethge, CVPR 2016, eq. 7, with total variation added.
     """
-    features = network(image, [*targets.content, *targets.style])
+    measures: dict[str, dict[str, MeasureFn]] = {}
+    for layer, target in targets.content.items():
+        measures[layer] = {"content": Partial(_content_error, target)}
+    for layer in targets.style:
+        measures.setdefault(layer, {})["style"] = _GRAM
+    found = measure_features(network, image, measures, memory=memory)
     distance = gram_distance if normalization == "pair" else gram_loss
     content_layers = {
-        layer: content_loss(features[layer], target) / targets.content_scale[layer]
-        for layer, target in targets.content.items()
+        layer: found[layer]["content"] / targets.content_scale[layer]
+        for layer in targets.content
     }
     style_layers = {
-        layer: distance(gram_matrix(features[layer]), target)
-        / targets.style_scale[layer]
+        layer: distance(found[layer]["style"], target) / targets.style_scale[layer]
         for layer, target in targets.style.items()
     }
     content = _weighted_sum(content_layers, weights.content_layers)
@@ -201,6 +211,21 @@ def perceptual_loss(
     tv = total_variation_loss(image)
     total = weights.content * content + weights.style * style + weights.tv * tv
     return total, LossTerms(total, content, style, tv, content_layers, style_layers)
+
+
+def _content_error(
+    target: Float[Array, "_ _ channels"], features: FeatureMap, rows: slice
+) -> Scalar:
+    return content_loss(features, target[rows])
+
+
+def _gram(features: FeatureMap, rows: slice) -> GramMatrix:
+    del rows
+    return gram_matrix(features)
+
+
+# A `Partial`, as JAX takes no plain function as an argument.
+_GRAM = Partial(_gram)
 
 
 def _weighted_sum(terms: dict[str, Scalar], weights: dict[str, Scalar]) -> Scalar:

@@ -4,6 +4,11 @@ Every network takes one picture, RGB, float32, [0, 1], HWC, and returns a dict o
 activations, unbatched.
 """
 
+from .measuring import (
+    MEMORY_LEVELS as MEMORY_LEVELS,
+    Measures as Measures,
+    measure_features as measure_features,
+)
 from .preprocessing import (
     CAFFE as CAFFE,
     TORCHVISION as TORCHVISION,

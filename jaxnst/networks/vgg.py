@@ -28,9 +28,12 @@ PADDINGS = ("reflect", "replicate", "zeros", "circular")
 REFLECT_MARGIN = 8
 
 
-class _Layer(NamedTuple):
+class Layer(NamedTuple):
+    """One layer: what it does, its name, and the number of its block, from 1."""
+
     kind: Literal["conv", "relu", "pool"]
     name: str
+    block: int
     in_width: int = 0
     out_width: int = 0
 
@@ -49,16 +52,16 @@ class VGGArchitecture:
     depths: tuple[int, ...]
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
 
-    def __iter__(self) -> Iterator[_Layer]:
+    def __iter__(self) -> Iterator[Layer]:
         """Yield the layers in the order in which they are computed."""
         in_width = 3
         blocks = zip(self.depths, self.widths, strict=True)
         for block, (depth, width) in enumerate(blocks, start=1):
             for index in range(1, depth + 1):
-                yield _Layer("conv", f"conv{block}_{index}", in_width, width)
-                yield _Layer("relu", f"relu{block}_{index}")
+                yield Layer("conv", f"conv{block}_{index}", block, in_width, width)
+                yield Layer("relu", f"relu{block}_{index}", block)
                 in_width = width
-            yield _Layer("pool", f"pool{block}")
+            yield Layer("pool", f"pool{block}", block)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -163,29 +166,43 @@ class VGG(nnx.Module):
         for name in wanted:
             check_choice("layers", name, self.layer_names)
         features: dict[str, Array] = {}
+        x = self.prepare(image)
+        for layer in self.architecture:
+            if len(features) == len(wanted):
+                break
+            x = self.apply_layer(layer, x)
+            if layer.name in wanted:
+                features[layer.name] = x[0]
+        return features
+
+    def prepare(self, image: Image) -> Float[Array, "1 rows columns 3"]:
+        """Return what the first layer sees of a picture, RGB, [0, 1]."""
         x = self.preprocessing(image)[None]
         if self.padding == "reflect":
             margin = (REFLECT_MARGIN, REFLECT_MARGIN)
             x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)), mode="reflect")
-        for layer in self.architecture:
-            if len(features) == len(wanted):
-                break
-            if layer.kind == "conv":
-                if layer.name == "conv1_1" and self.padding == "replicate":
-                    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-                x = getattr(self, layer.name)(x)
-            elif layer.kind == "relu":
-                x = jax.nn.relu(x)
-            else:
-                if min(x.shape[1:3]) < 2:
-                    raise ValueError(
-                        f"a picture of {image.shape[1]} x {image.shape[0]} px is too "
-                        f"small for {layer.name}."
-                    )
-                x = self._pool(x)
-            if layer.name in wanted:
-                features[layer.name] = x[0]
-        return features
+        return x
+
+    def apply_layer(
+        self, layer: Layer, x: Float[Array, "1 _ _ _"]
+    ) -> Float[Array, "1 _ _ _"]:
+        """Return what one layer makes of the output of the one before it.
+
+        Raises:
+            ValueError: if nothing is left to pool.
+        """
+        if layer.kind == "conv":
+            if layer.name == "conv1_1" and self.padding == "replicate":
+                x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+            return getattr(self, layer.name)(x)
+        if layer.kind == "relu":
+            return jax.nn.relu(x)
+        if min(x.shape[1:3]) < 2:
+            raise ValueError(
+                f"the picture is too small for {layer.name}: only {x.shape[2]} x "
+                f"{x.shape[1]} values are left to pool."
+            )
+        return self._pool(x)
 
     def _pool(self, x: Float[Array, "1 h w c"]) -> Float[Array, "1 h2 w2 c"]:
         if self.pooling == "max":
