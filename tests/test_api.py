@@ -23,6 +23,7 @@ MODULES = sorted(
 # From the bottom of the house to the top: a module imports only from those before it.
 LAYERS = [
     {"_types", "_checks", "_version"},
+    {"compiling", "hardware"},
     {"images"},
     {"networks", "losses"},
     {"pretrained", "objective"},
@@ -30,6 +31,7 @@ LAYERS = [
     {"optimize"},
     {"record", "result", "progress"},
     {"painting"},
+    {"forecast"},
     {"transfer"},
     {"cli", "cli_parser"},
 ]
