@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,6 @@ MAX_CACHE_BYTES = 1_000_000_000
 # Half-written files of processes that were killed go after an hour.
 _STALE_SECONDS = 3600
 _SUFFIX = ".program"
-
-_programs: dict[Hashable, "Future[jax.stages.Compiled]"] = {}
-_lock = threading.Lock()
 
 
 def cache_folder() -> Path | None:
@@ -55,103 +52,126 @@ def cache_folder() -> Path | None:
     return base / "jaxnst"
 
 
-def get_program(
-    function: Callable[..., Any], *args: Any, **static: Any
-) -> jax.stages.Compiled:
-    """Return the compiled program of a jitted function, waiting if it is being made.
+class KeptFunction:
+    """A jitted function whose programs are kept.
 
-    Args:
-        function: of `jax.jit`.
-        args: what it will be called with, or `jax.ShapeDtypeStruct`s like it.
-        static: its static arguments, by name.
-
-    Raises:
-        jax.errors.JaxRuntimeError: if it does not compile.
+    Called like the function of `jax.jit` that it wraps, what is traced by position and
+    what is static by name.
     """
-    key = _key(function, args, static)
-    future = _claim(key)
-    if future is None:
-        future = _programs[key]
+
+    def __init__(self, jitted: Callable[..., Any]):
+        self._jitted: Any = jitted
+        self._programs: dict[Hashable, Future[jax.stages.Compiled]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, *args: Any, **static: Any) -> Any:
+        """Run the program for arguments like these, making it first if need be."""
+        leaves, structure = jax.tree.flatten(args)
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return self._jitted(*args, **static)  # it becomes part of another program
+        return self._get(_key(leaves, structure, static), args, static)(*args)
+
+    def lower(self, *args: Any, **static: Any) -> jax.stages.Lowered:
+        """Trace, and compile nothing."""
+        return self._jitted.lower(*args, **static)
+
+    def get(self, *args: Any, **static: Any) -> jax.stages.Compiled:
+        """Return the program, waiting for it if it is being made.
+
+        Args:
+            args: what it will be called with, or `jax.ShapeDtypeStruct`s like that.
+            static: its static arguments.
+
+        Raises:
+            jax.errors.JaxRuntimeError: if it does not compile.
+        """
+        leaves, structure = jax.tree.flatten(args)
+        return self._get(_key(leaves, structure, static), args, static)
+
+    def prepare(self, *args: Any, **static: Any) -> None:
+        """Begin to make a program in the background, as for `get`.
+
+        Tracing is done here, under the caller's settings; a thread compiles. What goes
+        wrong is not raised: it will be when the program is asked for.
+        """
+        key = _key(*jax.tree.flatten(args), static)
+        future = self._claim(key)
+        if future is None:
+            return
+
+        def compile_quietly(lowered: jax.stages.Lowered) -> None:
+            with contextlib.suppress(Exception):
+                self._fulfill(key, future, lambda: _make(lowered))
+
         try:
-            return future.result()
-        except Exception:
-            # It went wrong in the background; here the reason will be seen.
-            return _make(function.lower(*args, **static))  # type: ignore[attr-defined]
-    return _fulfill(key, future, lambda: function.lower(*args, **static))  # type: ignore[attr-defined]
+            lowered = self.lower(*args, **static)
+            # Not a daemon: the interpreter waits for it, rather than tear XLA down
+            # under it.
+            threading.Thread(
+                target=compile_quietly, args=(lowered,), name="jaxnst-compile"
+            ).start()
+        except Exception as error:
+            self._forget(key, future, error)
 
+    def clear_cache(self) -> None:
+        """Forget all programs in memory; those on disk stay."""
+        with self._lock:
+            self._programs.clear()
 
-def prepare_program(function: Callable[..., Any], *args: Any, **static: Any) -> None:
-    """Begin to make a program in the background, for `get_program` to find.
+    def num_programs(self) -> int:
+        """Return how many programs are in memory."""
+        return len(self._programs)
 
-    Tracing is done here, under the caller's settings; a thread compiles. Nothing that
-    goes wrong is raised.
-    """
-    key = _key(function, args, static)
-    future = _claim(key)
-    if future is None:
-        return
-    try:
-        lowered = function.lower(*args, **static)  # type: ignore[attr-defined]
-    except Exception as error:
-        _forget(key, future, error)
-        return
+    def _get(
+        self, key: Hashable, args: tuple[Any, ...], static: dict[str, Any]
+    ) -> jax.stages.Compiled:
+        while (future := self._claim(key)) is None:
+            # It may fail in the background; then it is made here, for all to see why.
+            with contextlib.suppress(Exception):
+                return self._programs[key].result()
+        return self._fulfill(key, future, lambda: _make(self.lower(*args, **static)))
 
-    def compile_quietly() -> None:
-        with contextlib.suppress(Exception):
-            _fulfill(key, future, lambda: lowered)
+    def _claim(self, key: Hashable) -> "Future[jax.stages.Compiled] | None":
+        """Return a future to fulfill, or None if someone else is at it or done."""
+        with self._lock:
+            if key in self._programs:
+                return None
+            future = self._programs[key] = Future()
+            return future
 
-    # Not a daemon: the interpreter waits for it, rather than tear XLA down under it.
-    threading.Thread(target=compile_quietly, name="jaxnst-compile").start()
+    def _fulfill(
+        self,
+        key: Hashable,
+        future: "Future[jax.stages.Compiled]",
+        make_fn: Callable[[], jax.stages.Compiled],
+    ) -> jax.stages.Compiled:
+        try:
+            program = make_fn()
+        except BaseException as error:
+            self._forget(key, future, error)
+            raise
+        future.set_result(program)
+        return program
 
-
-def forget_programs() -> None:
-    """Forget all programs in memory; those on disk stay."""
-    with _lock:
-        _programs.clear()
-
-
-def num_programs() -> int:
-    """Return how many programs are in memory."""
-    return len(_programs)
-
-
-def _claim(key: Hashable) -> "Future[jax.stages.Compiled] | None":
-    """Return a future to fulfill, or None if someone else is at it."""
-    with _lock:
-        if key in _programs:
-            return None
-        future = _programs[key] = Future()
-        return future
-
-
-def _forget(key: Hashable, future: Future, error: BaseException) -> None:
-    with _lock:
-        if _programs.get(key) is future:
-            del _programs[key]
-    future.set_exception(error)
-
-
-def _fulfill(
-    key: Hashable, future: Future, lower_fn: Callable[[], jax.stages.Lowered]
-) -> jax.stages.Compiled:
-    try:
-        program = _make(lower_fn())
-    except BaseException as error:
-        _forget(key, future, error)
-        raise
-    future.set_result(program)
-    return program
+    def _forget(
+        self,
+        key: Hashable,
+        future: "Future[jax.stages.Compiled]",
+        error: BaseException,
+    ) -> None:
+        with self._lock:
+            self._programs.pop(key, None)
+        future.set_exception(error)
 
 
 def _key(
-    function: Callable[..., Any], args: tuple[Any, ...], static: dict[str, Any]
+    leaves: Sequence[Any], structure: Hashable, static: dict[str, Any]
 ) -> Hashable:
     """What decides which program it is: like `jax.jit`'s own key."""
-    leaves, structure = jax.tree.flatten(args)
     shapes = tuple(
         (
-            jax.numpy.shape(leaf),
-            jax.dtypes.result_type(leaf),
+            getattr(leaf, "shape", ()),
+            getattr(leaf, "dtype", type(leaf)),
             getattr(leaf, "weak_type", False),
             leaf.sharding if getattr(leaf, "committed", False) else None,
         )
@@ -164,7 +184,7 @@ def _key(
         config.jax_enable_x64,
         config.jax_debug_nans,
     )
-    return function, structure, shapes, tuple(sorted(static.items())), settings
+    return structure, shapes, tuple(sorted(static.items())), settings
 
 
 def _make(lowered: jax.stages.Lowered) -> jax.stages.Compiled:

@@ -176,7 +176,6 @@ def perceptual_loss(
     weights: LossWeights,
     *,
     normalization: str = "pair",
-    memory: str = "fast",
 ) -> tuple[Scalar, LossTerms]:
     """What a picture costs, and its terms. Differentiate with `has_aux=True`.
 
@@ -186,7 +185,6 @@ def perceptual_loss(
         targets: of `compute_targets`.
         weights: of `make_loss_weights`, for the same layers.
         normalization: that of `targets`.
-        memory: what is kept for the gradient, see `jaxnst.networks.measuring`.
 
     References:
         Gatys, Ecker, Bethge, CVPR 2016, eq. 7, with total variation added.
@@ -196,7 +194,7 @@ def perceptual_loss(
         measures[layer] = {"content": Partial(_content_error, target)}
     for layer in targets.style:
         measures.setdefault(layer, {})["style"] = _GRAM
-    found = measure_features(network, image, measures, memory=memory)
+    found = measure_features(network, image, measures)
     distance = gram_distance if normalization == "pair" else gram_loss
     content_layers = {
         layer: found[layer]["content"] / targets.content_scale[layer]

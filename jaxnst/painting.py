@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from ._types import HostAlpha, HostImage, HostStyleImage
+from .compiling import KeptFunction
 from .config import TransferConfig
 from .images import Picture, fitted_shape, resize
 from .images.reading import MIN_SIDE
@@ -34,8 +35,11 @@ from .optimize import (
 
 
 # Not `jax.jit(compute_targets, ...)` inside `stylize`: made once, it compiles once.
-_compiled_targets = jax.jit(
-    compute_targets, static_argnames=("content_layers", "style_layers", "normalization")
+compiled_targets = KeptFunction(
+    jax.jit(
+        compute_targets,
+        static_argnames=("content_layers", "style_layers", "normalization"),
+    )
 )
 
 # Where a call costs more than a step; 1 on the CPU, see `jaxnst.optimize.steps`.
@@ -163,7 +167,7 @@ def paint(
             content = resize(inputs.content.rgb, shape)
             style = _style_at(inputs, config, shape)
             before = time.perf_counter()
-            targets = _compiled_targets(
+            targets = compiled_targets(
                 network,
                 jnp.asarray(content),
                 jnp.asarray(style),

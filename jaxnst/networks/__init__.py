@@ -5,7 +5,6 @@ activations, unbatched.
 """
 
 from .measuring import (
-    MEMORY_LEVELS as MEMORY_LEVELS,
     Measures as Measures,
     measure_features as measure_features,
 )
@@ -15,6 +14,7 @@ from .preprocessing import (
     Preprocessing as Preprocessing,
 )
 from .vgg import (
+    MEMORY_LEVELS as MEMORY_LEVELS,
     PADDINGS as PADDINGS,
     POOLINGS as POOLINGS,
     VGG as VGG,

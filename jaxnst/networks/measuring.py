@@ -1,7 +1,7 @@
 """Measuring a picture in a network without keeping all of its activations.
 
 What is differentiated needs the activations of every layer again on the way back. They
-can be kept ("fast") or computed a second time, block by block:
+can be kept ("fast") or computed a second time, block by block. `VGG.memory` says how:
 
 `"balanced"`: the first two blocks, which hold three quarters of all activations and
 take a quarter of the time, are computed again.
@@ -22,13 +22,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxnst._checks import check_choice
 from jaxnst._types import Image, Scalar
 
 from .vgg import VGG, Layer
 
-
-MEMORY_LEVELS = ("fast", "balanced", "low")
 
 # {block: how many strips it is computed in}; what is not here is not computed again.
 _STRIPS: Mapping[str, Mapping[int, int]] = {
@@ -62,7 +59,7 @@ class _Strip(NamedTuple):
 
 
 def measure_features(
-    network: Callable, image: Image, measures: Measures, *, memory: str = "fast"
+    network: Callable, image: Image, measures: Measures
 ) -> dict[str, dict[str, PyTree]]:
     """Return what the measures find in the activations of a picture.
 
@@ -71,16 +68,11 @@ def measure_features(
     measures as constants.
 
     Args:
-        network: a `VGG`; another feature extractor is always measured "fast".
+        network: a `VGG`, with its own `memory`; anything else is measured "fast".
         image: RGB, [0, 1].
         measures: {layer: {name: mean over the pixels of its feature map}}.
-        memory: "fast", "balanced" or "low", see the module.
-
-    Raises:
-        ValueError: if `memory` is unknown.
     """
-    check_choice("memory", memory, MEMORY_LEVELS)
-    if memory == "fast" or not isinstance(network, VGG):
+    if not isinstance(network, VGG) or network.memory == "fast":
         features = network(image, list(measures))
         return {
             layer: {name: fn(features[layer], slice(None)) for name, fn in fns.items()}
@@ -91,7 +83,7 @@ def measure_features(
     blocks = list(_blocks(network, measures))
     for number, layers in blocks:
         wanted = {x.name: measures[x.name] for x in layers if x.name in measures}
-        num_strips = _STRIPS[memory].get(number)
+        num_strips = _STRIPS[network.memory].get(number)
         is_last = number == blocks[-1][0]
         if num_strips is None or (is_last and num_strips == 1):
             x, part = _run(layers, x, network, wanted, None)

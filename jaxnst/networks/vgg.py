@@ -21,6 +21,8 @@ from .preprocessing import Preprocessing
 
 
 POOLINGS = ("max", "average")
+# From most memory and least time to the reverse, see `jaxnst.networks.measuring`.
+MEMORY_LEVELS = ("fast", "balanced", "low")
 PADDINGS = ("reflect", "replicate", "zeros", "circular")
 
 # By how many pixels "reflect" continues the picture on every side. 4 are enough to keep
@@ -94,10 +96,13 @@ class VGG(nnx.Module):
             "zeros": as trained; the border is a frame to the network. The last two
             leave a rim of wrong colors on some results. "circular": every convolution
             sees the opposite border, as in a tiled plane.
+        memory: what losses keep for their gradient: "fast" keeps all activations,
+            "balanced" and "low" compute some or most of them again, see
+            `jaxnst.networks.measuring`.
         rngs: randomness of the weights before any are loaded.
 
     Raises:
-        ValueError: if `pooling` or `padding` is unknown.
+        ValueError: if `pooling`, `padding` or `memory` is unknown.
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class VGG(nnx.Module):
         pooling: str = "max",
         rescale_pooling: bool = False,
         padding: str = "reflect",
+        memory: str = "fast",
         rngs: nnx.Rngs,
     ):
         self.architecture = architecture
@@ -115,6 +121,7 @@ class VGG(nnx.Module):
         self.pooling = check_choice("pooling", pooling, POOLINGS)
         self.rescale_pooling = rescale_pooling
         self.padding = check_choice("padding", padding, PADDINGS)
+        self.memory = check_choice("memory", memory, MEMORY_LEVELS)
         for layer in architecture:
             if layer.kind != "conv":
                 continue
@@ -147,6 +154,17 @@ class VGG(nnx.Module):
     def layer_names(self) -> tuple[str, ...]:
         """Names of all activations, in order."""
         return self.architecture.layer_names
+
+    def with_memory(self, memory: str) -> "VGG":
+        """Return the same network, weights shared, with another level of memory.
+
+        Raises:
+            ValueError: if `memory` is unknown.
+        """
+        leaves, structure = jax.tree.flatten(self)
+        network: VGG = jax.tree.unflatten(structure, leaves)
+        network.memory = check_choice("memory", memory, MEMORY_LEVELS)
+        return network
 
     def __call__(self, image: Image, layers: Collection[str] | None = None) -> Features:
         """Return the named activations of one picture.

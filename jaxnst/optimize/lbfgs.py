@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnst._types import Flag, Image, Scalar
+from jaxnst.compiling import KeptFunction
 from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets
 
 from .step import measure
@@ -174,7 +175,9 @@ def _array(tree: object) -> jax.Array:
     return tree
 
 
-compiled_try = jax.jit(try_length, static_argnames=("normalization",))
-compiled_direction = functools.partial(
-    jax.jit, static_argnames=("optimizer",), donate_argnames=("opt_state",)
-)(find_direction)
+compiled_try = KeptFunction(jax.jit(try_length, static_argnames=("normalization",)))
+compiled_direction = KeptFunction(
+    jax.jit(
+        find_direction, static_argnames=("optimizer",), donate_argnames=("opt_state",)
+    )
+)

@@ -3,7 +3,6 @@
 `step` is pure and not compiled; `compiled_step` is what the loop calls.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnst._types import Count, Flag, Image, Scalar, Scalars
+from jaxnst.compiling import KeptFunction
 from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets, perceptual_loss
 
 from .averaging import Average, init_average, update_average
@@ -208,13 +208,17 @@ def steps(
     return jax.lax.fori_loop(0, num_steps, body, (state, empty))
 
 
-compiled_step = functools.partial(
-    jax.jit,
-    static_argnames=("optimizer", "normalization"),
-    donate_argnames=("state",),
-)(step)
-compiled_steps = functools.partial(
-    jax.jit,
-    static_argnames=("optimizer", "normalization"),
-    donate_argnames=("state",),
-)(steps)
+compiled_step = KeptFunction(
+    jax.jit(
+        step,
+        static_argnames=("optimizer", "normalization"),
+        donate_argnames=("state",),
+    )
+)
+compiled_steps = KeptFunction(
+    jax.jit(
+        steps,
+        static_argnames=("optimizer", "normalization"),
+        donate_argnames=("state",),
+    )
+)
