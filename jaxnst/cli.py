@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+# Errors whose text says it all.
+FORESEEN = (ValueError, TypeError, OSError, ImportError, MemoryError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, ValueError | TypeError | OSError | ImportError) and text:
+    if isinstance(error, FORESEEN) and text:
         return text
     # Not foreseen: say what it was, and how to learn more.
     return f"{type(error).__name__}: {text[:300]} (--debug shows where)"
@@ -82,6 +84,12 @@ def _stylize(args: argparse.Namespace) -> int:
         settings = settings_of(read_record(args.like), has_init="init" in args)
     # Only what was given on the command line is there: argparse.SUPPRESS.
     settings |= {name: vars(args)[name] for name in SETTINGS if name in args}
+
+    if args.estimate:
+        from .transfer import estimate
+
+        print(estimate(args.content, args.style, **settings))
+        return 0
 
     from .result import Interrupted
     from .transfer import stylize

@@ -31,6 +31,7 @@ SETTINGS = (
     "network",
     "pooling",
     "padding",
+    "memory",
 )
 
 _EXAMPLES = """\
@@ -223,6 +224,19 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         "--padding",
         metavar="NAME",
         help="reflect, replicate, zeros or circular (reflect)",
+    )
+
+    add = stylize.add_argument_group("the machine").add_argument
+    add(
+        "--memory",
+        metavar="NAME",
+        help="fast, balanced, low, or auto: the first that fits (auto)",
+    )
+    add(
+        "--estimate",
+        action="store_true",
+        default=False,
+        help="say how much memory and time it would take, and paint nothing",
     )
 
     add = stylize.add_argument_group("the file").add_argument

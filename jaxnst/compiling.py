@@ -177,7 +177,7 @@ def _key(
         )
         for leaf in leaves
     )
-    config = jax.config
+    config: Any = jax.config
     settings = (
         config.jax_default_device,
         config.jax_default_matmul_precision,

@@ -22,7 +22,8 @@ def available_memory() -> int | None:
     """
     if given := os.environ.get("JAXNST_MEMORY_LIMIT"):
         return check_memory_size("JAXNST_MEMORY_LIMIT", given)
-    device = jax.config.jax_default_device or jax.devices()[0]
+    # Its type checkers' stubs do not have it.
+    device = getattr(jax.config, "jax_default_device") or jax.devices()[0]  # noqa: B009
     if isinstance(device, str):
         device = jax.devices(device)[0]
     if device.platform != "cpu":

@@ -11,12 +11,20 @@ import numpy as np
 import optax
 
 from ._types import HostAlpha, HostImage, HostStyleImage
-from .compiling import KeptFunction
+from .ahead import (
+    SizePlan,
+    compiled_targets,
+    make_ready,
+    plan_size,
+    shapes_of,
+    steps_per_call,
+    style_shape_at,
+    weights_of,
+)
 from .config import TransferConfig
-from .images import Picture, fitted_shape, resize
-from .images.reading import MIN_SIDE
+from .images import Picture, resize
 from .networks import VGG
-from .objective import LossTerms, compute_targets, make_loss_weights
+from .objective import LossTerms
 from .optimize import (
     Budget,
     Method,
@@ -29,21 +37,10 @@ from .optimize import (
     deferred_interrupt,
     init_state,
     paint_size,
-    pyramid_sizes,
     resize_state,
 )
 
 
-# Not `jax.jit(compute_targets, ...)` inside `stylize`: made once, it compiles once.
-compiled_targets = KeptFunction(
-    jax.jit(
-        compute_targets,
-        static_argnames=("content_layers", "style_layers", "normalization"),
-    )
-)
-
-# Where a call costs more than a step; 1 on the CPU, see `jaxnst.optimize.steps`.
-_STEPS_PER_CALL = 5
 # Gentler learning rates are no higher, in units of pixel values.
 _MAX_RATE = 0.1
 # Why a size ended early, where all of the painting ends with it.
@@ -131,24 +128,28 @@ def paint(
         notice_fn: told what happens on Ctrl-C.
         deadline: by when to be done, on the clock of `time.perf_counter`.
     """
-    shapes = pyramid_sizes(inputs.shape, min_size=config.min_size, min_side=MIN_SIDE)
+    shapes = shapes_of(config, inputs.shape)
     num_steps = [config.coarse_steps] * (len(shapes) - 1) + [config.num_steps]
     pixels = [height * width for height, width in shapes]
     work = [size * count for size, count in zip(pixels, num_steps, strict=True)]
-    steps_per_call = config.steps_per_call or (
-        1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
-    )
-    weights = make_loss_weights(
-        content=config.content_weight,
-        style=config.style_weight,
-        tv=config.tv_weight,
-        content_layers=config.content_layers,
-        style_layers=config.style_layers,
-        normalization=config.normalization,
-    )
+    weights = weights_of(config)
     max_rate = math.inf if config.optimizer == "custom" else _MAX_RATE
     method = Method(optimizer, config.learning_rate, config.decay, max_rate)
     budget = Budget(pixels, num_steps, deadline=deadline)
+    style_shapes = [
+        style_shape_at(config, inputs.style.rgb.shape, shape, inputs.shape)
+        for shape in shapes
+    ]
+
+    def plan_at(index: int) -> SizePlan:
+        return plan_size(
+            config,
+            network,
+            method.optimizer,
+            shape=shapes[index],
+            style_shape=style_shapes[index],
+        )
+
     started = time.perf_counter()
     terms: list[tuple[int, LossTerms]] = []
     sizes: list[PaintedSize] = []
@@ -165,8 +166,10 @@ def paint(
                 sizes.append(PaintedSize(max(shape), 0, 0, "skipped", False))
                 continue
             content = resize(inputs.content.rgb, shape)
-            style = _style_at(inputs, config, shape)
+            style = resize(inputs.style.rgb, style_shapes[index])
             before = time.perf_counter()
+            plan = plan_at(index)
+            make_ready(plan.programs)
             targets = compiled_targets(
                 network,
                 jnp.asarray(content),
@@ -198,6 +201,8 @@ def paint(
                 tolerance=config.tolerance,
                 budget=budget,
             )
+            if index + 1 < len(shapes):  # compiled while this size is painted
+                make_ready((), plan_at(index + 1).programs)
             done = paint_size(
                 state,
                 Problem(network, targets, weights, config.normalization),
@@ -211,7 +216,7 @@ def paint(
                     full_shape=inputs.shape,
                 ),
                 averaging=config.averaging,
-                steps_per_call=steps_per_call,
+                steps_per_call=steps_per_call(config),
                 callback=callback,
                 is_interrupted=is_interrupted,
             )
@@ -248,18 +253,6 @@ def paint(
         compile_seconds=compile_seconds,
         run_seconds=run_seconds,
     )
-
-
-def _style_at(
-    inputs: Inputs, config: TransferConfig, shape: tuple[int, int]
-) -> HostStyleImage:
-    """Return the style picture, as large to this size as it is to the full one."""
-    rgb = inputs.style.rgb
-    full = config.style_size or min(config.size, max(rgb.shape))
-    longest = full * max(shape) / max(inputs.shape)
-    # Never so small that the deepest layers see nothing.
-    longest = max(longest, MIN_SIDE * max(rgb.shape[:2]) / min(rgb.shape[:2]))
-    return resize(rgb, fitted_shape(rgb.shape, round(longest)))
 
 
 def _first_image(

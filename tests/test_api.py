@@ -30,8 +30,11 @@ LAYERS = [
     {"config"},
     {"optimize"},
     {"record", "result", "progress"},
+    {"ahead"},
     {"painting"},
+    {"fitting"},
     {"forecast"},
+    {"preparation"},
     {"transfer"},
     {"cli", "cli_parser"},
 ]

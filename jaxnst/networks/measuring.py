@@ -82,7 +82,8 @@ def measure_features(
     found: dict[str, dict[str, PyTree]] = {}
     blocks = list(_blocks(network, measures))
     for number, layers in blocks:
-        wanted = {x.name: measures[x.name] for x in layers if x.name in measures}
+        names = [layer.name for layer in layers]
+        wanted = {name: measures[name] for name in names if name in measures}
         num_strips = _STRIPS[network.memory].get(number)
         is_last = number == blocks[-1][0]
         if num_strips is None or (is_last and num_strips == 1):

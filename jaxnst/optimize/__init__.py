@@ -8,7 +8,12 @@ from .averaging import (
 )
 from .budget import Budget as Budget
 from .interrupt import deferred_interrupt as deferred_interrupt
-from .lbfgs import LineSearched as LineSearched, make_lbfgs as make_lbfgs
+from .lbfgs import (
+    LineSearched as LineSearched,
+    compiled_direction as compiled_direction,
+    compiled_try as compiled_try,
+    make_lbfgs as make_lbfgs,
+)
 from .linesearch import (
     Found as Found,
     Probe as Probe,
