@@ -14,10 +14,10 @@ import optax
 from .ahead import Program, SizePlan, make_ready, plan_size, style_shape_at
 from .config import TransferConfig
 from .hardware import available_memory
-from .networks import MEMORY_LEVELS, VGG
+from .networks import MEMORY_LEVELS, VGG, VGG19
 
 
-# More than any step of a VGG with Adam needs at any size, in bytes: a painting that
+# More than any step of a VGG needs at any size, in bytes: a painting that
 # would fit at so much needs no compiling to find out.
 _BYTES_PER_PIXEL = 6000
 _BYTES_BESIDES = 500_000_000
@@ -82,7 +82,13 @@ def choose_memory(
     full_style = style_shape_at(config, style_shape, shape, shape)
     pixels = max(math.prod(shape), math.prod(full_style))
     bound = _BYTES_PER_PIXEL * pixels + _BYTES_BESIDES
-    is_known = config.network != "custom" and config.optimizer == "adam"
+    own, known = network.architecture, VGG19
+    is_known = config.optimizer != "custom" and all(
+        a <= b
+        for a, b in zip(
+            (*own.depths, *own.widths), (*known.depths, *known.widths), strict=False
+        )
+    )
     if available is None or (is_known and bound <= _USABLE * available):
         return "fast" if asked == "auto" else asked
     needed: dict[str, int] = {}

@@ -27,7 +27,7 @@ from .losses import (
     gram_matrix,
     total_variation_loss,
 )
-from .networks import measure_features
+from .networks import is_whole, measure_features
 from .networks.measuring import MeasureFn
 
 
@@ -138,11 +138,12 @@ def compute_targets(
         style_layers: where style is compared.
         normalization: "pair" or "paper", see the module.
     """
-    content_features = network(content, [*content_layers, *style_layers])
-    style_features = network(style, style_layers)
+    maps, grams = _measure_content(network, content, content_layers, style_layers)
+    measures = {layer: {"style": _GRAM} for layer in style_layers}
+    style_grams = measure_features(network, style, measures)
     targets = Targets({}, {}, {}, {})
     for layer in content_layers:
-        target = content_features[layer]
+        target = maps[layer]
         mean_square = jnp.mean(jnp.square(target))
         targets.content[layer] = target
         targets.content_scale[layer] = (
@@ -151,8 +152,8 @@ def compute_targets(
             else jnp.float32(2 / target.size)  # eq. 1 is half the sum
         )
     for layer in style_layers:
-        target = gram_matrix(style_features[layer])
-        start = gram_matrix(content_features[layer])
+        target = style_grams[layer]["style"]
+        start = grams[layer]
         targets.style[layer] = target
         targets.style_scale[layer] = (
             _style_gap(start, target)
@@ -160,6 +161,29 @@ def compute_targets(
             else jnp.float32(4 * target.shape[0] ** 2)  # eq. 4
         )
     return targets
+
+
+def _measure_content(
+    network: FeatureFn,
+    content: Image,
+    content_layers: Collection[str],
+    style_layers: Collection[str],
+) -> tuple[Features, dict[str, Float[Array, "_ _"]]]:
+    """Return feature maps and Gram matrices of the content picture."""
+    maps: dict[str, Array] = {}
+    measures: dict[str, dict[str, MeasureFn]] = {}
+    for layer in style_layers:
+        measures[layer] = {"style": _GRAM}
+    if all(is_whole(network, layer) for layer in content_layers):
+        for layer in content_layers:
+            measures.setdefault(layer, {})["content"] = _WHOLE
+    else:  # strips give no maps
+        maps = dict(network(content, content_layers))
+    found = measure_features(network, content, measures)
+    for layer in content_layers:
+        if layer not in maps:
+            maps[layer] = found[layer]["content"]
+    return maps, {layer: found[layer]["style"] for layer in style_layers}
 
 
 def _style_gap(start: GramMatrix, target: GramMatrix) -> Scalar:
@@ -222,8 +246,13 @@ def _gram(features: FeatureMap, rows: slice) -> GramMatrix:
     return gram_matrix(features)
 
 
-# A `Partial`, as JAX takes no plain function as an argument.
-_GRAM = Partial(_gram)
+def _whole(features: FeatureMap, rows: slice) -> FeatureMap:
+    del rows
+    return features
+
+
+# `Partial`s, as JAX takes no plain function as an argument.
+_GRAM, _WHOLE = Partial(_gram), Partial(_whole)
 
 
 def _weighted_sum(terms: dict[str, Scalar], weights: dict[str, Scalar]) -> Scalar:

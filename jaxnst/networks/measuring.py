@@ -94,6 +94,14 @@ def measure_features(
     return {layer: found[layer] for layer in measures}
 
 
+def is_whole(network: Callable, layer: str) -> bool:
+    """Whether a measure sees all rows of a layer at once, whatever the picture."""
+    if not isinstance(network, VGG):
+        return True
+    blocks = {known.name: known.block for known in network.architecture}
+    return _STRIPS[network.memory].get(blocks[layer], 1) == 1
+
+
 def _blocks(
     network: VGG, wanted: Collection[str]
 ) -> Iterator[tuple[int, tuple[Layer, ...]]]:
