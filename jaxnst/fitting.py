@@ -21,6 +21,8 @@ from .networks import MEMORY_LEVELS, VGG, VGG19
 # would fit at so much needs no compiling to find out.
 _BYTES_PER_PIXEL = 6000
 _BYTES_BESIDES = 500_000_000
+# Beside what XLA accounts for: its threads, scratch and code (benchmarks/memory.py).
+_RUNTIME_BYTES = 150_000_000
 # Forecasts are a little wrong, and others use the machine too.
 _USABLE = 0.9
 
@@ -39,7 +41,11 @@ def needed_memory(plan: SizePlan) -> int:
     style = 12 * math.prod(plan.style_shape)
     # On the host and on the device; and copies of the best picture and of the first.
     pictures = 2 * (image + style) + 3 * image
-    return pictures + max(_temporary(program) for program in plan.programs)
+    return (
+        _RUNTIME_BYTES
+        + pictures
+        + max(_temporary(program) for program in plan.programs)
+    )
 
 
 def _temporary(program: Program) -> int:

@@ -27,7 +27,7 @@ from .losses import (
     gram_matrix,
     total_variation_loss,
 )
-from .networks import is_whole, measure_features
+from .networks import after, is_whole, measure_features
 from .networks.measuring import MeasureFn
 
 
@@ -138,9 +138,12 @@ def compute_targets(
         style_layers: where style is compared.
         normalization: "pair" or "paper", see the module.
     """
-    maps, grams = _measure_content(network, content, content_layers, style_layers)
     measures = {layer: {"style": _GRAM} for layer in style_layers}
     style_grams = measure_features(network, style, measures)
+    # One after the other, or they need memory at the same time.
+    for layer in list(style_layers)[:1]:
+        content = after(content, style_grams[layer]["style"][0, 0])
+    maps, grams = _measure_content(network, content, content_layers, style_layers)
     targets = Targets({}, {}, {}, {})
     for layer in content_layers:
         target = maps[layer]

@@ -118,8 +118,7 @@ def test_less_is_kept_at_every_level():
         for memory in MEMORY_LEVELS
     ]
     needed = [stats.temp_size_in_bytes for stats in found if stats is not None]
-    assert needed[1] < needed[0]
-    assert needed[2] < 0.85 * needed[1]
+    assert needed[2] < needed[1] < 0.85 * needed[0]
 
 
 def test_means_of_strips_are_the_mean_of_the_whole():

@@ -6,6 +6,7 @@ activations, unbatched.
 
 from .measuring import (
     Measures as Measures,
+    after as after,
     is_whole as is_whole,
     measure_features as measure_features,
 )

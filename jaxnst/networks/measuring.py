@@ -4,10 +4,10 @@ What is differentiated needs the activations of every layer again on the way bac
 can be kept ("fast") or computed a second time, block by block. `VGG.memory` says how:
 
 `"balanced"`: the first two blocks, which hold three quarters of all activations and
-take a quarter of the time, are computed again.
+take a quarter of the time, are computed again, in strips of rows, one after the other.
+Strips overlap by as many rows as their convolutions see, so the result is the same.
 
-`"low"`: every block is, the first three in strips of rows, one after the other. Strips
-overlap by as many rows as their convolutions see, so the result is the same.
+`"low"`: every block is, the first three in more strips.
 
 `jax.checkpoint` does not do it: on the CPU, XLA drops the barriers that are to keep
 the second computation apart, finds it equal to the first and keeps everything.
@@ -30,7 +30,7 @@ from .vgg import VGG, Layer
 # {block: how many strips it is computed in}; what is not here is not computed again.
 _STRIPS: Mapping[str, Mapping[int, int]] = {
     "fast": {},
-    "balanced": {1: 1, 2: 1},
+    "balanced": {1: 4, 2: 2},
     "low": {1: 8, 2: 4, 3: 2, 4: 1, 5: 1},
 }
 # Strips of fewer rows would be mostly overlap.
@@ -157,7 +157,7 @@ def _recomputed(
     before = _first(x)
     row = 0
     for strip in strips:
-        rows = _after(_take(x, strip), before)
+        rows = after(_take(x, strip), before)
         part, found = _run(layers, rows, network, measures, strip)
         y = jax.lax.dynamic_update_slice_in_dim(y, part, row, axis=1)
         total = jax.tree.map(jnp.add, total, found)
@@ -177,7 +177,7 @@ def _backward(layers, num_strips, kept, cotangents):
     before = _first(y_bar)
     if len(strips) == 1:
         _, pull = jax.vjp(
-            lambda x: _run(layers, x, network, measures, None), _after(x, before)
+            lambda x: _run(layers, x, network, measures, None), after(x, before)
         )
         return (*pull(cotangents), None, None)
     x_bar = jnp.zeros_like(x)
@@ -185,7 +185,7 @@ def _backward(layers, num_strips, kept, cotangents):
     for strip in reversed(strips):
         (part, _), pull = jax.vjp(
             lambda rows, strip=strip: _run(layers, rows, network, measures, strip),
-            _after(_take(x, strip), before),
+            after(_take(x, strip), before),
         )
         row -= part.shape[1]
         (rows_bar,) = pull((y_bar[:, row : row + part.shape[1]], total_bar))
@@ -248,7 +248,7 @@ def _first(x: Array) -> Scalar:
     return x[0, 0, 0, 0]
 
 
-def _after(x: Array, before: Scalar) -> Array:
+def after(x: Float[Array, "*shape"], before: Scalar) -> Float[Array, "*shape"]:
     """Return `x`, but not before `before` is known.
 
     Compilers may not simplify 0 * x, which is NaN where x is not finite. So they can
