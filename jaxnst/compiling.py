@@ -11,6 +11,7 @@ checksum; what cannot be read is compiled again.
 import contextlib
 import functools
 import hashlib
+import importlib.metadata
 import os
 import platform
 import sys
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
+import jax.core
 from jax.experimental import serialize_executable
 
 from ._version import __version__
@@ -212,7 +213,7 @@ def _surroundings() -> str:
     known = (
         __version__,
         jax.__version__,
-        jaxlib.__version__,
+        importlib.metadata.version("jaxlib"),
         getattr(device.client, "platform_version", ""),
         device.device_kind,
         jax.device_count(),

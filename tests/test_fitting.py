@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxnst
-from jaxnst import fitting, hardware
+from jaxnst import fitting, forecast as forecast, hardware
 from jaxnst._checks import check_memory_size
 from jaxnst.ahead import plan_size
 from jaxnst.cli import main
@@ -46,7 +46,7 @@ def test_sizes_are_read():
 
 def test_available_memory_is_found(monkeypatch):
     monkeypatch.delenv("JAXNST_MEMORY_LIMIT", raising=False)
-    assert 2**27 < hardware.available_memory() < 2**50
+    assert 2**27 < (hardware.available_memory() or 0) < 2**50
     monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "3M")
     assert hardware.available_memory() == 3 * 2**20
 
@@ -64,6 +64,7 @@ def test_forecast_is_what_xla_says_and_the_pictures(tiny_network):
     made = plan(tiny_network)
     (step,) = made.steps
     stats = step.function.get(*step.args, **step.static).memory_analysis()
+    assert stats is not None
     network_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(tiny_network))
     xla = stats.temp_size_in_bytes + stats.argument_size_in_bytes - network_bytes
     pictures = 5 * 12 * 96 * 112 + 2 * 12 * 64 * 64
@@ -112,8 +113,15 @@ def test_running_out_is_one_clear_error():
 
 
 def test_estimate_and_the_picture_agree_on_what_is_done(tiny_network, content, style):
-    settings = {"size": 96, "min_size": 48, "num_steps": 2, "coarse_steps": 3}
-    found = jaxnst.estimate(content, style, network=tiny_network, **settings)
+    found = jaxnst.estimate(
+        content,
+        style,
+        network=tiny_network,
+        size=96,
+        min_size=48,
+        num_steps=2,
+        coarse_steps=3,
+    )
     assert [(size.width, size.height) for size in found.sizes] == [(48, 40), (96, 80)]
     assert [size.num_steps for size in found.sizes] == [3, 2]
     assert found.memory > found.sizes[1].memory > found.sizes[0].memory > 0

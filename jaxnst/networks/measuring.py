@@ -80,12 +80,12 @@ def measure_features(
         }
     x = network.prepare(image)
     found: dict[str, dict[str, PyTree]] = {}
-    blocks = list(_blocks(network, measures))
-    for number, layers in blocks:
+    blocks = dict(_blocks(network, measures))
+    for number, layers in blocks.items():
         names = [layer.name for layer in layers]
         wanted = {name: measures[name] for name in names if name in measures}
         num_strips = _STRIPS[network.memory].get(number)
-        is_last = number == blocks[-1][0]
+        is_last = number == max(blocks)
         if num_strips is None or (is_last and num_strips == 1):
             x, part = _run(layers, x, network, wanted, None)
         else:
