@@ -16,7 +16,7 @@ the second computation apart, finds it equal to the first and keeps everything.
 import functools
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +89,8 @@ def measure_features(
         if num_strips is None or (is_last and num_strips == 1):
             x, part = _run(layers, x, network, wanted, None)
         else:
-            x, part = _recomputed(layers, num_strips, x, network, wanted)
+            made: Any = _recomputed(layers, num_strips, x, network, wanted)
+            x, part = made
         found |= part
     return {layer: found[layer] for layer in measures}
 
