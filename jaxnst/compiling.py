@@ -28,6 +28,7 @@ import jax.core
 from jax.experimental import serialize_executable
 
 from ._version import __version__
+from .hardware import default_device
 
 
 # The oldest programs go once there is more. A program is half a megabyte to a few.
@@ -102,7 +103,7 @@ class KeptFunction:
 
         def compile_quietly(lowered: jax.stages.Lowered) -> None:
             with contextlib.suppress(Exception):
-                self._fulfill(key, future, lambda: _make(lowered))
+                self._fulfill(key, future, lambda: _make(lowered, args))
 
         try:
             lowered = self.lower(*args, **static)
@@ -130,7 +131,9 @@ class KeptFunction:
             # It may fail in the background; then it is made here, for all to see why.
             with contextlib.suppress(Exception):
                 return self._programs[key].result()
-        return self._fulfill(key, future, lambda: _make(self.lower(*args, **static)))
+        return self._fulfill(
+            key, future, lambda: _make(self.lower(*args, **static), args)
+        )
 
     def _claim(self, key: Hashable) -> "Future[jax.stages.Compiled] | None":
         """Return a future to fulfill, or None if someone else is at it or done."""
@@ -188,11 +191,17 @@ def _key(
     return structure, shapes, tuple(sorted(static.items())), settings
 
 
-def _make(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+def _make(lowered: jax.stages.Lowered, args: tuple[Any, ...]) -> jax.stages.Compiled:
     folder = cache_folder()
-    if folder is None:
+    devices: set[Any] = set()
+    for leaf in jax.tree.leaves(args):
+        if getattr(leaf, "committed", False):
+            devices |= leaf.sharding.device_set
+    # Programs for many devices are bound to just these.
+    if folder is None or len(devices) > 1:
         return lowered.compile()
-    digest = hashlib.sha256(f"{_surroundings()}\n{lowered.as_text()}".encode())
+    around = _surroundings(devices.pop() if devices else default_device())
+    digest = hashlib.sha256(f"{around}\n{lowered.as_text()}".encode())
     path = folder / f"{digest.hexdigest()}{_SUFFIX}"
     program = _load(path, lowered)
     if program is None:
@@ -202,9 +211,8 @@ def _make(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
 
 
 @functools.cache
-def _surroundings() -> str:
+def _surroundings(device: Any) -> str:
     """All besides the program itself that decides what it compiles to."""
-    device = jax.devices()[0]
     flags: list[str] = []
     with contextlib.suppress(OSError):
         # Folders in one home are shared by machines with other instructions.
@@ -215,7 +223,9 @@ def _surroundings() -> str:
         jax.__version__,
         importlib.metadata.version("jaxlib"),
         getattr(device.client, "platform_version", ""),
+        device.platform,
         device.device_kind,
+        device.id,
         jax.device_count(),
         os.cpu_count(),  # work is cut into as many parts
         platform.machine(),

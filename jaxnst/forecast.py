@@ -15,7 +15,7 @@ import optax
 from .ahead import SizePlan, plan_size, shapes_of, style_shape_at
 from .config import TransferConfig
 from .fitting import as_text, needed_memory
-from .hardware import available_memory, process_memory
+from .hardware import available_memory, default_device, process_memory
 from .networks import VGG
 
 
@@ -155,7 +155,7 @@ def make_estimate(
                 seconds=seconds * (plan.num_steps + _STEPS_BESIDES),
             )
         )
-    device = jax.devices()[0]
+    device = default_device()
     return Estimate(
         memory=max(needed) + (holds if device.platform == "cpu" else 0),
         available=available,

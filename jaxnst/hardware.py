@@ -4,10 +4,19 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from ._checks import check_memory_size
+
+
+def default_device() -> Any:
+    """Return where JAX puts arrays that nobody has put elsewhere."""
+    device = getattr(jax.config, "jax_default_device", None)
+    if isinstance(device, str):
+        return jax.local_devices(backend=device)[0]
+    return device or jax.local_devices()[0]
 
 
 def available_memory() -> int | None:
@@ -23,9 +32,7 @@ def available_memory() -> int | None:
     if given := os.environ.get("JAXNST_MEMORY_LIMIT"):
         return check_memory_size("JAXNST_MEMORY_LIMIT", given)
     # Its type checkers' stubs do not have it.
-    device = getattr(jax.config, "jax_default_device") or jax.devices()[0]  # noqa: B009
-    if isinstance(device, str):
-        device = jax.devices(device)[0]
+    device = default_device()
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         if "bytes_limit" not in stats:

@@ -23,7 +23,8 @@ MODULES = sorted(
 # From the bottom of the house to the top: a module imports only from those before it.
 LAYERS = [
     {"_types", "_checks", "_version"},
-    {"compiling", "hardware"},
+    {"hardware"},
+    {"compiling"},
     {"images"},
     {"networks", "losses"},
     {"pretrained", "objective"},
