@@ -17,6 +17,8 @@ from jaxtyping import Array, Float
 from jaxnst._checks import check_choice
 from jaxnst._types import Features, Image
 
+from .convolution import CONVOLUTIONS, Convolution
+from .pooling import average_pool, max_pool
 from .preprocessing import Preprocessing
 
 
@@ -99,10 +101,12 @@ class VGG(nnx.Module):
         memory: what losses keep for their gradient: "fast" keeps all activations,
             "balanced" and "low" compute some or most of them again, see
             `jaxnst.networks.measuring`.
+        conv: "xla", "winograd", or "auto": Winograd's way on a CPU for the layers where
+            it is faster, see `jaxnst.networks.convolution`.
         rngs: randomness of the weights before any are loaded.
 
     Raises:
-        ValueError: if `pooling`, `padding` or `memory` is unknown.
+        ValueError: if `pooling`, `padding`, `memory` or `conv` is unknown.
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class VGG(nnx.Module):
         rescale_pooling: bool = False,
         padding: str = "reflect",
         memory: str = "fast",
+        conv: str = "auto",
         rngs: nnx.Rngs,
     ):
         self.architecture = architecture
@@ -125,24 +130,21 @@ class VGG(nnx.Module):
         for layer in architecture:
             if layer.kind != "conv":
                 continue
-            conv = nnx.Conv(
+            convolution = Convolution(
                 layer.in_width,
                 layer.out_width,
-                kernel_size=(3, 3),
-                padding=self._convolution_padding(layer.name),
-                # Accelerators would else multiply in bfloat16 or TF32, and the same
-                # settings would give another picture there.
-                precision=jax.lax.Precision.HIGHEST,
+                border=self._border(layer.name),
+                method=check_choice("conv", conv, CONVOLUTIONS),
                 rngs=rngs,
             )
-            setattr(self, layer.name, conv)
+            setattr(self, layer.name, convolution)
 
-    def _convolution_padding(self, name: str) -> str:
+    def _border(self, name: str) -> Literal["zeros", "circular", "none"]:
         if self.padding == "circular":
-            return "CIRCULAR"
+            return "circular"
         if self.padding == "replicate" and name == "conv1_1":
-            return "VALID"  # the border is added in `__call__`
-        return "SAME"
+            return "none"  # the border is added in `apply_layer`
+        return "zeros"
 
     def __repr__(self) -> str:
         return (
@@ -224,6 +226,6 @@ class VGG(nnx.Module):
 
     def _pool(self, x: Float[Array, "1 h w c"]) -> Float[Array, "1 h2 w2 c"]:
         if self.pooling == "max":
-            return nnx.max_pool(x, (2, 2), strides=(2, 2))
-        pooled = nnx.avg_pool(x, (2, 2), strides=(2, 2))
+            return max_pool(x)
+        pooled = average_pool(x)
         return pooled * 2 if self.rescale_pooling else pooled

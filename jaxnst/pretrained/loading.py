@@ -1,6 +1,5 @@
 """From a spec to a network that is ready to measure."""
 
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -17,6 +16,7 @@ def load_network(
     pooling: str = "max",
     rescale_pooling: bool = False,
     padding: str = "reflect",
+    conv: str = "auto",
 ) -> VGG:
     """Return a pretrained network.
 
@@ -25,6 +25,7 @@ def load_network(
         pooling: "max" or "average", see `jaxnst.networks.VGG`.
         rescale_pooling: see there.
         padding: "reflect", "replicate", "zeros" or "circular", see there.
+        conv: "auto", "xla" or "winograd", see there.
 
     Raises:
         ValueError: if the name is unknown or its file is damaged.
@@ -43,6 +44,7 @@ def load_network(
             pooling=pooling,
             rescale_pooling=rescale_pooling,
             padding=padding,
+            conv=conv,
             rngs=nnx.Rngs(0),
         )
     )
@@ -71,17 +73,15 @@ def set_weights(network: VGG, layers: dict[str, dict[str, np.ndarray]]) -> None:
     problems += [f"missing {'.'.join(key)}" for key in sorted(expected - given)]
     problems += [f"unexpected {'.'.join(key)}" for key in sorted(given - expected)]
     for name, kind in sorted(expected & given):
-        parameter = getattr(getattr(network, name), kind)
-        array = layers[name][kind]
-        if parameter.shape != array.shape:
-            problems.append(
-                f"{name}.{kind} has shape {array.shape}, expected {parameter.shape}"
-            )
+        shape = getattr(network, name).kernel_shape
+        shape = shape if kind == "kernel" else shape[-1:]
+        found = layers[name][kind].shape
+        if shape != found:
+            problems.append(f"{name}.{kind} has shape {found}, expected {shape}")
     if problems:
         raise ValueError(
             f"the weights do not fit {network.architecture.name}: "
             f"{'; '.join(problems)}."
         )
-    for name, kind in expected:
-        array = jnp.asarray(layers[name][kind], jnp.float32)
-        setattr(getattr(network, name), kind, nnx.Param(array))
+    for name, arrays in layers.items():
+        getattr(network, name).set_weights(arrays["kernel"], arrays["bias"])
