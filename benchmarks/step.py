@@ -5,8 +5,6 @@ python benchmarks/step.py [--sizes 256 512] [--repeats 5] [--json FILE]
 """
 
 import argparse
-import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -16,7 +14,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
+from _common import write_json
 
 import jaxnst
 from jaxnst.config import TransferConfig
@@ -82,16 +80,7 @@ def main() -> None:
         theirs = time_torch(size, args.repeats)
         rows.append({"size": size, "jaxnst": ours, "torch": theirs})
         print(f"{size:7} {ours:11.3f} {theirs:11.3f} {ours / theirs:16.2f}")
-    if args.json is not None:
-        machine = {
-            "processor": platform.machine(),
-            "cpus": psutil.cpu_count(),
-            "memory": psutil.virtual_memory().total,
-            "device": jax.devices()[0].device_kind,
-            "jax": jax.__version__,
-            "jaxnst": jaxnst.__version__,
-        }
-        args.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2))
+    write_json(args.json, rows)
 
 
 if __name__ == "__main__":

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
     )
     from ._version import __version__ as __version__
     from .config import PRESETS as PRESETS, TransferConfig as TransferConfig
+    from .fitting import OutOfMemory as OutOfMemory
+    from .forecast import Estimate as Estimate
     from .images import load_picture as load_picture, read_record as read_record
     from .pretrained import load_network as load_network
     from .result import Interrupted as Interrupted, Result as Result
-    from .transfer import stylize as stylize
+    from .transfer import estimate as estimate, stylize as stylize
 
 __all__ = [
     "PRESETS",
+    "Estimate",
     "Interrupted",
+    "OutOfMemory",
     "Result",
     "TransferConfig",
     "__version__",
+    "estimate",
     "load_network",
     "load_picture",
     "read_record",
@@ -40,10 +45,13 @@ __all__ = [
 # no use for it.
 _HOMES = {
     "PRESETS": "config",
+    "Estimate": "forecast",
     "Interrupted": "result",
+    "OutOfMemory": "fitting",
     "Result": "result",
     "TransferConfig": "config",
     "__version__": "_version",
+    "estimate": "transfer",
     "load_network": "pretrained",
     "load_picture": "images",
     "read_record": "images",

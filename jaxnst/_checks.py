@@ -6,6 +6,7 @@ something to do, what to do.
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 
@@ -100,3 +101,16 @@ def check_layer_weights(
         what = "all its weights are 0" if checked else "it is empty"
         raise ValueError(f"`{name}` needs a layer with a weight above 0, but {what}.")
     return checked
+
+
+def check_memory_size(name: str, text: str) -> int:
+    """Return `6G`, `800M` or plain bytes as bytes.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    units = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
+    if match is None:
+        raise ValueError(f"`{name}` must be a size such as 6G or 800M, got {text!r}.")
+    return int(float(match[1]) * units[match[2]])

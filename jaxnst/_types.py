@@ -7,7 +7,7 @@ batches are made with `jax.vmap`.
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 Image = Float[Array, "height width 3"]
@@ -16,7 +16,9 @@ StyleImage = Float[Array, "style_height style_width 3"]
 FeatureMap = Float[Array, "rows columns channels"]
 GramMatrix = Float[Array, "channels channels"]
 Scalar = Float[Array, ""]
+Scalars = Float[Array, " steps"]
 Flag = Bool[Array, ""]
+Count = Int[Array, ""]
 # The layers of one picture differ in shape, so their axes have no common names.
 Features = Mapping[str, Float[Array, "_ _ _"]]
 

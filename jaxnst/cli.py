@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+# Errors whose text says it all.
+FORESEEN = (ValueError, TypeError, OSError, ImportError, MemoryError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, ValueError | TypeError | OSError | ImportError) and text:
+    if isinstance(error, FORESEEN) and text:
         return text
     # Not foreseen: say what it was, and how to learn more.
     return f"{type(error).__name__}: {text[:300]} (--debug shows where)"
@@ -84,6 +86,12 @@ def _stylize(args: argparse.Namespace) -> int:
     # Only what was given on the command line is there: argparse.SUPPRESS.
     settings |= {name: vars(args)[name] for name in SETTINGS if name in args}
 
+    if args.estimate:
+        from .transfer import estimate
+
+        print(estimate(args.content, args.style, **settings))
+        return 0
+
     from .result import Interrupted
     from .transfer import stylize
 
@@ -101,17 +109,17 @@ def _stylize(args: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     output = _save(result, output, args)
     made, seconds = result.record["result"], result.record["seconds"]
-    is_good = made["stopped"] is None
+    is_good = made["stopped"] in (None, "out of time")
     if not is_good:
         print(
             f"jaxnst: error: stopped after {made['steps']} steps "
             f"({made['stopped']}); the last good picture is in {output}",
             file=sys.stderr,
         )
-    for size in made["reverted_sizes"]:
+    for recovery in result.record["recoveries"]:
         print(
-            f"jaxnst: warning: the steps at {size} px only made it worse and were "
-            "taken back; try other weights or a lower --learning-rate",
+            f"jaxnst: warning: {recovery['reason']} at {recovery['size']} px, step "
+            f"{recovery['step']}: {recovery['action']}",
             file=sys.stderr,
         )
     if is_good and not args.quiet:

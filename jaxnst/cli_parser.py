@@ -22,12 +22,16 @@ SETTINGS = (
     "optimizer",
     "learning_rate",
     "decay",
+    "averaging",
+    "tolerance",
+    "max_seconds",
     "content_detail",
     "init",
     "seed",
     "network",
     "pooling",
     "padding",
+    "memory",
 )
 
 _EXAMPLES = """\
@@ -197,12 +201,12 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         metavar="PX",
         help="smallest size, 0: full size only (128)",
     )
-    add("--optimizer", metavar="NAME", help="(adam)")
+    add("--optimizer", metavar="NAME", help="adam or lbfgs (adam)")
     add(
         "--learning-rate",
         type=float,
         metavar="R",
-        help="pixel values, 0 to 1, per step (0.05)",
+        help="of adam: pixel values, 0 to 1, per step (0.05)",
     )
     add(
         "--decay",
@@ -210,6 +214,19 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         metavar="P",
         help="part of the last steps that slow down (0.7)",
     )
+    add(
+        "--averaging",
+        type=float,
+        metavar="P",
+        help="average the pictures of the steps: 0.9 the last ten or so (0: off)",
+    )
+    add(
+        "--tolerance",
+        type=float,
+        metavar="P",
+        help="end a size when ten steps gain less than this part (0: never)",
+    )
+    add("--max-seconds", type=float, metavar="S", help="be done by then (no limit)")
     add("--content-detail", type=float, metavar="P", help="kept when sizes grow (0.5)")
     add(
         "--init",
@@ -225,6 +242,19 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         "--padding",
         metavar="NAME",
         help="reflect, replicate, zeros or circular (reflect)",
+    )
+
+    add = stylize.add_argument_group("the machine").add_argument
+    add(
+        "--memory",
+        metavar="NAME",
+        help="fast, balanced, low, or auto: the first that fits (auto)",
+    )
+    add(
+        "--estimate",
+        action="store_true",
+        default=False,
+        help="say how much memory and time it would take, and paint nothing",
     )
 
     add = stylize.add_argument_group("the file").add_argument

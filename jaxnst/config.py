@@ -18,12 +18,12 @@ from ._checks import (
     check_number,
 )
 from .images.reading import MIN_SIDE
-from .networks import PADDINGS, POOLINGS
+from .networks import MEMORY_LEVELS, PADDINGS, POOLINGS
 from .objective import NORMALIZATIONS
 from .pretrained import SPECS
 
 
-OPTIMIZERS = ("adam",)
+OPTIMIZERS = ("adam", "lbfgs")
 INITS = ("content", "style", "noise")
 MAX_SEED = 2**32 - 1
 
@@ -52,14 +52,24 @@ class TransferConfig:
         num_steps: at the full size.
         coarse_steps: at each smaller size.
         optimizer: name, or "custom".
-        learning_rate: step of the optimizer, in units of pixel values; "custom"
-            optimizers bring their own, and it scales their updates (1: as they are).
+        learning_rate: step of Adam, in units of pixel values; other optimizers bring
+            their own, and it scales their updates (1: as they are).
         decay: part of the full size's steps over which the learning rate falls to
             zero along a cosine; 0 to 1.
+        averaging: what past pictures count for in an average of them, per step: 0 to
+            below 1; 0: no average. The result is the average where that has the lower
+            loss.
+        tolerance: a size ends when ten steps lower the loss by less than this part of
+            it; 0: never. At the full size the learning rate then falls at once.
+        max_seconds: after about so long the result is there, at its full size, with
+            fewer steps where there is no time for all. None: no limit.
+        steps_per_call: of the device; None: one on the CPU, some elsewhere.
         content_detail: part of the content's fine detail that is laid over the picture
             when it grows to the next size; 0 to 1.
         init: "content", "style" (the style picture, resized), "noise", or "image".
         seed: of the noise.
+        memory: "fast", "balanced", "low", see `jaxnst.networks.measuring`; or "auto",
+            the first of them that fits. Records say which it was.
 
     Raises:
         ValueError: if a value is out of range or unknown.
@@ -87,9 +97,14 @@ class TransferConfig:
     optimizer: str = "adam"
     learning_rate: float = 0.05
     decay: float = 0.7
+    averaging: float = 0.0
+    tolerance: float = 0.0
+    max_seconds: float | None = None
+    steps_per_call: int | None = None
     content_detail: float = 0.5
     init: str = "content"
     seed: int = 0
+    memory: str = "auto"
 
     def __post_init__(self) -> None:
         """Check every value, and bring layers and numbers to one form."""
@@ -102,6 +117,7 @@ class TransferConfig:
             check_choice("init", self.init, INITS)
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("padding", self.padding, PADDINGS)
+        check_choice("memory", self.memory, ("auto", *MEMORY_LEVELS))
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         self._set("size", check_count("size", self.size, minimum=MIN_SIDE))
         if self.style_size is not None:
@@ -128,6 +144,19 @@ class TransferConfig:
                 raise ValueError(
                     f"`{name}` must be between 0 and 1, got {getattr(self, name):g}."
                 )
+        for name in ("averaging", "tolerance"):
+            self._set(name, check_number(name, getattr(self, name)))
+            if getattr(self, name) >= 1:
+                raise ValueError(
+                    f"`{name}` must be 0 or more and below 1, "
+                    f"got {getattr(self, name):g}."
+                )
+        if self.max_seconds is not None:
+            seconds = check_number("max_seconds", self.max_seconds, positive=True)
+            self._set("max_seconds", seconds)
+        if self.steps_per_call is not None:
+            count = check_count("steps_per_call", self.steps_per_call)
+            self._set("steps_per_call", count)
         # The layers of a network of the user's own are checked in `jaxnst.transfer`.
         if self.network != "custom":
             known = SPECS[self.network].architecture.layer_names
@@ -171,10 +200,18 @@ def make_config(
 ) -> TransferConfig:
     """Return a preset with some settings changed; None leaves one as it is.
 
+    With another optimizer than the preset's, learning rate and decay are those of that
+    optimizer.
+
     Raises:
         ValueError: if the preset or a value is unknown or out of range.
         TypeError: if a setting is unknown.
     """
     base = PRESETS[check_choice("preset", preset, PRESETS)]
     changed = {name: value for name, value in settings.items() if value is not None}
+    if changed.get("optimizer", base.optimizer) != base.optimizer:
+        own = {"learning_rate": 1.0, "decay": 0.0}
+        if changed["optimizer"] == "adam":
+            own = {name: getattr(TransferConfig, name) for name in own}
+        changed = own | changed
     return dataclasses.replace(base, **changed)

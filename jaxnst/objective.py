@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax.tree_util import Partial
+from jaxtyping import Array, Float
 
 from ._types import FeatureMap, Features, GramMatrix, Image, Scalar, StyleImage
 from .losses import (
@@ -25,6 +27,8 @@ from .losses import (
     gram_matrix,
     total_variation_loss,
 )
+from .networks import after, is_whole, measure_features
+from .networks.measuring import MeasureFn
 
 
 NORMALIZATIONS = ("pair", "paper")
@@ -134,11 +138,15 @@ def compute_targets(
         style_layers: where style is compared.
         normalization: "pair" or "paper", see the module.
     """
-    content_features = network(content, [*content_layers, *style_layers])
-    style_features = network(style, style_layers)
+    measures = {layer: {"style": _GRAM} for layer in style_layers}
+    style_grams = measure_features(network, style, measures)
+    # One after the other, or they need memory at the same time.
+    for layer in list(style_layers)[:1]:
+        content = after(content, style_grams[layer]["style"][0, 0])
+    maps, grams = _measure_content(network, content, content_layers, style_layers)
     targets = Targets({}, {}, {}, {})
     for layer in content_layers:
-        target = content_features[layer]
+        target = maps[layer]
         mean_square = jnp.mean(jnp.square(target))
         targets.content[layer] = target
         targets.content_scale[layer] = (
@@ -147,8 +155,8 @@ def compute_targets(
             else jnp.float32(2 / target.size)  # eq. 1 is half the sum
         )
     for layer in style_layers:
-        target = gram_matrix(style_features[layer])
-        start = gram_matrix(content_features[layer])
+        target = style_grams[layer]["style"]
+        start = grams[layer]
         targets.style[layer] = target
         targets.style_scale[layer] = (
             _style_gap(start, target)
@@ -156,6 +164,29 @@ def compute_targets(
             else jnp.float32(4 * target.shape[0] ** 2)  # eq. 4
         )
     return targets
+
+
+def _measure_content(
+    network: FeatureFn,
+    content: Image,
+    content_layers: Collection[str],
+    style_layers: Collection[str],
+) -> tuple[Features, dict[str, Float[Array, "_ _"]]]:
+    """Return feature maps and Gram matrices of the content picture."""
+    maps: dict[str, Array] = {}
+    measures: dict[str, dict[str, MeasureFn]] = {}
+    for layer in style_layers:
+        measures[layer] = {"style": _GRAM}
+    if all(is_whole(network, layer) for layer in content_layers):
+        for layer in content_layers:
+            measures.setdefault(layer, {})["content"] = _WHOLE
+    else:  # strips give no maps
+        maps = dict(network(content, content_layers))
+    found = measure_features(network, content, measures)
+    for layer in content_layers:
+        if layer not in maps:
+            maps[layer] = found[layer]["content"]
+    return maps, {layer: found[layer]["style"] for layer in style_layers}
 
 
 def _style_gap(start: GramMatrix, target: GramMatrix) -> Scalar:
@@ -185,15 +216,19 @@ def perceptual_loss(
     References:
         Gatys, Ecker, Bethge, CVPR 2016, eq. 7, with total variation added.
     """
-    features = network(image, [*targets.content, *targets.style])
+    measures: dict[str, dict[str, MeasureFn]] = {}
+    for layer, target in targets.content.items():
+        measures[layer] = {"content": Partial(_content_error, target)}
+    for layer in targets.style:
+        measures.setdefault(layer, {})["style"] = _GRAM
+    found = measure_features(network, image, measures)
     distance = gram_distance if normalization == "pair" else gram_loss
     content_layers = {
-        layer: content_loss(features[layer], target) / targets.content_scale[layer]
-        for layer, target in targets.content.items()
+        layer: found[layer]["content"] / targets.content_scale[layer]
+        for layer in targets.content
     }
     style_layers = {
-        layer: distance(gram_matrix(features[layer]), target)
-        / targets.style_scale[layer]
+        layer: distance(found[layer]["style"], target) / targets.style_scale[layer]
         for layer, target in targets.style.items()
     }
     content = _weighted_sum(content_layers, weights.content_layers)
@@ -201,6 +236,26 @@ def perceptual_loss(
     tv = total_variation_loss(image)
     total = weights.content * content + weights.style * style + weights.tv * tv
     return total, LossTerms(total, content, style, tv, content_layers, style_layers)
+
+
+def _content_error(
+    target: Float[Array, "_ _ channels"], features: FeatureMap, rows: slice
+) -> Scalar:
+    return content_loss(features, target[rows])
+
+
+def _gram(features: FeatureMap, rows: slice) -> GramMatrix:
+    del rows
+    return gram_matrix(features)
+
+
+def _whole(features: FeatureMap, rows: slice) -> FeatureMap:
+    del rows
+    return features
+
+
+# `Partial`s, as JAX takes no plain function as an argument.
+_GRAM, _WHOLE = Partial(_gram), Partial(_whole)
 
 
 def _weighted_sum(terms: dict[str, Scalar], weights: dict[str, Scalar]) -> Scalar:

@@ -1,5 +1,6 @@
 """Painting: all sizes from coarse to fine, and what one size hands to the next."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,32 +11,40 @@ import numpy as np
 import optax
 
 from ._types import HostAlpha, HostImage, HostStyleImage
+from .ahead import (
+    SizePlan,
+    compiled_targets,
+    make_ready,
+    plan_size,
+    shapes_of,
+    steps_per_call,
+    style_shape_at,
+    weights_of,
+)
 from .config import TransferConfig
-from .images import Picture, fitted_shape, resize
-from .images.reading import MIN_SIDE
+from .images import Picture, resize
 from .networks import VGG
-from .objective import LossTerms, compute_targets, make_loss_weights
+from .objective import LossTerms
 from .optimize import (
+    Budget,
+    Method,
+    Pace,
+    Problem,
+    Recovery,
     Schedule,
     StepCallback,
     TransferState,
     deferred_interrupt,
     init_state,
-    learning_rate_at,
-    pyramid_sizes,
+    paint_size,
     resize_state,
-    run_size,
 )
 
 
-# Not `jax.jit(compute_targets, ...)` inside `stylize`: made once, it compiles once.
-_compiled_targets = jax.jit(
-    compute_targets, static_argnames=("content_layers", "style_layers", "normalization")
-)
-
-
-# Before so many steps a loss may well be above where it began: Adam starts with leaps.
-_MIN_STEPS_TO_JUDGE = 10
+# Gentler learning rates are no higher, in units of pixel values.
+_MAX_RATE = 0.1
+# Why a size ended early, where all of the painting ends with it.
+_ENDS_ALL = ("callback", "interrupted", "not finite")
 
 
 class Inputs(NamedTuple):
@@ -62,8 +71,10 @@ class Painted(NamedTuple):
     Attributes:
         image: at the size that was reached.
         terms: (longest side, loss terms) of every step.
-        stopped: why it ended early, or None; see `jaxnst.optimize.SizeRun`.
-        reverted_sizes: longest sides of the sizes whose steps only made it worse.
+        stopped: why it ended early: "callback", "interrupted", "not finite",
+            "out of time"; or None.
+        sizes: what was done at each size.
+        recoveries: when steps went wrong, and what was done.
         compile_seconds: spent on compiling, measuring the targets included.
         run_seconds: spent on steps.
     """
@@ -71,9 +82,29 @@ class Painted(NamedTuple):
     image: HostImage
     terms: list[tuple[int, LossTerms]]
     stopped: str | None
-    reverted_sizes: list[int]
+    sizes: list["PaintedSize"]
+    recoveries: list[Recovery]
     compile_seconds: float
     run_seconds: float
+
+
+class PaintedSize(NamedTuple):
+    """What was done at one size.
+
+    Attributes:
+        size: longest side, in pixels.
+        steps: how many were made.
+        evaluations: how often loss and gradient were computed for them.
+        stopped: why there were not as many as planned: what `Painted` has, "converged"
+            or "skipped"; or None.
+        is_averaged: whether the average of the pictures was better than the last.
+    """
+
+    size: int
+    steps: int
+    evaluations: int
+    stopped: str | None
+    is_averaged: bool
 
 
 def paint(
@@ -83,6 +114,8 @@ def paint(
     config: TransferConfig,
     callback: StepCallback | None = None,
     notice_fn: Callable[[str], None] = lambda _: None,
+    *,
+    deadline: float | None = None,
 ) -> Painted:
     """Paint from the smallest size to the full one.
 
@@ -93,34 +126,51 @@ def paint(
         config: the settings.
         callback: called after every step; returning True stops.
         notice_fn: told what happens on Ctrl-C.
+        deadline: by when to be done, on the clock of `time.perf_counter`.
     """
-    shapes = pyramid_sizes(inputs.shape, min_size=config.min_size, min_side=MIN_SIDE)
-    rates = [_learning_rates(config, is_last=shape == shapes[-1]) for shape in shapes]
-    total_steps = sum(map(len, rates))
-    work = [h * w * len(r) for (h, w), r in zip(shapes, rates, strict=True)]
-    weights = make_loss_weights(
-        content=config.content_weight,
-        style=config.style_weight,
-        tv=config.tv_weight,
-        content_layers=config.content_layers,
-        style_layers=config.style_layers,
-        normalization=config.normalization,
-    )
+    shapes = shapes_of(config, inputs.shape)
+    num_steps = [config.coarse_steps] * (len(shapes) - 1) + [config.num_steps]
+    pixels = [height * width for height, width in shapes]
+    work = [size * count for size, count in zip(pixels, num_steps, strict=True)]
+    weights = weights_of(config)
+    max_rate = math.inf if config.optimizer == "custom" else _MAX_RATE
+    method = Method(optimizer, config.learning_rate, config.decay, max_rate)
+    budget = Budget(pixels, num_steps, deadline=deadline)
+    style_shapes = [
+        style_shape_at(config, inputs.style.rgb.shape, shape, inputs.shape)
+        for shape in shapes
+    ]
+
+    def plan_at(index: int) -> SizePlan:
+        return plan_size(
+            config,
+            network,
+            method.optimizer,
+            shape=shapes[index],
+            style_shape=style_shapes[index],
+        )
+
     started = time.perf_counter()
     terms: list[tuple[int, LossTerms]] = []
+    sizes: list[PaintedSize] = []
+    recoveries: list[Recovery] = []
     state: TransferState | None = None
     stopped: str | None = None
-    reverted_sizes: list[int] = []
     compile_seconds = 0.0
     with deferred_interrupt(notice_fn) as is_interrupted:
         for index, shape in enumerate(shapes):
             if state is not None and is_interrupted():
                 stopped = "interrupted"
                 break
+            if not budget.begin_size(index):
+                sizes.append(PaintedSize(max(shape), 0, 0, "skipped", False))
+                continue
             content = resize(inputs.content.rgb, shape)
-            style = _style_at(inputs, config, shape)
+            style = resize(inputs.style.rgb, style_shapes[index])
             before = time.perf_counter()
-            targets = _compiled_targets(
+            plan = plan_at(index)
+            make_ready(plan.programs)
+            targets = compiled_targets(
                 network,
                 jnp.asarray(content),
                 jnp.asarray(style),
@@ -132,77 +182,77 @@ def paint(
             compile_seconds += time.perf_counter() - before
             if state is None:
                 first = _first_image(inputs, config, content, style)
-                state = init_state(jnp.asarray(first), optimizer)
+                state = init_state(
+                    jnp.asarray(first),
+                    method.optimizer,
+                    use_average=config.averaging > 0,
+                )
             else:
                 state = resize_state(
                     state,
                     jnp.asarray(content),
-                    optimizer,
+                    method.optimizer,
                     content_detail=config.content_detail,
                 )
-            start = np.array(state.image)
-            run = run_size(
+            pace = Pace(
+                method.learning_rate,
+                num_steps[index],
+                decay=method.decay if shape == shapes[-1] else 0.0,
+                tolerance=config.tolerance,
+                budget=budget,
+            )
+            if index + 1 < len(shapes):  # compiled while this size is painted
+                make_ready((), plan_at(index + 1).programs)
+            done = paint_size(
                 state,
-                network,
-                targets,
-                weights,
-                optimizer=optimizer,
-                learning_rates=rates[index],
-                normalization=config.normalization,
+                Problem(network, targets, weights, config.normalization),
+                method,
+                pace,
                 schedule=Schedule(
-                    first_step=len(terms),
-                    total_steps=total_steps,
+                    first_step=sum(size.steps for size in sizes),
+                    total_steps=sum(num_steps),
                     first_work=sum(work[:index]),
                     total_work=sum(work),
                     full_shape=inputs.shape,
                 ),
+                averaging=config.averaging,
+                steps_per_call=steps_per_call(config),
                 callback=callback,
                 is_interrupted=is_interrupted,
             )
-            state, stopped = run.state, run.stopped
+            run, method = done.run, done.method
+            state = run.state
             compile_seconds += run.compile_seconds
             terms += [(max(shape), step_terms) for step_terms in run.terms]
-            if len(run.terms) >= _MIN_STEPS_TO_JUDGE and (
-                run.terms[-1].total > run.terms[0].total
-            ):
-                # Adam's steps have one length, so from a picture that is already right
-                # (content and style alike, say) they only lead away.
-                state = init_state(jnp.asarray(start), optimizer)
-                reverted_sizes.append(max(shape))
-            if stopped is not None:
+            recoveries += done.recoveries
+            sizes.append(
+                PaintedSize(
+                    size=max(shape),
+                    steps=pace.done,
+                    evaluations=run.num_evaluations,
+                    stopped=run.stopped,
+                    is_averaged=done.is_averaged,
+                )
+            )
+            if run.stopped in _ENDS_ALL:
+                stopped = run.stopped
                 break
-    assert state is not None  # there is always one size
+    assert state is not None  # the first size is never skipped
     image = np.array(state.image)
     run_seconds = time.perf_counter() - started - compile_seconds
+    if stopped is None and any(
+        size.stopped in ("out of time", "skipped") for size in sizes
+    ):
+        stopped = "out of time"
     return Painted(
         image=image,
         terms=terms,
         stopped=stopped,
-        reverted_sizes=reverted_sizes,
+        sizes=sizes,
+        recoveries=recoveries,
         compile_seconds=compile_seconds,
         run_seconds=run_seconds,
     )
-
-
-def _learning_rates(config: TransferConfig, *, is_last: bool) -> list[float]:
-    num_steps = config.num_steps if is_last else config.coarse_steps
-    decay = config.decay if is_last else 0.0
-    return [
-        learning_rate_at(config.learning_rate, step, num_steps, decay)
-        for step in range(num_steps)
-    ]
-
-
-def _style_at(
-    inputs: Inputs, config: TransferConfig, shape: tuple[int, int]
-) -> HostStyleImage:
-    """Return the style picture, as large to this size as it is to the full one."""
-    rgb = inputs.style.rgb
-    full = config.style_size or min(config.size, max(rgb.shape))
-    longest = full * max(shape) / max(inputs.shape)
-    # Never so small that the deepest layers see nothing.
-    longest = max(longest, MIN_SIDE * max(rgb.shape[:2]) / min(rgb.shape[:2]))
-    return resize(rgb, fitted_shape(rgb.shape, round(longest)))
 
 
 def _first_image(

@@ -27,7 +27,8 @@ def make_record(
     shape: tuple[int, int],
     num_steps: int,
     stopped: str | None,
-    reverted_sizes: list[int],
+    sizes: list[dict[str, Any]],
+    recoveries: list[dict[str, Any]],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return the record of one run.
@@ -41,7 +42,9 @@ def make_record(
         shape: height and width of the result.
         num_steps: how many steps were made, over all sizes.
         stopped: why it ended early, or None.
-        reverted_sizes: longest sides of the sizes whose steps only made it worse.
+        sizes: for each size {"size", "steps", "evaluations", "stopped", "is_averaged"}.
+        recoveries: for each time that steps went wrong {"size", "step", "reason",
+            "action"}.
         seconds: {"compile", "run", "total"}.
     """
     spec = SPECS.get(config.network)
@@ -63,8 +66,9 @@ def make_record(
             "width": shape[1],
             "steps": num_steps,
             "stopped": stopped,
-            "reverted_sizes": reverted_sizes,
+            "sizes": sizes,
         },
+        "recoveries": recoveries,
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},

@@ -1,29 +1,23 @@
 """`stylize`: the one driver, from two pictures to a result."""
 
+import contextlib
+import dataclasses
 import time
+from typing import Any
 
 import optax
 
-from ._checks import check_layer_weights, suggestion
-from .config import INITS, LayerWeights, TransferConfig, make_config
-from .images import (
-    PictureSource,
-    fitted_shape,
-    load_picture,
-    resize,
-)
-from .images.reading import MIN_SIDE
-from .networks import VGG
-from .optimize import StepCallback, make_optimizer
-from .painting import Inputs, paint
-from .pretrained import load_network
+from .config import LayerWeights
+from .fitting import OutOfMemory, clear_memory_errors
+from .forecast import Estimate, make_estimate
+from .images import PictureSource, resize
+from .networks import MEMORY_LEVELS, VGG
+from .optimize import StepCallback
+from .painting import paint
+from .preparation import prepare, settle_memory
 from .progress import ProgressCallback
 from .record import make_record
 from .result import Interrupted, Result, make_history
-
-
-# No device holds the activations of so many; it is a slip of the finger.
-MAX_PIXELS = 200_000_000
 
 
 def stylize(
@@ -45,12 +39,17 @@ def stylize(
     optimizer: str | optax.GradientTransformation | None = None,
     learning_rate: float | None = None,
     decay: float | None = None,
+    averaging: float | None = None,
+    tolerance: float | None = None,
+    max_seconds: float | None = None,
+    steps_per_call: int | None = None,
     content_detail: float | None = None,
     init: str | PictureSource | None = None,
     seed: int | None = None,
     network: str | VGG | None = None,
     pooling: str | None = None,
     padding: str | None = None,
+    memory: str | None = None,
     callback: StepCallback | None = None,
     progress: bool = True,
 ) -> Result:
@@ -78,11 +77,22 @@ def stylize(
         normalization: "pair" or "paper", see `jaxnst.objective`.
         num_steps: at the full size.
         coarse_steps: at each smaller size.
-        optimizer: "adam", or any optax transformation, which then brings its own
-            learning rate.
-        learning_rate: in units of pixel values per step; with an optimizer of your own
-            a factor on its updates, by default 1.
-        decay: part of the full size's steps over which the rate falls to zero.
+        optimizer: "adam", "lbfgs" (with a line search, so a step may cost more than one
+            evaluation), or any optax transformation, which then brings its own learning
+            rate.
+        learning_rate: in units of pixel values per step; with other optimizers than
+            Adam a factor on their updates, by default 1.
+        decay: part of the full size's steps over which the rate falls to zero; by
+            default 0 with other optimizers than Adam.
+        averaging: decay of an average of the pictures that the steps go through, 0
+            (none) to below 1; the result is the average where that has the lower loss.
+        tolerance: a size ends when ten steps lower the mean loss by less than this part
+            of it; 0 never ends one. At the full size the learning rate then falls to
+            zero at once.
+        max_seconds: after about so many the result is there, at its full size; where
+            there is no time for all steps, every size gets fewer.
+        steps_per_call: how many steps one call of the device makes; by default one on
+            the CPU and five elsewhere. The callback sees the last of them.
         content_detail: part of the content's fine detail that is laid over the picture
             each time it grows, 0 to 1.
         init: "content", "style", "noise", or a picture, stretched to the content's
@@ -92,6 +102,8 @@ def stylize(
         pooling: "max" or "average".
         padding: "reflect", "replicate", "zeros" or "circular", see
             `jaxnst.networks.VGG`.
+        memory: "fast", "balanced" (a third slower) or "low"; "auto" takes the first for
+            which there is memory enough. The pictures differ by rounding.
         callback: called after every step with a `jaxnst.optimize.StepView`; returning
             True stops.
         progress: show a bar on standard error (lines where there is no terminal).
@@ -102,6 +114,8 @@ def stylize(
     Raises:
         ValueError, TypeError, OSError: if an input is unusable, before anything is
             computed.
+        OutOfMemory: if the picture does not fit, before it is painted where that can be
+            foreseen; a MemoryError.
         Interrupted: on Ctrl-C, with the picture so far; a KeyboardInterrupt.
 
     References:
@@ -114,57 +128,53 @@ def stylize(
         >>> result.save("out.png")  # doctest: +SKIP
     """
     started = time.perf_counter()
-    is_custom = optimizer is not None and not isinstance(optimizer, str)
-    init_name, init_source = _split_init(init)
-    if isinstance(network, VGG):
-        for name, value in (("pooling", pooling), ("padding", padding)):
-            own = getattr(network, name)
-            if value not in (None, own):
-                raise ValueError(
-                    f"`{name}` is {value!r}, but the network given has {own!r}; set it "
-                    "where the network is made."
-                )
-        known = network.layer_names
-        if content_layers is not None:
-            content_layers = check_layer_weights(
-                "content_layers", content_layers, known
-            )
-        if style_layers is not None:
-            style_layers = check_layer_weights("style_layers", style_layers, known)
-    config = make_config(
-        preset,
+    if callback is not None and not callable(callback):
+        raise TypeError(f"`callback` must be callable, got {callback!r}.")
+    inputs, config, network, transformation = prepare(
+        content,
+        style,
+        preset=preset,
+        init=init,
+        network=network,
+        optimizer=optimizer,
+        pooling=pooling,
+        padding=padding,
+        content_layers=content_layers,
+        style_layers=style_layers,
         size=size,
         style_size=style_size,
         min_size=min_size,
-        content_layers=content_layers,
-        style_layers=style_layers,
         content_weight=content_weight,
         style_weight=style_weight,
         tv_weight=tv_weight,
         normalization=normalization,
         num_steps=num_steps,
         coarse_steps=coarse_steps,
-        optimizer="custom" if is_custom else optimizer,
-        learning_rate=1.0 if is_custom and learning_rate is None else learning_rate,
-        decay=0.0 if is_custom and decay is None else decay,
+        learning_rate=learning_rate,
+        decay=decay,
+        averaging=averaging,
+        tolerance=tolerance,
+        max_seconds=max_seconds,
+        steps_per_call=steps_per_call,
         content_detail=content_detail,
-        init=init_name,
         seed=seed,
-        network="custom" if isinstance(network, VGG) else network,
-        pooling=network.pooling if isinstance(network, VGG) else pooling,
-        padding=network.padding if isinstance(network, VGG) else padding,
+        memory=memory,
     )
-    if callback is not None and not callable(callback):
-        raise TypeError(f"`callback` must be callable, got {callback!r}.")
-    transformation = _optimizer(optimizer, config)
-    inputs = _load(content, style, init_source, config)
-    if not isinstance(network, VGG):
-        network = load_network(
-            config.network, pooling=config.pooling, padding=config.padding
-        )
-    with ProgressCallback(enabled=progress, inner=callback) as watcher:
+    config = settle_memory(inputs, config, network, transformation)
+    network = network.with_memory(config.memory)
+    deadline = None if config.max_seconds is None else started + config.max_seconds
+    with (
+        clear_memory_errors(config, max(inputs.shape)),
+        ProgressCallback(enabled=progress, inner=callback) as watcher,
+    ):
         painted = paint(
-            inputs, network, transformation, config, watcher, watcher.notice
+            inputs,
+            network,
+            transformation,
+            config,
+            watcher,
+            watcher.notice,
+            deadline=deadline,
         )
     image = painted.image
     if image.shape[:2] != inputs.shape:  # stopped at a smaller size
@@ -178,7 +188,8 @@ def stylize(
         shape=inputs.shape,
         num_steps=len(painted.terms),
         stopped=painted.stopped,
-        reverted_sizes=painted.reverted_sizes,
+        sizes=[size._asdict() for size in painted.sizes],
+        recoveries=[recovery._asdict() for recovery in painted.recoveries],
         seconds={
             "compile": round(painted.compile_seconds, 3),
             "run": round(painted.run_seconds, 3),
@@ -196,61 +207,53 @@ def stylize(
     return result
 
 
-def _split_init(
-    init: str | PictureSource | None,
-) -> tuple[str | None, PictureSource | None]:
-    """Tell a named start from a picture to start from."""
-    if init is None or (isinstance(init, str) and init in INITS):
-        return init, None
-    return "image", init
-
-
-def _load(
+def estimate(
     content: PictureSource,
     style: PictureSource,
-    init: PictureSource | None,
-    config: TransferConfig,
-) -> Inputs:
-    content_picture = load_picture(content, argument="content")
-    style_picture = load_picture(style, argument="style")
-    init_picture = None
-    if init is not None:
-        try:
-            init_picture = load_picture(init, argument="init")
-        except FileNotFoundError as error:
-            hint = suggestion(init, INITS)
-            raise FileNotFoundError(
-                f"{error}.{hint} Known besides pictures: {', '.join(INITS)}."
-            ) from None
-    picture_shape = content_picture.rgb.shape
-    shape = fitted_shape(picture_shape, config.size)
-    if min(shape) < MIN_SIDE:
-        needed = config.size
-        while min(fitted_shape(picture_shape, needed)) < MIN_SIDE:
-            needed += 1
-        raise ValueError(
-            f"`size` {config.size} would make the result {shape[1]} x {shape[0]} px; "
-            f"no side may be below {MIN_SIDE} px, so use {needed} or more."
-        )
-    if shape[0] * shape[1] > MAX_PIXELS:
-        raise ValueError(
-            f"`size` {config.size} would make the result {shape[1]} x {shape[0]} px, "
-            f"more than {MAX_PIXELS // 1_000_000} megapixels; use less."
-        )
-    alpha = content_picture.alpha
-    if alpha is not None:
-        alpha = resize(alpha, shape)
-    return Inputs(content_picture, style_picture, init_picture, shape, alpha)
+    *,
+    preset: str = "default",
+    init: str | PictureSource | None = None,
+    network: str | VGG | None = None,
+    optimizer: str | optax.GradientTransformation | None = None,
+    **settings: Any,
+) -> Estimate:
+    """Return how much memory and time `stylize` would take; nothing is painted.
 
+    Programs are compiled, and kept for `stylize`; then some steps are made at small
+    sizes. That takes seconds, the second time fewer.
 
-def _optimizer(
-    optimizer: str | optax.GradientTransformation | None, config: TransferConfig
-) -> optax.GradientTransformationExtraArgs:
-    if optimizer is None or isinstance(optimizer, str):
-        return make_optimizer(config.optimizer)
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            "`optimizer` must be a name or an optax transformation, got "
-            f"{type(optimizer).__name__}."
-        )
-    return optax.with_extra_args_support(optimizer)
+    Args:
+        content: as for `stylize`, like everything here.
+        style: likewise.
+        preset: likewise.
+        init: likewise.
+        network: likewise.
+        optimizer: likewise.
+        settings: likewise.
+
+    Raises:
+        ValueError, TypeError, OSError: if an input is unusable.
+
+    Examples:
+        >>> print(estimate("photo.jpg", "painting.jpg", size=1024))  # doctest: +SKIP
+    """
+    inputs, config, network, transformation = prepare(
+        content,
+        style,
+        preset=preset,
+        init=init,
+        network=network,
+        optimizer=optimizer,
+        **settings,
+    )
+    with contextlib.suppress(OutOfMemory):  # the table will show by how much
+        config = settle_memory(inputs, config, network, transformation)
+    if config.memory == "auto":
+        config = dataclasses.replace(config, memory=MEMORY_LEVELS[-1])
+    return make_estimate(
+        config,
+        network,
+        transformation,
+        shape=inputs.shape,
+        style_shape=inputs.style.rgb.shape,
+    )

@@ -278,7 +278,7 @@ def test_unforeseen_errors_say_what_they_were(command, monkeypatch, capsys):
     def fail(*_, **__):
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr("jaxnst.painting.run_size", fail)
+    monkeypatch.setattr("jaxnst.painting.paint_size", fail)
     assert main([*command[0], "--quiet"]) == 2
     assert capsys.readouterr().err == (
         "jaxnst: error: RuntimeError: out of memory (--debug shows where)\n"

@@ -60,7 +60,7 @@ def test_bundled_file_is_described_and_small():
 
 def test_vgg19_has_its_sixteen_convolutions(vgg19):
     shapes = [
-        getattr(vgg19, layer.name).kernel.shape
+        getattr(vgg19, layer.name).kernel_shape
         for layer in vgg19.architecture
         if layer.kind == "conv"
     ]

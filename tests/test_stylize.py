@@ -77,8 +77,18 @@ def test_record_says_how_it_was_made(content, style):
         "width": 96,
         "steps": 7,
         "stopped": None,
-        "reverted_sizes": [],
+        "sizes": [
+            {
+                "size": size,
+                "steps": num_steps,
+                "evaluations": num_steps,
+                "stopped": None,
+                "is_averaged": False,
+            }
+            for size, num_steps in ((48, 3), (96, 4))
+        ],
     }
+    assert record["recoveries"] == []
     assert set(record["versions"]) >= {"python", "jax", "flax", "optax", "numpy"}
     assert record["device"]["platform"]
     assert set(record["seconds"]) == {"compile", "run", "total"}
@@ -218,8 +228,72 @@ def test_a_picture_in_its_own_style_is_left_alone(content):
     """There is nothing to do, and steps of a fixed length would only do harm."""
     result = jaxnst.stylize(content, content, size=48, num_steps=15, progress=False)
     np.testing.assert_allclose(result.image, content, atol=1e-5)
-    assert result.record["result"]["reverted_sizes"] == [48]
+    assert {entry["reason"] for entry in result.record["recoveries"]} == {
+        "the loss rose"
+    }
+    assert result.record["recoveries"][-1]["action"] == "kept the best picture"
     assert result.record["result"]["stopped"] is None
+
+
+@pytest.mark.parametrize("rate", [1e3, 3.0, 0.3])
+def test_a_rate_far_too_high_is_lowered_and_told(rate, stylize, content, style):
+    """No black, white or gray picture, and one that is painted all the same."""
+    result = stylize(
+        content, style, learning_rate=rate, size=48, min_size=0, num_steps=60
+    )
+    (recovery,) = result.record["recoveries"]
+    assert (recovery["size"], recovery["reason"]) == (48, "the loss rose")
+    assert recovery["action"] == f"learning rate {min(0.1, rate / 10):g}"
+    assert result.history["total"][-1] < 0.7 * result.history["total"][0]
+    assert result.image.std() > 0.5 * content.std()
+    assert result.record["result"]["stopped"] is None
+    json.dumps(result.record)
+
+
+def test_lbfgs_paints(stylize, content, style):
+    steps = {"coarse_steps": 15, "num_steps": 15}
+    result = stylize(content, style, optimizer="lbfgs", **steps)
+    settings = result.record["settings"]
+    assert (settings["learning_rate"], settings["decay"]) == (1.0, 0.0)
+    assert result.record["recoveries"] == []
+    totals = result.history["total"].reshape(2, 15)
+    assert np.all(np.diff(totals, axis=1) <= 1e-6)
+    assert np.all(totals[:, -1] < 0.8 * totals[:, 0])
+    for size in result.record["result"]["sizes"]:
+        assert 15 <= size["evaluations"] <= 30
+
+
+def test_a_tolerance_ends_sizes(stylize, content, style):
+    steps = {"coarse_steps": 60, "num_steps": 60, "decay": 0.5}
+    result = stylize(content, style, tolerance=0.5, **steps)
+    made = result.record["result"]
+    assert [size["stopped"] for size in made["sizes"]] == ["converged"] * 2
+    assert all(size["steps"] < 60 for size in made["sizes"])
+    assert made["stopped"] is None
+    assert made["steps"] == sum(size["steps"] for size in made["sizes"])
+    assert stylize(content, style).record["result"]["steps"] == 7
+
+
+def test_without_time_the_picture_is_whole(stylize, content, style):
+    """The least is painted: the full size gets its five steps, whatever the clock."""
+    steps = {"coarse_steps": 40, "num_steps": 400}
+    result = stylize(content, style, max_seconds=1e-3, **steps)
+    made = result.record["result"]
+    assert result.image.shape == (80, 96, 3)
+    assert made["stopped"] == "out of time"
+    assert made["sizes"][-1]["size"] == 96
+    assert 5 <= made["sizes"][-1]["steps"] < 20
+    assert made["sizes"][0]["steps"] < 40
+    assert result.history["total"][-1] < result.history["total"][0]
+
+
+def test_the_average_is_recorded(stylize, content, style):
+    """And not taken where the pictures lie on one straight way."""
+    few = {"min_size": 0, "num_steps": 4, "learning_rate": 1e-4, "decay": 0}
+    result = stylize(content, style, averaging=0.9, **few)
+    assert not result.record["result"]["sizes"][-1]["is_averaged"]
+    assert result.record["settings"]["averaging"] == 0.9
+    np.testing.assert_array_equal(result.image, stylize(content, style, **few).image)
 
 
 def test_a_loss_that_is_not_finite_keeps_the_picture(stylize, content, style):
@@ -245,6 +319,10 @@ BAD = {
     "coarse": ({"coarse_steps": -1}, ValueError, "`coarse_steps` must be at least 1"),
     "rate": ({"learning_rate": 0}, ValueError, "`learning_rate`.*greater than 0"),
     "decay": ({"decay": 1.5}, ValueError, "`decay` must be between 0 and 1"),
+    "average": ({"averaging": 1}, ValueError, "`averaging` must be 0 or more and bel"),
+    "tolerance": ({"tolerance": -1}, ValueError, "`tolerance` must be finite and 0 or"),
+    "no time": ({"max_seconds": 0}, ValueError, "`max_seconds`.*greater than 0"),
+    "call": ({"steps_per_call": 0}, ValueError, "`steps_per_call` must be at least 1"),
     "detail": ({"content_detail": 2}, ValueError, "`content_detail` must be between"),
     "negative": ({"style_weight": -1}, ValueError, "`style_weight`.*0 or more, got -1"),
     "nan": ({"content_weight": np.nan}, ValueError, "`content_weight` must be finite"),

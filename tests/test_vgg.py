@@ -136,7 +136,7 @@ def test_circular_padding_commutes_with_rolling():
     image = jnp.asarray(np.random.default_rng(0).random((32, 48, 3), np.float32))
     rolled = network(jnp.roll(image, (8, 16), (0, 1)), ["conv3_1"])["conv3_1"]
     expected = jnp.roll(network(image, ["conv3_1"])["conv3_1"], (2, 4), (0, 1))
-    np.testing.assert_allclose(rolled, expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(rolled, expected, rtol=1e-4, atol=2e-3)
 
 
 def test_reflect_padding_is_the_mirrored_picture():
@@ -197,5 +197,5 @@ def test_unknown_options_and_layers_are_named(tiny_network):
         load_network("vgg19", padding="same")
     with pytest.raises(ValueError, match=r"'relu1_11'. Did you mean 'relu1_1'"):
         tiny_network(jnp.zeros((32, 32, 3)), ["relu1_11"])
-    with pytest.raises(ValueError, match="8 x 8 px is too small for pool4"):
+    with pytest.raises(ValueError, match="too small for pool4: only 1 x 1"):
         tiny_network(jnp.zeros((8, 8, 3)), ["relu5_1"])

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from jaxnst._types import FeatureMap, GramMatrix
 
@@ -34,6 +35,21 @@ def gram_matrix(features: FeatureMap) -> GramMatrix:
     if height * width == 0:
         raise ValueError(f"`features` has no pixels: shape {features.shape}.")
     flat = features.reshape(height * width, channels)
+    return _second_moments(flat) / (height * width)
+
+
+@jax.custom_jvp
+def _second_moments(flat: Float[Array, "pixels channels"]) -> GramMatrix:
     # HIGHEST: see `jaxnst.networks.vgg`.
-    product = jnp.matmul(flat.T, flat, precision=jax.lax.Precision.HIGHEST)
-    return product / (height * width)
+    return jnp.matmul(flat.T, flat, precision=jax.lax.Precision.HIGHEST)
+
+
+@_second_moments.defjvp
+def _second_moments_jvp(
+    primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    # One product and its transpose: JAX's own takes two products, and its gradient two
+    # arrays as large as the features.
+    (flat,), (change,) = primals, tangents
+    product = jnp.matmul(change.T, flat, precision=jax.lax.Precision.HIGHEST)
+    return _second_moments(flat), product + product.T

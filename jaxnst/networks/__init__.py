@@ -9,6 +9,13 @@ from .alexnet import (
     AlexNet as AlexNet,
     LPIPSNetwork as LPIPSNetwork,
 )
+from .convolution import CONVOLUTIONS as CONVOLUTIONS, Convolution as Convolution
+from .measuring import (
+    Measures as Measures,
+    after as after,
+    is_whole as is_whole,
+    measure_features as measure_features,
+)
 from .preprocessing import (
     CAFFE as CAFFE,
     LPIPS as LPIPS,
@@ -16,6 +23,7 @@ from .preprocessing import (
     Preprocessing as Preprocessing,
 )
 from .vgg import (
+    MEMORY_LEVELS as MEMORY_LEVELS,
     PADDINGS as PADDINGS,
     POOLINGS as POOLINGS,
     VGG as VGG,

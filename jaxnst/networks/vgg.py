@@ -17,10 +17,14 @@ from jaxtyping import Array, Float
 from jaxnst._checks import check_choice
 from jaxnst._types import Features, Image
 
+from .convolution import CONVOLUTIONS, Convolution
+from .pooling import average_pool, max_pool
 from .preprocessing import Preprocessing
 
 
 POOLINGS = ("max", "average")
+# From most memory and least time to the reverse, see `jaxnst.networks.measuring`.
+MEMORY_LEVELS = ("fast", "balanced", "low")
 PADDINGS = ("reflect", "replicate", "zeros", "circular")
 
 # By how many pixels "reflect" continues the picture on every side. 4 are enough to keep
@@ -28,9 +32,12 @@ PADDINGS = ("reflect", "replicate", "zeros", "circular")
 REFLECT_MARGIN = 8
 
 
-class _Layer(NamedTuple):
+class Layer(NamedTuple):
+    """One layer: what it does, its name, and the number of its block, from 1."""
+
     kind: Literal["conv", "relu", "pool"]
     name: str
+    block: int
     in_width: int = 0
     out_width: int = 0
 
@@ -49,16 +56,16 @@ class VGGArchitecture:
     depths: tuple[int, ...]
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
 
-    def __iter__(self) -> Iterator[_Layer]:
+    def __iter__(self) -> Iterator[Layer]:
         """Yield the layers in the order in which they are computed."""
         in_width = 3
         blocks = zip(self.depths, self.widths, strict=True)
         for block, (depth, width) in enumerate(blocks, start=1):
             for index in range(1, depth + 1):
-                yield _Layer("conv", f"conv{block}_{index}", in_width, width)
-                yield _Layer("relu", f"relu{block}_{index}")
+                yield Layer("conv", f"conv{block}_{index}", block, in_width, width)
+                yield Layer("relu", f"relu{block}_{index}", block)
                 in_width = width
-            yield _Layer("pool", f"pool{block}")
+            yield Layer("pool", f"pool{block}", block)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -91,10 +98,15 @@ class VGG(nnx.Module):
             "zeros": as trained; the border is a frame to the network. The last two
             leave a rim of wrong colors on some results. "circular": every convolution
             sees the opposite border, as in a tiled plane.
+        memory: what losses keep for their gradient: "fast" keeps all activations,
+            "balanced" and "low" compute some or most of them again, see
+            `jaxnst.networks.measuring`.
+        conv: "xla", "winograd", or "auto": Winograd's way on a CPU for the layers where
+            it is faster, see `jaxnst.networks.convolution`.
         rngs: randomness of the weights before any are loaded.
 
     Raises:
-        ValueError: if `pooling` or `padding` is unknown.
+        ValueError: if `pooling`, `padding`, `memory` or `conv` is unknown.
     """
 
     def __init__(
@@ -105,6 +117,8 @@ class VGG(nnx.Module):
         pooling: str = "max",
         rescale_pooling: bool = False,
         padding: str = "reflect",
+        memory: str = "fast",
+        conv: str = "auto",
         rngs: nnx.Rngs,
     ):
         self.architecture = architecture
@@ -112,27 +126,25 @@ class VGG(nnx.Module):
         self.pooling = check_choice("pooling", pooling, POOLINGS)
         self.rescale_pooling = rescale_pooling
         self.padding = check_choice("padding", padding, PADDINGS)
+        self.memory = check_choice("memory", memory, MEMORY_LEVELS)
         for layer in architecture:
             if layer.kind != "conv":
                 continue
-            conv = nnx.Conv(
+            convolution = Convolution(
                 layer.in_width,
                 layer.out_width,
-                kernel_size=(3, 3),
-                padding=self._convolution_padding(layer.name),
-                # Accelerators would else multiply in bfloat16 or TF32, and the same
-                # settings would give another picture there.
-                precision=jax.lax.Precision.HIGHEST,
+                border=self._border(layer.name),
+                method=check_choice("conv", conv, CONVOLUTIONS),
                 rngs=rngs,
             )
-            setattr(self, layer.name, conv)
+            setattr(self, layer.name, convolution)
 
-    def _convolution_padding(self, name: str) -> str:
+    def _border(self, name: str) -> Literal["zeros", "circular", "none"]:
         if self.padding == "circular":
-            return "CIRCULAR"
+            return "circular"
         if self.padding == "replicate" and name == "conv1_1":
-            return "VALID"  # the border is added in `__call__`
-        return "SAME"
+            return "none"  # the border is added in `apply_layer`
+        return "zeros"
 
     def __repr__(self) -> str:
         return (
@@ -144,6 +156,17 @@ class VGG(nnx.Module):
     def layer_names(self) -> tuple[str, ...]:
         """Names of all activations, in order."""
         return self.architecture.layer_names
+
+    def with_memory(self, memory: str) -> "VGG":
+        """Return the same network, weights shared, with another level of memory.
+
+        Raises:
+            ValueError: if `memory` is unknown.
+        """
+        leaves, structure = jax.tree.flatten(self)
+        network: VGG = jax.tree.unflatten(structure, leaves)
+        network.memory = check_choice("memory", memory, MEMORY_LEVELS)
+        return network
 
     def __call__(self, image: Image, layers: Collection[str] | None = None) -> Features:
         """Return the named activations of one picture.
@@ -163,32 +186,46 @@ class VGG(nnx.Module):
         for name in wanted:
             check_choice("layers", name, self.layer_names)
         features: dict[str, Array] = {}
-        x = self.preprocessing(image)[None]
-        if self.padding == "reflect":
-            margin = (REFLECT_MARGIN, REFLECT_MARGIN)
-            x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)), mode="reflect")
+        x = self.prepare(image)
         for layer in self.architecture:
             if len(features) == len(wanted):
                 break
-            if layer.kind == "conv":
-                if layer.name == "conv1_1" and self.padding == "replicate":
-                    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-                x = getattr(self, layer.name)(x)
-            elif layer.kind == "relu":
-                x = jax.nn.relu(x)
-            else:
-                if min(x.shape[1:3]) < 2:
-                    raise ValueError(
-                        f"a picture of {image.shape[1]} x {image.shape[0]} px is too "
-                        f"small for {layer.name}."
-                    )
-                x = self._pool(x)
+            x = self.apply_layer(layer, x)
             if layer.name in wanted:
                 features[layer.name] = x[0]
         return features
 
+    def prepare(self, image: Image) -> Float[Array, "1 rows columns 3"]:
+        """Return what the first layer sees of a picture, RGB, [0, 1]."""
+        x = self.preprocessing(image)[None]
+        if self.padding == "reflect":
+            margin = (REFLECT_MARGIN, REFLECT_MARGIN)
+            x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)), mode="reflect")
+        return x
+
+    def apply_layer(
+        self, layer: Layer, x: Float[Array, "1 _ _ _"]
+    ) -> Float[Array, "1 _ _ _"]:
+        """Return what one layer makes of the output of the one before it.
+
+        Raises:
+            ValueError: if nothing is left to pool.
+        """
+        if layer.kind == "conv":
+            if layer.name == "conv1_1" and self.padding == "replicate":
+                x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+            return getattr(self, layer.name)(x)
+        if layer.kind == "relu":
+            return jax.nn.relu(x)
+        if min(x.shape[1:3]) < 2:
+            raise ValueError(
+                f"the picture is too small for {layer.name}: only {x.shape[2]} x "
+                f"{x.shape[1]} values are left to pool."
+            )
+        return self._pool(x)
+
     def _pool(self, x: Float[Array, "1 h w c"]) -> Float[Array, "1 h2 w2 c"]:
         if self.pooling == "max":
-            return nnx.max_pool(x, (2, 2), strides=(2, 2))
-        pooled = nnx.avg_pool(x, (2, 2), strides=(2, 2))
+            return max_pool(x)
+        pooled = average_pool(x)
         return pooled * 2 if self.rescale_pooling else pooled

@@ -6,23 +6,23 @@ become ordinary code.
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxnst._types import HostImage
-from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets
+from jaxnst.objective import LossTerms
 
-from .step import StepInfo, TransferState, compiled_step
+from .pace import Pace
+from .step import StepInfo, TransferState
+from .stepper import Stepper, Taken
+from .watch import Watch
 
 
-# How many steps may be under way on the device before the loop waits for the oldest.
+# How many calls may be under way on the device before the loop waits for the oldest.
 _MAX_AHEAD = 2
 
 
@@ -30,7 +30,8 @@ _MAX_AHEAD = 2
 class StepView:
     """What a callback sees after each step, valid until it returns.
 
-    Nothing is fetched from the device until it is read.
+    Nothing is fetched from the device until it is read. On an accelerator several steps
+    may be made in one call; then it is the last of them.
 
     Attributes:
         step: number of this step over all sizes, from 1.
@@ -87,94 +88,90 @@ class SizeRun:
     """What painting one size gave.
 
     Attributes:
-        state: the last good one.
+        state: the last one.
         terms: of each step, on the host.
+        num_evaluations: how often loss and gradient were computed.
         compile_seconds: of the first step, less the time a later one takes.
-        stopped: why it ended early: "callback", "interrupted", "not finite"; or None.
+        stopped: why it ended early: "callback", "interrupted", "not finite",
+            "converged", "out of time"; or None.
     """
 
     state: TransferState
     terms: list[LossTerms]
+    num_evaluations: int
     compile_seconds: float
     stopped: str | None
 
 
-def learning_rate_at(rate: float, step: int, num_steps: int, decay: float) -> float:
-    """Return the rate of a step: constant, then along a cosine towards zero.
+class Attempt(NamedTuple):
+    """One go at a size: a run, and what went wrong in it.
 
-    Args:
-        rate: at the start.
-        step: number of the step, from 0.
-        num_steps: how many there are.
-        decay: part of them over which the rate falls.
+    Attributes:
+        run: what it gave.
+        trouble: why it must not go on so: "not finite", "the loss rose", "line search
+            stalled"; or None.
+        kept: a copy of the best picture seen.
     """
-    start = num_steps * (1 - decay)
-    if step < start:
-        return rate
-    return (
-        rate
-        * 0.5
-        * (1 + math.cos(math.pi * (step - start + 1) / (num_steps * decay + 1)))
-    )
+
+    run: SizeRun
+    trouble: str | None
+    kept: jax.Array
 
 
 def run_size(
     state: TransferState,
-    network: FeatureFn,
-    targets: Targets,
-    weights: LossWeights,
+    stepper: Stepper,
+    pace: Pace,
     *,
-    optimizer: optax.GradientTransformationExtraArgs,
-    learning_rates: list[float],
-    normalization: str,
     schedule: Schedule,
     callback: StepCallback | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
-) -> SizeRun:
-    """Paint at one size.
+) -> Attempt:
+    """Paint at one size, up to its end or the first trouble.
 
     Args:
         state: where to start; its buffers are given up.
-        network: the frozen feature extractor.
-        targets: at this size.
-        weights: of the loss terms.
-        optimizer: as for `step`.
-        learning_rates: one for every step.
-        normalization: that of the targets.
+        stepper: makes the steps.
+        pace: how many steps there are, and how long they are.
         schedule: what came before and what comes after.
         callback: called after each step; returning True stops.
         is_interrupted: asked after each step whether to stop.
     """
     height, width = state.image.shape[:2]
-    infos: list[StepInfo] = []
-    stopped = None
+    pending: list[Taken] = []
+    watch = Watch(state.image)
+    stopped: str | None = None
     started = time.perf_counter()
     first_seconds = 0.0
-    for index, rate in enumerate(learning_rates):
-        state, info = compiled_step(
-            state,
-            network,
-            targets,
-            weights,
-            jnp.float32(rate),
-            optimizer=optimizer,
-            normalization=normalization,
-        )
-        infos.append(info)
-        if index == 0:
-            jax.block_until_ready(info)
+    num_steps = num_evaluations = 0
+    done_before = pace.done
+    trouble: str | None = None
+    while trouble is None and (rates := pace.next_rates(stepper.steps_per_call)):
+        state, taken = stepper(state, rates)
+        pending.append(taken)
+        num_steps += taken.num_steps
+        num_evaluations += taken.num_evaluations
+        if num_steps == taken.num_steps:
+            jax.block_until_ready(taken.info)
             first_seconds = time.perf_counter() - started
-        if index >= _MAX_AHEAD and not infos[index - _MAX_AHEAD].is_finite:
-            stopped = "not finite"
+            pace.observe([], done_before + num_steps)
+        if len(pending) > _MAX_AHEAD:
+            losses = watch.learn(pending.pop(0))
+            pace.observe(losses, done_before + len(watch.losses))
+        watch.offer(state.image, num_steps)
+        if taken.is_flat:
+            pace.converge()
+        trouble = taken.trouble or watch.trouble
+        if trouble is not None:
             break
         view = StepView(
-            step=schedule.first_step + index + 1,
+            step=schedule.first_step + done_before + num_steps,
             num_steps=schedule.total_steps,
             shape=(height, width),
             full_shape=schedule.full_shape,
-            work_done=(schedule.first_work + (index + 1) * height * width)
+            work_done=(schedule.first_work + pace.done * height * width)
             / schedule.total_work,
-            terms=info.terms,
+            terms=_last(taken).terms,
             _state=state,
         )
         if callback is not None and _is_true(callback(view)):
@@ -183,19 +180,26 @@ def run_size(
         if is_interrupted():
             stopped = "interrupted"
             break
-    finite = [info for info in jax.device_get(infos) if info.is_finite]
-    if len(finite) < len(infos):
-        stopped = "not finite"
-    elif stopped is None and is_interrupted():  # while the last steps were awaited
+    for taken in pending:
+        watch.learn(taken)
+    if stopped is None and is_interrupted():  # while the last steps were awaited
         stopped = "interrupted"
     seconds = time.perf_counter() - started
-    later = (seconds - first_seconds) / max(1, len(infos) - 1)
-    return SizeRun(
+    later = (seconds - first_seconds) / max(1, num_steps - 1)
+    run = SizeRun(
         state=state,
-        terms=[info.terms for info in finite],
+        terms=watch.fetch_terms(),
+        num_evaluations=num_evaluations,
         compile_seconds=max(0.0, first_seconds - later),
-        stopped=stopped,
+        stopped=stopped or pace.stopped,
     )
+    return Attempt(run, trouble or watch.final_trouble(), watch.kept)
+
+
+def _last(taken: Taken) -> StepInfo:
+    if taken.info.is_finite.ndim == 0:
+        return taken.info
+    return jax.tree.map(lambda leaf: leaf[taken.num_steps - 1], taken.info)
 
 
 def _is_true(answer: object) -> bool:

@@ -11,6 +11,8 @@ import optax
 from jaxnst._checks import check_choice
 from jaxnst.config import OPTIMIZERS
 
+from .lbfgs import make_lbfgs
+
 
 @functools.cache
 def make_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
@@ -20,6 +22,8 @@ def make_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
         ValueError: if the name is unknown.
     """
     check_choice("optimizer", name, OPTIMIZERS)
+    if name == "lbfgs":
+        return make_lbfgs()
     # betas: of Crowson's style-transfer-pytorch; the short memory of the second moment
     # lets the step follow gradients that shrink as it settles.
     # eps: gradients of real pairs are 2 to 9 (root mean square, in the units of

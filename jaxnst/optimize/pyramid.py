@@ -6,6 +6,7 @@ import optax
 
 from jaxnst._types import Image
 
+from .lbfgs import LineSearched
 from .step import TransferState, init_state
 
 
@@ -47,7 +48,9 @@ def resize_state(
     remembers per pixel (for Adam both moments) is resized linearly, which keeps
     squares from turning negative; counts stay, so bias correction does not restart
     (after Crowson's style-transfer-pytorch). A state that cannot be resized so, because
-    the optimizer keeps other things than pictures, is begun anew.
+    the optimizer keeps other things than pictures, is begun anew. So is the average of
+    the pictures: those before had no detail of this size. And so is the memory of a
+    line-searched optimizer: resized it was measured to gain nothing over ten steps.
 
     Args:
         state: at any size.
@@ -71,11 +74,13 @@ def resize_state(
         known = jax.image.resize(jax.image.resize(content, old, "linear"), new, "cubic")
         image = image + content_detail * (content - known)
     image = jnp.clip(image, 0.0, 1.0)
+    begun = init_state(image, optimizer, use_average=state.average is not None)
+    if isinstance(optimizer, LineSearched):
+        return begun
     opt_state: optax.OptState = jax.tree.map(resize, state.opt_state)
-    fresh = jax.eval_shape(optimizer.init, image)
-    if _shapes(opt_state) != _shapes(fresh):
-        return init_state(image, optimizer)
-    return TransferState(image, opt_state)
+    if _shapes(opt_state) != _shapes(begun.opt_state):
+        return begun
+    return begun._replace(opt_state=opt_state)
 
 
 def _shapes(tree: optax.OptState) -> tuple:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxnst.networks import VGG, AlexNet
+from jaxnst.networks import VGG, AlexNet, Convolution
 
 from .bundled import read_bundled
 from .codebook import decode
@@ -17,6 +17,7 @@ def load_network(
     pooling: str = "max",
     rescale_pooling: bool = False,
     padding: str = "reflect",
+    conv: str = "auto",
 ) -> VGG:
     """Return a pretrained network.
 
@@ -25,6 +26,7 @@ def load_network(
         pooling: "max" or "average", see `jaxnst.networks.VGG`.
         rescale_pooling: see there.
         padding: "reflect", "replicate", "zeros" or "circular", see there.
+        conv: "auto", "xla" or "winograd", see there.
 
     Raises:
         ValueError: if the name is unknown or its file is damaged.
@@ -43,6 +45,7 @@ def load_network(
             pooling=pooling,
             rescale_pooling=rescale_pooling,
             padding=padding,
+            conv=conv,
             rngs=nnx.Rngs(0),
         )
     )
@@ -64,22 +67,27 @@ def set_weights(
     """
     problems: list[str] = []
     convolutions = [
-        name for name, x in vars(network).items() if isinstance(x, nnx.Conv)
+        name
+        for name, x in vars(network).items()
+        if isinstance(x, nnx.Conv | Convolution)
     ]
     expected = {(name, kind) for name in convolutions for kind in ("kernel", "bias")}
     given = {(name, kind) for name, arrays in layers.items() for kind in arrays}
     problems += [f"missing {'.'.join(key)}" for key in sorted(expected - given)]
     problems += [f"unexpected {'.'.join(key)}" for key in sorted(given - expected)]
     for name, kind in sorted(expected & given):
-        parameter = getattr(getattr(network, name), kind)
-        array = layers[name][kind]
-        if parameter.shape != array.shape:
-            problems.append(
-                f"{name}.{kind} has shape {array.shape}, expected {parameter.shape}"
-            )
+        shape = getattr(network, name).kernel_shape
+        shape = shape if kind == "kernel" else shape[-1:]
+        found = layers[name][kind].shape
+        if shape != found:
+            problems.append(f"{name}.{kind} has shape {found}, expected {shape}")
     if problems:
         name = network.architecture.name if isinstance(network, VGG) else "alexnet"
         raise ValueError(f"the weights do not fit {name}: {'; '.join(problems)}.")
-    for name, kind in expected:
-        array = jnp.asarray(layers[name][kind], jnp.float32)
-        setattr(getattr(network, name), kind, nnx.Param(array))
+    for name, arrays in layers.items():
+        layer = getattr(network, name)
+        if isinstance(layer, Convolution):
+            layer.set_weights(arrays["kernel"], arrays["bias"])
+            continue
+        for kind, array in arrays.items():
+            setattr(layer, kind, nnx.Param(jnp.asarray(array, jnp.float32)))

@@ -1,0 +1,189 @@
+"""What a size will need, known before it is painted: programs, from shapes alone."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from .compiling import KeptFunction
+from .config import TransferConfig
+from .images import fitted_shape
+from .images.reading import MIN_SIDE
+from .networks import VGG
+from .objective import LossWeights, compute_targets, make_loss_weights
+from .optimize import (
+    LineSearched,
+    compiled_direction,
+    compiled_step,
+    compiled_steps,
+    compiled_try,
+    init_state,
+    pyramid_sizes,
+)
+
+
+# Where a call costs more than a step; 1 on the CPU, see `jaxnst.optimize.steps`.
+_STEPS_PER_CALL = 5
+
+# Made once, here, it compiles once.
+compiled_targets = KeptFunction(
+    jax.jit(
+        compute_targets,
+        static_argnames=("content_layers", "style_layers", "normalization"),
+    )
+)
+
+
+class Program(NamedTuple):
+    """A call that will be made.
+
+    Attributes:
+        function: what is called.
+        args: with what; shapes where the values are not known yet.
+        static: its static arguments.
+    """
+
+    function: KeptFunction
+    args: tuple[Any, ...]
+    static: dict[str, Any]
+
+
+class SizePlan(NamedTuple):
+    """One size, before it is painted.
+
+    Attributes:
+        shape: height and width.
+        style_shape: height and width of the style picture at this size.
+        num_steps: how many there will be, if none stops early.
+        targets: the program that measures the two pictures.
+        steps: the programs that paint; the first does most of the work.
+        state: the shapes of what is carried from step to step.
+    """
+
+    shape: tuple[int, int]
+    style_shape: tuple[int, int]
+    num_steps: int
+    targets: Program
+    steps: tuple[Program, ...]
+    state: Any
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """All of them, in the order in which they are called."""
+        return self.targets, *self.steps
+
+
+def steps_per_call(config: TransferConfig) -> int:
+    """Return how many steps a call of the device makes."""
+    if config.steps_per_call is not None:
+        return config.steps_per_call
+    return 1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
+
+
+def weights_of(config: TransferConfig) -> LossWeights:
+    """Return the weights of the loss terms."""
+    return make_loss_weights(
+        content=config.content_weight,
+        style=config.style_weight,
+        tv=config.tv_weight,
+        content_layers=config.content_layers,
+        style_layers=config.style_layers,
+        normalization=config.normalization,
+    )
+
+
+def shapes_of(config: TransferConfig, full: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return height and width of every size, the coarsest first."""
+    shapes = pyramid_sizes(full, min_size=config.min_size, min_side=MIN_SIDE)
+    return list(shapes)
+
+
+def style_shape_at(
+    config: TransferConfig,
+    style_shape: tuple[int, ...],
+    shape: tuple[int, int],
+    full: tuple[int, int],
+) -> tuple[int, int]:
+    """Return how large the style picture is looked at, relative to the size painted.
+
+    Args:
+        config: the settings.
+        style_shape: height and width of its file.
+        shape: height and width that are painted.
+        full: height and width of the result.
+    """
+    largest = config.style_size or min(config.size, max(style_shape[:2]))
+    longest = largest * max(shape) / max(full)
+    # Never so small that the deepest layers see nothing.
+    longest = max(longest, MIN_SIDE * max(style_shape[:2]) / min(style_shape[:2]))
+    return fitted_shape(style_shape, round(longest))
+
+
+def plan_size(
+    config: TransferConfig,
+    network: VGG,
+    optimizer: optax.GradientTransformationExtraArgs,
+    *,
+    shape: tuple[int, int],
+    style_shape: tuple[int, int],
+    num_steps: int = 1,
+) -> SizePlan:
+    """Return what will be called to paint one size.
+
+    Args:
+        config: the settings.
+        network: with its weights.
+        optimizer: as for `jaxnst.painting.paint`.
+        shape: height and width that are painted.
+        style_shape: height and width of the style picture then.
+        num_steps: how many there will be.
+    """
+    image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
+    style = jax.ShapeDtypeStruct((*style_shape, 3), jnp.float32)
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    weights = weights_of(config)
+    normalization = config.normalization
+    layers = {
+        "content_layers": tuple(config.content_layers),
+        "style_layers": tuple(config.style_layers),
+        "normalization": normalization,
+    }
+    measuring = Program(compiled_targets, (network, image, style), layers)
+    targets = jax.eval_shape(
+        lambda *args: compute_targets(*args, **layers), network, image, style
+    )
+    state = jax.eval_shape(
+        lambda image: init_state(image, optimizer, use_average=config.averaging > 0),
+        image,
+    )
+    if isinstance(optimizer, LineSearched):
+        trial = (image, image, number, image, network, targets, weights)
+        direction = (state.opt_state, image, image)
+        steps = (
+            Program(compiled_try, trial, {"normalization": normalization}),
+            Program(compiled_direction, direction, {"optimizer": optimizer}),
+        )
+    else:
+        static = {"optimizer": optimizer, "normalization": normalization}
+        averaging = number if config.averaging else None
+        several = steps_per_call(config)
+        step = (state, network, targets, weights)
+        if several == 1:
+            steps = (Program(compiled_step, (*step, number, averaging), static),)
+        else:
+            rates = jax.ShapeDtypeStruct((several,), jnp.float32)
+            count = jax.ShapeDtypeStruct((), jnp.int32)
+            rest = (rates, count, averaging)
+            steps = (Program(compiled_steps, (*step, *rest), static),)
+    return SizePlan(shape, style_shape, num_steps, measuring, steps, state)
+
+
+def make_ready(now: Iterable[Program], soon: Iterable[Program] = ()) -> None:
+    """Wait for some programs, and begin to make others in the background."""
+    now = list(now)
+    for program in now[1:] + list(soon):
+        program.function.prepare(*program.args, **program.static)
+    for program in now:
+        program.function.get(*program.args, **program.static)

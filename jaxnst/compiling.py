@@ -1,0 +1,287 @@
+"""Compiled programs, kept: in memory, on disk, and made ready in the background.
+
+JAX has a cache on disk too. It is global to the process, writes files in place (one cut
+short is never mended) and asks for its own settings, so it is left as the user has it.
+Here every program is a file of its own, written beside its place and renamed, with a
+checksum; what cannot be read is compiled again.
+
+`JAXNST_CACHE_DIR` moves the folder, `JAXNST_CACHE=0` does without it.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import os
+import platform
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.core
+from jax.experimental import serialize_executable
+
+from ._version import __version__
+from .hardware import default_device
+
+
+# The oldest programs go once there is more. A program is half a megabyte to a few.
+MAX_CACHE_BYTES = 1_000_000_000
+# Half-written files of processes that were killed go after an hour.
+_STALE_SECONDS = 3600
+_SUFFIX = ".program"
+
+
+def cache_folder() -> Path | None:
+    """Return where compiled programs are kept; None if they are not."""
+    if os.environ.get("JAXNST_CACHE", "").strip().lower() in ("0", "off", "false"):
+        return None
+    if given := os.environ.get("JAXNST_CACHE_DIR"):
+        return Path(given).expanduser()
+    home = Path.home()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return base / "jaxnst"
+
+
+class KeptFunction:
+    """A jitted function whose programs are kept.
+
+    Called like the function of `jax.jit` that it wraps, what is traced by position and
+    what is static by name.
+    """
+
+    def __init__(self, jitted: Callable[..., Any]):
+        self._jitted: Any = jitted
+        self._programs: dict[Hashable, Future[jax.stages.Compiled]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, *args: Any, **static: Any) -> Any:
+        """Run the program for arguments like these, making it first if need be."""
+        leaves, structure = jax.tree.flatten(args)
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return self._jitted(*args, **static)  # it becomes part of another program
+        return self._get(_key(leaves, structure, static), args, static)(*args)
+
+    def lower(self, *args: Any, **static: Any) -> jax.stages.Lowered:
+        """Trace, and compile nothing."""
+        return self._jitted.lower(*args, **static)
+
+    def get(self, *args: Any, **static: Any) -> jax.stages.Compiled:
+        """Return the program, waiting for it if it is being made.
+
+        Args:
+            args: what it will be called with, or `jax.ShapeDtypeStruct`s like that.
+            static: its static arguments.
+
+        Raises:
+            jax.errors.JaxRuntimeError: if it does not compile.
+        """
+        leaves, structure = jax.tree.flatten(args)
+        return self._get(_key(leaves, structure, static), args, static)
+
+    def prepare(self, *args: Any, **static: Any) -> None:
+        """Begin to make a program in the background, as for `get`.
+
+        Tracing is done here, under the caller's settings; a thread compiles. What goes
+        wrong is not raised: it will be when the program is asked for.
+        """
+        key = _key(*jax.tree.flatten(args), static)
+        future = self._claim(key)
+        if future is None:
+            return
+
+        def compile_quietly(lowered: jax.stages.Lowered) -> None:
+            with contextlib.suppress(Exception):
+                self._fulfill(key, future, lambda: _make(lowered, args))
+
+        try:
+            lowered = self.lower(*args, **static)
+            # Not a daemon: the interpreter waits for it, rather than tear XLA down
+            # under it.
+            threading.Thread(
+                target=compile_quietly, args=(lowered,), name="jaxnst-compile"
+            ).start()
+        except Exception as error:
+            self._forget(key, future, error)
+
+    def clear_cache(self) -> None:
+        """Forget all programs in memory; those on disk stay."""
+        with self._lock:
+            self._programs.clear()
+
+    def num_programs(self) -> int:
+        """Return how many programs are in memory."""
+        return len(self._programs)
+
+    def _get(
+        self, key: Hashable, args: tuple[Any, ...], static: dict[str, Any]
+    ) -> jax.stages.Compiled:
+        while (future := self._claim(key)) is None:
+            # It may fail in the background; then it is made here, for all to see why.
+            with contextlib.suppress(Exception):
+                return self._programs[key].result()
+        return self._fulfill(
+            key, future, lambda: _make(self.lower(*args, **static), args)
+        )
+
+    def _claim(self, key: Hashable) -> "Future[jax.stages.Compiled] | None":
+        """Return a future to fulfill, or None if someone else is at it or done."""
+        with self._lock:
+            if key in self._programs:
+                return None
+            future = self._programs[key] = Future()
+            return future
+
+    def _fulfill(
+        self,
+        key: Hashable,
+        future: "Future[jax.stages.Compiled]",
+        make_fn: Callable[[], jax.stages.Compiled],
+    ) -> jax.stages.Compiled:
+        try:
+            program = make_fn()
+        except BaseException as error:
+            self._forget(key, future, error)
+            raise
+        future.set_result(program)
+        return program
+
+    def _forget(
+        self,
+        key: Hashable,
+        future: "Future[jax.stages.Compiled]",
+        error: BaseException,
+    ) -> None:
+        with self._lock:
+            self._programs.pop(key, None)
+        future.set_exception(error)
+
+
+def _key(
+    leaves: Sequence[Any], structure: Hashable, static: dict[str, Any]
+) -> Hashable:
+    """What decides which program it is: like `jax.jit`'s own key."""
+    shapes = tuple(
+        (
+            getattr(leaf, "shape", ()),
+            getattr(leaf, "dtype", type(leaf)),
+            getattr(leaf, "weak_type", False),
+            leaf.sharding if getattr(leaf, "committed", False) else None,
+        )
+        for leaf in leaves
+    )
+    config: Any = jax.config
+    settings = (
+        config.jax_default_device,
+        config.jax_default_matmul_precision,
+        config.jax_enable_x64,
+        config.jax_debug_nans,
+    )
+    return structure, shapes, tuple(sorted(static.items())), settings
+
+
+def _make(lowered: jax.stages.Lowered, args: tuple[Any, ...]) -> jax.stages.Compiled:
+    folder = cache_folder()
+    devices: set[Any] = set()
+    for leaf in jax.tree.leaves(args):
+        if getattr(leaf, "committed", False):
+            devices |= leaf.sharding.device_set
+    # Programs for many devices are bound to just these.
+    if folder is None or len(devices) > 1:
+        return lowered.compile()
+    around = _surroundings(devices.pop() if devices else default_device())
+    digest = hashlib.sha256(f"{around}\n{lowered.as_text()}".encode())
+    path = folder / f"{digest.hexdigest()}{_SUFFIX}"
+    program = _load(path, lowered)
+    if program is None:
+        program = lowered.compile()
+        _store(path, program)
+    return program
+
+
+@functools.cache
+def _surroundings(device: Any) -> str:
+    """All besides the program itself that decides what it compiles to."""
+    flags: list[str] = []
+    with contextlib.suppress(OSError):
+        # Folders in one home are shared by machines with other instructions.
+        cpu = Path("/proc/cpuinfo").read_text()
+        flags = [x for x in cpu.splitlines() if x.startswith(("flags", "Features"))][:1]
+    known = (
+        __version__,
+        jax.__version__,
+        importlib.metadata.version("jaxlib"),
+        getattr(device.client, "platform_version", ""),
+        device.platform,
+        device.device_kind,
+        device.id,
+        jax.device_count(),
+        os.cpu_count(),  # work is cut into as many parts
+        platform.machine(),
+        platform.processor(),
+        os.environ.get("XLA_FLAGS"),
+        os.environ.get("LIBTPU_INIT_ARGS"),
+        *flags,
+    )
+    return repr(known)
+
+
+def _load(path: Path, lowered: jax.stages.Lowered) -> jax.stages.Compiled | None:
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data[32:]).digest() != data[:32]:
+            return None
+        program = serialize_executable.deserialize_and_load(
+            data[32:], lowered.in_tree, lowered.out_tree
+        )
+        os.utime(path)  # for `_prune`: used just now
+    except Exception:
+        return None  # not there, or made by something that is not here any more
+    return program
+
+
+def _store(path: Path, program: jax.stages.Compiled) -> None:
+    try:
+        data, _, _ = serialize_executable.serialize(program)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(data).digest() + data)
+            Path(beside).replace(path)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+        _prune(path.parent)
+    except Exception:
+        return  # a full disk, a backend that cannot: painting does not need it
+
+
+def _prune(folder: Path) -> None:
+    for part in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if part.stat().st_mtime < time.time() - _STALE_SECONDS:
+                part.unlink()
+    entries = []
+    for path in folder.glob(f"*{_SUFFIX}"):
+        with contextlib.suppress(OSError):  # another process was quicker
+            status = path.stat()
+            entries.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= MAX_CACHE_BYTES:
+            break
+        with contextlib.suppress(OSError):
+            path.unlink()
+            total -= size

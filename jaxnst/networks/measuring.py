@@ -1,0 +1,258 @@
+"""Measuring a picture in a network without keeping all of its activations.
+
+What is differentiated needs the activations of every layer again on the way back. They
+can be kept ("fast") or computed a second time, block by block. `VGG.memory` says how:
+
+`"balanced"`: the first two blocks, which hold three quarters of all activations and
+take a quarter of the time, are computed again, in strips of rows, one after the other.
+Strips overlap by as many rows as their convolutions see, so the result is the same.
+
+`"low"`: every block is, the first three in more strips.
+
+`jax.checkpoint` does not do it: on the CPU, XLA drops the barriers that are to keep
+the second computation apart, finds it equal to the first and keeps everything.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from jaxnst._types import Image, Scalar
+
+from .vgg import VGG, Layer
+
+
+# {block: how many strips it is computed in}; what is not here is not computed again.
+_STRIPS: Mapping[str, Mapping[int, int]] = {
+    "fast": {},
+    "balanced": {1: 4, 2: 2},
+    "low": {1: 8, 2: 4, 3: 2, 4: 1, 5: 1},
+}
+# Strips of fewer rows would be mostly overlap.
+_MIN_STRIP_ROWS = 8
+
+# A mean over the pixels of a feature map. Its second argument says which rows it was
+# given. With `jax.tree_util.Partial` it can hold arrays.
+MeasureFn = Callable[[Float[Array, "_ _ _"], slice], PyTree]
+Measures = Mapping[str, Mapping[str, MeasureFn]]
+
+
+class _Strip(NamedTuple):
+    """Some rows of a block's input.
+
+    Attributes:
+        start: first row that is its own.
+        stop: behind the last one.
+        halo: above and below, rows taken along for the convolutions to see.
+        num_rows: of the whole input.
+    """
+
+    start: int
+    stop: int
+    halo: tuple[int, int]
+    num_rows: int
+
+
+def measure_features(
+    network: Callable, image: Image, measures: Measures
+) -> dict[str, dict[str, PyTree]]:
+    """Return what the measures find in the activations of a picture.
+
+    The result and its gradient with respect to the picture are those of "fast" at every
+    level, up to rounding. The other levels treat the network and the arrays in the
+    measures as constants.
+
+    Args:
+        network: a `VGG`, with its own `memory`; anything else is measured "fast".
+        image: RGB, [0, 1].
+        measures: {layer: {name: mean over the pixels of its feature map}}.
+    """
+    if not isinstance(network, VGG) or network.memory == "fast":
+        features = network(image, list(measures))
+        return {
+            layer: {name: fn(features[layer], slice(None)) for name, fn in fns.items()}
+            for layer, fns in measures.items()
+        }
+    x = network.prepare(image)
+    found: dict[str, dict[str, PyTree]] = {}
+    blocks = dict(_blocks(network, measures))
+    for number, layers in blocks.items():
+        names = [layer.name for layer in layers]
+        wanted = {name: measures[name] for name in names if name in measures}
+        num_strips = _STRIPS[network.memory].get(number)
+        is_last = number == max(blocks)
+        if num_strips is None or (is_last and num_strips == 1):
+            x, part = _run(layers, x, network, wanted, None)
+        else:
+            made: Any = _recomputed(layers, num_strips, x, network, wanted)
+            x, part = made
+        found |= part
+    return {layer: found[layer] for layer in measures}
+
+
+def is_whole(network: Callable, layer: str) -> bool:
+    """Whether a measure sees all rows of a layer at once, whatever the picture."""
+    if not isinstance(network, VGG):
+        return True
+    blocks = {known.name: known.block for known in network.architecture}
+    return _STRIPS[network.memory].get(blocks[layer], 1) == 1
+
+
+def _blocks(
+    network: VGG, wanted: Collection[str]
+) -> Iterator[tuple[int, tuple[Layer, ...]]]:
+    """Yield number and layers of each block, up to the deepest layer wanted."""
+    names = network.layer_names
+    layers = list(network.architecture)[: 1 + max(map(names.index, wanted), default=-1)]
+    for block, group in itertools.groupby(layers, key=lambda layer: layer.block):
+        yield block, tuple(group)
+
+
+def _run(
+    layers: Sequence[Layer],
+    x: Array,
+    network: VGG,
+    measures: Measures,
+    strip: _Strip | None,
+) -> tuple[Array, dict[str, dict[str, PyTree]]]:
+    """Compute a block; of a strip, its own rows and its share of the means."""
+    found: dict[str, dict[str, PyTree]] = {}
+    whole = x.shape[1]
+    start, stop, (above, _), num_rows = strip or _Strip(0, whole, (0, 0), whole)
+    for layer in layers:
+        x = network.apply_layer(layer, x)
+        if layer.kind == "pool":
+            start, stop, above, num_rows = (
+                n // 2 for n in (start, stop, above, num_rows)
+            )
+        for name, measure_fn in measures.get(layer.name, {}).items():
+            mean = measure_fn(x[0, above : above + stop - start], slice(start, stop))
+            share = (stop - start) / num_rows
+            found.setdefault(layer.name, {})[name] = jax.tree.map(
+                lambda leaf, share=share: share * leaf, mean
+            )
+    return x[:, above : above + stop - start], found
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _recomputed(
+    layers: tuple[Layer, ...],
+    num_strips: int,
+    x: Array,
+    network: VGG,
+    measures: Measures,
+) -> tuple[Array, dict[str, dict[str, PyTree]]]:
+    """Compute a block of which only the input is kept for the way back."""
+    strips = _strips(layers, x.shape[1], num_strips, network.padding == "circular")
+    if len(strips) == 1:
+        return _run(layers, x, network, measures, None)
+    shapes = jax.eval_shape(
+        functools.partial(_run, layers, strip=None), x, network, measures
+    )
+    y, total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    before = _first(x)
+    row = 0
+    for strip in strips:
+        rows = after(_take(x, strip), before)
+        part, found = _run(layers, rows, network, measures, strip)
+        y = jax.lax.dynamic_update_slice_in_dim(y, part, row, axis=1)
+        total = jax.tree.map(jnp.add, total, found)
+        row += part.shape[1]
+        before = _first(part)
+    return y, total
+
+
+def _forward(layers, num_strips, x, network, measures):
+    return _recomputed(layers, num_strips, x, network, measures), (x, network, measures)
+
+
+def _backward(layers, num_strips, kept, cotangents):
+    x, network, measures = kept
+    y_bar, total_bar = cotangents
+    strips = _strips(layers, x.shape[1], num_strips, network.padding == "circular")
+    before = _first(y_bar)
+    if len(strips) == 1:
+        _, pull = jax.vjp(
+            lambda x: _run(layers, x, network, measures, None), after(x, before)
+        )
+        return (*pull(cotangents), None, None)
+    x_bar = jnp.zeros_like(x)
+    row = y_bar.shape[1]
+    for strip in reversed(strips):
+        (part, _), pull = jax.vjp(
+            lambda rows, strip=strip: _run(layers, rows, network, measures, strip),
+            after(_take(x, strip), before),
+        )
+        row -= part.shape[1]
+        (rows_bar,) = pull((y_bar[:, row : row + part.shape[1]], total_bar))
+        x_bar = _give(x_bar, rows_bar, strip)
+        before = _first(rows_bar)
+    return x_bar, None, None
+
+
+_recomputed.defvjp(_forward, _backward)
+
+
+def _strips(
+    layers: Sequence[Layer], num_rows: int, num_strips: int, is_circular: bool
+) -> list[_Strip]:
+    """Cut rows into strips that pool like the whole."""
+    num_strips = max(1, min(num_strips, num_rows // _MIN_STRIP_ROWS))
+    cuts = [2 * round(i * num_rows / num_strips / 2) for i in range(num_strips)]
+    # Every 3 x 3 convolution spoils a row next to a cut. Even, to pool like the whole.
+    seen = sum(layer.kind == "conv" for layer in layers)
+    seen += seen % 2
+    strips = []
+    for start, stop in itertools.pairwise([*cuts, num_rows]):
+        above = seen if is_circular else min(seen, start)
+        below = seen if is_circular else min(seen, num_rows - stop)
+        strips.append(_Strip(start, stop, (above, below), num_rows))
+    return strips
+
+
+def _ranges(strip: _Strip) -> list[tuple[int, int]]:
+    """Which rows of the whole a strip is made of; over the border it goes around."""
+    first, last = strip.start - strip.halo[0], strip.stop + strip.halo[1]
+    whole = strip.num_rows
+    ranges = [(max(first, 0), min(last, whole))]
+    if first < 0:
+        ranges.insert(0, (first + whole, whole))
+    if last > whole:
+        ranges.append((0, last - whole))
+    return ranges
+
+
+def _take(x: Array, strip: _Strip) -> Array:
+    """Return the rows of a strip."""
+    parts = [jax.lax.slice_in_dim(x, *rows, axis=1) for rows in _ranges(strip)]
+    return jnp.concatenate(parts, axis=1)
+
+
+def _give(x_bar: Array, rows_bar: Array, strip: _Strip) -> Array:
+    """Add the gradient of a strip's rows to that of the whole: `_take` transposed."""
+    row = 0
+    for start, stop in _ranges(strip):
+        part = rows_bar[:, row : row + stop - start]
+        part += jax.lax.slice_in_dim(x_bar, start, stop, axis=1)
+        x_bar = jax.lax.dynamic_update_slice_in_dim(x_bar, part, start, axis=1)
+        row += stop - start
+    return x_bar
+
+
+def _first(x: Array) -> Scalar:
+    """Return one number that is known only once `x` is."""
+    return x[0, 0, 0, 0]
+
+
+def after(x: Float[Array, "*shape"], before: Scalar) -> Float[Array, "*shape"]:
+    """Return `x`, but not before `before` is known.
+
+    Compilers may not simplify 0 * x, which is NaN where x is not finite. So they can
+    neither begin earlier nor find what follows equal to what was computed before.
+    """
+    return x + 0 * before

@@ -1,0 +1,162 @@
+"""Programs are found again in memory and on disk, whatever happened to the files."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnst import compiling
+from jaxnst.compiling import KeptFunction, cache_folder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXNST_CACHE", "1")
+    monkeypatch.setenv("JAXNST_CACHE_DIR", str(tmp_path / "programs"))
+    return tmp_path / "programs"
+
+
+def make_function(factor=3.0) -> KeptFunction:
+    """Return a new function, of which nothing is in memory."""
+
+    def scale(x, y, *, power=1):
+        return jnp.sin(x) ** power * factor + y["b"]
+
+    return KeptFunction(jax.jit(scale, static_argnames=("power",)))
+
+
+X, Y = np.arange(6, dtype=np.float32).reshape(2, 3), {"b": np.float32(0.5)}
+
+
+def expected(power=1, factor=3.0):
+    return np.sin(X) ** power * factor + 0.5
+
+
+def forbid_compiling(monkeypatch):
+    def compile_nothing(*_, **__):
+        raise AssertionError("compiled anew")
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", compile_nothing)
+
+
+def test_each_program_is_made_once_and_found_in_memory(folder, monkeypatch):
+    function = make_function()
+    np.testing.assert_allclose(function(X, Y), expected(), rtol=1e-6)
+    np.testing.assert_allclose(function(X, Y, power=2), expected(2), rtol=1e-6)
+    assert function.num_programs() == 2
+    forbid_compiling(monkeypatch)
+    np.testing.assert_allclose(function(X, Y), expected(), rtol=1e-6)
+    shapes = jax.ShapeDtypeStruct(X.shape, X.dtype), {"b": jnp.float32(7)}
+    assert function.get(*shapes) is function.get(X, Y)
+    with pytest.raises(AssertionError, match="compiled anew"):
+        function(X[:1], Y)
+
+
+def test_another_process_s_program_is_found_on_disk(folder, monkeypatch):
+    make_function()(X, Y)
+    assert len(list(folder.iterdir())) == 1
+    forbid_compiling(monkeypatch)
+    np.testing.assert_allclose(make_function()(X, Y), expected(), rtol=1e-6)
+    with pytest.raises(AssertionError, match="compiled anew"):
+        make_function(factor=4.0)(X, Y)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no program", None])
+def test_damaged_files_are_mended(folder, damage):
+    make_function()(X, Y)
+    (path,) = folder.iterdir()
+    good = path.read_bytes()
+    path.write_bytes(good[: len(good) // 2] if damage is None else damage)
+    np.testing.assert_allclose(make_function()(X, Y), expected(), rtol=1e-6)
+    assert len(path.read_bytes()) == len(good)
+
+
+def test_two_processes_at_once(folder):
+    code = textwrap.dedent("""
+        import jax, jax.numpy as jnp
+        from jaxnst.compiling import KeptFunction
+        function = KeptFunction(jax.jit(lambda x: jnp.tanh(x) @ x))
+        print(float(function(jnp.eye(8)).sum()))
+    """)
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        printed, errors = process.communicate()
+        assert (process.returncode, errors) == (0, "")
+        assert float(printed) == pytest.approx(8 * np.tanh(1), rel=1e-5)
+    assert [path.suffix for path in folder.iterdir()] == [".program"]
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("JAXNST_CACHE", "1")
+    monkeypatch.setenv("JAXNST_CACHE_DIR", str(tmp_path / "file" / "programs"))
+    np.testing.assert_allclose(make_function()(X, Y), expected(), rtol=1e-6)
+
+
+def test_switched_off_nothing_is_written(folder, monkeypatch):
+    monkeypatch.setenv("JAXNST_CACHE", "0")
+    assert cache_folder() is None
+    make_function()(X, Y)
+    assert not folder.exists()
+
+
+def test_the_oldest_go_when_there_is_too_much(folder, monkeypatch):
+    make_function(1.0)(X, Y)
+    (first,) = folder.iterdir()
+    os.utime(first, (1, 1))
+    monkeypatch.setattr(compiling, "MAX_CACHE_BYTES", int(1.5 * first.stat().st_size))
+    make_function(2.0)(X, Y)
+    (left,) = folder.iterdir()
+    assert left != first
+
+
+def test_programs_are_made_in_the_background(monkeypatch):
+    function = make_function()
+    function.prepare(X, Y)
+    program = function.get(X, Y)
+    forbid_compiling(monkeypatch)
+    assert function.get(X, Y) is program
+    np.testing.assert_allclose(function(X, Y), expected(), rtol=1e-6)
+
+
+def test_what_goes_wrong_in_the_background_is_said_when_it_is_needed(monkeypatch):
+    function = make_function()
+    function.prepare(X, {"c": 1})  # does not trace
+    with pytest.raises(KeyError, match="b"):
+        function(X, {"c": 1})
+    with monkeypatch.context() as patched:
+        forbid_compiling(patched)
+        function.prepare(X, Y)
+        with pytest.raises(AssertionError, match="compiled anew"):
+            function.get(X, Y)
+    np.testing.assert_allclose(function(X, Y), expected(), rtol=1e-6)
+
+
+def test_under_other_transformations_it_is_the_plain_function():
+    function = make_function()
+    gradient = jax.grad(lambda x: function(x, Y).sum())(jnp.asarray(X))
+    np.testing.assert_allclose(gradient, 3 * np.cos(X), rtol=1e-5)
+
+
+def test_the_user_s_own_settings_are_left_alone(folder):
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+        "jax_enable_compilation_cache",
+    )
+    before = [getattr(jax.config, name) for name in names]
+    make_function()(X, Y)
+    assert [getattr(jax.config, name) for name in names] == before

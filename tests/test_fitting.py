@@ -1,0 +1,150 @@
+"""Forecasts of memory and time, and what is said where memory does not suffice."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jaxnst
+from jaxnst import fitting, forecast as forecast, hardware
+from jaxnst._checks import check_memory_size
+from jaxnst.ahead import plan_size
+from jaxnst.cli import main
+from jaxnst.config import TransferConfig
+from jaxnst.fitting import choose_memory, clear_memory_errors, needed_memory
+from jaxnst.optimize import make_optimizer
+
+
+SHAPE = (96, 112)
+CONFIG = TransferConfig(size=112, min_size=0, num_steps=2, network="vgg19")
+
+
+def plan(network, config=CONFIG):
+    return plan_size(
+        config, network, make_optimizer("adam"), shape=SHAPE, style_shape=(64, 64)
+    )
+
+
+def choose(network, **settings):
+    return choose_memory(
+        dataclasses.replace(CONFIG, **settings),
+        network,
+        make_optimizer("adam"),
+        shape=SHAPE,
+        style_shape=(64, 64),
+    )
+
+
+def test_sizes_are_read():
+    assert check_memory_size("x", "6G") == 6 * 2**30
+    assert check_memory_size("x", " 1.5 MiB ") == 1.5 * 2**20
+    assert check_memory_size("x", "123") == 123
+    with pytest.raises(ValueError, match="`x` must be a size such as 6G"):
+        check_memory_size("x", "plenty")
+
+
+def test_available_memory_is_found(monkeypatch):
+    monkeypatch.delenv("JAXNST_MEMORY_LIMIT", raising=False)
+    assert 2**27 < (hardware.available_memory() or 0) < 2**50
+    monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "3M")
+    assert hardware.available_memory() == 3 * 2**20
+
+
+def test_limits_of_containers(tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\n")
+    assert hardware._container_memory(tmp_path) == [450]
+    (tmp_path / "memory.max").write_text("max\n")
+    assert hardware._container_memory(tmp_path) == []
+
+
+def test_forecast_is_what_xla_says_and_the_pictures(tiny_network):
+    made = plan(tiny_network)
+    (step,) = made.steps
+    stats = step.function.get(*step.args, **step.static).memory_analysis()
+    assert stats is not None
+    network_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(tiny_network))
+    xla = stats.temp_size_in_bytes + stats.argument_size_in_bytes - network_bytes
+    pictures = 5 * 12 * 96 * 112 + 2 * 12 * 64 * 64
+    assert needed_memory(made) == pytest.approx(1.5e8 + xla + pictures, rel=0.001)
+
+
+@pytest.fixture
+def needs(monkeypatch):
+    """Let the levels need 300, 200 and 100 MB, without compiling anything."""
+    needed = {"fast": 300_000_000, "balanced": 200_000_000, "low": 100_000_000}
+    monkeypatch.setattr(
+        fitting, "needed_memory", lambda plan: needed[plan.targets.args[0].memory]
+    )
+
+
+def test_the_first_level_that_fits_is_taken(tiny_network, monkeypatch, needs):
+    for limit, level in (("1G", "fast"), ("340M", "fast"), ("250M", "balanced")):
+        monkeypatch.setenv("JAXNST_MEMORY_LIMIT", limit)
+        assert choose(tiny_network) == level
+    monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "150M")
+    assert choose(tiny_network) == "low"
+    assert choose(tiny_network, memory="low") == "low"
+    message = "help: memory='balanced', memory='low', `size` 64, other programs"
+    with pytest.raises(jaxnst.OutOfMemory, match=message):
+        choose(tiny_network, memory="fast")
+
+
+def test_too_little_for_any_level_is_said_before_painting(
+    tiny_network, content, style, monkeypatch, needs
+):
+    monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "90M")
+    message = "`size` 48 needs 100 MB with memory='low', and 85 MB can be used; "
+    with pytest.raises(MemoryError, match=message):
+        jaxnst.stylize(content, style, size=48, network=tiny_network, progress=False)
+
+
+def test_running_out_is_one_clear_error():
+    config = dataclasses.replace(CONFIG, memory="fast")
+    with (
+        pytest.raises(jaxnst.OutOfMemory, match=r"`size` 112 with memory='fast'; try"),
+        clear_memory_errors(config, 112),
+    ):
+        jnp.zeros(2**45, jnp.float32).block_until_ready()
+    with pytest.raises(ZeroDivisionError), clear_memory_errors(config, 112):
+        raise ZeroDivisionError
+
+
+def test_estimate_and_the_picture_agree_on_what_is_done(tiny_network, content, style):
+    found = jaxnst.estimate(
+        content,
+        style,
+        network=tiny_network,
+        size=96,
+        min_size=48,
+        num_steps=2,
+        coarse_steps=3,
+    )
+    assert [(size.width, size.height) for size in found.sizes] == [(48, 40), (96, 80)]
+    assert [size.num_steps for size in found.sizes] == [3, 2]
+    assert found.memory > found.sizes[1].memory > found.sizes[0].memory > 0
+    assert found.seconds == pytest.approx(sum(size.seconds for size in found.sizes))
+    assert found.sizes[1].step_seconds > found.sizes[0].step_seconds > 0
+    assert "96 x 80" in str(found)
+    assert "memory=fast" in str(found)
+
+
+def test_the_record_says_which_level_was_used(tiny_network, content, style):
+    settings = {"size": 48, "min_size": 0, "num_steps": 1, "progress": False}
+    for asked, used in (("auto", "fast"), ("balanced", "balanced")):
+        result = jaxnst.stylize(
+            content, style, network=tiny_network, memory=asked, **settings
+        )
+        assert result.record["settings"]["memory"] == used
+
+
+@pytest.mark.real_network
+def test_the_command_forecasts_and_paints_nothing(files, tmp_path, capsys):
+    output = tmp_path / "out.png"
+    paths = [str(path) for path in files]
+    code = main(["stylize", *paths, "-o", str(output), "--size", "64", "--estimate"])
+    assert code == 0
+    assert "64 x 53" in capsys.readouterr().out
+    assert not output.exists()

@@ -1,0 +1,170 @@
+"""Steps that go wrong, rigged to: the last good picture comes back, and it is told."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from test_lbfgs import SHAPE, STEEP, quadratic
+
+from jaxnst.objective import perceptual_loss
+from jaxnst.optimize import (
+    Method,
+    Pace,
+    Schedule,
+    init_state,
+    make_optimizer,
+    paint_size,
+)
+
+
+@pytest.fixture
+def target(rng):
+    return jnp.asarray(rng.uniform(0.2, 0.8, SHAPE).astype(np.float32))
+
+
+def paint(problem, image, optimizer, num_steps, *, rate=0.05, max_rate=0.1, **options):
+    return paint_size(
+        init_state(image, optimizer),
+        problem,
+        Method(optimizer, rate, max_rate=max_rate),
+        Pace(rate, num_steps, **options),
+        schedule=Schedule(
+            100, num_steps, 0, num_steps * SHAPE[0] * SHAPE[1], SHAPE[:2]
+        ),
+    )
+
+
+def loss_of(problem, image):
+    network, targets, weights, _ = problem
+    return float(perceptual_loss(jnp.asarray(image), network, targets, weights)[0])
+
+
+def bad_at(count, *, forever=False):
+    """Adam whose update of one step, or of every step from there on, is NaN."""
+    adam = optax.adam(1.0)
+
+    def update(updates, state, params=None, **_):
+        step, inner = state
+        new, inner = adam.update(updates, inner, params)
+        is_bad = step >= count if forever else step == count
+        new = jax.tree.map(lambda x: jnp.where(is_bad, jnp.nan, x), new)
+        return new, (step + 1, inner)
+
+    return optax.GradientTransformationExtraArgs(
+        lambda params: (jnp.int32(0), adam.init(params)), update
+    )
+
+
+START = jnp.full(SHAPE, 0.5)
+
+
+def test_one_update_that_is_not_finite_costs_a_few_steps(target):
+    problem = quadratic(target, jnp.ones(SHAPE))
+    # Clearing the memory begins the count anew; the second time it comes at step 36.
+    done = paint(problem, START, bad_at(13), 25)
+    assert [recovery[:3] for recovery in done.recoveries] == [
+        (20, 100 + 16, "not finite")
+    ]
+    assert done.recoveries[0].action == "learning rate 0.005"
+    assert done.run.stopped is None
+    assert done.method.learning_rate == pytest.approx(0.005)
+    assert 13 <= len(done.run.terms) < 25
+    assert loss_of(problem, done.run.state.image) < 0.5 * loss_of(problem, START)
+    assert all(np.isfinite(terms.total) for terms in done.run.terms)
+
+
+def test_updates_that_are_never_finite_leave_the_picture(target):
+    done = paint(quadratic(target, STEEP), START, bad_at(0, forever=True), 40)
+    assert done.run.stopped == "not finite"
+    assert len(done.recoveries) == 4
+    assert done.recoveries[-1].action == "kept the best picture"
+    np.testing.assert_array_equal(done.run.state.image, START)
+
+
+def mined(scale, image, layers):
+    """Return NaN for every picture that is lighter than 0.6 anywhere."""
+    is_good = jnp.max(image) < 0.6
+    return {layer: jnp.where(is_good, image * scale, jnp.nan) for layer in layers}
+
+
+@pytest.mark.parametrize(("name", "rate"), [("adam", 0.04), ("lbfgs", 1.0)])
+def test_a_loss_that_is_not_finite_beyond_a_border(name, rate, target):
+    """The way to the target leads over it; the picture stays on the good side."""
+    problem = quadratic(target, STEEP)
+    problem = problem._replace(network=jax.tree_util.Partial(mined, STEEP))
+    done = paint(problem, START, make_optimizer(name), 40, rate=rate)
+    image = np.asarray(done.run.state.image)
+    assert image.max() < 0.6
+    assert loss_of(problem, image) < loss_of(problem, START)
+    if name == "adam":
+        assert done.recoveries[0].reason == "not finite"
+    assert len(done.run.terms) >= 1
+
+
+def test_a_rate_that_is_far_too_high_is_lowered(target):
+    problem = quadratic(target, STEEP)
+    done = paint(problem, START, make_optimizer("adam"), 80, rate=1e3)
+    assert done.recoveries[0].reason == "the loss rose"
+    assert done.method.learning_rate <= 0.1
+    assert done.run.stopped is None
+    assert loss_of(problem, done.run.state.image) < 0.3 * loss_of(problem, START)
+
+
+def test_a_picture_that_is_right_is_not_made_worse(target):
+    problem = quadratic(target, STEEP)
+    done = paint(problem, target, make_optimizer("adam"), 15)
+    np.testing.assert_array_equal(done.run.state.image, target)
+    assert {recovery.reason for recovery in done.recoveries} == {"the loss rose"}
+
+
+def test_a_healthy_run_is_left_alone(target):
+    problem = quadratic(target, STEEP)
+    done = paint(problem, START, make_optimizer("adam"), 40, rate=0.02)
+    assert done.recoveries == []
+    assert len(done.run.terms) == 40
+
+
+def lying(scale, image, layers):
+    """Return features whose gradient points the wrong way."""
+    del scale
+    # The value of the picture, and minus its gradient.
+    lie = 2 * jax.lax.stop_gradient(image) - image
+    return dict.fromkeys(layers, lie)
+
+
+def test_a_search_that_stalls_is_begun_anew_and_then_given_to_adam(target):
+    """No way leads down where gradients lie; the picture it began with remains."""
+    problem = quadratic(target, jnp.ones(SHAPE))
+    problem = problem._replace(network=jax.tree_util.Partial(lying, STEEP))
+    done = paint(problem, START, make_optimizer("lbfgs"), 60, rate=1.0)
+    assert [recovery.reason for recovery in done.recoveries[:2]] == [
+        "line search stalled"
+    ] * 2
+    assert [recovery.action for recovery in done.recoveries[:2]] == [
+        "cleared the memory",
+        "took Adam, learning rate 0.02",
+    ]
+    assert {recovery.reason for recovery in done.recoveries[2:]} == {"the loss rose"}
+    np.testing.assert_array_equal(done.run.state.image, START)
+
+
+def test_the_average_is_returned_where_it_is_better(target):
+    """Adam's steps of one length circle around the target, and it is in the middle."""
+    problem = quadratic(target, STEEP)
+    optimizer = make_optimizer("adam")
+    results = [
+        paint_size(
+            init_state(START, optimizer, use_average=averaging > 0),
+            problem,
+            Method(optimizer, 0.1),
+            Pace(0.1, 100),
+            schedule=Schedule(0, 100, 0, 100 * SHAPE[0] * SHAPE[1], SHAPE[:2]),
+            averaging=averaging,
+        )
+        for averaging in (0.0, 0.9)
+    ]
+    plain, averaged = (loss_of(problem, done.run.state.image) for done in results)
+    assert results[1].is_averaged
+    assert averaged < plain
+    assert [len(done.run.terms) for done in results] == [100, 100]
