@@ -10,11 +10,15 @@ own: two thread pools fight. jaxnst paints by its own recipe, from coarse to fin
 the clock sees in full, compiling too. Its pictures at the full size are kept with the
 second they were there, and measured when the clock has stopped. The reference's picture
 is the one clipped to [0, 1], as it would be saved, measured by jaxnst as well.
+
+Run it on a machine that does nothing else: torch's threads wait for one another, and
+beside other work its steps take up to ten times as long, which is no measure of it.
 """
 
 import argparse
 import json
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -151,6 +155,7 @@ def compare(pair: str, size: int, num_steps: int, settings: dict[str, Any]) -> d
     painting = load_picture(style_path).rgb
     style_size = config.style_size or min(size, max(painting.shape))
     style = resize(painting, fitted_shape(painting.shape, style_size))
+    load = os.getloadavg()[0]
     reference = run_torch(network, config, content, style, num_steps)
     pictures, seconds, result = run_jaxnst(
         (content_path, style_path), network, {"size": size, **settings}
@@ -166,6 +171,7 @@ def compare(pair: str, size: int, num_steps: int, settings: dict[str, Any]) -> d
     reference_seconds = float(reference["seconds"][-1])
     return {
         "pair": pair,
+        "load_before": load,
         "reference_loss": aim,
         "reference_loss_by_torch": float(reference["final"]),
         "reference_loss_unclipped": float(reference["losses"][-1]),
@@ -223,6 +229,8 @@ def main() -> None:
         f"{'pair':40} {'loss':>8} {'jaxnst':>8} {'torch, s':>9} {'jaxnst, s':>9} "
         f"{'to it, s':>9} {'ratio':>6}"
     )
+    if os.getloadavg()[0] > 0.5:
+        print(f"the machine is busy (load {os.getloadavg()[0]:.1f}): no fair measure")
     for pair in args.pairs:
         row = compare(pair, args.size, args.reference_steps, settings)
         rows.append(row)
