@@ -25,6 +25,7 @@ SETTINGS = (
     "averaging",
     "tolerance",
     "max_seconds",
+    "steps_per_call",
     "content_detail",
     "init",
     "seed",
@@ -227,6 +228,12 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         help="end a size when ten steps gain less than this part (0: never)",
     )
     add("--max-seconds", type=float, metavar="S", help="be done by then (no limit)")
+    add(
+        "--steps-per-call",
+        type=int,
+        metavar="N",
+        help="of the device (1 on the CPU, 5 elsewhere)",
+    )
     add("--content-detail", type=float, metavar="P", help="kept when sizes grow (0.5)")
     add(
         "--init",

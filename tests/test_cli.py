@@ -65,6 +65,8 @@ def test_flags_become_settings(command):
         "--learning-rate", "0.02", "--decay", "0.3", "--style-size", "40",
         "--min-size", "0", "--content-detail", "0.25", "--optimizer", "adam",
         "--network", "vgg19", "--normalization", "pair", "--preset", "default",
+        "--averaging", "0.5", "--tolerance", "0.01", "--max-seconds", "600",
+        "--steps-per-call", "1",
     ]  # fmt: skip
     assert main([*arguments, *flags, "--quiet"]) == 0
     settings = jaxnst.read_record(output)["settings"]
@@ -75,6 +77,28 @@ def test_flags_become_settings(command):
     assert settings["learning_rate"] == 0.02
     assert settings["style_size"] == 40
     assert settings["min_size"] == 0
+    assert (settings["averaging"], settings["tolerance"]) == (0.5, 0.01)
+    assert (settings["max_seconds"], settings["steps_per_call"]) == (600, 1)
+
+
+def test_being_out_of_time_is_no_error(command, capsys):
+    arguments, output = command
+    many = ["--num-steps", "300", "--max-seconds", "0.01"]
+    assert main([*arguments, *many, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    made = jaxnst.read_record(output)["result"]
+    assert (made["width"], made["stopped"]) == (48, "out of time")
+    assert 5 <= made["steps"] < 300
+
+
+def test_recoveries_are_told(command, capsys):
+    arguments, output = command
+    wild = ["--num-steps", "40", "--learning-rate", "1000"]
+    assert main([*arguments, *wild, "--quiet"]) == 0
+    printed = capsys.readouterr().err
+    assert "warning: the loss rose at 48 px, step " in printed
+    assert "learning rate 0.1" in printed
+    assert jaxnst.read_record(output)["recoveries"][0]["size"] == 48
 
 
 def test_every_setting_has_a_flag():

@@ -140,6 +140,7 @@ def test_directions_are_optax_s_own(target):
             rms = jnp.sqrt(jnp.mean(jnp.square(found.length * vector)))
             assert rms == pytest.approx(0.02, rel=1e-5)
         else:
+            assert isinstance(expected, jax.Array)
             np.testing.assert_allclose(-vector, expected, rtol=1e-5, atol=1e-6)
         image = image + 1e-3 * found.length * vector
 
