@@ -26,7 +26,7 @@ def tiny(monkeypatch, tiny_network, request):
     """Let every command here paint with the tiny network, under the name of VGG-19."""
     if "real_network" not in request.keywords:
         monkeypatch.setattr(
-            "jaxnst.transfer.load_network", lambda *_, **__: tiny_network
+            "jaxnst.preparation.load_network", lambda *_, **__: tiny_network
         )
 
 
