@@ -4,15 +4,7 @@ import contextlib
 import sys
 import time
 from types import TracebackType
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from typing import Any
 
 from .optimize.loop import StepCallback, StepView
 
@@ -31,7 +23,7 @@ class ProgressCallback:
     Args:
         enabled: show anything at all.
         inner: the user's callback, whose answer is passed on.
-        console: where to; standard error by default.
+        console: of rich, where to; standard error by default.
     """
 
     def __init__(
@@ -39,13 +31,16 @@ class ProgressCallback:
         *,
         enabled: bool = True,
         inner: StepCallback | None = None,
-        console: Console | None = None,
+        console: Any = None,
     ):
+        # Here, as it takes a tenth of the time of importing JAX.
+        from rich.console import Console
+
         self._enabled = enabled
         self._inner = inner
         self._console = console or Console(file=sys.stderr, highlight=False)
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        self._bar: Any = None
+        self._task: Any = None
         self._started = self._shown = 0.0
         self._first: tuple[float, float] | None = None
 
@@ -55,6 +50,13 @@ class ProgressCallback:
         if not self._enabled:
             return self
         if self._console.is_terminal:
+            from rich.progress import (
+                BarColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+            )
+
             # All of it has to fit into 80 columns.
             self._bar = Progress(
                 TextColumn("{task.description}"),
