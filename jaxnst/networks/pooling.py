@@ -2,10 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, UInt8
 
 
-Pixels = Float[Array, "1 _ _ channels"]
+Pixels = Float[Array, "1 _ _ _"]
+Corner = UInt8[Array, "1 _ _ _"]
 
 
 @jax.custom_vjp
@@ -21,24 +22,25 @@ def max_pool(x: Pixels) -> Pixels:
     )
 
 
-def _forward(x: Pixels) -> tuple[Pixels, tuple[Pixels, Pixels]]:
+def _forward(x: Pixels) -> tuple[Pixels, tuple[Pixels, Corner]]:
+    corners = _corners(x)
     largest = max_pool(x)
-    return largest, (x, largest)
+    # Which one it was, in a byte: a quarter of a quarter of the memory of `x`.
+    corner = jnp.full(largest.shape, 3, jnp.uint8)
+    for index in (2, 1, 0):  # the first of equals last, so that it stays
+        corner = jnp.where(corners[index] == largest, jnp.uint8(index), corner)
+    # Of `x` only the shape is wanted, so this slice is of no size.
+    return largest, (x[..., :0], corner)
 
 
-def _backward(residuals: tuple[Pixels, Pixels], gradient: Pixels) -> tuple[Pixels]:
-    x, largest = residuals
-    parts: list[Pixels] = []
-    is_taken: Bool[Array, "1 _ _ channels"] | bool = False
-    for corner in _corners(x):
-        is_here = (corner == largest) & ~jnp.asarray(is_taken)
-        is_taken = is_here | is_taken
-        parts.append(jnp.where(is_here, gradient, 0))
-    _, rows, columns, channels = largest.shape
+def _backward(residuals: tuple[Pixels, Corner], gradient: Pixels) -> tuple[Pixels]:
+    shaped, corner = residuals
+    parts = [jnp.where(corner == index, gradient, 0) for index in range(4)]
+    _, rows, columns, channels = corner.shape
     spread = jnp.stack(parts).reshape(2, 2, rows, columns, channels)
     spread = spread.transpose(2, 0, 3, 1, 4).reshape(1, 2 * rows, 2 * columns, channels)
-    odd = (x.shape[1] - 2 * rows, x.shape[2] - 2 * columns)
-    return (jnp.pad(spread, ((0, 0), (0, odd[0]), (0, odd[1]), (0, 0))),)
+    below, right = shaped.shape[1] - 2 * rows, shaped.shape[2] - 2 * columns
+    return (jnp.pad(spread, ((0, 0), (0, below), (0, right), (0, 0))),)
 
 
 max_pool.defvjp(_forward, _backward)
