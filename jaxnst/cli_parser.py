@@ -170,7 +170,11 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         help="3: more of the painting, 0.3: more of the photo (1)",
     )
     add("--style-size", type=int, metavar="PX", help="smaller: finer strokes")
-    add("--preset", metavar="NAME", help="default, or gatys2016: the paper's loss")
+    add(
+        "--preset",
+        metavar="NAME",
+        help="draft, default, fine; gatys2016: the paper's loss",
+    )
     add("--like", metavar="FILE", default=None, help="use the settings kept in FILE")
     add("-q", "--quiet", action="store_true", default=False, help="print nothing")
 

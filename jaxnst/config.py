@@ -174,8 +174,11 @@ class TransferConfig:
 
 PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
     {
-        # Chosen by eye over the pairs in the README.
+        # Chosen by `jaxnst.metrics` and by eye, see the README.
         "default": TransferConfig(),
+        # Large shapes and colors, strokes not settled yet.
+        "draft": TransferConfig(num_steps=8, coarse_steps=25),
+        "fine": TransferConfig(num_steps=200, coarse_steps=200),
         # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), their layers
         # and weights (w_l = 1/5, alpha/beta = 1e-3), average pooling, one size. Adam
         # takes the place of their L-BFGS, the content picture that of their noise, and

@@ -245,7 +245,10 @@ ERRORS = {
     "quality": (["CONTENT", "STYLE", "--quality", "300"], "`quality` must be 1 to 100"),
     "layer": (["CONTENT", "STYLE", "--style-layers", "relu1_7"], "Did you mean"),
     "weights": (["CONTENT", "STYLE", "--style-weight", "-1"], "`style_weight` must be"),
-    "preset": (["CONTENT", "STYLE", "--preset", "x"], "Known: default, gatys2016"),
+    "preset": (
+        ["CONTENT", "STYLE", "--preset", "x"],
+        "Known: default, draft, fine, gatys2016",
+    ),
     "like": (["CONTENT", "STYLE", "--like", "STYLE"], "holds no jaxnst record"),
     "both": (
         ["CONTENT", "STYLE", "--like", "STYLE", "--preset", "default"],
