@@ -62,8 +62,8 @@ def stylize(
         content: what is to be seen: a path, a PIL image, or an array, see
             `jaxnst.images.load_picture`.
         style: how it is to be painted, likewise.
-        preset: "default"; "draft" in a sixth of the time; "fine" in three times as much;
-            or "gatys2016" for the paper's literal loss.
+        preset: "default"; "draft", in a sixth of the time; "fine", in three times as
+            much; or "gatys2016" for the paper's literal loss.
         size: longest side of the result, in pixels; at least 32.
         style_size: longest side at which the style picture is looked at, in pixels;
             smaller makes finer strokes. By default `size`, but never enlarged.
