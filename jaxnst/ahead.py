@@ -21,18 +21,22 @@ from .optimize import (
     compiled_try,
     init_state,
     pyramid_sizes,
+    resize_state,
 )
 
 
 # Where a call costs more than a step; 1 on the CPU, see `jaxnst.optimize.steps`.
 _STEPS_PER_CALL = 5
 
-# Made once, here, it compiles once.
+# Made once, here, they compile once.
 compiled_targets = KeptFunction(
     jax.jit(
         compute_targets,
         static_argnames=("content_layers", "style_layers", "normalization"),
     )
+)
+compiled_resize = KeptFunction(
+    jax.jit(resize_state, static_argnames=("optimizer", "content_detail"))
 )
 
 

@@ -13,6 +13,7 @@ import optax
 from ._types import HostAlpha, HostImage, HostStyleImage
 from .ahead import (
     SizePlan,
+    compiled_resize,
     compiled_targets,
     make_ready,
     plan_size,
@@ -37,7 +38,6 @@ from .optimize import (
     deferred_interrupt,
     init_state,
     paint_size,
-    resize_state,
 )
 
 
@@ -188,10 +188,10 @@ def paint(
                     use_average=config.averaging > 0,
                 )
             else:
-                state = resize_state(
+                state = compiled_resize(
                     state,
                     jnp.asarray(content),
-                    method.optimizer,
+                    optimizer=method.optimizer,
                     content_detail=config.content_detail,
                 )
             pace = Pace(
