@@ -100,9 +100,8 @@ def main() -> None:
         print(
             "side   channels    first layer   xla  winograd     xla  winograd   ratio"
         )
-        for names, *shape in layer_shapes(size):
-            row = measure(*shape, args.repeats)
-            side, in_width, out_width = shape
+        for names, side, in_width, out_width in layer_shapes(size):
+            row = measure(side, in_width, out_width, args.repeats)
             rows.append(
                 {
                     "size": size,

@@ -1,5 +1,7 @@
 """bfloat16 in the network: losses, gradient and state stay float32, and near."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from flax import nnx
 
 import jaxnst
 from jaxnst.losses import content_loss, gram_matrix
-from jaxnst.networks import CAFFE, VGG, VGGArchitecture
+from jaxnst.networks import CAFFE, VGG, Convolution, VGGArchitecture
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 from jaxnst.optimize import init_state, make_optimizer, step
 
@@ -181,8 +183,9 @@ def test_options_of_an_own_network_are_its_own(content, style):
         ("precision", "float32", "bfloat16"),
         ("conv", "auto", "xla"),
     ):
+        settings: dict[str, Any] = {name: value}
         with pytest.raises(ValueError, match=f"`{name}` is '{value}', .* has '{own}'"):
-            jaxnst.stylize(content, style, network=network, **{name: value})
+            jaxnst.stylize(content, style, network=network, **settings)
 
 
 def test_bfloat16_is_not_for_winograd():
@@ -196,5 +199,7 @@ def test_bfloat16_is_not_for_winograd():
         with pytest.raises(ValueError, match=r"`conv`.*Known: auto, xla, winograd"):
             make_fn(conv="fft")
     network = jaxnst.load_network(precision="bfloat16")
-    assert not network.conv4_2.is_winograd
+    convolutions = [x for x in vars(network).values() if isinstance(x, Convolution)]
+    assert len(convolutions) == 16
+    assert not any(x.is_winograd for x in convolutions)
     assert "conv='auto', precision='bfloat16'" in repr(network)
