@@ -32,6 +32,8 @@ SETTINGS = (
     "network",
     "pooling",
     "padding",
+    "conv",
+    "precision",
     "memory",
 )
 
@@ -256,6 +258,12 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
     )
 
     add = stylize.add_argument_group("the machine").add_argument
+    add("--conv", metavar="NAME", help="xla, winograd, or auto: the faster (auto)")
+    add(
+        "--precision",
+        metavar="NAME",
+        help="float32, or bfloat16: half the memory, and fast on GPUs (float32)",
+    )
     add(
         "--memory",
         metavar="NAME",

@@ -18,7 +18,7 @@ from ._checks import (
     check_number,
 )
 from .images.reading import MIN_SIDE
-from .networks import MEMORY_LEVELS, PADDINGS, POOLINGS
+from .networks import MEMORY_LEVELS, PADDINGS, POOLINGS, check_convolution
 from .objective import NORMALIZATIONS
 from .pretrained import SPECS
 
@@ -68,6 +68,8 @@ class TransferConfig:
             when it grows to the next size; 0 to 1.
         init: "content", "style" (the style picture, resized), "noise", or "image".
         seed: of the noise.
+        conv: "auto", "xla" or "winograd", see `jaxnst.networks.VGG`.
+        precision: "float32" or "bfloat16", of the network.
         memory: "fast", "balanced", "low", see `jaxnst.networks.measuring`; or "auto",
             the first of them that fits. Records say which it was.
 
@@ -104,6 +106,8 @@ class TransferConfig:
     content_detail: float = 0.5
     init: str = "content"
     seed: int = 0
+    conv: str = "auto"
+    precision: str = "float32"
     memory: str = "auto"
 
     def __post_init__(self) -> None:
@@ -117,6 +121,7 @@ class TransferConfig:
             check_choice("init", self.init, INITS)
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("padding", self.padding, PADDINGS)
+        check_convolution(self.conv, self.precision)
         check_choice("memory", self.memory, ("auto", *MEMORY_LEVELS))
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         self._set("size", check_count("size", self.size, minimum=MIN_SIDE))

@@ -147,10 +147,10 @@ def compute_targets(
     targets = Targets({}, {}, {}, {})
     for layer in content_layers:
         target = maps[layer]
-        mean_square = jnp.mean(jnp.square(target))
+        mean_square = content_loss(target, jnp.zeros_like(target))
         targets.content[layer] = target
         targets.content_scale[layer] = (
-            mean_square + jnp.finfo(target.dtype).tiny
+            mean_square + jnp.finfo(mean_square.dtype).tiny
             if normalization == "pair"
             else jnp.float32(2 / target.size)  # eq. 1 is half the sum
         )

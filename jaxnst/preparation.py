@@ -63,7 +63,7 @@ def prepare(
     is_custom = optimizer is not None and not isinstance(optimizer, str)
     init_name, init_source = _split_init(init)
     if isinstance(network, VGG):
-        for name in ("pooling", "padding"):
+        for name in ("pooling", "padding", "conv", "precision"):
             own, value = getattr(network, name), settings.get(name)
             if value not in (None, own):
                 raise ValueError(
@@ -89,7 +89,11 @@ def prepare(
     inputs = _load(content, style, init_source, config)
     if not isinstance(network, VGG):
         network = load_network(
-            config.network, pooling=config.pooling, padding=config.padding
+            config.network,
+            pooling=config.pooling,
+            padding=config.padding,
+            conv=config.conv,
+            precision=config.precision,
         )
     return Prepared(inputs, config, network, transformation)
 

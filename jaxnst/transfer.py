@@ -49,6 +49,8 @@ def stylize(
     network: str | VGG | None = None,
     pooling: str | None = None,
     padding: str | None = None,
+    conv: str | None = None,
+    precision: str | None = None,
     memory: str | None = None,
     callback: StepCallback | None = None,
     progress: bool = True,
@@ -103,6 +105,12 @@ def stylize(
         pooling: "max" or "average".
         padding: "reflect", "replicate", "zeros" or "circular", see
             `jaxnst.networks.VGG`.
+        conv: "xla", "winograd", or "auto", the faster on this device. The pictures
+            differ by rounding.
+        precision: "float32", or "bfloat16", of the network's activations: half the
+            memory, and several times as fast on GPUs and TPUs (on most CPUs it is
+            slower). Losses and picture stay float32; the result is another one of the
+            same kind.
         memory: "fast", "balanced" (a third slower) or "low"; "auto" takes the first for
             which there is memory enough. The pictures differ by rounding.
         callback: called after every step with a `jaxnst.optimize.StepView`; returning
@@ -140,6 +148,8 @@ def stylize(
         optimizer=optimizer,
         pooling=pooling,
         padding=padding,
+        conv=conv,
+        precision=precision,
         content_layers=content_layers,
         style_layers=style_layers,
         size=size,

@@ -335,6 +335,13 @@ BAD = {
     "optimizer kind": ({"optimizer": 3}, TypeError, "an optax transformation, got int"),
     "pooling": ({"pooling": "mean"}, ValueError, "`pooling`.*Known: max, average"),
     "padding": ({"padding": "same"}, ValueError, "`padding`.*Known: reflect"),
+    "conv": ({"conv": "winogard"}, ValueError, "`conv`.*Did you mean 'winograd'"),
+    "precision": ({"precision": "half"}, ValueError, "`precision`.*float32, bfloat16"),
+    "both": (
+        {"conv": "winograd", "precision": "bfloat16"},
+        ValueError,
+        "use `conv` 'auto'",
+    ),
     "loss": ({"normalization": "none"}, ValueError, "`normalization`.*pair, paper"),
     "seed": ({"seed": -1}, ValueError, "`seed` must be at least 0"),
     "layer": ({"style_layers": ["relu1_11"]}, ValueError, "Did you mean 'relu1_1'"),

@@ -15,7 +15,7 @@ def content_loss(features: FeatureMap, target: FeatureMap) -> Scalar:
         target: activations of the content picture, at the same layer.
 
     Returns:
-        In squared feature units.
+        In squared feature units; in float32 where the activations are narrower.
 
     Raises:
         ValueError: if the shapes differ.
@@ -33,4 +33,5 @@ def content_loss(features: FeatureMap, target: FeatureMap) -> Scalar:
             f"`features` {features.shape} and `target` {target.shape} must have the "
             "same shape."
         )
-    return jnp.mean(jnp.square(features - target))
+    dtype = jnp.promote_types(features.dtype, jnp.float32)
+    return jnp.mean(jnp.square(features.astype(dtype) - target.astype(dtype)))

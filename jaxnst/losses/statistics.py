@@ -16,7 +16,8 @@ def gram_matrix(features: FeatureMap) -> GramMatrix:
         features: activations of one layer, unbatched; any real range.
 
     Returns:
-        Symmetric positive semi-definite matrix, in squared feature units.
+        Symmetric positive semi-definite matrix, in squared feature units; summed in
+        float32 where the features are narrower.
 
     Raises:
         ValueError: if `features` has no pixels.
@@ -41,7 +42,12 @@ def gram_matrix(features: FeatureMap) -> GramMatrix:
 @jax.custom_jvp
 def _second_moments(flat: Float[Array, "pixels channels"]) -> GramMatrix:
     # HIGHEST: see `jaxnst.networks.vgg`.
-    return jnp.matmul(flat.T, flat, precision=jax.lax.Precision.HIGHEST)
+    return jnp.matmul(
+        flat.T,
+        flat,
+        precision=jax.lax.Precision.HIGHEST,
+        preferred_element_type=jnp.promote_types(flat.dtype, jnp.float32),
+    )
 
 
 @_second_moments.defjvp
@@ -52,4 +58,7 @@ def _second_moments_jvp(
     # arrays as large as the features.
     (flat,), (change,) = primals, tangents
     product = jnp.matmul(change.T, flat, precision=jax.lax.Precision.HIGHEST)
-    return _second_moments(flat), product + product.T
+    both = product + product.T
+    total = _second_moments(flat)
+    # Cast last, so that for bfloat16 the way back multiplies in bfloat16 too.
+    return total, both.astype(total.dtype)

@@ -9,7 +9,12 @@ from .alexnet import (
     AlexNet as AlexNet,
     LPIPSNetwork as LPIPSNetwork,
 )
-from .convolution import CONVOLUTIONS as CONVOLUTIONS, Convolution as Convolution
+from .convolution import (
+    CONVOLUTIONS as CONVOLUTIONS,
+    PRECISIONS as PRECISIONS,
+    Convolution as Convolution,
+    check_convolution as check_convolution,
+)
 from .measuring import (
     Measures as Measures,
     after as after,

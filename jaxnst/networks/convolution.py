@@ -19,8 +19,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxnst._checks import check_choice
+
 
 CONVOLUTIONS = ("auto", "xla", "winograd")
+# What activations and kernels are held in.
+PRECISIONS = ("float32", "bfloat16")
 
 # Below so many channels on either side the transforms cost more than they save
 # (benchmarks/layers.py).
@@ -83,7 +87,12 @@ class Convolution(nnx.Module):
         border: what it sees beyond the border: "zeros", "circular", or "none", which
             makes the result 2 pixels smaller.
         method: "xla", "winograd", or "auto", the faster one on this device.
+        precision: "float32" or "bfloat16", of the weights that are kept; bfloat16 is
+            convolved in XLA's way only.
         rngs: randomness of the weights before any are set.
+
+    Raises:
+        ValueError: if `method` and `precision` are unknown or do not go together.
     """
 
     def __init__(
@@ -93,27 +102,30 @@ class Convolution(nnx.Module):
         *,
         border: Literal["zeros", "circular", "none"] = "zeros",
         method: str = "auto",
+        precision: str = "float32",
         rngs: nnx.Rngs,
     ):
+        check_convolution(method, precision)
         self.kernel_shape = (3, 3, in_width, out_width)
         self.border = border
-        self.is_winograd = _is_winograd(method, in_width, out_width)
-        self.kernel = nnx.Param(
-            nnx.initializers.he_normal()(rngs.params(), self.kernel_shape)
+        self.precision = precision
+        self.is_winograd = precision == "float32" and _is_winograd(
+            method, in_width, out_width
         )
-        self.bias = nnx.Param(jnp.zeros(out_width))
+        kernel = nnx.initializers.he_normal()(rngs.params(), self.kernel_shape)
         if self.is_winograd:
-            # Of the kernel's dtype, so that shapes can be had without values.
-            self.kernel = nnx.Param(transform_kernel(self.kernel[...]))
+            kernel = transform_kernel(kernel)
+        self.kernel = nnx.Param(kernel.astype(precision))
+        self.bias = nnx.Param(jnp.zeros(out_width, precision))
 
     def set_weights(self, kernel: np.ndarray, bias: np.ndarray) -> None:
-        """Take these weights: float32, of `kernel_shape` and one bias a channel."""
+        """Take these weights, of `kernel_shape` and one bias a channel."""
         if self.is_winograd:
             # On the host: nothing to compile for every shape there is.
             flat = kernel.astype(np.float32).reshape(9, -1)
             kernel = (_KERNEL_2D @ flat).reshape(36, *kernel.shape[2:])
-        self.kernel = nnx.Param(jnp.asarray(kernel, jnp.float32))
-        self.bias = nnx.Param(jnp.asarray(bias, jnp.float32))
+        self.kernel = nnx.Param(jnp.asarray(kernel, self.precision))
+        self.bias = nnx.Param(jnp.asarray(bias, self.precision))
 
     def __call__(self, x: Float[Array, "1 h w c"]) -> Float[Array, "1 h2 w2 c2"]:
         """Return the convolution of one picture."""
@@ -128,6 +140,26 @@ class Convolution(nnx.Module):
         if self.border != "zeros":
             y = y[:, 1:-1, 1:-1]
         return y + bias
+
+
+def check_convolution(method: str, precision: str) -> None:
+    """Check that there is such a convolution.
+
+    Args:
+        method: one of `CONVOLUTIONS`.
+        precision: one of `PRECISIONS`.
+
+    Raises:
+        ValueError: if there is not.
+    """
+    check_choice("conv", method, CONVOLUTIONS)
+    check_choice("precision", precision, PRECISIONS)
+    if method == "winograd" and precision != "float32":
+        # Its transforms lose two digits more, and bfloat16 has not three.
+        raise ValueError(
+            f"`conv` is 'winograd', which needs `precision` 'float32', got "
+            f"{precision!r}; use `conv` 'auto' or 'xla'."
+        )
 
 
 def _is_winograd(method: str, in_width: int, out_width: int) -> bool:
@@ -147,7 +179,8 @@ def _direct(
         padding=padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         # Accelerators would else multiply in bfloat16 or TF32, and the same settings
-        # would give another picture there.
+        # would give another picture there. It changes nothing for bfloat16, whose
+        # products are summed in float32 everywhere.
         precision=jax.lax.Precision.HIGHEST,
     )
 

@@ -18,6 +18,7 @@ def load_network(
     rescale_pooling: bool = False,
     padding: str = "reflect",
     conv: str = "auto",
+    precision: str = "float32",
 ) -> VGG:
     """Return a pretrained network.
 
@@ -27,9 +28,10 @@ def load_network(
         rescale_pooling: see there.
         padding: "reflect", "replicate", "zeros" or "circular", see there.
         conv: "auto", "xla" or "winograd", see there.
+        precision: "float32" or "bfloat16", see there.
 
     Raises:
-        ValueError: if the name is unknown or its file is damaged.
+        ValueError: if the name or an option is unknown, or its file is damaged.
         FileNotFoundError: if its file is missing.
 
     Examples:
@@ -46,6 +48,7 @@ def load_network(
             rescale_pooling=rescale_pooling,
             padding=padding,
             conv=conv,
+            precision=precision,
             rngs=nnx.Rngs(0),
         )
     )
