@@ -188,12 +188,13 @@ def paint(
                     use_average=config.averaging > 0,
                 )
             else:
-                state = compiled_resize(
+                resized: TransferState = compiled_resize(
                     state,
                     jnp.asarray(content),
                     optimizer=method.optimizer,
                     content_detail=config.content_detail,
                 )
+                state = resized
             pace = Pace(
                 method.learning_rate,
                 num_steps[index],
