@@ -198,9 +198,9 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
     add("--normalization", metavar="NAME", help="pair, or paper: the literal sums")
 
     add = stylize.add_argument_group("the painting").add_argument
-    add("--num-steps", type=int, metavar="N", help="steps at the full size (60)")
+    add("--num-steps", type=int, metavar="N", help="steps at the full size (50)")
     add(
-        "--coarse-steps", type=int, metavar="N", help="steps at each smaller size (100)"
+        "--coarse-steps", type=int, metavar="N", help="steps at each smaller size (70)"
     )
     add(
         "--min-size",

@@ -94,8 +94,8 @@ class TransferConfig:
     style_weight: float = 1.0
     tv_weight: float = 0.0
     normalization: str = "pair"
-    num_steps: int = 60
-    coarse_steps: int = 100
+    num_steps: int = 50
+    coarse_steps: int = 70
     optimizer: str = "adam"
     learning_rate: float = 0.05
     decay: float = 0.7
@@ -182,7 +182,7 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
         # Chosen by `jaxnst.metrics` and by eye, see the README.
         "default": TransferConfig(),
         # Large shapes and colors, strokes not settled yet.
-        "draft": TransferConfig(num_steps=5, coarse_steps=15),
+        "draft": TransferConfig(num_steps=4, coarse_steps=13),
         "fine": TransferConfig(num_steps=200, coarse_steps=200),
         # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), their layers
         # and weights (w_l = 1/5, alpha/beta = 1e-3), average pooling, one size. Adam
