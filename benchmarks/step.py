@@ -1,7 +1,10 @@
 """One step of jaxnst against the same step in torch, in one run.
 
 pip install -e '.[bench]' && pip install torch==2.13.0
-python benchmarks/step.py [--sizes 256 512] [--repeats 5] [--json FILE]
+python benchmarks/step.py [--sizes 256 512] [--rounds 5] [--repeats 5] [--json FILE]
+
+The two take turns: a round is `--repeats` steps of each, and the ratio is the median of
+the rounds' ratios of medians. A machine that others use too is now quick, now slow.
 """
 
 import argparse
@@ -9,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -22,8 +26,8 @@ from jaxnst.objective import compute_targets, make_loss_weights
 from jaxnst.optimize import compiled_step, init_state, make_optimizer
 
 
-def time_jaxnst(size: int, repeats: int) -> float:
-    """Return the median seconds of a step of the default recipe."""
+def make_jaxnst(size: int) -> Callable[[int], float]:
+    """Return what times steps of the default recipe: their median, in seconds."""
     config = TransferConfig()
     network = jaxnst.load_network(padding="zeros")
     generator = np.random.default_rng(0)
@@ -48,15 +52,20 @@ def time_jaxnst(size: int, repeats: int) -> float:
     )
     optimizer = make_optimizer("adam")
     state = init_state(content, optimizer)
-    seconds = []
-    for _ in range(repeats + 2):
-        started = time.perf_counter()
-        state, info = compiled_step(
-            state, network, targets, weights, jnp.float32(0.02), optimizer=optimizer
-        )
-        jax.block_until_ready(info)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[2:])
+
+    def time_steps(repeats: int) -> float:
+        nonlocal state
+        seconds = []
+        for _ in range(repeats + 2):
+            started = time.perf_counter()
+            state, info = compiled_step(
+                state, network, targets, weights, jnp.float32(0.02), optimizer=optimizer
+            )
+            jax.block_until_ready(info)
+            seconds.append(time.perf_counter() - started)
+        return statistics.median(seconds[2:])
+
+    return time_steps
 
 
 def time_torch(size: int, repeats: int) -> float:
@@ -70,16 +79,30 @@ def time_torch(size: int, repeats: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time a step against torch's.")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rows = []
-    print("   size   jaxnst, s    torch, s   jaxnst / torch")
+    print("   size   jaxnst, s    torch, s   jaxnst / torch    (least to most)")
     for size in args.sizes:
-        ours = time_jaxnst(size, args.repeats)
-        theirs = time_torch(size, args.repeats)
-        rows.append({"size": size, "jaxnst": ours, "torch": theirs})
-        print(f"{size:7} {ours:11.3f} {theirs:11.3f} {ours / theirs:16.2f}")
+        time_jaxnst = make_jaxnst(size)
+        rounds = [
+            (time_jaxnst(args.repeats), time_torch(size, args.repeats))
+            for _ in range(args.rounds)
+        ]
+        ours, theirs = map(statistics.median, zip(*rounds, strict=True))
+        ratios = sorted(mine / their for mine, their in rounds)
+        ratio = statistics.median(ratios)
+        rows.append(
+            {"size": size, "jaxnst": ours, "torch": theirs, "ratio": ratio}
+            | {"rounds": rounds}
+        )
+        print(
+            f"{size:7} {ours:11.3f} {theirs:11.3f} {ratio:16.2f} "
+            f"{ratios[0]:12.2f} {ratios[-1]:5.2f}",
+            flush=True,
+        )
     write_json(args.json, rows)
 
 

@@ -1,0 +1,209 @@
+"""Which settings paint best: candidates over many pairs, measured and shown.
+
+pip install -e '.[bench]'
+python benchmarks/recipe.py [CANDIDATE ...] [--pairs CONTENT,STYLE ...] [--size 256]
+    [-o FOLDER] [--json FILE]
+
+A candidate is `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`; its settings are those of
+`jaxnst.stylize`, everything else is the preset's. `parameters=laplacian` and
+`parameters=colors` paint with Adam in other coordinates than pixels (see `coordinates`
+below). Pictures are measured with AlexNet, which painted none of them, and laid into
+one sheet, a row for each candidate: metrics choose what to look at, eyes choose.
+Pictures that the folder has already are not painted again.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from _common import write_json
+from PIL import Image as PILImage, ImageDraw
+
+import jaxnst
+from jaxnst.metrics import Metrics, format_table, measure
+from jaxnst.optimize import make_optimizer
+from jaxnst.pretrained import load_lpips_network
+
+
+IMAGES = Path(__file__).parent.parent / "examples" / "images"
+PAIRS = (
+    "summer_palace,hokusai_great_wave",
+    "astronaut,kandinsky_composition_viii",
+    "chelsea_cat,van_gogh_auvers",
+    "coffee,hokusai_great_wave",
+    "summer_palace,van_gogh_auvers",
+    "astronaut,hokusai_great_wave",
+    "chelsea_cat,kandinsky_composition_viii",
+    "coffee,van_gogh_auvers",
+)
+# The square root of the covariance of colors in ImageNet, as the feature visualizations
+# of Olah, Mordvintsev, Schubert, "Feature Visualization", Distill 2017 use it.
+COLORS = np.array(
+    [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32
+)
+LEVELS = 5
+
+
+def in_coordinates(to_fn: Any, from_fn: Any, inner: Any) -> Any:
+    """Return `inner` working on other coordinates of the picture.
+
+    Args:
+        to_fn: gradient with respect to pixels to that with respect to coordinates.
+        from_fn: coordinates to pixels, linear.
+        inner: an optax transformation.
+    """
+
+    def init(image: jax.Array) -> Any:
+        return inner.init(to_fn(image))
+
+    def update(gradient: jax.Array, state: Any, params: Any = None, **_: Any) -> Any:
+        del params
+        change, state = inner.update(to_fn(gradient), state)
+        return from_fn(change), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def from_laplacian(levels: list[jax.Array]) -> jax.Array:
+    """Return the picture of a Laplacian pyramid, finest level first."""
+    image = levels[-1]
+    for level in reversed(levels[:-1]):
+        image = level + jax.image.resize(image, level.shape, "linear")
+    return image
+
+
+def to_laplacian(gradient: jax.Array) -> list[jax.Array]:
+    """Return the gradient with respect to the levels: the adjoint of the above."""
+    shapes = [gradient.shape]
+    while len(shapes) < LEVELS and min(shapes[-1][:2]) >= 16:
+        height, width, channels = shapes[-1]
+        shapes.append(((height + 1) // 2, (width + 1) // 2, channels))
+    zeros = [jax.ShapeDtypeStruct(shape, gradient.dtype) for shape in shapes]
+    transpose = jax.linear_transpose(from_laplacian, zeros)
+    (levels,) = transpose(gradient)
+    return levels
+
+
+@functools.cache
+def coordinates(name: str) -> Any:
+    """Return Adam in coordinates called `name`."""
+    adam = make_optimizer("adam")
+    if name == "laplacian":
+        return in_coordinates(to_laplacian, from_laplacian, adam)
+    if name == "colors":
+        basis = COLORS / np.linalg.norm(COLORS, 2)
+        return in_coordinates(lambda x: x @ basis, lambda x: x @ basis.T, adam)
+    raise ValueError(f"parameters: laplacian or colors, got {name}")
+
+
+def parse_candidate(text: str) -> tuple[str, dict[str, Any]]:
+    """Read `NAME:SETTING=VALUE,...`."""
+    name, _, rest = text.partition(":")
+    settings: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        try:
+            settings[key] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key] = value
+    return name, settings
+
+
+def paint(
+    content: Path, style: Path, size: int, settings: dict[str, Any]
+) -> tuple[jaxnst.Result, float]:
+    """Return the picture, and the seconds it took."""
+    settings = dict(settings)
+    if "parameters" in settings:
+        settings["optimizer"] = coordinates(settings.pop("parameters"))
+        # What `jaxnst.config` gives Adam itself.
+        settings = {"learning_rate": 0.05, "decay": 0.7} | settings
+    started = time.perf_counter()
+    result = jaxnst.stylize(content, style, size=size, progress=False, **settings)
+    return result, time.perf_counter() - started
+
+
+def path_of(name: str) -> Path:
+    """Return the picture called `name`: a file, or one that comes with jaxnst."""
+    path = Path(name)
+    return path if path.suffix else IMAGES / f"{name}.jpg"
+
+
+def write_sheet(
+    path: Path, rows: dict[str, list[Path]], titles: list[str], side: int
+) -> None:
+    """Lay pictures out, a row for each candidate."""
+    label = 16
+    sheet = PILImage.new(
+        "RGB", (side * len(titles), (side + label) * len(rows) + label), "white"
+    )
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        draw.text((column * side + 4, 2), title, fill="black")
+    for row, (name, pictures) in enumerate(rows.items()):
+        top = label + row * (side + label)
+        draw.text((4, top + 1), name, fill="black")
+        for column, picture in enumerate(pictures):
+            with PILImage.open(picture) as image:
+                image.thumbnail((side, side))
+                sheet.paste(image.convert("RGB"), (column * side, top + label))
+    sheet.save(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare settings over many pairs.")
+    add = parser.add_argument
+    add("candidates", nargs="*", default=["default"], metavar="CANDIDATE")
+    add("--pairs", nargs="+", default=PAIRS, metavar="CONTENT,STYLE")
+    add("--size", type=int, default=256)
+    add("-o", "--output", type=Path, default=Path("build/recipe"), metavar="FOLDER")
+    add("--json", type=Path)
+    args = parser.parse_args()
+    judge = load_lpips_network()
+    table: dict[str, Metrics] = {}
+    sheet: dict[str, list[Path]] = {}
+    rows: list[dict[str, Any]] = []
+    for text in args.candidates:
+        name, settings = parse_candidate(text)
+        folder = args.output / f"{args.size}" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "settings.json").write_text(json.dumps(settings) + "\n")
+        for pair in args.pairs:
+            content, style = map(path_of, pair.split(","))
+            picture = folder / f"{content.stem}+{style.stem}.png"
+            row: dict[str, Any] = {"candidate": name, "settings": settings}
+            if not picture.exists():
+                result, row["seconds"] = paint(content, style, args.size, settings)
+                result.save(picture)
+                row["loss"] = float(result.history["total"][-1])
+                text = json.dumps({key: row[key] for key in ("seconds", "loss")})
+                picture.with_suffix(".json").write_text(text)
+            row |= json.loads(picture.with_suffix(".json").read_text())
+            metrics = measure(picture, content, style, judge=judge)
+            rows.append(row | {"pair": picture.stem} | metrics._asdict())
+            sheet.setdefault(name, []).append(picture)
+        own = [row for row in rows if row["candidate"] == name]
+        mean = {
+            field: statistics.fmean(row[field] for row in own)
+            for field in (*Metrics._fields, "seconds", "loss")
+        }
+        seconds, loss = mean.pop("seconds"), mean.pop("loss")
+        table[name] = Metrics(**mean)
+        lines = format_table({name: table[name]}).splitlines()
+        print(f"{lines[-1]}  {seconds:7.1f} s  loss {loss:.4f}", flush=True)
+    print(f"\nmean of {len(args.pairs)} pairs at {args.size} px\n{format_table(table)}")
+    titles = [picture.stem for picture in next(iter(sheet.values()))]
+    write_sheet(args.output / f"sheet_{args.size}.png", sheet, titles, args.size)
+    write_json(args.json, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
