@@ -30,13 +30,11 @@ _STEPS_PER_CALL = 5
 
 # Made once, here, they compile once.
 compiled_targets = KeptFunction(
-    jax.jit(
-        compute_targets,
-        static_argnames=("content_layers", "style_layers", "normalization"),
-    )
+    compute_targets,
+    static_argnames=("content_layers", "style_layers", "normalization"),
 )
 compiled_resize = KeptFunction(
-    jax.jit(resize_state, static_argnames=("optimizer", "content_detail"))
+    resize_state, static_argnames=("optimizer", "content_detail")
 )
 
 

@@ -28,6 +28,7 @@ import jax.core
 from jax.experimental import serialize_executable
 
 from ._version import __version__
+from .background import start_thread
 from .hardware import default_device
 
 
@@ -36,33 +37,58 @@ MAX_CACHE_BYTES = 1_000_000_000
 # Half-written files of processes that were killed go after an hour.
 _STALE_SECONDS = 3600
 _SUFFIX = ".program"
+# What of JAX's configuration decides what a program is, besides what is called.
+_SETTINGS = (
+    "jax_default_matmul_precision",
+    "jax_enable_x64",
+    "jax_debug_nans",
+    "jax_disable_most_optimizations",
+    "jax_optimization_level",
+    "jax_exec_time_optimization_effort",
+    "jax_memory_fitting_level",
+    "jax_memory_fitting_effort",
+)
 
 
 def cache_folder() -> Path | None:
     """Return where compiled programs are kept; None if they are not."""
     if os.environ.get("JAXNST_CACHE", "").strip().lower() in ("0", "off", "false"):
         return None
-    if given := os.environ.get("JAXNST_CACHE_DIR"):
-        return Path(given).expanduser()
-    home = Path.home()
+    try:
+        if given := os.environ.get("JAXNST_CACHE_DIR"):
+            return Path(given).expanduser()
+        return _cache_base() / "jaxnst"
+    except RuntimeError:  # a user without a home, as in some containers
+        return None
+
+
+def _cache_base() -> Path:
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return base / "jaxnst"
+        if given := os.environ.get("LOCALAPPDATA"):
+            return Path(given)
+        return Path.home() / "AppData" / "Local"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given)
+    return Path.home() / ".cache"
 
 
 class KeptFunction:
     """A jitted function whose programs are kept.
 
-    Called like the function of `jax.jit` that it wraps, what is traced by position and
-    what is static by name.
+    Called like a function of `jax.jit`, what is traced by position and what is static
+    by name.
+
+    Args:
+        function: what is jitted.
+        options: of `jax.jit`.
     """
 
-    def __init__(self, jitted: Callable[..., Any]):
-        self._jitted: Any = jitted
+    def __init__(self, function: Callable[..., Any], **options: Any):
+        # Of the arguments that are not used a program's text says nothing, so two that
+        # use others would be taken for one.
+        self._jitted: Any = jax.jit(function, keep_unused=True, **options)
         self._programs: dict[Hashable, Future[jax.stages.Compiled]] = {}
         self._lock = threading.Lock()
 
@@ -101,19 +127,17 @@ class KeptFunction:
         if future is None:
             return
 
-        def compile_quietly(lowered: jax.stages.Lowered) -> None:
-            with contextlib.suppress(Exception):
-                self._fulfill(key, future, lambda: _make(lowered, args))
-
         try:
             lowered = self.lower(*args, **static)
-            # Not a daemon: the interpreter waits for it, rather than tear XLA down
-            # under it.
-            threading.Thread(
-                target=compile_quietly, args=(lowered,), name="jaxnst-compile"
-            ).start()
-        except Exception as error:
-            self._forget(key, future, error)
+            # Here, as the thread does not see `with jax.default_device(...)`.
+            device = _device_of(args)
+            start_thread(
+                lambda: self._fulfill(key, future, lambda: _make(lowered, device))
+            )
+        except BaseException as error:
+            self._forget(key, future)
+            if not isinstance(error, Exception):
+                raise  # Ctrl-C
 
     def clear_cache(self) -> None:
         """Forget all programs in memory; those on disk stay."""
@@ -132,7 +156,7 @@ class KeptFunction:
             with contextlib.suppress(Exception):
                 return self._programs[key].result()
         return self._fulfill(
-            key, future, lambda: _make(self.lower(*args, **static), args)
+            key, future, lambda: _make(self.lower(*args, **static), _device_of(args))
         )
 
     def _claim(self, key: Hashable) -> "Future[jax.stages.Compiled] | None":
@@ -151,21 +175,18 @@ class KeptFunction:
     ) -> jax.stages.Compiled:
         try:
             program = make_fn()
-        except BaseException as error:
-            self._forget(key, future, error)
+        except BaseException:
+            self._forget(key, future)
             raise
         future.set_result(program)
         return program
 
-    def _forget(
-        self,
-        key: Hashable,
-        future: "Future[jax.stages.Compiled]",
-        error: BaseException,
-    ) -> None:
+    def _forget(self, key: Hashable, future: "Future[jax.stages.Compiled]") -> None:
+        """Let those who wait for a program make it, and see what went wrong."""
         with self._lock:
-            self._programs.pop(key, None)
-        future.set_exception(error)
+            if self._programs.get(key) is future:
+                del self._programs[key]
+        future.cancel()
 
 
 def _key(
@@ -181,29 +202,41 @@ def _key(
         )
         for leaf in leaves
     )
-    config: Any = jax.config
-    settings = (
-        config.jax_default_device,
-        config.jax_default_matmul_precision,
-        config.jax_enable_x64,
-        config.jax_debug_nans,
-    )
+    settings = default_device(), *_settings()
     return structure, shapes, tuple(sorted(static.items())), settings
 
 
-def _make(lowered: jax.stages.Lowered, args: tuple[Any, ...]) -> jax.stages.Compiled:
-    folder = cache_folder()
+def _settings() -> tuple[Any, ...]:
+    config: Any = jax.config
+    values = config.values
+    return tuple(values.get(name) for name in _SETTINGS)  # not every version has all
+
+
+def _device_of(args: tuple[Any, ...]) -> Any:
+    """Return the one device on which a program will run; None if there are several."""
     devices: set[Any] = set()
     for leaf in jax.tree.leaves(args):
         if getattr(leaf, "committed", False):
             devices |= leaf.sharding.device_set
+    if len(devices) > 1:
+        return None
+    return devices.pop() if devices else default_device()
+
+
+def _make(lowered: jax.stages.Lowered, device: Any) -> jax.stages.Compiled:
+    folder = cache_folder()
     # Programs for many devices are bound to just these.
-    if folder is None or len(devices) > 1:
+    if folder is None or device is None:
         return lowered.compile()
-    around = _surroundings(devices.pop() if devices else default_device())
-    digest = hashlib.sha256(f"{around}\n{lowered.as_text()}".encode())
+    known = (
+        _surroundings(device),
+        repr(_settings()),
+        *(str(argument) for argument in jax.tree.leaves(lowered.args_info)),
+        lowered.as_text(),
+    )
+    digest = hashlib.sha256("\n".join(known).encode())
     path = folder / f"{digest.hexdigest()}{_SUFFIX}"
-    program = _load(path, lowered)
+    program = _load(path, lowered, device)
     if program is None:
         program = lowered.compile()
         _store(path, program)
@@ -237,17 +270,25 @@ def _surroundings(device: Any) -> str:
     return repr(known)
 
 
-def _load(path: Path, lowered: jax.stages.Lowered) -> jax.stages.Compiled | None:
+def _load(
+    path: Path, lowered: jax.stages.Lowered, device: Any
+) -> jax.stages.Compiled | None:
     try:
         data = path.read_bytes()
         if hashlib.sha256(data[32:]).digest() != data[:32]:
             return None
         program = serialize_executable.deserialize_and_load(
-            data[32:], lowered.in_tree, lowered.out_tree
+            data[32:],
+            lowered.in_tree,
+            lowered.out_tree,
+            backend=device.client,
+            # Else it would ask for arguments on every device there is.
+            execution_devices=[device],
         )
-        os.utime(path)  # for `_prune`: used just now
     except Exception:
         return None  # not there, or made by something that is not here any more
+    with contextlib.suppress(OSError):  # a folder may be for reading only
+        os.utime(path)  # for `_prune`: used just now
     return program
 
 

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ def make_function(factor=3.0) -> KeptFunction:
     def scale(x, y, *, power=1):
         return jnp.sin(x) ** power * factor + y["b"]
 
-    return KeptFunction(jax.jit(scale, static_argnames=("power",)))
+    return KeptFunction(scale, static_argnames=("power",))
 
 
 X, Y = np.arange(6, dtype=np.float32).reshape(2, 3), {"b": np.float32(0.5)}
@@ -80,7 +82,7 @@ def test_two_processes_at_once(folder):
     code = textwrap.dedent("""
         import jax, jax.numpy as jnp
         from jaxnst.compiling import KeptFunction
-        function = KeptFunction(jax.jit(lambda x: jnp.tanh(x) @ x))
+        function = KeptFunction(lambda x: jnp.tanh(x) @ x)
         print(float(function(jnp.eye(8)).sum()))
     """)
     both = [
@@ -94,9 +96,88 @@ def test_two_processes_at_once(folder):
     ]
     for process in both:
         printed, errors = process.communicate()
-        assert (process.returncode, errors) == (0, "")
+        # Not that nothing is said: XLA does when compiling takes long.
+        assert process.returncode == 0, errors
         assert float(printed) == pytest.approx(8 * np.tanh(1), rel=1e-5)
     assert [path.suffix for path in folder.iterdir()] == [".program"]
+
+
+ON_TWO_DEVICES = """
+import os, sys
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+import jax, jax.numpy as jnp
+from jaxnst.compiling import KeptFunction
+if sys.argv[1] == "again":
+    jax.stages.Lowered.compile = None
+for device in jax.devices():
+    function = KeptFunction(lambda x: jnp.tanh(x) @ x)
+    with jax.default_device(device):
+        function.prepare(jax.ShapeDtypeStruct((8, 8), jnp.float32))
+        found = function(jnp.eye(8))
+    assert found.devices() == {device}, (found.devices(), device)
+    print(float(found.sum()))
+"""
+
+
+def test_programs_stay_on_their_devices(folder):
+    """The second process finds both on disk, one for each device."""
+    for when in ("first", "again"):
+        done = subprocess.run(
+            [sys.executable, "-c", ON_TWO_DEVICES, when], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        sums = [float(line) for line in done.stdout.splitlines()]
+        assert sums == pytest.approx([8 * np.tanh(1)] * 2, rel=1e-5)
+        assert len(list(folder.iterdir())) == 2
+
+
+def test_programs_of_other_arguments_are_others(folder):
+    """Their text would be the same, if what is not used were left out of it."""
+    both = {"a": np.float32(3), "b": np.float32(5)}
+    for name in both:
+        function = KeptFunction(lambda numbers, name=name: 2 * numbers[name])
+        assert function(both) == 2 * both[name]
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_settings_of_the_compiler_make_other_programs(folder):
+    config: Any = jax.config
+    before = config.read("jax_disable_most_optimizations")
+    function = make_function()
+    function(X, Y)
+    try:
+        config.update("jax_disable_most_optimizations", not before)
+        function(X, Y)
+        assert function.num_programs() == 2
+        assert len(list(folder.iterdir())) == 2
+    finally:
+        config.update("jax_disable_most_optimizations", before)
+
+
+def test_a_folder_for_reading_only_is_used(folder, monkeypatch):
+    make_function()(X, Y)
+
+    def refuse(*_, **__):
+        raise PermissionError("for reading only")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    forbid_compiling(monkeypatch)
+    np.testing.assert_allclose(make_function()(X, Y), expected(), rtol=1e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems, other folders")
+def test_a_user_without_a_home_paints_all_the_same(monkeypatch, tmp_path):
+    def refuse():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", refuse)
+    monkeypatch.setenv("JAXNST_CACHE", "1")
+    monkeypatch.delenv("JAXNST_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() is None
+    np.testing.assert_allclose(make_function()(X, Y), expected(), rtol=1e-6)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "jaxnst"
 
 
 def test_a_folder_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
@@ -143,6 +224,54 @@ def test_what_goes_wrong_in_the_background_is_said_when_it_is_needed(monkeypatch
         with pytest.raises(AssertionError, match="compiled anew"):
             function.get(X, Y)
     np.testing.assert_allclose(function(X, Y), expected(), rtol=1e-6)
+
+
+def test_ctrl_c_while_tracing_leaves_nothing_behind():
+    is_first = True
+
+    def scale(x):
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            raise KeyboardInterrupt
+        return 2 * x
+
+    function = KeptFunction(scale)
+    with pytest.raises(KeyboardInterrupt):
+        function.prepare(X)
+    assert function.num_programs() == 0
+    np.testing.assert_array_equal(function(X), 2 * X)
+
+
+LEAVING = """
+import os, signal, threading, time
+from jaxnst.background import start_thread
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def interrupt():
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+start_thread(lambda: time.sleep(600))
+print("leaving")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+def test_ctrl_c_at_the_end_waits_no_longer():
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING], capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "leaving\n", "")
+
+
+def test_the_end_waits_for_what_runs_in_the_background():
+    code = """
+import time
+from jaxnst.background import start_thread
+start_thread(lambda: (time.sleep(0.5), print("done")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 def test_under_other_transformations_it_is_the_plain_function():

@@ -175,9 +175,7 @@ def _array(tree: object) -> jax.Array:
     return tree
 
 
-compiled_try = KeptFunction(jax.jit(try_length, static_argnames=("normalization",)))
+compiled_try = KeptFunction(try_length, static_argnames=("normalization",))
 compiled_direction = KeptFunction(
-    jax.jit(
-        find_direction, static_argnames=("optimizer",), donate_argnames=("opt_state",)
-    )
+    find_direction, static_argnames=("optimizer",), donate_argnames=("opt_state",)
 )

@@ -209,16 +209,12 @@ def steps(
 
 
 compiled_step = KeptFunction(
-    jax.jit(
-        step,
-        static_argnames=("optimizer", "normalization"),
-        donate_argnames=("state",),
-    )
+    step,
+    static_argnames=("optimizer", "normalization"),
+    donate_argnames=("state",),
 )
 compiled_steps = KeptFunction(
-    jax.jit(
-        steps,
-        static_argnames=("optimizer", "normalization"),
-        donate_argnames=("state",),
-    )
+    steps,
+    static_argnames=("optimizer", "normalization"),
+    donate_argnames=("state",),
 )
