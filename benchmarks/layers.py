@@ -12,14 +12,13 @@ of both together is below 1 at all sizes (`_MIN_WIDTH`).
 import argparse
 import statistics
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _common import write_json
+from _common import make_parser, run_main, say_if_busy, write_json
 from flax import nnx
 
 from jaxnst.networks import VGG19, Convolution
@@ -88,12 +87,13 @@ def measure(side: int, in_width: int, out_width: int, repeats: int) -> dict[str,
     return row
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Time convolutions layer by layer.")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    return make_parser(__doc__, sizes=[256, 512], repeats=7).parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    load = say_if_busy()
     rows = []
     for size in args.sizes:
         print(f"{size} px, milliseconds              forward           adjoint")
@@ -122,8 +122,8 @@ def main() -> None:
                 f"{''.join(times)}{row['ratio']:8.2f}",
                 flush=True,
             )
-    write_json(args.json, rows)
+    write_json(args.json, rows, load=load)
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -16,15 +16,24 @@ import argparse
 import functools
 import json
 import statistics
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import optax
-from _common import write_json
+from _common import (
+    PAIRS,
+    make_parser,
+    name_of,
+    run_main,
+    setting_of,
+    size_of,
+    write_json,
+    write_text,
+)
 from PIL import Image as PILImage, ImageDraw
 
 import jaxnst
@@ -33,16 +42,11 @@ from jaxnst.optimize import make_optimizer
 from jaxnst.pretrained import load_lpips_network
 
 
-IMAGES = Path(__file__).parent.parent / "examples" / "images"
-PAIRS = (
-    "summer_palace,hokusai_great_wave",
-    "astronaut,kandinsky_composition_viii",
-    "chelsea_cat,van_gogh_auvers",
+MORE_PAIRS = (
     "coffee,hokusai_great_wave",
     "summer_palace,van_gogh_auvers",
     "astronaut,hokusai_great_wave",
     "chelsea_cat,kandinsky_composition_viii",
-    "coffee,van_gogh_auvers",
 )
 # The square root of the covariance of colors in ImageNet, as the feature visualizations
 # of Olah, Mordvintsev, Schubert, "Feature Visualization", Distill 2017 use it.
@@ -107,14 +111,9 @@ def coordinates(name: str) -> Any:
 def parse_candidate(text: str) -> tuple[str, dict[str, Any]]:
     """Read `NAME:SETTING=VALUE,...`."""
     name, _, rest = text.partition(":")
-    settings: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
-        key, _, value = part.partition("=")
-        try:
-            settings[key] = json.loads(value)
-        except json.JSONDecodeError:
-            settings[key] = value
-    return name, settings
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} has no name before its settings")
+    return name, dict(map(setting_of, filter(None, rest.split(","))))
 
 
 def paint(
@@ -129,12 +128,6 @@ def paint(
     started = time.perf_counter()
     result = jaxnst.stylize(content, style, size=size, progress=False, **settings)
     return result, time.perf_counter() - started
-
-
-def path_of(name: str) -> Path:
-    """Return the picture called `name`: a file, or one that comes with jaxnst."""
-    path = Path(name)
-    return path if path.suffix else IMAGES / f"{name}.jpg"
 
 
 def write_sheet(
@@ -158,34 +151,37 @@ def write_sheet(
     sheet.save(path)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare settings over many pairs.")
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = make_parser(__doc__, pairs=[*PAIRS, *MORE_PAIRS])
     add = parser.add_argument
-    add("candidates", nargs="*", default=["default"], metavar="CANDIDATE")
-    add("--pairs", nargs="+", default=PAIRS, metavar="CONTENT,STYLE")
-    add("--size", type=int, default=256)
+    default = [("default", {})]
+    kind = {"type": parse_candidate, "metavar": "CANDIDATE"}
+    add("candidates", nargs="*", default=default, **kind)
+    add("--size", type=size_of, default=256, help="longest side (%(default)s)")
     add("-o", "--output", type=Path, default=Path("build/recipe"), metavar="FOLDER")
-    add("--json", type=Path)
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     judge = load_lpips_network()
     table: dict[str, Metrics] = {}
     sheet: dict[str, list[Path]] = {}
     rows: list[dict[str, Any]] = []
-    for text in args.candidates:
-        name, settings = parse_candidate(text)
+    for name, settings in args.candidates:
         folder = args.output / f"{args.size}" / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "settings.json").write_text(json.dumps(settings) + "\n")
         for pair in args.pairs:
-            content, style = map(path_of, pair.split(","))
-            picture = folder / f"{content.stem}+{style.stem}.png"
+            content, style = pair
+            picture = folder / f"{name_of(pair)}.png"
             row: dict[str, Any] = {"candidate": name, "settings": settings}
             if not picture.exists():
                 result, row["seconds"] = paint(content, style, args.size, settings)
                 result.save(picture)
                 row["loss"] = float(result.history["total"][-1])
                 text = json.dumps({key: row[key] for key in ("seconds", "loss")})
-                picture.with_suffix(".json").write_text(text)
+                write_text(picture.with_suffix(".json"), text)
             row |= json.loads(picture.with_suffix(".json").read_text())
             metrics = measure(picture, content, style, judge=judge)
             rows.append(row | {"pair": picture.stem} | metrics._asdict())
@@ -206,4 +202,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -9,102 +9,59 @@ the rounds' ratios of medians. A machine that others use too is now quick, now s
 
 import argparse
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from _common import write_json
-
-import jaxnst
-from jaxnst.config import TransferConfig
-from jaxnst.objective import compute_targets, make_loss_weights
-from jaxnst.optimize import compiled_step, init_state, make_optimizer
+from _common import (
+    count_of,
+    make_parser,
+    median_ratio,
+    run_main,
+    run_torch_step,
+    say_if_busy,
+    write_json,
+)
 
 
-def make_jaxnst(size: int) -> Callable[[int], float]:
-    """Return what times steps of the default recipe: their median, in seconds."""
-    config = TransferConfig()
-    network = jaxnst.load_network(padding="zeros")
-    generator = np.random.default_rng(0)
-    content, style = (
-        jnp.asarray(generator.random((size, size, 3), np.float32)) for _ in range(2)
-    )
-    targets = jax.jit(
-        compute_targets, static_argnames=("content_layers", "style_layers")
-    )(
-        network,
-        content,
-        style,
-        content_layers=tuple(config.content_layers),
-        style_layers=tuple(config.style_layers),
-    )
-    weights = make_loss_weights(
-        content=1.0,
-        style=1.0,
-        tv=0.0,
-        content_layers=config.content_layers,
-        style_layers=config.style_layers,
-    )
-    optimizer = make_optimizer("adam")
-    state = init_state(content, optimizer)
-
-    def time_steps(repeats: int) -> float:
-        nonlocal state
-        seconds = []
-        for _ in range(repeats + 2):
-            started = time.perf_counter()
-            state, info = compiled_step(
-                state, network, targets, weights, jnp.float32(0.02), optimizer=optimizer
-            )
-            jax.block_until_ready(info)
-            seconds.append(time.perf_counter() - started)
-        return statistics.median(seconds[2:])
-
-    return time_steps
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = make_parser(__doc__, sizes=[256, 512], repeats=5, needs_torch=True)
+    parser.add_argument("--rounds", type=count_of, default=5, help="(%(default)s)")
+    return parser.parse_args(argv)
 
 
-def time_torch(size: int, repeats: int) -> float:
-    """Return the same of torch, in a process of its own: two thread pools fight."""
-    script = Path(__file__).with_name("torch_step.py")
-    command = [sys.executable, str(script), str(size), str(repeats)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(done.stdout)
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    # Not for `--help`; and torch that is missing is told before anything is compiled.
+    run_torch_step(args.torch_python, 32, 0)
+    from _steps import Steps
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Time a step against torch's.")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    load = say_if_busy()
     rows = []
     print("   size   jaxnst, s    torch, s   jaxnst / torch    (least to most)")
     for size in args.sizes:
-        time_jaxnst = make_jaxnst(size)
-        rounds = [
-            (time_jaxnst(args.repeats), time_torch(size, args.repeats))
-            for _ in range(args.rounds)
-        ]
-        ours, theirs = map(statistics.median, zip(*rounds, strict=True))
-        ratios = sorted(mine / their for mine, their in rounds)
-        ratio = statistics.median(ratios)
-        rows.append(
-            {"size": size, "jaxnst": ours, "torch": theirs, "ratio": ratio}
-            | {"rounds": rounds}
-        )
+        steps = Steps(size, padding="zeros")
+        ours, theirs, torch = [], [], None
+        for _ in range(args.rounds):
+            # Two to warm up in every round, as torch has in its new process.
+            ours.append(statistics.median(steps.time(args.repeats, warm_up=2)))
+            found = run_torch_step(args.torch_python, size, args.repeats)
+            theirs.append(found["seconds"])
+            torch = found["version"]
+        ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+        row = {
+            "size": size,
+            "jaxnst": statistics.median(ours),
+            "torch": statistics.median(theirs),
+            "ratio": median_ratio(ours, theirs),
+            "rounds": list(zip(ours, theirs, strict=True)),
+        }
+        rows.append(row)
         print(
-            f"{size:7} {ours:11.3f} {theirs:11.3f} {ratio:16.2f} "
+            f"{size:7} {row['jaxnst']:11.3f} {row['torch']:11.3f} {row['ratio']:16.2f} "
             f"{ratios[0]:12.2f} {ratios[-1]:5.2f}",
             flush=True,
         )
-    write_json(args.json, rows)
+        write_json(args.json, rows, torch=torch, load=load)
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

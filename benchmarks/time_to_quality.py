@@ -3,7 +3,7 @@
 pip install -e '.[bench]' && pip install torch==2.13.0
 python benchmarks/time_to_quality.py [--size 512] [--reference-steps 500]
     [--pairs CONTENT,STYLE ...] [--set NAME=VALUE ...] [--references FOLDER]
-    [--json FILE]
+    [--torch-python PYTHON] [--json FILE]
 
 Both minimize one objective, that of jaxnst's settings, on the same weights. The
 reference is `torch_lbfgs.py`, at one size from the content picture, in a process of its
@@ -26,35 +26,40 @@ then say how long its steps take now.
 import argparse
 import hashlib
 import json
-import math
 import os
-import platform
+import statistics
 import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
+from _common import (
+    FOLDER,
+    PAIRS,
+    Pair,
+    count_of,
+    make_parser,
+    name_of,
+    run_main,
+    say_if_busy,
+    setting_of,
+    size_of,
+    write_json,
+)
 
 import jaxnst
+from jaxnst.ahead import weights_of
 from jaxnst.config import TransferConfig, make_config
 from jaxnst.images import fitted_shape, load_picture, resize, resize_picture
 from jaxnst.networks import VGG
-from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
+from jaxnst.objective import compute_targets, perceptual_loss
 
 
-IMAGES = Path(__file__).parent.parent / "examples" / "images"
-PAIRS = (
-    "astronaut,kandinsky_composition_viii",
-    "chelsea_cat,van_gogh_auvers",
-    "summer_palace,hokusai_great_wave",
-    "coffee,van_gogh_auvers",
-)
 # So many steps say how long the steps of a kept answer would take now.
 TIMING_STEPS = 10
 
@@ -81,14 +86,7 @@ class Ruler:
             style_layers=tuple(config.style_layers),
             normalization=config.normalization,
         )
-        self._weights = make_loss_weights(
-            content=config.content_weight,
-            style=config.style_weight,
-            tv=config.tv_weight,
-            content_layers=config.content_layers,
-            style_layers=config.style_layers,
-            normalization=config.normalization,
-        )
+        self._weights = weights_of(config)
         self._measure_fn = jax.jit(perceptual_loss)
 
     def measure(self, image: np.ndarray) -> float:
@@ -103,8 +101,7 @@ def run_torch(
     config: TransferConfig,
     content: np.ndarray,
     style: np.ndarray,
-    num_steps: int,
-    folder: Path | None,
+    args: argparse.Namespace,
 ) -> dict[str, np.ndarray]:
     """Return what `torch_lbfgs.py` answers, or answered before to the same problem."""
     preprocessing = network.preprocessing
@@ -120,7 +117,7 @@ def run_torch(
         "content_weight": config.content_weight,
         "style_weight": config.style_weight,
         "tv_weight": config.tv_weight,
-        "reference_steps": num_steps,
+        "reference_steps": args.reference_steps,
     }
     arrays: dict[str, Any] = {"content": content, "style": style}
     for name in network.layer_names:
@@ -128,33 +125,37 @@ def run_torch(
             layer = getattr(network, name)
             arrays[f"{name}/kernel"] = np.asarray(layer.kernel[...])
             arrays[f"{name}/bias"] = np.asarray(layer.bias[...])
+    folder, python = args.references, args.torch_python
     if folder is None:
-        return ask_torch(settings, arrays)
+        return ask_torch(python, settings, arrays)
     digest = hashlib.sha256(json.dumps(settings, default=dict).encode())
     for name in sorted(arrays):
         digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
     kept = folder / f"{digest.hexdigest()[:16]}.npz"
     if not kept.exists():
-        answer = ask_torch(settings, arrays)
+        answer = ask_torch(python, settings, arrays)
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(kept, **answer)
         return answer
     with np.load(kept) as loaded:
         answer = dict(loaded)
-    now = ask_torch(settings | {"reference_steps": TIMING_STEPS}, arrays)
+    now = ask_torch(python, settings | {"reference_steps": TIMING_STEPS}, arrays)
     pace = step_seconds(now) / step_seconds(answer)
     return answer | {"seconds": answer["seconds"] * pace}
 
 
 def ask_torch(
-    settings: dict[str, Any], arrays: dict[str, np.ndarray]
+    python: str, settings: dict[str, Any], arrays: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Run `torch_lbfgs.py` in a process of its own."""
-    script = Path(__file__).with_name("torch_lbfgs.py")
     with tempfile.TemporaryDirectory() as folder:
         problem, answer = Path(folder) / "problem.npz", Path(folder) / "answer.npz"
         np.savez(problem, settings=json.dumps(settings, default=dict), **arrays)
-        subprocess.run([sys.executable, script, problem, answer], check=True)
+        command = [python, FOLDER / "torch_lbfgs.py", problem, answer]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+            raise RuntimeError(f"torch's L-BFGS failed in {python}: {lines[-1]}")
         with np.load(answer) as loaded:
             return dict(loaded)
 
@@ -165,7 +166,7 @@ def step_seconds(answer: dict[str, np.ndarray]) -> float:
 
 
 def run_jaxnst(
-    paths: tuple[Path, Path], settings: dict[str, Any]
+    paths: Pair, settings: dict[str, Any]
 ) -> tuple[list[tuple[float, np.ndarray]], float, jaxnst.Result]:
     """Return (second, picture) of every step at the full size, and the result."""
     pictures: list[tuple[float, np.ndarray]] = []
@@ -180,21 +181,10 @@ def run_jaxnst(
     return pictures, time.perf_counter() - started, result
 
 
-def path_of(name: str) -> Path:
-    """Return the picture called `name`: a file, or one that comes with jaxnst."""
-    path = Path(name)
-    return path if path.suffix else IMAGES / f"{name}.jpg"
-
-
-def compare(
-    pair: str,
-    size: int,
-    num_steps: int,
-    settings: dict[str, Any],
-    references: Path | None,
-) -> dict:
+def compare(pair: Pair, args: argparse.Namespace) -> dict[str, Any]:
     """Return the row of one pair."""
-    content_path, style_path = map(path_of, pair.split(","))
+    content_path, style_path = pair
+    size, settings = args.size, dict(args.settings)
     config = make_config(size=size, **settings)
     network = jaxnst.load_network(
         config.network,
@@ -207,10 +197,8 @@ def compare(
     style_size = config.style_size or min(size, max(painting.shape))
     style = resize(painting, fitted_shape(painting.shape, style_size))
     load = os.getloadavg()[0]
-    reference = run_torch(network, config, content, style, num_steps, references)
-    pictures, seconds, result = run_jaxnst(
-        (content_path, style_path), {"size": size, **settings}
-    )
+    reference = run_torch(network, config, content, style, args)
+    pictures, seconds, result = run_jaxnst(pair, {"size": size, **settings})
     ruler = Ruler(network, config, content, style)
     aim = ruler.measure(reference["image"])
     losses = [ruler.measure(image) for _, image in pictures]
@@ -219,9 +207,9 @@ def compare(
         (when for (when, _), loss in zip(pictures, losses, strict=True) if loss <= aim),
         seconds if final <= aim else None,
     )
-    reference_seconds = step_seconds(reference) * num_steps
+    reference_seconds = step_seconds(reference) * args.reference_steps
     return {
-        "pair": f"{content_path.stem}+{style_path.stem}",
+        "pair": name_of(pair),
         "load_before": load,
         "reference_loss": aim,
         "reference_loss_by_torch": float(reference["final"]),
@@ -248,43 +236,29 @@ def compare(
     }
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Read `optimizer=lbfgs` or `num_steps=30`."""
-    name, _, value = text.partition("=")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = make_parser(__doc__, pairs=PAIRS, needs_torch=True)
+    add = parser.add_argument
+    add("--size", type=size_of, default=512, help="longest side (%(default)s)")
+    add("--reference-steps", type=count_of, default=500, help="(%(default)s)")
+    help = "settings of stylize; both minimize what they make of the objective"
+    kind = {"type": setting_of, "dest": "settings", "metavar": "NAME=VALUE"}
+    add("--set", nargs="+", default=[], help=help, **kind)
+    add("--references", type=Path, metavar="FOLDER")
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Time jaxnst to torch's quality.")
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--reference-steps", type=int, default=500)
-    parser.add_argument("--pairs", nargs="+", default=PAIRS, metavar="CONTENT,STYLE")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        type=parse_setting,
-        dest="settings",
-        metavar="NAME=VALUE",
-        help="settings of stylize; both minimize what they make of the objective",
-    )
-    parser.add_argument("--references", type=Path, metavar="FOLDER")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    settings = dict(args.settings)
-    rows = []
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    rows: list[dict[str, Any]] = []
+    say_if_busy()
     print("loss: reference's, jaxnst's at its end; seconds: of both, and to its loss")
     print(
         f"{'pair':40} {'loss':>8} {'jaxnst':>8} {'torch, s':>9} {'jaxnst, s':>9} "
         f"{'to it, s':>9} {'ratio':>6}"
     )
-    if os.getloadavg()[0] > 0.5:
-        print(f"the machine is busy (load {os.getloadavg()[0]:.1f}): no fair measure")
     for pair in args.pairs:
-        row = compare(pair, args.size, args.reference_steps, settings, args.references)
+        row = compare(pair, args)
         rows.append(row)
         reached, ratio = row["seconds_to_quality"], row["ratio"]
         print(
@@ -293,33 +267,22 @@ def main() -> None:
             + (f"{reached:9.1f} {ratio:6.2f}" if reached else f"{'never':>9} {'-':>6}"),
             flush=True,
         )
-    ratios = [row["ratio"] for row in rows]
-    mean = None
-    if all(ratios):
-        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        ratios = [row["ratio"] for row in rows]
+        mean = statistics.geometric_mean(ratios) if all(ratios) else None
+        # After every pair: the next one takes an hour.
+        write_json(
+            args.json,
+            rows,
+            torch=row["torch"],
+            size=args.size,
+            reference_steps=args.reference_steps,
+            geometric_mean=mean,
+        )
+    if mean is not None:
         print(f"geometric mean of the ratios, jaxnst / torch: {mean:.2f}")
     else:
         print("no mean: jaxnst did not reach the reference's loss on every pair")
-    if args.json is not None:
-        machine = {
-            "processor": platform.machine(),
-            "cpus": psutil.cpu_count(),
-            "memory": psutil.virtual_memory().total,
-            "device": jax.devices()[0].device_kind,
-            "python": platform.python_version(),
-            "jax": jax.__version__,
-            "torch": rows[0]["torch"],
-            "jaxnst": jaxnst.__version__,
-        }
-        summary = {
-            "machine": machine,
-            "size": args.size,
-            "reference_steps": args.reference_steps,
-            "geometric_mean": mean,
-            "rows": rows,
-        }
-        args.json.write_text(json.dumps(summary, indent=2))
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

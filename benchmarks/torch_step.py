@@ -1,5 +1,6 @@
 """The step of `step.py` in torch: python benchmarks/torch_step.py SIZE REPEATS."""
 
+import json
 import os
 import statistics
 import sys
@@ -7,6 +8,7 @@ import time
 
 import torch
 import torch.nn.functional as F
+from _common import peak_memory
 
 
 DEPTHS, WIDTHS = (2, 2, 4, 4, 1), (64, 128, 256, 512, 512)
@@ -36,19 +38,24 @@ def features(image, weights):
     return content, grams
 
 
-def main():
-    size, repeats = int(sys.argv[1]), int(sys.argv[2])
-    torch.set_num_threads(os.cpu_count() or 1)
+def time_steps(size, repeats, device):
+    """Return the seconds of each step, after two that are not counted."""
     torch.manual_seed(0)
-    weights = list(make_weights())
+    weights = [(name, kernel.to(device)) for name, kernel in make_weights()]
+    wait_fn = torch.cuda.synchronize if device == "cuda" else lambda: None
+
+    def picture():
+        image = torch.rand(1, 3, size, size).to(device)
+        return image.contiguous(memory_format=torch.channels_last)
+
     with torch.no_grad():
-        content, _ = features(torch.rand(1, 3, size, size), weights)
-        _, grams = features(torch.rand(1, 3, size, size), weights)
-    image = torch.rand(1, 3, size, size).contiguous(memory_format=torch.channels_last)
-    image.requires_grad_()
+        content, _ = features(picture(), weights)
+        _, grams = features(picture(), weights)
+    image = picture().requires_grad_()
     optimizer = torch.optim.Adam([image], 0.02, betas=(0.9, 0.99))
     seconds = []
     for _ in range(repeats + 2):
+        wait_fn()
         started = time.perf_counter()
         optimizer.zero_grad()
         found, found_grams = features(image, weights)
@@ -59,9 +66,36 @@ def main():
         optimizer.step()
         with torch.no_grad():
             image.clamp_(0, 1)
+        wait_fn()
         seconds.append(time.perf_counter() - started)
-    print(statistics.median(seconds[2:]))
+    return seconds[2:]
+
+
+def measure(size, repeats, device="cpu", precision="float32"):
+    """Return seconds, peak memory and versions as JSON can hold them.
+
+    Args:
+        size: of the picture, a number or its text, as is the next.
+        repeats: how many steps are timed.
+        device: "cpu" or "cuda".
+        precision: "float32" or "tf32".
+    """
+    is_gpu = device == "cuda"
+    if is_gpu and not torch.cuda.is_available():
+        sys.exit("torch sees no GPU")
+    torch.set_num_threads(os.cpu_count() or 1)
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True
+    seconds = time_steps(int(size), int(repeats), device)
+    return {
+        "seconds": statistics.median(seconds) if seconds else None,
+        "all": seconds,
+        "peak": torch.cuda.max_memory_allocated() if is_gpu else peak_memory(),
+        "version": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure(*sys.argv[1:])))
