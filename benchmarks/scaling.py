@@ -5,10 +5,10 @@ python benchmarks/scaling.py [--sizes 256 512 1024 2048] [--memory balanced]
     [--steps 10 20 40] [--repeats 5] [--json FILE]
 
 All sizes have one level of memory, so that they are one program but for the shape. They
-take turns, in `--repeats` rounds, so that a machine that is now quick, now slow disturbs
-all alike. Small sizes make more steps in a round than large ones; a round's figure is
-the median of its steps. What is shown are medians over the rounds: of the seconds, and
-of their ratio per pixel to the first size of the same round. Off linear is that ratio
+take turns, in `--repeats` rounds, so that a machine now quick, now slow disturbs all
+alike. Small sizes make more steps in a round than large ones; a round's figure is the
+median of its steps. What is shown are medians over the rounds: of the seconds, and of
+their ratio per pixel to the first size of the same round. Off linear is that ratio
 less 1.
 
 The paintings are whole calls of `jaxnst.stylize` at the first size alone, all programs

@@ -11,9 +11,9 @@ The imports and the network are timed inside Python, without the interpreter's s
 what a user pays before painting is the row "import jaxnst, use stylize".
 
 The runs are timed from before the process is started to the end of the first step of
-the first, smallest size of a painting whose full size is `--size`: interpreter, imports,
-weights, pictures, programs. The first run of each pair finds an empty folder of
-compiled programs, the second what the first left there.
+the first, smallest size of a painting whose full size is `--size`: interpreter,
+imports, weights, pictures, programs. The first run of each pair finds an empty folder
+of compiled programs, the second what the first left there.
 """
 
 import argparse

@@ -23,7 +23,7 @@ MODULES = sorted(
 # From the bottom of the house to the top: a module imports only from those before it.
 LAYERS = [
     {"_types", "_checks", "_version"},
-    {"hardware"},
+    {"background", "hardware"},
     {"compiling"},
     {"images"},
     {"networks", "losses"},
