@@ -37,6 +37,7 @@ from _common import (
 from PIL import Image as PILImage, ImageDraw
 
 import jaxnst
+from jaxnst.config import TransferConfig
 from jaxnst.metrics import Metrics, format_table, measure
 from jaxnst.optimize import make_optimizer
 from jaxnst.pretrained import load_lpips_network
@@ -124,7 +125,9 @@ def paint(
     if "parameters" in settings:
         settings["optimizer"] = coordinates(settings.pop("parameters"))
         # What `jaxnst.config` gives Adam itself.
-        settings = {"learning_rate": 0.05, "decay": 0.7} | settings
+        default = TransferConfig()
+        own = {"learning_rate": default.learning_rate, "decay": default.decay}
+        settings = own | settings
     started = time.perf_counter()
     result = jaxnst.stylize(content, style, size=size, progress=False, **settings)
     return result, time.perf_counter() - started

@@ -9,6 +9,7 @@ import optax
 
 from .compiling import KeptFunction
 from .config import TransferConfig
+from .hardware import default_device
 from .images import fitted_shape
 from .images.reading import MIN_SIDE
 from .networks import VGG
@@ -81,7 +82,7 @@ def steps_per_call(config: TransferConfig) -> int:
     """Return how many steps a call of the device makes."""
     if config.steps_per_call is not None:
         return config.steps_per_call
-    return 1 if jax.default_backend() == "cpu" else _STEPS_PER_CALL
+    return 1 if default_device().platform == "cpu" else _STEPS_PER_CALL
 
 
 def weights_of(config: TransferConfig) -> LossWeights:

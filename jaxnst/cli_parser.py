@@ -211,7 +211,7 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         "--learning-rate",
         type=float,
         metavar="R",
-        help="of adam: pixel values, 0 to 1, per step (0.05)",
+        help="of adam: pixel values, 0 to 1, per step (0.03)",
     )
     add(
         "--decay",

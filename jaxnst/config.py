@@ -71,7 +71,7 @@ class TransferConfig:
         conv: "auto", "xla" or "winograd", see `jaxnst.networks.VGG`.
         precision: "float32" or "bfloat16", of the network.
         memory: "fast", "balanced", "low", see `jaxnst.networks.measuring`; or "auto",
-            the first of them that fits. Records say which it was.
+            the first of them that fits; `record["result"]["memory"]` says which.
 
     Raises:
         ValueError: if a value is out of range or unknown.
@@ -97,7 +97,7 @@ class TransferConfig:
     num_steps: int = 50
     coarse_steps: int = 70
     optimizer: str = "adam"
-    learning_rate: float = 0.05
+    learning_rate: float = 0.03
     decay: float = 0.7
     averaging: float = 0.0
     tolerance: float = 0.0
@@ -182,7 +182,7 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
         # Chosen by `jaxnst.metrics` and by eye, see the README.
         "default": TransferConfig(),
         # Large shapes and colors, strokes not settled yet.
-        "draft": TransferConfig(num_steps=4, coarse_steps=13),
+        "draft": TransferConfig(num_steps=4, coarse_steps=13, learning_rate=0.05),
         "fine": TransferConfig(num_steps=200, coarse_steps=200),
         # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), their layers
         # and weights (w_l = 1/5, alpha/beta = 1e-3), average pooling, one size. Adam
@@ -197,6 +197,7 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
             style_weight=1000.0,
             normalization="paper",
             num_steps=200,
+            learning_rate=0.05,
             decay=0.0,
         ),
     }

@@ -5,8 +5,9 @@ not compile them again) and of the arrays between them.
 """
 
 import contextlib
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import optax
@@ -14,6 +15,8 @@ import optax
 from .ahead import Program, SizePlan, make_ready, plan_size, style_shape_at
 from .config import TransferConfig
 from .hardware import available_memory
+from .images import fitted_shape
+from .images.reading import MIN_SIDE
 from .networks import MEMORY_LEVELS, VGG, VGG19
 
 
@@ -25,6 +28,8 @@ _BYTES_BESIDES = 500_000_000
 _RUNTIME_BYTES = 150_000_000
 # Forecasts are a little wrong, and others use the machine too.
 _USABLE = 0.9
+# So many sizes are tried for one that would fit; each is compiled for it.
+_MAX_TRIES = 4
 
 
 class OutOfMemory(MemoryError):
@@ -44,8 +49,17 @@ def needed_memory(plan: SizePlan) -> int:
     return (
         _RUNTIME_BYTES
         + pictures
-        + max(_temporary(program) for program in plan.programs)
+        + max(_temporary(program) + _idle(plan, program) for program in plan.programs)
     )
+
+
+def _idle(plan: SizePlan, program: Program) -> int:
+    """Bytes of the state that waits while a program runs which does not take it."""
+    if program is plan.targets:  # what painted the last size is smaller by far
+        return 0
+    taken = {id(leaf) for leaf in jax.tree.leaves(program.args)}
+    state = jax.tree.leaves(plan.state)
+    return _num_bytes([leaf for leaf in state if id(leaf) not in taken])
 
 
 def _temporary(program: Program) -> int:
@@ -97,40 +111,66 @@ def choose_memory(
     )
     if available is None or (is_known and bound <= _USABLE * available):
         return "fast" if asked == "auto" else asked
-    needed: dict[str, int] = {}
-    for level in MEMORY_LEVELS:
-        if asked not in ("auto", level):
-            continue
+    usable = int(_USABLE * available)
+
+    def needed_at(level: str, size: int) -> int:
+        at_size = dataclasses.replace(config, size=size)
+        own_shape = fitted_shape(shape, size)
         plan = plan_size(
-            config,
+            at_size,
             network.with_memory(level),
             optimizer,
-            shape=shape,
-            style_shape=full_style,
+            shape=own_shape,
+            style_shape=style_shape_at(at_size, style_shape, own_shape, own_shape),
         )
-        needed[level] = needed_memory(plan)
-        if needed[level] <= _USABLE * available:
+        return needed_memory(plan)
+
+    size = max(shape)
+    needed: dict[str, int] = {}
+    for level in MEMORY_LEVELS if asked == "auto" else (asked,):
+        needed[level] = needed_at(level, size)
+        if needed[level] <= usable:
             return level
     level, least = list(needed.items())[-1]
-    raise OutOfMemory(
-        _advice(config, level, least, int(_USABLE * available), max(shape))
-    )
-
-
-def _advice(
-    config: TransferConfig, level: str, needed: int, usable: int, size: int
-) -> str:
-    fitting = int(size * math.sqrt(usable / needed) * 0.95) // 16 * 16
     lower = MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]
-    ways = [f"memory={level!r}" for level in lower]
-    if fitting >= 32:
+    ways = [f"memory={low!r}" for low in lower if needed_at(low, size) <= usable]
+    fitting = _fitting_size(shape, least, usable, lambda size: needed_at(level, size))
+    if fitting is not None:
         ways.append(f"`size` {fitting}")
-    ways = [*ways, "other programs closed"]
-    return (
-        f"`size` {config.size} needs {as_text(needed)} with memory={level!r}, and "
-        f"{as_text(usable)} can be used; what would help: {', '.join(ways)}. "
+    helping = f"what would help: {', '.join(ways)}" if ways else "no size would fit"
+    raise OutOfMemory(
+        f"`size` {size} needs {as_text(least)} with memory={level!r}, and "
+        f"{as_text(usable)} can be used; {helping}, or other programs closed. "
         "JAXNST_MEMORY_LIMIT=100G paints regardless."
     )
+
+
+def _fitting_size(
+    shape: tuple[int, int],
+    needed: int,
+    usable: int,
+    needed_fn: Callable[[int], int],
+) -> int | None:
+    """Return a size that was seen to fit, about the largest; None if there is none.
+
+    Args:
+        shape: height and width that do not fit.
+        needed: what they need.
+        usable: what there is.
+        needed_fn: what a size needs.
+    """
+    spare = usable - _RUNTIME_BYTES
+    if spare <= 0:
+        return None
+    size = max(shape) * math.sqrt(spare / (needed - _RUNTIME_BYTES))
+    smallest = MIN_SIDE * max(shape) / min(shape)
+    for _ in range(_MAX_TRIES):
+        size = int(size * 0.95) // 16 * 16
+        if size < smallest:
+            return None
+        if needed_fn(size) <= usable:
+            return size
+    return None
 
 
 @contextlib.contextmanager

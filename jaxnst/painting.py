@@ -202,7 +202,8 @@ def paint(
                 tolerance=config.tolerance,
                 budget=budget,
             )
-            if index + 1 < len(shapes):  # compiled while this size is painted
+            # Compiled while this size is painted.
+            if index + 1 < len(shapes) and not is_interrupted():
                 make_ready((), plan_at(index + 1).programs)
             done = paint_size(
                 state,

@@ -43,6 +43,7 @@ class ProgressCallback:
         self._task: Any = None
         self._started = self._shown = 0.0
         self._first: tuple[float, float] | None = None
+        self._unshown: StepView | None = None
 
     def __enter__(self) -> "ProgressCallback":
         """Say that work has begun; the first step comes only once it is compiled."""
@@ -80,7 +81,10 @@ class ProgressCallback:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take the bar down."""
+        """Take the bar down; a painting that ended early ends with a line, too."""
+        if self._unshown is not None and kind is None:
+            with contextlib.suppress(*_GONE):
+                self._show(self._unshown, is_last=True)
         if self._bar is not None:
             with contextlib.suppress(*_GONE):
                 self._bar.stop()
@@ -99,13 +103,14 @@ class ProgressCallback:
         if self._enabled:
             self._print(text)
 
-    def _show(self, view: StepView) -> None:
+    def _show(self, view: StepView, *, is_last: bool = False) -> None:
         now = time.monotonic()
-        is_last = view.step == view.num_steps
+        is_last = is_last or view.step == view.num_steps
         interval = _LINE_INTERVAL if self._bar is None else _BAR_INTERVAL
         if now - self._shown < interval and not is_last:
+            self._unshown = view
             return
-        self._shown = now
+        self._shown, self._unshown = now, None
         terms = view.terms
         loss = f"content {float(terms.content):.3g} style {float(terms.style):.3g}"
         size = f"{view.shape[1]} x {view.shape[0]}"

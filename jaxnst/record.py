@@ -27,6 +27,7 @@ def make_record(
     shape: tuple[int, int],
     num_steps: int,
     stopped: str | None,
+    memory: str,
     sizes: list[dict[str, Any]],
     recoveries: list[dict[str, Any]],
     seconds: Mapping[str, float],
@@ -34,7 +35,7 @@ def make_record(
     """Return the record of one run.
 
     Args:
-        config: its settings.
+        config: its settings, as they were asked for.
         preset: from which they started.
         content: the content picture.
         style: the style picture.
@@ -42,6 +43,8 @@ def make_record(
         shape: height and width of the result.
         num_steps: how many steps were made, over all sizes.
         stopped: why it ended early, or None.
+        memory: the level that was used. It is not among the settings, as another
+            machine or size may want another.
         sizes: for each size {"size", "steps", "evaluations", "stopped", "is_averaged"}.
         recoveries: for each time that steps went wrong {"size", "step", "reason",
             "action"}.
@@ -66,6 +69,7 @@ def make_record(
             "width": shape[1],
             "steps": num_steps,
             "stopped": stopped,
+            "memory": memory,
             "sizes": sizes,
         },
         "recoveries": recoveries,

@@ -171,7 +171,9 @@ def stylize(
         seed=seed,
         memory=memory,
     )
-    config = settle_memory(inputs, config, network, transformation)
+    asked = config
+    with clear_memory_errors(config, max(inputs.shape)):  # of the compiler
+        config = settle_memory(inputs, config, network, transformation)
     network = network.with_memory(config.memory)
     deadline = None if config.max_seconds is None else started + config.max_seconds
     with (
@@ -191,7 +193,7 @@ def stylize(
     if image.shape[:2] != inputs.shape:  # stopped at a smaller size
         image = resize(image, inputs.shape)
     record = make_record(
-        config,
+        asked,
         preset=preset,
         content=inputs.content,
         style=inputs.style,
@@ -199,6 +201,7 @@ def stylize(
         shape=inputs.shape,
         num_steps=len(painted.terms),
         stopped=painted.stopped,
+        memory=config.memory,
         sizes=[size._asdict() for size in painted.sizes],
         recoveries=[recovery._asdict() for recovery in painted.recoveries],
         seconds={
@@ -261,10 +264,11 @@ def estimate(
         config = settle_memory(inputs, config, network, transformation)
     if config.memory == "auto":
         config = dataclasses.replace(config, memory=MEMORY_LEVELS[-1])
-    return make_estimate(
-        config,
-        network,
-        transformation,
-        shape=inputs.shape,
-        style_shape=inputs.style.rgb.shape,
-    )
+    with clear_memory_errors(config, max(inputs.shape)):
+        return make_estimate(
+            config,
+            network,
+            transformation,
+            shape=inputs.shape,
+            style_shape=inputs.style.rgb.shape,
+        )

@@ -1,5 +1,7 @@
 """Winograd's convolution against the direct sum in float64, and its adjoint."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from conftest import picture
 from flax import nnx
 
-from jaxnst.networks import Convolution
+from jaxnst.networks import Convolution, convolution
 from jaxnst.networks.convolution import transform_kernel, winograd_convolution
 from jaxnst.pretrained import load_network
 
@@ -147,11 +149,13 @@ def test_auto_is_winograd_on_a_cpu_where_there_are_many_channels(monkeypatch):
     def is_winograd(*widths):
         return Convolution(*widths, rngs=nnx.Rngs(0)).is_winograd
 
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    devices = iter(["cpu"] * 3 + ["gpu"])
+    monkeypatch.setattr(
+        convolution, "default_device", lambda: SimpleNamespace(platform=next(devices))
+    )
     assert is_winograd(128, 128)
     assert not is_winograd(64, 128)
     assert not is_winograd(3, 64)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert not is_winograd(128, 128)
 
 

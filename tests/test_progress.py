@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from jaxnst.objective import LossTerms
-from jaxnst.optimize import StepView, TransferState
+from jaxnst.optimize import StepInfo, StepView, TransferState
+from jaxnst.optimize.stepper import Taken
 from jaxnst.progress import ProgressCallback
 
 
@@ -19,7 +20,9 @@ def view(step, num_steps=3):
         shape=(32, 48),
         full_shape=(64, 96),
         work_done=step / num_steps,
-        terms=LossTerms(value, value, value, value, {}, {}),
+        _taken=Taken(
+            StepInfo(LossTerms(value, value, value, value, {}, {}), jnp.array(True))
+        ),
         _state=TransferState(jnp.zeros((32, 48, 3)), ()),
     )
 
@@ -44,6 +47,16 @@ def test_lines_without_a_terminal():
     assert lines[-1].endswith("about 0 s left")
     assert "\x1b" not in text
     assert answers == [None] * 3
+
+
+def test_a_painting_that_ends_early_ends_with_a_line():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=False, width=120)
+    with ProgressCallback(console=console) as callback:
+        for step in (1, 2, 3):
+            callback(view(step, num_steps=9))
+    lines = stream.getvalue().splitlines()
+    assert [line.split()[4] for line in lines[1:]] == ["1/9", "3/9"]
 
 
 def test_a_bar_on_a_terminal():

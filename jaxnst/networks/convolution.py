@@ -20,6 +20,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnst._checks import check_choice
+from jaxnst.hardware import default_device
 
 
 CONVOLUTIONS = ("auto", "xla", "winograd")
@@ -164,7 +165,8 @@ def check_convolution(method: str, precision: str) -> None:
 
 def _is_winograd(method: str, in_width: int, out_width: int) -> bool:
     if method == "auto":
-        return jax.default_backend() == "cpu" and min(in_width, out_width) >= _MIN_WIDTH
+        is_cpu = default_device().platform == "cpu"
+        return is_cpu and min(in_width, out_width) >= _MIN_WIDTH
     # The picture itself has three channels: there is nothing to save.
     return method == "winograd" and in_width > 3
 

@@ -23,6 +23,8 @@ from .watch import Watch
 
 
 # How many calls may be under way on the device before the loop waits for the oldest.
+# Its loss is fetched then though nobody may look at it: a painting that goes astray is
+# noticed, and the device has the calls after it to go on with.
 _MAX_AHEAD = 2
 
 
@@ -40,7 +42,6 @@ class StepView:
         full_shape: height and width of the result.
         work_done: part of all the work that is done, 0 to 1; a step counts as many
             times as it has pixels.
-        terms: loss terms of the picture before this step, on the device.
     """
 
     step: int
@@ -48,13 +49,18 @@ class StepView:
     shape: tuple[int, int]
     full_shape: tuple[int, int]
     work_done: float
-    terms: LossTerms
+    _taken: Taken
     _state: TransferState
 
     @property
     def image(self) -> HostImage:
         """The picture after this step: RGB, float32, [0, 1], at the present size."""
         return np.asarray(self._state.image)
+
+    @property
+    def terms(self) -> LossTerms:
+        """Loss terms of the picture before this step, on the device."""
+        return _last(self._taken).terms
 
     @property
     def loss(self) -> float:
@@ -171,7 +177,7 @@ def run_size(
             full_shape=schedule.full_shape,
             work_done=(schedule.first_work + pace.done * height * width)
             / schedule.total_work,
-            terms=_last(taken).terms,
+            _taken=taken,
             _state=state,
         )
         if callback is not None and _is_true(callback(view)):
@@ -181,7 +187,8 @@ def run_size(
             stopped = "interrupted"
             break
     for taken in pending:
-        watch.learn(taken)
+        losses = watch.learn(taken)
+        pace.observe(losses, done_before + len(watch.losses))
     if stopped is None and is_interrupted():  # while the last steps were awaited
         stopped = "interrupted"
     seconds = time.perf_counter() - started
