@@ -66,12 +66,12 @@ def in_coordinates(to_fn: Any, from_fn: Any, inner: Any) -> Any:
         inner: an optax transformation.
     """
 
-    def init(image: jax.Array) -> Any:
-        return inner.init(to_fn(image))
+    def init(params: Any) -> Any:
+        return inner.init(to_fn(params))
 
-    def update(gradient: jax.Array, state: Any, params: Any = None, **_: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any = None, **_: Any) -> Any:
         del params
-        change, state = inner.update(to_fn(gradient), state)
+        change, state = inner.update(to_fn(updates), state)
         return from_fn(change), state
 
     return optax.GradientTransformationExtraArgs(init, update)

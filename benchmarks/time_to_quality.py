@@ -135,7 +135,7 @@ def run_torch(
     if not kept.exists():
         answer = ask_torch(python, settings, arrays)
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez(kept, **answer)
+        np.savez(kept, allow_pickle=False, **answer)
         return answer
     with np.load(kept) as loaded:
         answer = dict(loaded)
@@ -150,7 +150,8 @@ def ask_torch(
     """Run `torch_lbfgs.py` in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         problem, answer = Path(folder) / "problem.npz", Path(folder) / "answer.npz"
-        np.savez(problem, settings=json.dumps(settings, default=dict), **arrays)
+        arrays = {"settings": np.array(json.dumps(settings, default=dict)), **arrays}
+        np.savez(problem, allow_pickle=False, **arrays)
         command = [python, FOLDER / "torch_lbfgs.py", problem, answer]
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
@@ -251,6 +252,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     rows: list[dict[str, Any]] = []
+    mean: float | None = None
     say_if_busy()
     print("loss: reference's, jaxnst's at its end; seconds: of both, and to its loss")
     print(
