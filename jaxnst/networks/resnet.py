@@ -86,6 +86,11 @@ class ResNetArchitecture(Architecture):
         last = [f"layer{k}.{depth - 1}" for k, depth in enumerate(self.depths, start=1)]
         return dict.fromkeys(["relu1", *last], 1.0)
 
+    @property
+    def bytes_per_pixel(self) -> int | None:
+        """More bytes than any step needs for a pixel, at any size; None if unknown."""
+        return 6000 if self == RESNET50 else None
+
     def build(self, **options: Any) -> "ResNet":
         """Return the network, with random weights."""
         return ResNet(self, **options)

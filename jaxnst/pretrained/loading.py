@@ -17,6 +17,7 @@ def load_network(
     pooling: str = "max",
     rescale_pooling: bool = False,
     padding: str = "reflect",
+    smoothing: str = "none",
     conv: str = "auto",
     precision: str = "float32",
 ) -> Network:
@@ -27,6 +28,7 @@ def load_network(
         pooling: "max" or "average", see `jaxnst.networks.Network`.
         rescale_pooling: see there.
         padding: "reflect", "replicate", "zeros" or "circular", see there.
+        smoothing: "none" or "softmax", see there.
         conv: "auto", "xla" or "winograd", see there.
         precision: "float32" or "bfloat16", see there.
 
@@ -46,6 +48,7 @@ def load_network(
             pooling=pooling,
             rescale_pooling=rescale_pooling,
             padding=padding,
+            smoothing=smoothing,
             conv=conv,
             precision=precision,
             rngs=nnx.Rngs(0),
