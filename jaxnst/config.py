@@ -78,8 +78,8 @@ class TransferConfig:
             when it grows to the next size; 0 to 1.
         init: "content", "style" (the style picture, resized), "noise", or "image".
         seed: of the noise.
-        smoothing: "none" or "softmax", see `jaxnst.networks.Network`; None: what the
-            network's architecture comes with.
+        smoothing: "none", "log" or "softmax", see `jaxnst.networks.smooth`; None: what
+            the network's architecture comes with.
         normalize_activations: rescale the network's weights, so that every filter's
             mean activation over the two pictures is 1; VGGs only, see
             `jaxnst.networks.normalize_activations`.

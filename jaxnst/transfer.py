@@ -109,9 +109,9 @@ def stylize(
         pooling: "max" or "average".
         padding: "reflect", "replicate", "zeros" or "circular", see
             `jaxnst.networks.Network`.
-        smoothing: "none", or "softmax", which takes the peaks off the activations of
-            networks other than VGGs; by default what suits the network best, as far as
-            its literature tells.
+        smoothing: "none", or "log" or "softmax", which take the peaks off the
+            activations of networks other than VGGs, see `jaxnst.networks.smooth`; by
+            default "log" for ResNets.
         normalize_activations: rescale a VGG so that every filter's mean activation over
             the two pictures is 1 (Gatys et al. 2016); quiet filters then count as much
             as loud ones.

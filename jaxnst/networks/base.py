@@ -180,8 +180,8 @@ class Network(nnx.Module, abc.ABC):
             the memory, and accelerators multiply several times as fast. Three digits
             are left: losses are summed in float32, but the picture takes another way.
         smoothing: of the activations that are returned; what is computed from them
-            inside stays as it is. "softmax": over all values of a layer, times their
-            number, less 1; see `smooth`. Not for VGGs.
+            inside stays as it is. "log" and "softmax" take their peaks off, see
+            `jaxnst.networks.smooth`. Not for VGGs.
         rngs: randomness of the weights before any are loaded.
 
     Raises:
@@ -320,8 +320,11 @@ class Network(nnx.Module, abc.ABC):
         for name, width in layer.parts:
             found[name] = x[0, :, :, start : start + width]
             start += width
-        smooth_fn = smooth if self.smoothing == "softmax" else lambda features: features
-        return {name: smooth_fn(found[name]) for name in found if name in wanted}
+        return {
+            name: smooth(features, self.smoothing)
+            for name, features in found.items()
+            if name in wanted
+        }
 
     def convolve(self, name: str, x: Activations) -> Activations:
         """Return what the convolution called `name` makes of its input."""

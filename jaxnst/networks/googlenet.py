@@ -129,7 +129,7 @@ class GoogLeNetArchitecture(Architecture):
     @property
     def bytes_per_pixel(self) -> int | None:
         """More bytes than any step needs for a pixel, at any size; None if unknown."""
-        return 6000 if self == GOOGLENET else None
+        return 2000 if self == GOOGLENET else None
 
     def build(self, **options: Any) -> "GoogLeNet":
         """Return the network, with random weights."""

@@ -13,24 +13,35 @@ from jaxnst._checks import check_choice
 from jaxnst._types import FeatureMap
 
 
-SMOOTHINGS = ("none", "softmax")
+SMOOTHINGS = ("none", "log", "softmax")
 
 
-def smooth(features: FeatureMap) -> FeatureMap:
-    """Return the softmax of all values of a feature map, times their number, less 1.
+def smooth(features: FeatureMap, smoothing: str) -> FeatureMap:
+    """Return a feature map as losses are to see it.
 
-    Returns:
-        Of mean 0 and above -1, whatever the size of the picture.
+    Args:
+        features: behind a ReLU, so 0 or more.
+        smoothing: "none"; "log", log(1 + x), which leaves small values as they are and
+            takes large ones back; or "softmax", that of all values together, times
+            their number, less 1, so that the mean is 0 at every size.
 
     References:
         Wang, Li, Vasconcelos, "Rethinking and Improving the Robustness of Image Style
-        Transfer", CVPR 2021 (SWAG). Departs from it: their values sum to 1. Their
-        released code has the softmax in comments and scales the deep layers by 0.001
-        instead, which their losses turn into almost no weight; to losses that are
-        divided by their scale, as ours are, a factor is nothing.
+        Transfer", CVPR 2021 (SWAG), names the peaks and takes the softmax. It evens
+        activations out beside the 1 that every zero becomes; but losses divided by
+        their scale, as ours are, see past that 1, and past it the exponential makes
+        peaks higher. (In the code released with the paper it is commented out, and deep
+        layers are scaled by 0.001 instead, which leaves them almost no weight in the
+        losses there, and would change nothing in ours.) Hence "log", which is not in
+        the paper.
     """
+    if smoothing == "none":
+        return features
     values = features.astype(jnp.float32)
-    smoothed = jax.nn.softmax(values, axis=(0, 1, 2)) * values.size - 1
+    if smoothing == "log":
+        smoothed = jnp.log1p(values)
+    else:
+        smoothed = jax.nn.softmax(values, axis=(0, 1, 2)) * values.size - 1
     return smoothed.astype(features.dtype)
 
 

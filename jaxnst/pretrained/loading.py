@@ -28,7 +28,7 @@ def load_network(
         pooling: "max" or "average", see `jaxnst.networks.Network`.
         rescale_pooling: see there.
         padding: "reflect", "replicate", "zeros" or "circular", see there.
-        smoothing: "none" or "softmax", see there.
+        smoothing: "none", "log" or "softmax", see there.
         conv: "auto", "xla" or "winograd", see there.
         precision: "float32" or "bfloat16", see there.
 
