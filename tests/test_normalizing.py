@@ -18,7 +18,10 @@ from jaxnst.networks import (
 
 
 SMALL = VGGArchitecture(name="small", depths=(2, 1, 2), widths=(4, 6, 8))
-IMAGES = [picture(40, 48, seed=1), picture(33, 35, seed=2)]
+IMAGES = [
+    jnp.asarray(picture(40, 48, seed=1)),
+    jnp.asarray(picture(33, 35, seed=2)),
+]
 
 
 def build(**options) -> VGG:
@@ -54,7 +57,7 @@ def test_every_feature_map_is_divided_by_its_mean(options):
 def test_mean_activations_are_one():
     network = normalize_activations(build(), IMAGES)
     for name in relus(network):
-        maps = [network(jnp.asarray(image), [name])[name] for image in IMAGES]
+        maps = [network(image, [name])[name] for image in IMAGES]
         mean = np.mean([np.asarray(x, np.float64).mean(axis=(0, 1)) for x in maps], 0)
         spoken = mean > 0.5  # others hardly speak, and are not made loud
         assert spoken.sum() >= len(spoken) / 2
@@ -69,7 +72,7 @@ def test_a_filter_that_is_silent_stays_so():
     means = filter_means(network, IMAGES)["relu1_1"]
     assert means.min() == means[2] == pytest.approx(1e-3 * means.mean(), rel=1e-2)
     normalized = normalize_activations(network, IMAGES)
-    assert not normalized(jnp.asarray(IMAGES[0]), ["relu1_1"])["relu1_1"][..., 2].any()
+    assert not normalized(IMAGES[0], ["relu1_1"])["relu1_1"][..., 2].any()
 
 
 def test_the_network_given_stays_as_it_is():
@@ -84,7 +87,7 @@ def test_the_network_given_stays_as_it_is():
 def test_halves_stay_halves():
     network = normalize_activations(build(precision="bfloat16"), IMAGES)
     assert network.conv3_2.kernel[...].dtype == jnp.bfloat16
-    found = network(jnp.asarray(IMAGES[0]), ["relu3_2"])["relu3_2"]
+    found = network(IMAGES[0], ["relu3_2"])["relu3_2"]
     assert 0.2 < np.asarray(found, np.float32).mean() < 5
 
 
