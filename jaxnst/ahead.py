@@ -12,7 +12,7 @@ from .config import TransferConfig
 from .hardware import default_device
 from .images import fitted_shape
 from .images.reading import MIN_SIDE
-from .networks import VGG
+from .networks import Network
 from .objective import LossWeights, compute_targets, make_loss_weights
 from .optimize import (
     LineSearched,
@@ -126,7 +126,7 @@ def style_shape_at(
 
 def plan_size(
     config: TransferConfig,
-    network: VGG,
+    network: Network,
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     shape: tuple[int, int],

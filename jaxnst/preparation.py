@@ -3,14 +3,15 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import optax
 
-from ._checks import check_layer_weights, suggestion
+from ._checks import suggestion
 from .config import INITS, TransferConfig, make_config
 from .fitting import choose_memory
 from .images import PictureSource, fitted_shape, load_picture, resize
 from .images.reading import MIN_SIDE
-from .networks import VGG
+from .networks import Network, normalize_activations
 from .optimize import make_optimizer
 from .painting import Inputs
 from .pretrained import load_network
@@ -18,6 +19,9 @@ from .pretrained import load_network
 
 # No device holds the activations of so many; it is a slip of the finger.
 MAX_PIXELS = 200_000_000
+# Longest side at which a network is normalized: one set of weights is for all sizes,
+# and means hardly change beyond.
+_MEASURED_SIZE = 512
 
 
 class Prepared(NamedTuple):
@@ -32,7 +36,7 @@ class Prepared(NamedTuple):
 
     inputs: Inputs
     config: TransferConfig
-    network: VGG
+    network: Network
     optimizer: optax.GradientTransformationExtraArgs
 
 
@@ -42,7 +46,7 @@ def prepare(
     *,
     preset: str,
     init: str | PictureSource | None,
-    network: str | VGG | None,
+    network: str | Network | None,
     optimizer: str | optax.GradientTransformation | None,
     **settings: Any,
 ) -> Prepared:
@@ -62,8 +66,8 @@ def prepare(
     """
     is_custom = optimizer is not None and not isinstance(optimizer, str)
     init_name, init_source = _split_init(init)
-    if isinstance(network, VGG):
-        for name in ("pooling", "padding", "conv", "precision"):
+    if isinstance(network, Network):
+        for name in ("pooling", "padding", "smoothing", "conv", "precision"):
             own, value = getattr(network, name), settings.get(name)
             if value not in (None, own):
                 raise ValueError(
@@ -73,35 +77,34 @@ def prepare(
             settings[name] = own
         if network.memory != "fast" and settings.get("memory") is None:
             settings["memory"] = network.memory
-        for name in ("content_layers", "style_layers"):
-            if settings.get(name) is not None:
-                settings[name] = check_layer_weights(
-                    name, settings[name], network.layer_names
-                )
     config = make_config(
         preset,
+        architecture=network.architecture if isinstance(network, Network) else None,
         optimizer="custom" if is_custom else optimizer,
         init=init_name,
-        network="custom" if isinstance(network, VGG) else network,
+        network="custom" if isinstance(network, Network) else network,
         **settings,
     )
     transformation = _optimizer(optimizer, config)
     inputs = _load(content, style, init_source, config)
-    if not isinstance(network, VGG):
+    if not isinstance(network, Network):
         network = load_network(
             config.network,
             pooling=config.pooling,
             padding=config.padding,
+            smoothing=config.smoothing,
             conv=config.conv,
             precision=config.precision,
         )
+    if config.normalize_activations:
+        network = _normalized(network, inputs, config)
     return Prepared(inputs, config, network, transformation)
 
 
 def settle_memory(
     inputs: Inputs,
     config: TransferConfig,
-    network: VGG,
+    network: Network,
     optimizer: optax.GradientTransformationExtraArgs,
 ) -> TransferConfig:
     """Return the settings with the level of memory that will be used.
@@ -123,6 +126,16 @@ def settle_memory(
         style_shape=inputs.style.rgb.shape,
     )
     return dataclasses.replace(config, memory=level)
+
+
+def _normalized(network: Network, inputs: Inputs, config: TransferConfig) -> Network:
+    """Return the network, rescaled to both pictures."""
+    images = []
+    for picture in (inputs.content, inputs.style):
+        shape = picture.rgb.shape
+        size = min(config.size, _MEASURED_SIZE, max(shape))
+        images.append(jnp.asarray(resize(picture.rgb, fitted_shape(shape, size))))
+    return normalize_activations(network, images)
 
 
 def _split_init(

@@ -11,7 +11,7 @@ from .config import LayerWeights
 from .fitting import OutOfMemory, clear_memory_errors
 from .forecast import Estimate, make_estimate
 from .images import PictureSource, resize
-from .networks import MEMORY_LEVELS, VGG
+from .networks import MEMORY_LEVELS, Network
 from .optimize import StepCallback
 from .painting import paint
 from .preparation import prepare, settle_memory
@@ -46,9 +46,11 @@ def stylize(
     content_detail: float | None = None,
     init: str | PictureSource | None = None,
     seed: int | None = None,
-    network: str | VGG | None = None,
+    network: str | Network | None = None,
     pooling: str | None = None,
     padding: str | None = None,
+    smoothing: str | None = None,
+    normalize_activations: bool | None = None,
     conv: str | None = None,
     precision: str | None = None,
     memory: str | None = None,
@@ -71,7 +73,8 @@ def stylize(
             smaller makes finer strokes. By default `size`, but never enlarged.
         min_size: longest side of the coarsest size painted first; 0 paints at the full
             size only.
-        content_layers: layers that keep the content, as a list or {layer: weight}.
+        content_layers: layers that keep the content, as a list or {layer: weight};
+            those of the preset or, if the network has none such, of its architecture.
         style_layers: layers that take on the style, likewise.
         content_weight: of all content layers together, 0 or more.
         style_weight: of all style layers together; 1 pulls about as hard as content
@@ -101,10 +104,17 @@ def stylize(
         init: "content", "style", "noise", or a picture, stretched to the content's
             shape.
         seed: of the noise.
-        network: name of pretrained weights, or a network of your own.
+        network: name of pretrained weights, or a network of your own: a `VGG`, `ResNet`
+            or `GoogLeNet` of `jaxnst.networks`.
         pooling: "max" or "average".
         padding: "reflect", "replicate", "zeros" or "circular", see
-            `jaxnst.networks.VGG`.
+            `jaxnst.networks.Network`.
+        smoothing: "none", or "log" or "softmax", which take the peaks off the
+            activations of networks other than VGGs, see `jaxnst.networks.smooth`; by
+            default "log" for ResNets.
+        normalize_activations: rescale a VGG so that every filter's mean activation over
+            the two pictures is 1 (Gatys et al. 2016); quiet filters then count as much
+            as loud ones.
         conv: "xla", "winograd", or "auto", the faster on this device. The pictures
             differ by rounding.
         precision: "float32", or "bfloat16", of the network's activations: half the
@@ -148,6 +158,8 @@ def stylize(
         optimizer=optimizer,
         pooling=pooling,
         padding=padding,
+        smoothing=smoothing,
+        normalize_activations=normalize_activations,
         conv=conv,
         precision=precision,
         content_layers=content_layers,
@@ -227,7 +239,7 @@ def estimate(
     *,
     preset: str = "default",
     init: str | PictureSource | None = None,
-    network: str | VGG | None = None,
+    network: str | Network | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
     **settings: Any,
 ) -> Estimate:

@@ -9,11 +9,26 @@ from .alexnet import (
     AlexNet as AlexNet,
     LPIPSNetwork as LPIPSNetwork,
 )
+from .base import (
+    MEMORY_LEVELS as MEMORY_LEVELS,
+    PADDINGS as PADDINGS,
+    POOLINGS as POOLINGS,
+    Architecture as Architecture,
+    ConvShape as ConvShape,
+    Layer as Layer,
+    Network as Network,
+)
 from .convolution import (
     CONVOLUTIONS as CONVOLUTIONS,
     PRECISIONS as PRECISIONS,
     Convolution as Convolution,
     check_convolution as check_convolution,
+)
+from .googlenet import (
+    GOOGLENET as GOOGLENET,
+    GoogLeNet as GoogLeNet,
+    GoogLeNetArchitecture as GoogLeNetArchitecture,
+    Inception as Inception,
 )
 from .measuring import (
     Measures as Measures,
@@ -21,16 +36,30 @@ from .measuring import (
     is_whole as is_whole,
     measure_features as measure_features,
 )
+from .normalizing import (
+    check_normalizable as check_normalizable,
+    divide_filters as divide_filters,
+    filter_means as filter_means,
+    normalize_activations as normalize_activations,
+)
 from .preprocessing import (
     CAFFE as CAFFE,
     LPIPS as LPIPS,
+    TENSORFLOW as TENSORFLOW,
     TORCHVISION as TORCHVISION,
     Preprocessing as Preprocessing,
 )
+from .resnet import (
+    RESNET50 as RESNET50,
+    ResNet as ResNet,
+    ResNetArchitecture as ResNetArchitecture,
+)
+from .smoothing import (
+    SMOOTHINGS as SMOOTHINGS,
+    check_smoothing as check_smoothing,
+    smooth as smooth,
+)
 from .vgg import (
-    MEMORY_LEVELS as MEMORY_LEVELS,
-    PADDINGS as PADDINGS,
-    POOLINGS as POOLINGS,
     VGG as VGG,
     VGG16 as VGG16,
     VGG19 as VGG19,

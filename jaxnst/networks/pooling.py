@@ -1,7 +1,11 @@
-"""Pooling of 2 x 2 pixels."""
+"""Pooling of 2 x 2 pixels, and of windows that overlap."""
+
+import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 
@@ -54,3 +58,138 @@ def average_pool(x: Pixels) -> Pixels:
 def _corners(x: Pixels) -> list[Pixels]:
     rows, columns = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
     return [x[:, i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1)]
+
+
+class Window(NamedTuple):
+    """How pixels are pooled.
+
+    Attributes:
+        size: height and width of a window.
+        stride: from one to the next.
+        margin: how far the first reaches beyond the border.
+        is_ceil: whether a window that is not full counts at the end too, as in torch's
+            `ceil_mode`.
+    """
+
+    size: int
+    stride: int
+    margin: int = 0
+    is_ceil: bool = False
+
+    def count(self, length: int) -> int:
+        """Return how many windows there are along `length` pixels; 0 or more."""
+        steps = length + 2 * self.margin - self.size
+        count = (-(-steps // self.stride) if self.is_ceil else steps // self.stride) + 1
+        if self.is_ceil and (count - 1) * self.stride >= length + self.margin:
+            count -= 1  # it would see nothing of the picture
+        return max(count, 0)
+
+    def reach(self, length: int) -> tuple[int, int]:
+        """Return how far windows reach beyond `length` pixels: before, and behind.
+
+        What no window sees behind is less than 0.
+        """
+        last = (self.count(length) - 1) * self.stride + self.size
+        return self.margin, last - length - self.margin
+
+
+def pool_windows(x: Pixels, window: Window, kind: str, *, is_circular: bool) -> Pixels:
+    """Return the largest or the mean of what is there in every window.
+
+    Args:
+        x: of which at least one window is made.
+        window: which pixels are pooled.
+        kind: "max" or "average".
+        is_circular: whether windows see the opposite border beyond the border; else
+            they see nothing there.
+    """
+    for axis in (2, 1):
+        x = _pool_axis(x, axis, window, kind, is_circular)
+    return x
+
+
+def _pool_axis(
+    x: Pixels, axis: int, window: Window, kind: str, is_circular: bool
+) -> Pixels:
+    length = x.shape[axis]
+    before, behind = window.reach(length)
+    x = jax.lax.slice_in_dim(x, 0, length + min(behind, 0), axis=axis)
+    beyond = [(0, 0)] * 4
+    beyond[axis] = (before, max(behind, 0))
+    if is_circular:
+        x = jnp.pad(x, beyond, mode="wrap")
+    else:
+        x = jnp.pad(x, beyond, constant_values=-jnp.inf if kind == "max" else 0)
+    if kind == "max":
+        # A barrier: else XLA computes one axis anew for every value of the other.
+        return jax.lax.optimization_barrier(
+            _line_max(x, axis, window.size, window.stride)
+        )
+    total = functools.reduce(jnp.add, _shifted(x, axis, window.size, window.stride))
+    counts = np.full(window.count(length), window.size)
+    if not is_circular:
+        counts = _num_inside(window, length)
+    return total / jnp.asarray(np.expand_dims(counts, _other_axes(axis)), x.dtype)
+
+
+def _other_axes(axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(4) if other != axis)
+
+
+def _num_inside(window: Window, length: int) -> np.ndarray:
+    """How many pixels of the picture each window sees along an axis."""
+    starts = np.arange(window.count(length)) * window.stride - window.margin
+    return np.minimum(starts + window.size, length) - np.maximum(starts, 0)
+
+
+def _shifted(x: Pixels, axis: int, size: int, stride: int) -> list[Pixels]:
+    """Return the first pixels of all windows along an axis, the second ones, ..."""
+    stop = (x.shape[axis] - size) // stride * stride + 1
+    return [
+        jax.lax.slice_in_dim(x, index, index + stop, stride, axis)
+        for index in range(size)
+    ]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _line_max(x: Pixels, axis: int, size: int, stride: int) -> Pixels:
+    """As `max_pool`, but along one axis, and for windows that overlap.
+
+    Where the axis of columns comes first, the gradient goes to the first of equals, as
+    there.
+    """
+    return functools.reduce(jnp.maximum, _shifted(x, axis, size, stride))
+
+
+def _line_forward(
+    x: Pixels, axis: int, size: int, stride: int
+) -> tuple[Pixels, tuple[Pixels, Corner]]:
+    largest: Pixels = _line_max(x, axis, size, stride)
+    which = jnp.full(largest.shape, size - 1, jnp.uint8)
+    pixels = _shifted(x, axis, size, stride)
+    for index in reversed(range(size - 1)):
+        which = jnp.where(pixels[index] == largest, jnp.uint8(index), which)
+    return largest, (x[..., :0], which)
+
+
+def _line_backward(
+    axis: int,
+    size: int,
+    stride: int,
+    residuals: tuple[Pixels, Corner],
+    gradient: Pixels,
+) -> tuple[Pixels]:
+    shaped, which = residuals
+    zero = jnp.zeros((), gradient.dtype)
+    spread = (gradient.shape[axis] - 1) * stride + 1
+    x_bar = []
+    for index in range(size):
+        padding = [(0, 0, 0)] * 4
+        behind = shaped.shape[axis] - spread - index
+        padding[axis] = (index, behind, stride - 1)
+        part = jnp.where(which == index, gradient, zero)
+        x_bar.append(jax.lax.pad(part, zero, padding))
+    return (functools.reduce(jnp.add, x_bar),)
+
+
+_line_max.defvjp(_line_forward, _line_backward)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxnst.networks import VGG, AlexNet, Convolution
+from jaxnst.networks import AlexNet, Convolution, Network
 
 from .bundled import read_bundled
 from .codebook import decode
@@ -17,16 +17,18 @@ def load_network(
     pooling: str = "max",
     rescale_pooling: bool = False,
     padding: str = "reflect",
+    smoothing: str = "none",
     conv: str = "auto",
     precision: str = "float32",
-) -> VGG:
+) -> Network:
     """Return a pretrained network.
 
     Args:
         name: one of `jaxnst.pretrained.SPECS`.
-        pooling: "max" or "average", see `jaxnst.networks.VGG`.
+        pooling: "max" or "average", see `jaxnst.networks.Network`.
         rescale_pooling: see there.
         padding: "reflect", "replicate", "zeros" or "circular", see there.
+        smoothing: "none", "log" or "softmax", see there.
         conv: "auto", "xla" or "winograd", see there.
         precision: "float32" or "bfloat16", see there.
 
@@ -40,13 +42,13 @@ def load_network(
         (10, 10, 512)
     """
     spec = get_spec(name)
-    network: VGG = nnx.eval_shape(
-        lambda: VGG(
-            spec.architecture,
+    network: Network = nnx.eval_shape(
+        lambda: spec.architecture.build(
             preprocessing=spec.preprocessing,
             pooling=pooling,
             rescale_pooling=rescale_pooling,
             padding=padding,
+            smoothing=smoothing,
             conv=conv,
             precision=precision,
             rngs=nnx.Rngs(0),
@@ -57,7 +59,7 @@ def load_network(
 
 
 def set_weights(
-    network: VGG | AlexNet, layers: dict[str, dict[str, np.ndarray]]
+    network: Network | AlexNet, layers: dict[str, dict[str, np.ndarray]]
 ) -> None:
     """Put weights into a network, in place.
 
@@ -85,7 +87,8 @@ def set_weights(
         if shape != found:
             problems.append(f"{name}.{kind} has shape {found}, expected {shape}")
     if problems:
-        name = network.architecture.name if isinstance(network, VGG) else "alexnet"
+        is_judge = isinstance(network, AlexNet)
+        name = "alexnet" if is_judge else network.architecture.name
         raise ValueError(f"the weights do not fit {name}: {'; '.join(problems)}.")
     for name, arrays in layers.items():
         layer = getattr(network, name)

@@ -4,7 +4,7 @@ import dataclasses
 from types import MappingProxyType
 
 from jaxnst._checks import check_choice
-from jaxnst.networks import CAFFE, VGG19, Preprocessing, VGGArchitecture
+from jaxnst.networks import CAFFE, VGG19, Architecture, Preprocessing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class WeightSpec(FileSpec):
         preprocessing: what the network was trained on.
     """
 
-    architecture: VGGArchitecture
+    architecture: Architecture
     preprocessing: Preprocessing
 
 

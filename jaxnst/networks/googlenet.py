@@ -1,0 +1,194 @@
+"""GoogLeNet as a feature extractor.
+
+Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, as torchvision has it: with
+batch norm (frozen, and folded into the convolution before it), without the
+normalization of local responses, and with a 3 x 3 convolution in the third branch where
+the paper has 5 x 5.
+
+The layers it paints with by default are those of the notebook on style transfer in
+lucid (Olah, Mordvintsev and others), which has another copy of this network; they were
+carried over by name. No pretrained GoogLeNet was at hand when this was written: it was
+tried with random weights only, and no picture painted with one has been seen.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .base import Activations, Architecture, ConvShape, Layer, Network
+from .pooling import Window
+
+
+class Inception(NamedTuple):
+    """Channels of one inception module.
+
+    Attributes:
+        name: of the module.
+        branch1: of the 1 x 1 convolution.
+        reduced2: of the 1 x 1 convolution before the next.
+        branch2: of the 3 x 3 convolution.
+        reduced3: likewise.
+        branch3: of the second 3 x 3 convolution.
+        branch4: of the 1 x 1 convolution behind the pooling.
+    """
+
+    name: str
+    branch1: int
+    reduced2: int
+    branch2: int
+    reduced3: int
+    branch3: int
+    branch4: int
+
+    @property
+    def out_width(self) -> int:
+        """Channels of all branches."""
+        return self.branch1 + self.branch2 + self.branch3 + self.branch4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GoogLeNetArchitecture(Architecture):
+    """A GoogLeNet as data: a stem of three convolutions, then inception modules.
+
+    Attributes:
+        stem: channels of the three convolutions.
+        modules: the inception modules; 3a, 3b, 4a and so on.
+    """
+
+    stem: tuple[int, int, int]
+    modules: tuple[Inception, ...]
+    norm_epsilon: ClassVar[float | None] = 1e-3
+    recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
+        "fast": {},
+        "balanced": {1: 1, 2: 1},
+        "low": dict.fromkeys(range(1, 6), 1),
+    }
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Yield the layers in the order in which they are computed."""
+        first, second, width = self.stem
+        yield Layer("conv", "conv1", 1, 3, first, 2)
+        yield Layer("pool", "pool1", 1, first, first, 2)
+        yield Layer("conv", "conv2", 2, first, second)
+        yield Layer("conv", "conv3", 2, second, width)
+        yield Layer("pool", "pool2", 2, width, width, 2)
+        group = "3"
+        for module in self.modules:
+            if module.name[0] != group:
+                yield Layer("pool", f"pool{group}", int(group), width, width, 2)
+                group = module.name[0]
+            name = f"inception{module.name}"
+            branches = (module.branch1, module.branch2, module.branch3, module.branch4)
+            parts = [(f"{name}.branch{k}", n) for k, n in enumerate(branches, start=1)]
+            yield Layer(
+                "inception",
+                name,
+                int(group),
+                width,
+                module.out_width,
+                parts=tuple(parts),
+            )
+            width = module.out_width
+
+    @property
+    def convolutions(self) -> tuple[ConvShape, ...]:
+        """The convolutions it needs, in the order in which they are computed."""
+        first, second, width = self.stem
+        shapes = [
+            ConvShape("conv1", 7, 3, first, 2),
+            ConvShape("conv2", 1, first, second),
+            ConvShape("conv3", 3, second, width),
+        ]
+        for module in self.modules:
+            name = f"inception{module.name}"
+            shapes += [
+                ConvShape(f"{name}.branch1", 1, width, module.branch1),
+                ConvShape(f"{name}.branch2.0", 1, width, module.reduced2),
+                ConvShape(f"{name}.branch2.1", 3, module.reduced2, module.branch2),
+                ConvShape(f"{name}.branch3.0", 1, width, module.reduced3),
+                ConvShape(f"{name}.branch3.1", 3, module.reduced3, module.branch3),
+                ConvShape(f"{name}.branch4", 1, width, module.branch4),
+            ]
+            width = module.out_width
+        return tuple(shapes)
+
+    @property
+    def content_layers(self) -> Mapping[str, float]:
+        """That of lucid: inception3b."""
+        return self._layers("inception3b")
+
+    @property
+    def style_layers(self) -> Mapping[str, float]:
+        """Those of lucid: conv3, and inception3a, 4a, 4b and 4c."""
+        deeper = [f"inception{name}" for name in ("3a", "4a", "4b", "4c")]
+        return self._layers("conv3", *deeper)
+
+    def _layers(self, *names: str) -> Mapping[str, float]:
+        """Weigh those that there are equally; a smaller network may lack some."""
+        known = [name for name in names if name in self.layer_names]
+        return dict.fromkeys(known or ["conv3"], 1.0)
+
+    @property
+    def bytes_per_pixel(self) -> int | None:
+        """More bytes than any step needs for a pixel, at any size; None if unknown."""
+        return 2000 if self == GOOGLENET else None
+
+    def build(self, **options: Any) -> "GoogLeNet":
+        """Return the network, with random weights."""
+        return GoogLeNet(self, **options)
+
+
+GOOGLENET = GoogLeNetArchitecture(
+    name="googlenet",
+    stem=(64, 64, 192),
+    modules=(
+        Inception("3a", 64, 96, 128, 16, 32, 32),
+        Inception("3b", 128, 128, 192, 32, 96, 64),
+        Inception("4a", 192, 96, 208, 16, 48, 64),
+        Inception("4b", 160, 112, 224, 24, 64, 64),
+        Inception("4c", 128, 128, 256, 24, 64, 64),
+        Inception("4d", 112, 144, 288, 32, 64, 64),
+        Inception("4e", 256, 160, 320, 32, 128, 128),
+        Inception("5a", 256, 160, 320, 32, 128, 128),
+        Inception("5b", 384, 192, 384, 48, 128, 128),
+    ),
+)
+
+# What of the picture is left over at the end is pooled too; "ceil mode", in torch.
+_POOLS = {
+    "pool1": Window(3, 2, is_ceil=True),
+    "pool2": Window(3, 2, is_ceil=True),
+    "pool3": Window(3, 2, is_ceil=True),
+    "pool4": Window(2, 2, is_ceil=True),
+}
+_BRANCH_POOL = Window(3, 1, margin=1)
+
+
+class GoogLeNet(Network):
+    """A GoogLeNet, with activations "conv1", "pool1", ..., "inception5b".
+
+    All are behind their ReLU. A module's are those of all branches; each branch has its
+    own too, "inception3a.branch1" to "inception3a.branch4". For everything else see
+    `Network`.
+    """
+
+    def apply_layer(self, layer: Layer, x: Activations) -> Activations:
+        """Return what one layer makes of the output of the one before it."""
+        if layer.kind == "conv":
+            return self._rectified(layer.name, x)
+        if layer.kind == "pool":
+            return self.pool(layer, x, _POOLS[layer.name])
+        name = f"{layer.name}.branch"
+        branches = [
+            self._rectified(f"{name}1", x),
+            self._rectified(f"{name}2.1", self._rectified(f"{name}2.0", x)),
+            self._rectified(f"{name}3.1", self._rectified(f"{name}3.0", x)),
+            self._rectified(f"{name}4", self.pool(layer, x, _BRANCH_POOL)),
+        ]
+        return jnp.concatenate(branches, axis=-1)
+
+    def _rectified(self, name: str, x: Activations) -> Activations:
+        return jax.nn.relu(self.convolve(name, x))
