@@ -9,7 +9,7 @@ import numpy as np
 import jaxnst
 from jaxnst.ahead import compiled_targets, weights_of
 from jaxnst.config import TransferConfig
-from jaxnst.networks import VGG
+from jaxnst.networks import Network
 from jaxnst.optimize import compiled_step, compiled_steps, init_state, make_optimizer
 
 
@@ -28,7 +28,7 @@ class Steps:
         precision: str = "float32",
         memory: str = "fast",
         steps_per_call: int = 1,
-        network: VGG | None = None,
+        network: Network | None = None,
     ):
         """Measure the two pictures and compile.
 

@@ -56,7 +56,7 @@ import jaxnst
 from jaxnst.ahead import weights_of
 from jaxnst.config import TransferConfig, make_config
 from jaxnst.images import fitted_shape, load_picture, resize, resize_picture
-from jaxnst.networks import VGG
+from jaxnst.networks import Network
 from jaxnst.objective import compute_targets, perceptual_loss
 
 
@@ -69,7 +69,7 @@ class Ruler:
 
     def __init__(
         self,
-        network: VGG,
+        network: Network,
         config: TransferConfig,
         content: np.ndarray,
         style: np.ndarray,
@@ -97,7 +97,7 @@ class Ruler:
 
 
 def run_torch(
-    network: VGG,
+    network: Network,
     config: TransferConfig,
     content: np.ndarray,
     style: np.ndarray,
