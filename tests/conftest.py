@@ -21,6 +21,7 @@ from jaxnst.networks import (
     VGGArchitecture,
 )
 from jaxnst.optimize import compiled_step
+from jaxnst.pretrained.loading import set_weights
 
 
 # What one run leaves on disk must not decide what the next one tests.
@@ -45,6 +46,34 @@ TINY_GOOGLENET = GoogLeNetArchitecture(
 @pytest.fixture(scope="session")
 def tiny_network() -> VGG:
     return VGG(TINY, preprocessing=CAFFE, padding="replicate", rngs=nnx.Rngs(0))
+
+
+def load_tiny(name: str, **options) -> VGG:
+    """Return the tiny network in the place of VGG-19, with the options asked for.
+
+    With random weights of NumPy's: JAX would compile a program for each shape.
+    """
+    assert name == "vgg19"
+    network: VGG = nnx.eval_shape(
+        lambda: VGG(TINY, preprocessing=CAFFE, rngs=nnx.Rngs(0), **options)
+    )
+    generator = np.random.default_rng(0)
+    weights = {}
+    for layer in TINY:
+        if layer.kind == "conv":
+            shape = getattr(network, layer.name).kernel_shape
+            kernel = generator.standard_normal(shape, np.float32)
+            kernel *= np.float32((2 / np.prod(shape[:3])) ** 0.5)
+            bias = np.zeros(shape[3], np.float32)
+            weights[layer.name] = {"kernel": kernel, "bias": bias}
+    set_weights(network, weights)
+    return network
+
+
+@pytest.fixture
+def tiny_vgg19(monkeypatch):
+    """Let "vgg19" be the tiny network."""
+    monkeypatch.setattr("jaxnst.preparation.load_network", load_tiny)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -342,14 +343,24 @@ def test_light_commands_do_not_import_jax(arguments, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.real_network
+# The command in a process of its own, with the tiny network under the name of VGG-19.
+TINY_COMMAND = """
+import runpy
+import jaxnst.preparation
+from conftest import load_tiny
+jaxnst.preparation.load_network = load_tiny
+runpy.run_module("jaxnst", run_name="__main__")
+"""
+
+
 def test_ctrl_c_saves_the_picture_reached_so_far(files, tmp_path, interruptible):
     output = tmp_path / "out.png"
     arguments = ["stylize", *map(str, files), "-o", str(output)]
     arguments += ["--size", "64", "--num-steps", "100000"]
     lines, rest = [], ""
     with subprocess.Popen(
-        [sys.executable, "-m", "jaxnst", *arguments],
+        [sys.executable, "-c", TINY_COMMAND, *arguments],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:

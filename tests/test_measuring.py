@@ -125,12 +125,10 @@ def test_means_of_strips_are_the_mean_of_the_whole():
     network = network_with(padding="zeros")
     image = jnp.asarray(picture(45, 33))
     mean_fn = jax.tree_util.Partial(lambda x, rows: jnp.mean(x, axis=(0, 1)))
-    features = network(image, ["relu1_1", "pool1", "relu3_1"])
-    found = measure_features(
-        network.with_memory("low"),
-        image,
-        {name: {"mean": mean_fn} for name in features},
-    )
+    names = ["relu1_1", "pool1", "relu3_1"]
+    features = jax.jit(lambda network, image: network(image, names))(network, image)
+    measures = {name: {"mean": mean_fn} for name in names}
+    found = jax.jit(measure_features)(network.with_memory("low"), image, measures)
     for name, x in features.items():
         expected = np.asarray(x, np.float64).mean(axis=(0, 1))
         np.testing.assert_allclose(found[name]["mean"], expected, rtol=1e-4, atol=1e-4)

@@ -63,7 +63,7 @@ def test_history_has_every_term_of_every_step(stylize, content, style):
     np.testing.assert_allclose(history["style"], layers, rtol=1e-5)
 
 
-def test_record_says_how_it_was_made(content, style):
+def test_record_says_how_it_was_made(content, style, tiny_vgg19):
     result = jaxnst.stylize(content, style, seed=3, style_weight=2, **FEW)
     record = json.loads(json.dumps(result.record))
     assert record["jaxnst"] == jaxnst.__version__
@@ -77,6 +77,7 @@ def test_record_says_how_it_was_made(content, style):
         "width": 96,
         "steps": 7,
         "stopped": None,
+        "memory": "fast",
         "sizes": [
             {
                 "size": size,
