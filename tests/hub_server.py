@@ -1,0 +1,125 @@
+"""A server on this machine that speaks the Hub's protocol, well or badly."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request, and the ways in which it may be answered."""
+
+    protocol_version = "HTTP/1.1"
+    server: Any
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    @property
+    def hub(self) -> "HubServer":
+        return self.server.hub
+
+    def asked(self) -> tuple[int, int] | None:
+        """First byte asked for and the one behind the last; None: all."""
+        given = self.headers.get("Range", "")
+        if not given.startswith("bytes="):
+            return None
+        first, _, last = given.removeprefix("bytes=").partition("-")
+        return int(first), min(int(last) + 1, len(self.hub.body))
+
+    def do_GET(self) -> None:
+        hub = self.hub
+        with hub.lock:
+            hub.requests.append(
+                (self.path, self.headers.get("Range"), dict(self.headers))
+            )
+            answer = hub.answers.pop(0) if hub.answers else hub.answer
+        try:
+            answer(self)
+        except (BrokenPipeError, ConnectionResetError):  # they have what they need
+            self.close_connection = True
+
+    def described(self) -> dict[str, str]:
+        return {
+            "X-Repo-Commit": self.hub.commit,
+            "X-Linked-Etag": f'"{self.hub.sha256}"',
+            "ETag": f'"{self.hub.sha256}"',
+        }
+
+    def send(self, status: int, body: Any, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with self.hub.lock:
+            self.hub.num_answers += 1
+        for at in range(0, len(body), 1 << 16):
+            piece = bytes(body[at : at + (1 << 16)])
+            self.wfile.write(piece)
+            with self.hub.lock:
+                self.hub.num_sent += len(piece)
+
+
+Answer = Callable[[Request], None]
+
+
+def part(request: Request, **changes: str) -> None:
+    """What was asked for, as a good server sends it."""
+    span = request.asked()
+    if span is None:
+        whole(request)
+        return
+    start, end = span
+    total = len(request.hub.body)
+    if start >= total:
+        request.send(416, b"", {"Content-Range": f"bytes */{total}"})
+        return
+    headers = {"Content-Range": f"bytes {start}-{end - 1}/{total}"}
+    described = {**request.described(), **headers, **changes}
+    request.send(206, memoryview(request.hub.body)[start:end], described)
+
+
+def whole(request: Request) -> None:
+    """The whole file, whatever was asked for."""
+    request.send(200, memoryview(request.hub.body), request.described())
+
+
+def fail(status: int, **headers: str) -> Answer:
+    """An error; `X_Error_Code` becomes the header `X-Error-Code`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda request: request.send(status, b"", named)
+
+
+class HubServer:
+    """Serves one file for every path; use it in a `with` statement.
+
+    Attributes:
+        body: the file.
+        requests: (path, range, headers) of all that came.
+        answers: how to answer the next requests; then `answer`.
+    """
+
+    def __init__(self, body: Any, *, commit: str, answer: Answer = part):
+        self.body = body
+        self.sha256 = hashlib.sha256(body).hexdigest() if len(body) < 1e8 else ""
+        self.commit = commit
+        self.answer = answer
+        self.answers: list[Answer] = []
+        self.requests: list[tuple[str, str | None, dict[str, str]]] = []
+        self.num_sent = self.num_answers = 0
+        self.lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Request)
+        self._server.daemon_threads = True
+        self._server.hub = self  # type: ignore[attr-defined]
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "HubServer":
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
