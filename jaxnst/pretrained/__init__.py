@@ -5,7 +5,16 @@ from .loading import load_network as load_network
 from .specs import (
     LPIPS_SPEC as LPIPS_SPEC,
     SPECS as SPECS,
+    BundledFile as BundledFile,
     FileSpec as FileSpec,
+    HubFile as HubFile,
+    OwnFile as OwnFile,
     WeightSpec as WeightSpec,
+    find_network as find_network,
     get_spec as get_spec,
+)
+from .weights import (
+    PREPROCESSINGS as PREPROCESSINGS,
+    UsedWeights as UsedWeights,
+    Weights as Weights,
 )

@@ -117,6 +117,29 @@ def decode(place: TensorPlace, data: bytes) -> np.ndarray:
         return values.astype(np.float32, copy=False).reshape(place.shape)
 
 
+def serialize(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """Return a safetensors file.
+
+    The library's own writer shuffles the metadata, so the same weights would not be the
+    same file, with the same hash, twice.
+
+    Args:
+        tensors: float32.
+        metadata: free text.
+    """
+    entries: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    parts: list[bytes] = []
+    reached = 0
+    for name, tensor in sorted(tensors.items()):
+        parts.append(np.ascontiguousarray(tensor, "<f4").tobytes())
+        offsets = [reached, reached := reached + len(parts[-1])]
+        shape = list(tensor.shape)
+        entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data is aligned
+    return b"".join([len(text).to_bytes(LENGTH_BYTES, "little"), text, *parts])
+
+
 def check_name(name: str) -> None:
     """Check that a tensor's name can be shown: a file must not steer the terminal.
 

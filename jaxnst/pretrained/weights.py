@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import safetensors.numpy
 
 from jaxnst._checks import check_choice
 from jaxnst.networks import CAFFE, TORCHVISION, Architecture, Preprocessing
 
+from .header import serialize
 from .layouts import check_shapes, convert, recognize, wanted_keys
 from .tensors import TensorFile
 
@@ -143,12 +143,14 @@ def describe_preprocessing(preprocessing: Preprocessing) -> str:
 def save_weights(weights: Weights, **metadata: str) -> bytes:
     """Return weights as a safetensors file: `LAYER.kernel` (HWIO) and `LAYER.bias`.
 
+    The same weights and metadata make the same bytes.
+
     Args:
         weights: to be saved.
         metadata: more that the file should say about itself.
     """
     tensors = {
-        f"{name}.{kind}": np.ascontiguousarray(array, np.float32)
+        f"{name}.{kind}": array
         for name, arrays in weights.layers.items()
         for kind, array in arrays.items()
     }
@@ -158,4 +160,4 @@ def save_weights(weights: Weights, **metadata: str) -> bytes:
         "preprocessing": describe_preprocessing(weights.preprocessing),
         **metadata,
     }
-    return safetensors.numpy.save(tensors, described)
+    return serialize(tensors, described)
