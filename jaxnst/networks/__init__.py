@@ -9,11 +9,21 @@ from .alexnet import (
     AlexNet as AlexNet,
     LPIPSNetwork as LPIPSNetwork,
 )
+from .base import (
+    Architecture as Architecture,
+    ConvShape as ConvShape,
+    Layer as Layer,
+)
 from .convolution import (
     CONVOLUTIONS as CONVOLUTIONS,
     PRECISIONS as PRECISIONS,
     Convolution as Convolution,
     check_convolution as check_convolution,
+)
+from .googlenet import (
+    GOOGLENET as GOOGLENET,
+    GoogLeNetArchitecture as GoogLeNetArchitecture,
+    Inception as Inception,
 )
 from .measuring import (
     Measures as Measures,
@@ -26,6 +36,10 @@ from .preprocessing import (
     LPIPS as LPIPS,
     TORCHVISION as TORCHVISION,
     Preprocessing as Preprocessing,
+)
+from .resnet import (
+    RESNET50 as RESNET50,
+    ResNetArchitecture as ResNetArchitecture,
 )
 from .vgg import (
     MEMORY_LEVELS as MEMORY_LEVELS,

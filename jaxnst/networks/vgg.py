@@ -6,8 +6,8 @@ one picture size only, and style transfer has no use for them.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from jaxnst._checks import check_choice
 from jaxnst._types import Features, Image
 
+from .base import Architecture, ConvShape, Layer
 from .convolution import Convolution, check_convolution
 from .pooling import average_pool, max_pool
 from .preprocessing import Preprocessing
@@ -32,27 +33,15 @@ PADDINGS = ("reflect", "replicate", "zeros", "circular")
 REFLECT_MARGIN = 8
 
 
-class Layer(NamedTuple):
-    """One layer: what it does, its name, and the number of its block, from 1."""
-
-    kind: Literal["conv", "relu", "pool"]
-    name: str
-    block: int
-    in_width: int = 0
-    out_width: int = 0
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VGGArchitecture:
+class VGGArchitecture(Architecture):
     """A VGG as data: blocks of 3 x 3 convolutions, each closed by a 2 x 2 pooling.
 
     Attributes:
-        name: the field's name of it.
         depths: number of convolutions in each block.
         widths: number of channels in each block.
     """
 
-    name: str
     depths: tuple[int, ...]
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
 
@@ -68,9 +57,23 @@ class VGGArchitecture:
             yield Layer("pool", f"pool{block}", block)
 
     @property
-    def layer_names(self) -> tuple[str, ...]:
-        """Names of all activations, in order: conv1_1, relu1_1, ..., pool5."""
-        return tuple(layer.name for layer in self)
+    def convolutions(self) -> tuple[ConvShape, ...]:
+        """The convolutions it needs, in the order in which they are computed."""
+        return tuple(
+            ConvShape(layer.name, 3, layer.in_width, layer.out_width)
+            for layer in self
+            if layer.kind == "conv"
+        )
+
+    @property
+    def content_layers(self) -> Mapping[str, float]:
+        """That of Gatys et al. 2016: relu4_2."""
+        return {f"relu4_{min(2, self.depths[3])}": 1.0}
+
+    @property
+    def style_layers(self) -> Mapping[str, float]:
+        """Those of Gatys et al. 2016: the first ReLU of every block."""
+        return {f"relu{block}_1": 1.0 for block in range(1, len(self.depths) + 1)}
 
 
 VGG16 = VGGArchitecture(name="vgg16", depths=(2, 2, 3, 3, 3))

@@ -1,0 +1,121 @@
+"""GoogLeNet as a feature extractor.
+
+Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, as torchvision has it: with
+batch norm (frozen, and folded into the convolution before it), without the
+normalization of local responses, and with a 3 x 3 convolution in the third branch where
+the paper has 5 x 5.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, NamedTuple
+
+from .base import Architecture, ConvShape, Layer
+
+
+class Inception(NamedTuple):
+    """Channels of one inception module.
+
+    Attributes:
+        name: of the module.
+        branch1: of the 1 x 1 convolution.
+        reduced2: of the 1 x 1 convolution before the next.
+        branch2: of the 3 x 3 convolution.
+        reduced3: likewise.
+        branch3: of the second 3 x 3 convolution.
+        branch4: of the 1 x 1 convolution behind the pooling.
+    """
+
+    name: str
+    branch1: int
+    reduced2: int
+    branch2: int
+    reduced3: int
+    branch3: int
+    branch4: int
+
+    @property
+    def out_width(self) -> int:
+        """Channels of all branches."""
+        return self.branch1 + self.branch2 + self.branch3 + self.branch4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GoogLeNetArchitecture(Architecture):
+    """A GoogLeNet as data: a stem of three convolutions, then inception modules.
+
+    Attributes:
+        stem: channels of the three convolutions.
+        modules: the inception modules; 3a, 3b, 4a and so on.
+    """
+
+    stem: tuple[int, int, int]
+    modules: tuple[Inception, ...]
+    norm_epsilon: ClassVar[float | None] = 1e-3
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Yield the layers in the order in which they are computed."""
+        first, second, width = self.stem
+        yield Layer("conv", "conv1", 1, 3, first, 2)
+        yield Layer("pool", "pool1", 1, first, first, 2)
+        yield Layer("conv", "conv2", 2, first, second)
+        yield Layer("conv", "conv3", 2, second, width)
+        yield Layer("pool", "pool2", 2, width, width, 2)
+        group = "3"
+        for module in self.modules:
+            if module.name[0] != group:
+                yield Layer("pool", f"pool{group}", int(group), width, width, 2)
+                group = module.name[0]
+            name = f"inception{module.name}"
+            yield Layer("inception", name, int(group), width, module.out_width)
+            width = module.out_width
+
+    @property
+    def convolutions(self) -> tuple[ConvShape, ...]:
+        """The convolutions it needs, in the order in which they are computed."""
+        first, second, width = self.stem
+        shapes = [
+            ConvShape("conv1", 7, 3, first, 2),
+            ConvShape("conv2", 1, first, second),
+            ConvShape("conv3", 3, second, width),
+        ]
+        for module in self.modules:
+            name = f"inception{module.name}"
+            shapes += [
+                ConvShape(f"{name}.branch1", 1, width, module.branch1),
+                ConvShape(f"{name}.branch2.0", 1, width, module.reduced2),
+                ConvShape(f"{name}.branch2.1", 3, module.reduced2, module.branch2),
+                ConvShape(f"{name}.branch3.0", 1, width, module.reduced3),
+                ConvShape(f"{name}.branch3.1", 3, module.reduced3, module.branch3),
+                ConvShape(f"{name}.branch4", 1, width, module.branch4),
+            ]
+            width = module.out_width
+        return tuple(shapes)
+
+    @property
+    def content_layers(self) -> Mapping[str, float]:
+        """That of lucid: inception3b."""
+        return {"inception3b": 1.0}
+
+    @property
+    def style_layers(self) -> Mapping[str, float]:
+        """Those of lucid: conv3, and inception3a, 4a, 4b and 4c."""
+        deeper = [f"inception{name}" for name in ("3a", "4a", "4b", "4c")]
+        return dict.fromkeys(["conv3", *deeper], 1.0)
+
+
+GOOGLENET = GoogLeNetArchitecture(
+    name="googlenet",
+    stem=(64, 64, 192),
+    modules=(
+        Inception("3a", 64, 96, 128, 16, 32, 32),
+        Inception("3b", 128, 128, 192, 32, 96, 64),
+        Inception("4a", 192, 96, 208, 16, 48, 64),
+        Inception("4b", 160, 112, 224, 24, 64, 64),
+        Inception("4c", 128, 128, 256, 24, 64, 64),
+        Inception("4d", 112, 144, 288, 32, 64, 64),
+        Inception("4e", 256, 160, 320, 32, 128, 128),
+        Inception("5a", 256, 160, 320, 32, 128, 128),
+        Inception("5b", 384, 192, 384, 48, 128, 128),
+    ),
+)

@@ -1,0 +1,86 @@
+"""ResNet-50 as a feature extractor.
+
+He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, as
+torchvision has it ("v1.5": the 3 x 3 convolution of a block carries its stride). Batch
+norm is frozen, and folded into the convolution before it.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from .base import Architecture, ConvShape, Layer
+
+
+# A block's output has so many times the channels of its 3 x 3 convolution.
+_EXPANSION = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResNetArchitecture(Architecture):
+    """A ResNet of bottleneck blocks as data: a stem, then stages of blocks.
+
+    Attributes:
+        depths: number of blocks in each stage.
+        widths: number of channels of the 3 x 3 convolutions in each stage; the stem
+            has as many as the first.
+    """
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    norm_epsilon: ClassVar[float | None] = 1e-5
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Yield the layers in the order in which they are computed."""
+        width = self.widths[0]
+        yield Layer("stem", "relu1", 1, 3, width, 2)
+        yield Layer("pool", "pool1", 1, width, width, 2)
+        stages = zip(self.depths, self.widths, strict=True)
+        for stage, (depth, inner) in enumerate(stages, start=1):
+            for index in range(depth):
+                stride = 2 if stage > 1 and index == 0 else 1
+                out_width = _EXPANSION * inner
+                name = f"layer{stage}.{index}"
+                yield Layer("residual", name, stage + 1, width, out_width, stride)
+                width = out_width
+
+    @property
+    def convolutions(self) -> tuple[ConvShape, ...]:
+        """The convolutions it needs, in the order in which they are computed."""
+        shapes: list[ConvShape] = []
+        for layer in self:
+            if layer.kind == "stem":
+                shapes.append(ConvShape("conv1", 7, 3, layer.out_width, 2))
+            if layer.kind != "residual":
+                continue
+            name, read, written = layer.name, layer.in_width, layer.out_width
+            inner = written // _EXPANSION
+            shapes += [
+                ConvShape(f"{name}.conv1", 1, read, inner),
+                ConvShape(f"{name}.conv2", 3, inner, inner, layer.stride),
+                ConvShape(f"{name}.conv3", 1, inner, written),
+            ]
+            if has_downsample(layer):
+                shapes.append(
+                    ConvShape(f"{name}.downsample", 1, read, written, layer.stride)
+                )
+        return tuple(shapes)
+
+    @property
+    def content_layers(self) -> Mapping[str, float]:
+        """The last block of the stage before the last (SWAG)."""
+        return {f"layer3.{self.depths[2] - 1}": 1.0}
+
+    @property
+    def style_layers(self) -> Mapping[str, float]:
+        """The stem and the last block of every stage (SWAG)."""
+        last = [f"layer{k}.{depth - 1}" for k, depth in enumerate(self.depths, start=1)]
+        return dict.fromkeys(["relu1", *last], 1.0)
+
+
+def has_downsample(layer: Layer) -> bool:
+    """Whether what a block adds to its input is of another shape than the input."""
+    return layer.stride > 1 or layer.in_width != layer.out_width
+
+
+RESNET50 = ResNetArchitecture(name="resnet50", depths=(3, 4, 6, 3))
