@@ -199,9 +199,7 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
 
     add = stylize.add_argument_group("the painting").add_argument
     add("--num-steps", type=int, metavar="N", help="steps at the full size (50)")
-    add(
-        "--coarse-steps", type=int, metavar="N", help="steps at each smaller size (70)"
-    )
+    add("--coarse-steps", type=int, metavar="N", help="steps at each smaller size (70)")
     add(
         "--min-size",
         type=int,

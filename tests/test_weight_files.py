@@ -16,7 +16,7 @@ import safetensors.numpy
 from conftest import TINY
 
 import jaxnst.pretrained.layouts as layouts
-from jaxnst.networks import CAFFE, TORCHVISION, VGG19, Preprocessing
+from jaxnst.networks import CAFFE, TORCHVISION, VGG19, Preprocessing, VGGArchitecture
 from jaxnst.pretrained import load_network
 from jaxnst.pretrained.header import parse_header
 from jaxnst.pretrained.loading import load_weights
@@ -28,17 +28,22 @@ from jaxnst.pretrained.weights import (
 )
 
 
+# Files of it are little more than a header.
+MINUTE = VGGArchitecture(name="minute", depths=(1, 1), widths=(1, 2))
+
+
 @pytest.fixture(autouse=True)
-def tiny_is_known(monkeypatch):
-    monkeypatch.setattr(layouts, "ARCHITECTURES", (*layouts.ARCHITECTURES, TINY))
+def small_ones_are_known(monkeypatch):
+    known = (*layouts.ARCHITECTURES, TINY, MINUTE)
+    monkeypatch.setattr(layouts, "ARCHITECTURES", known)
 
 
-def tensors_of(layout, seed=0):
-    """Random tensors of the tiny network, with a head where the layout has one."""
+def tensors_of(layout, seed=0, architecture=TINY):
+    """Random tensors of a network, with a head where the layout has one."""
     rng = np.random.default_rng(seed)
     tensors = {
         key: rng.standard_normal(shape).astype(np.float32)
-        for key, shape in layouts.expected_shapes(TINY, layout).items()
+        for key, shape in layouts.expected_shapes(architecture, layout).items()
     }
     if layout == "torchvision":
         tensors["classifier.0.weight"] = np.ones((7, 5), np.float32)
@@ -47,10 +52,11 @@ def tensors_of(layout, seed=0):
     return tensors
 
 
-def write(path, layout, seed=0):
-    tensors = tensors_of(layout, seed)
+def write(path, layout, architecture=TINY):
+    tensors = tensors_of(layout, architecture=architecture)
     if path.suffix == ".safetensors":
-        path.write_bytes(safetensors.numpy.save(tensors))
+        metadata = {"preprocessing": "torchvision"}
+        path.write_bytes(safetensors.numpy.save(tensors, metadata))
     elif path.suffix == ".npz":
         np.savez_compressed(path, **tensors)
     else:
@@ -179,10 +185,10 @@ def test_another_network(tmp_path):
     ("name", "message"),
     [
         ("vgg-19", r"`network` is 'vgg-19'\. Did you mean 'vgg19'\?.*or the path"),
-        ("none.npz", "no such file: none.npz"),
+        ("none.npz", r"no such file: none\.npz"),
         ("folder/none", "no such file: folder/none"),
         (Path("vgg19"), "no such file: vgg19"),
-        ("README.md", "does not end in one of .safetensors, .npz"),
+        ("README.md", r"does not end in one of \.safetensors, \.npz"),
     ],
 )
 def test_what_is_no_network(name, message, tmp_path, monkeypatch):
@@ -287,7 +293,9 @@ def test_whole_numbers_are_no_weights(tmp_path):
         path = tmp_path / f"weights{suffix}"
         save = safetensors.numpy.save_file if suffix != ".npz" else None
         save(tensors, path) if save else np.savez(path, **tensors)
-        with pytest.raises(ValueError, match=r"features\.0\.bias.*(I64|int64)"):
+        with pytest.raises(
+            ValueError, match=r"features\.0\.bias int64, expected floats"
+        ):
             load_weights(path)
 
 
@@ -355,10 +363,10 @@ def test_zip_bombs_are_not_unpacked(tmp_path):
     path = tmp_path / "bomb.npz"
     # 300 MB of zeros behind a tensor, and a member that is not needed.
     first = (members[0][0], members[0][1] + bytes(300_000_000))
-    path.write_bytes(npz([first, *members[1:], ("fc.npy", npy((2**30,)))]))
+    path.write_bytes(npz([first, *members[1:], ("fc.npy", npy((2**20,)))]))
     assert path.stat().st_size < 1_000_000
-    with pytest.raises(ValueError, match=r"cannot be used: .*fc"):
-        load_weights(path)  # unexpected, though nothing of it is read
+    with pytest.raises(ValueError, match=r"cannot be used: .*unexpected fc"):
+        load_weights(path)  # though nothing of it is read
     members.append(members[0])
     path.write_bytes(npz(members))
     with pytest.raises(ValueError, match=r"names 'features\.0\.weight' twice"):
@@ -396,16 +404,16 @@ def test_h5_that_points_elsewhere(tmp_path):
         "bias' lies in another file": lambda file: file.create_virtual_dataset(
             "conv1_1/bias", layout
         ),
-        "would take 4.4e+03 GB": lambda file: (
+        "unexpected vast": lambda file: (
             file.create_dataset("conv1_1/bias", (4,), "<f4"),
             file.create_dataset("vast", (2**40,), "<f4", chunks=(2**20,)),
             file.__delitem__("conv5_4"),
         ),
-        "dtype int64": lambda file: file.__setitem__("conv1_1/bias", np.arange(4)),
+        "conv1_1/bias int64, expected floats": lambda file: file.__setitem__(
+            "conv1_1/bias", np.arange(4)
+        ),
     }
     for message, special in specials.items():
-        if "GB" in message:  # not needed, so never read: it is only unexpected
-            message = "unexpected vast"
         write_h5(special)
         with pytest.raises(ValueError, match=r"weights\.h5 cannot") as caught:
             load_weights(path)
@@ -476,7 +484,9 @@ def test_torch_files(torch, tmp_path):
         np.testing.assert_array_equal(weights.layers["conv1_1"]["kernel"], expected)
         assert used.name == "weights.pth"
     torch.state = RuntimeError("Weights only load failed.\n Unsupported global: os")
-    with pytest.raises(ValueError, match="refuses it: Weights only load failed. Unsup"):
+    with pytest.raises(
+        ValueError, match=r"refuses it: Weights only load failed\. Unsup"
+    ):
         load_weights(path)
     for torch.state in ([1], {"a": 3}, {3: FakeTensor(np.ones(1))}):
         with pytest.raises(ValueError, match="it is no state dict"):
@@ -527,34 +537,24 @@ def fuzz(seed, count, path, original):
         try:
             weights, _ = load_weights(path)
         except (ValueError, OSError) as error:
-            assert "\n" not in str(error)
             num_refused += 1
+            if "\n" in str(error):
+                pytest.fail(f"more than a line: {error}")
         else:
-            assert weights.architecture == TINY
             for arrays in weights.layers.values():
                 assert all(np.isfinite(array).all() for array in arrays.values())
     return num_refused
 
 
-def small_file(path):
-    """Return the bytes of a file that is quick to read."""
-    tensors = {key: x[:0] for key, x in tensors_of("timm").items()}
-    del tensors["head.fc.bias"]
-    tensors["features.0.bias"] = np.zeros(3, np.float32)
-    if path.suffix == ".npz":
-        np.savez_compressed(path, **tensors)
-    else:
-        safetensors.numpy.save_file(tensors, path, {"preprocessing": "caffe"})
-    return path.read_bytes()
-
-
-@pytest.mark.parametrize(("suffix", "count"), [(".safetensors", 3000), (".npz", 300)])
+@pytest.mark.parametrize(("suffix", "count"), [(".safetensors", 4000), (".npz", 1000)])
 def test_fuzzing_finds_nothing(suffix, count, tmp_path, as_installed):
     path = tmp_path / f"fuzzed{suffix}"
-    write(path, "timm")
-    original = path.read_bytes()
-    assert fuzz(0, count // 3, path, original) > count // 6
-    assert fuzz(1, count - count // 3, path, small_file(path)) > count // 3
+    for seed, (layout, architecture) in enumerate([("flax", MINUTE), ("timm", TINY)]):
+        original = write(path, layout, architecture).read_bytes()
+        weights, _ = load_weights(path)
+        assert weights.architecture == architecture
+        num_refused = fuzz(seed, count // 2, path, original)
+        assert count // 8 < num_refused < count // 2  # some change nothing that counts
 
 
 def test_the_header_agrees_with_the_library_s(rng):
@@ -576,4 +576,6 @@ def test_the_header_agrees_with_the_library_s(rng):
 
 def test_descriptions_are_read_back():
     assert describe_preprocessing(TORCHVISION) == "torchvision"
-    assert json.loads(describe_preprocessing(Preprocessing(mean=(0, 0, 0))))["scale"] == 1
+    assert (
+        json.loads(describe_preprocessing(Preprocessing(mean=(0, 0, 0))))["scale"] == 1
+    )

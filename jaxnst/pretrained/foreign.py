@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .tensors import MAX_TENSORS, Arrays, TensorFile, check_shapes, checked
+from .tensors import MAX_TENSORS, Arrays, TensorFile, as_float32, check_shapes
 
 
 # Before it, a file could run code even with weights_only=True (CVE-2025-32434).
@@ -48,15 +48,12 @@ def open_h5(path: Path) -> TensorFile:
         def read_all(file: Any) -> None:
             for name in names:
                 dataset = file[name]
-                if dataset.shape != shapes[name] or dataset.dtype.kind != "f":
-                    raise ValueError(
-                        f"its tensor {name!r} is of dtype {dataset.dtype}, not "
-                        "floating-point numbers"
-                    )
+                if dataset.shape != shapes[name]:
+                    raise ValueError(f"its tensor {name!r} changed while it was read")
                 arrays[name] = np.asarray(dataset[()])
 
         _reading_h5(path, read_all)
-        return checked(arrays)
+        return as_float32(arrays)
 
     return TensorFile(shapes, {}, read)
 
@@ -122,13 +119,10 @@ def open_torch(path: Path) -> TensorFile:
     check_shapes(shapes)
 
     def read(names: Collection[str]) -> Arrays:
-        return checked(
-            {name: loaded[name].detach().float().numpy() for name in names}
-            | {
-                name: loaded[name].numpy()
-                for name in names
-                if not loaded[name].is_floating_point()
-            }
-        )
+        tensors = {name: loaded[name].detach() for name in names}
+        return {
+            name: (x.float() if x.is_floating_point() else x).numpy()
+            for name, x in tensors.items()
+        }
 
     return TensorFile(shapes, {}, read)

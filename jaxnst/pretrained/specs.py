@@ -180,7 +180,7 @@ SPECS: Mapping[str, WeightSpec] = MappingProxyType(
                     advice=(
                         "the Hub is not known to have torchvision's GoogLeNet as "
                         "safetensors; where torch and torchvision are installed, make "
-                        "the file once: python -c \"import torchvision, "
+                        'the file once: python -c "import torchvision, '
                         "safetensors.torch as s; s.save_file(torchvision.models."
                         "googlenet(weights='IMAGENET1K_V1').state_dict(), "
                         "'googlenet.safetensors')\"; then: jaxnst networks get "

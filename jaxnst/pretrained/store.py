@@ -200,5 +200,3 @@ def _unwritable(path: Path, error: Exception, num_bytes: int | None = None) -> O
         "set HF_HOME to a folder that can be written."
     )
     return OSError(message)
-
-

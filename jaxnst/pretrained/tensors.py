@@ -40,8 +40,7 @@ class TensorFile(NamedTuple):
     Attributes:
         shapes: of all tensors.
         metadata: what the file says about itself.
-        read: returns the tensors of these names in float32; raises a ValueError if one
-            is not made of finite floating-point numbers.
+        read: returns the tensors of these names; floating-point ones in float32.
     """
 
     shapes: Shapes
@@ -150,13 +149,8 @@ def from_header(
         check_shapes({name: place.shape for name, place in places.items()})
         first = header.data_start
         spans = [(first + place.start, first + place.end) for place in places.values()]
-        arrays: Arrays = {}
-        for (name, place), data in zip(places.items(), fetch(spans), strict=True):
-            try:
-                arrays[name] = decode(place, data)
-            except ValueError as error:
-                raise ValueError(f"its tensor {name!r} is {error}") from None
-        return checked(arrays)
+        parts = zip(places.items(), fetch(spans), strict=True)
+        return as_float32({name: decode(place, data) for (name, place), data in parts})
 
     shapes = {name: place.shape for name, place in header.tensors.items()}
     return TensorFile(shapes, header.metadata, read)
@@ -179,24 +173,16 @@ def check_shapes(shapes: Shapes) -> None:
         raise ValueError(f"its tensors would take {num_bytes / 1e9:.3g} GB, too much")
 
 
-def checked(arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """Return tensors in float32, once they are known to be finite numbers.
+def as_float32(arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """Return floating-point tensors in float32, and others as they are.
 
-    Raises:
-        ValueError: if one is not.
+    What is beyond float32 becomes infinite; `jaxnst.pretrained.layouts` refuses that.
     """
-    result: Arrays = {}
-    for name, array in arrays.items():
-        if array.dtype.kind != "f":
-            raise ValueError(
-                f"its tensor {name!r} is of dtype {array.dtype}, not floating-point "
-                "numbers"
-            )
-        with np.errstate(over="ignore"):
-            result[name] = np.ascontiguousarray(array, np.float32)
-        if not np.isfinite(result[name]).all():
-            raise ValueError(f"its tensor {name!r} holds values that are not finite")
-    return result
+    with np.errstate(over="ignore"):
+        return {
+            name: np.asarray(array, np.float32 if array.dtype.kind == "f" else None)
+            for name, array in arrays.items()
+        }
 
 
 def file_sha256(path: Path) -> str:
@@ -210,7 +196,7 @@ def _open_npz(path: Path) -> TensorFile:
     check_shapes({name: shape for name, (shape, _) in members.items()})
 
     def read(names: Collection[str]) -> Arrays:
-        return checked(_reading_npz(lambda: _read_npz(path, members, names)))
+        return as_float32(_reading_npz(lambda: _read_npz(path, members, names)))
 
     return TensorFile({name: shape for name, (shape, _) in members.items()}, {}, read)
 
