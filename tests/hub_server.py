@@ -30,6 +30,9 @@ class Request(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         hub = self.hub
+        if self.path.startswith("/api/"):  # huggingface_hub's own news
+            self.send_error(404)
+            return
         with hub.lock:
             hub.requests.append(
                 (self.path, self.headers.get("Range"), dict(self.headers))
@@ -59,6 +62,13 @@ class Request(BaseHTTPRequestHandler):
             self.wfile.write(piece)
             with self.hub.lock:
                 self.hub.num_sent += len(piece)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: clients hang up when they have what they need."""
 
 
 Answer = Callable[[Request], None]
@@ -109,8 +119,7 @@ class HubServer:
         self.requests: list[tuple[str, str | None, dict[str, str]]] = []
         self.num_sent = self.num_answers = 0
         self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Request)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Request)
         self._server.hub = self  # type: ignore[attr-defined]
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 

@@ -22,7 +22,10 @@ from jaxnst._version import __version__
 HTTPError: Any = next(
     base for base in HfHubHTTPError.__bases__ if not issubclass(base, OSError)
 )
-# Try again after these; what else is wrong will be wrong again.
+# Kinds of errors by name: their classes are those of one httpx or the other.
+_NO_CONNECTION = {"ConnectError", "ConnectTimeout", "ProxyError"}
+_BROKEN_OFF = {"TimeoutException", "NetworkError", "RemoteProtocolError"}
+# Try again after these, too; what else is wrong will be wrong again.
 _PASSING = (408, 429, 500, 502, 503, 504)
 MAX_TRIES = 4
 # Of the second try; each one after waits twice as long.
@@ -33,7 +36,6 @@ MAX_PAUSE = 30.0
 MAX_GAP = 256_000
 # An answer of so much is progress, not a failed try.
 _MIN_PROGRESS = 1_000_000
-_CHUNK = 1 << 17
 WEB_PAGE = (
     "a web page came in place of the file, perhaps from a proxy or a login page on the "
     "way"
@@ -143,9 +145,11 @@ class RemoteFile:
                     raise
                 problem, asked = error, _requested_pause(error)
             except HTTPError as error:
-                if self.identity is None and _is_no_connection(error):
-                    text = " ".join(str(error).split()) or type(error).__name__
+                if self.identity is None and _is_a(error, _NO_CONNECTION):
+                    text = _describe(error)
                     raise Unreachable(f"there is no connection ({text})") from error
+                if not _is_a(error, _BROKEN_OFF):
+                    raise
                 problem = error
             size = None if self.identity is None else self.identity.size
             if size is not None and not is_whole:
@@ -171,7 +175,7 @@ class RemoteFile:
         position = start + len(data)
         with self._answer(position, end) as response:
             reached = self._check_answer(response, position)
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_bytes():
                 self._on_bytes(len(chunk))
                 skip = max(0, position - reached)
                 reached += len(chunk)
@@ -261,9 +265,8 @@ def _coalesce(spans: list[Span], gap: int | None) -> Iterator[tuple[Span, list[S
         yield (members[0][0], reached), members
 
 
-def _is_no_connection(error: Exception) -> bool:
-    # By name: the classes are those of one httpx or the other.
-    return type(error).__name__ in ("ConnectError", "ConnectTimeout", "ProxyError")
+def _is_a(error: Exception, names: set[str]) -> bool:
+    return not names.isdisjoint(kind.__name__ for kind in type(error).__mro__)
 
 
 def _requested_pause(error: HfHubHTTPError) -> float | None:
