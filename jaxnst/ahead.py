@@ -11,7 +11,7 @@ from .compiling import KeptFunction
 from .config import TransferConfig
 from .images import fitted_shape
 from .images.reading import MIN_SIDE
-from .networks import VGG
+from .networks import Network
 from .objective import LossWeights, compute_targets, make_loss_weights
 from .optimize import (
     LineSearched,
@@ -127,7 +127,7 @@ def style_shape_at(
 
 def plan_size(
     config: TransferConfig,
-    network: VGG,
+    network: Network,
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     shape: tuple[int, int],

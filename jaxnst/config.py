@@ -68,7 +68,7 @@ class TransferConfig:
             when it grows to the next size; 0 to 1.
         init: "content", "style" (the style picture, resized), "noise", or "image".
         seed: of the noise.
-        conv: "auto", "xla" or "winograd", see `jaxnst.networks.VGG`.
+        conv: "auto", "xla" or "winograd", see `jaxnst.networks.Network`.
         precision: "float32" or "bfloat16", of the network.
         memory: "fast", "balanced", "low", see `jaxnst.networks.measuring`; or "auto",
             the first of them that fits. Records say which it was.

@@ -14,12 +14,11 @@ import optax
 from .ahead import Program, SizePlan, make_ready, plan_size, style_shape_at
 from .config import TransferConfig
 from .hardware import available_memory
-from .networks import MEMORY_LEVELS, VGG, VGG19
+from .networks import MEMORY_LEVELS, Network
 
 
-# More than any step of a VGG needs at any size, in bytes: a painting that
-# would fit at so much needs no compiling to find out.
-_BYTES_PER_PIXEL = 6000
+# Beside `Architecture.bytes_per_pixel`; a painting that would fit at so much needs no
+# compiling to find out.
 _BYTES_BESIDES = 500_000_000
 # Beside what XLA accounts for: its threads, scratch and code (benchmarks/memory.py).
 _RUNTIME_BYTES = 150_000_000
@@ -54,7 +53,7 @@ def _temporary(program: Program) -> int:
     stats = compiled.memory_analysis()
     if stats is None:  # a device that does not say
         return _num_bytes(program.args) * len(MEMORY_LEVELS)
-    arrays = [arg for arg in program.args if not isinstance(arg, VGG)]
+    arrays = [arg for arg in program.args if not isinstance(arg, Network)]
     made = stats.output_size_in_bytes - stats.alias_size_in_bytes
     return stats.temp_size_in_bytes + made + _num_bytes(arrays)
 
@@ -65,7 +64,7 @@ def _num_bytes(tree: object) -> int:
 
 def choose_memory(
     config: TransferConfig,
-    network: VGG,
+    network: Network,
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     shape: tuple[int, int],
@@ -87,15 +86,12 @@ def choose_memory(
     available = available_memory()
     full_style = style_shape_at(config, style_shape, shape, shape)
     pixels = max(math.prod(shape), math.prod(full_style))
-    bound = _BYTES_PER_PIXEL * pixels + _BYTES_BESIDES
-    own, known = network.architecture, VGG19
-    is_known = config.optimizer != "custom" and all(
-        a <= b
-        for a, b in zip(
-            (*own.depths, *own.widths), (*known.depths, *known.widths), strict=False
-        )
+    # Another optimizer may carry any number of pictures along.
+    per_pixel = (
+        None if config.optimizer == "custom" else network.architecture.bytes_per_pixel
     )
-    if available is None or (is_known and bound <= _USABLE * available):
+    bound = math.inf if per_pixel is None else per_pixel * pixels + _BYTES_BESIDES
+    if available is None or bound <= _USABLE * available:
         return "fast" if asked == "auto" else asked
     needed: dict[str, int] = {}
     for level in MEMORY_LEVELS:

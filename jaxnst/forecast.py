@@ -16,7 +16,7 @@ from .ahead import SizePlan, plan_size, shapes_of, style_shape_at
 from .config import TransferConfig
 from .fitting import as_text, needed_memory
 from .hardware import available_memory, default_device, process_memory
-from .networks import VGG
+from .networks import Network
 
 
 # Time is measured from about so many pixels on, as long as a step takes less than this.
@@ -89,7 +89,7 @@ class Estimate:
 
 def plan_sizes(
     config: TransferConfig,
-    network: VGG,
+    network: Network,
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     shape: tuple[int, int],
@@ -120,7 +120,7 @@ def plan_sizes(
 
 def make_estimate(
     config: TransferConfig,
-    network: VGG,
+    network: Network,
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     shape: tuple[int, int],
@@ -169,7 +169,7 @@ def make_estimate(
 
 def _measure_seconds(
     config: TransferConfig,
-    network: VGG,
+    network: Network,
     optimizer: optax.GradientTransformationExtraArgs,
     plans: list[SizePlan],
 ) -> dict[int, float]:

@@ -24,7 +24,7 @@ from .ahead import (
 )
 from .config import TransferConfig
 from .images import Picture, resize
-from .networks import VGG
+from .networks import Network
 from .objective import LossTerms
 from .optimize import (
     Budget,
@@ -109,7 +109,7 @@ class PaintedSize(NamedTuple):
 
 def paint(
     inputs: Inputs,
-    network: VGG,
+    network: Network,
     optimizer: optax.GradientTransformationExtraArgs,
     config: TransferConfig,
     callback: StepCallback | None = None,

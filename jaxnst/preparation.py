@@ -10,7 +10,7 @@ from .config import INITS, TransferConfig, make_config
 from .fitting import choose_memory
 from .images import PictureSource, fitted_shape, load_picture, resize
 from .images.reading import MIN_SIDE
-from .networks import VGG
+from .networks import Network
 from .optimize import make_optimizer
 from .painting import Inputs
 from .pretrained import load_network
@@ -32,7 +32,7 @@ class Prepared(NamedTuple):
 
     inputs: Inputs
     config: TransferConfig
-    network: VGG
+    network: Network
     optimizer: optax.GradientTransformationExtraArgs
 
 
@@ -42,7 +42,7 @@ def prepare(
     *,
     preset: str,
     init: str | PictureSource | None,
-    network: str | VGG | None,
+    network: str | Network | None,
     optimizer: str | optax.GradientTransformation | None,
     **settings: Any,
 ) -> Prepared:
@@ -62,7 +62,7 @@ def prepare(
     """
     is_custom = optimizer is not None and not isinstance(optimizer, str)
     init_name, init_source = _split_init(init)
-    if isinstance(network, VGG):
+    if isinstance(network, Network):
         for name in ("pooling", "padding", "conv", "precision"):
             own, value = getattr(network, name), settings.get(name)
             if value not in (None, own):
@@ -82,12 +82,12 @@ def prepare(
         preset,
         optimizer="custom" if is_custom else optimizer,
         init=init_name,
-        network="custom" if isinstance(network, VGG) else network,
+        network="custom" if isinstance(network, Network) else network,
         **settings,
     )
     transformation = _optimizer(optimizer, config)
     inputs = _load(content, style, init_source, config)
-    if not isinstance(network, VGG):
+    if not isinstance(network, Network):
         network = load_network(
             config.network,
             pooling=config.pooling,
@@ -101,7 +101,7 @@ def prepare(
 def settle_memory(
     inputs: Inputs,
     config: TransferConfig,
-    network: VGG,
+    network: Network,
     optimizer: optax.GradientTransformationExtraArgs,
 ) -> TransferConfig:
     """Return the settings with the level of memory that will be used.

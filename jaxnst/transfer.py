@@ -11,7 +11,7 @@ from .config import LayerWeights
 from .fitting import OutOfMemory, clear_memory_errors
 from .forecast import Estimate, make_estimate
 from .images import PictureSource, resize
-from .networks import MEMORY_LEVELS, VGG
+from .networks import MEMORY_LEVELS, Network
 from .optimize import StepCallback
 from .painting import paint
 from .preparation import prepare, settle_memory
@@ -46,7 +46,7 @@ def stylize(
     content_detail: float | None = None,
     init: str | PictureSource | None = None,
     seed: int | None = None,
-    network: str | VGG | None = None,
+    network: str | Network | None = None,
     pooling: str | None = None,
     padding: str | None = None,
     conv: str | None = None,
@@ -104,7 +104,7 @@ def stylize(
         network: name of pretrained weights, or a network of your own.
         pooling: "max" or "average".
         padding: "reflect", "replicate", "zeros" or "circular", see
-            `jaxnst.networks.VGG`.
+            `jaxnst.networks.Network`.
         conv: "xla", "winograd", or "auto", the faster on this device. The pictures
             differ by rounding.
         precision: "float32", or "bfloat16", of the network's activations: half the
@@ -224,7 +224,7 @@ def estimate(
     *,
     preset: str = "default",
     init: str | PictureSource | None = None,
-    network: str | VGG | None = None,
+    network: str | Network | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
     **settings: Any,
 ) -> Estimate:

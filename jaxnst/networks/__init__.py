@@ -10,9 +10,15 @@ from .alexnet import (
     LPIPSNetwork as LPIPSNetwork,
 )
 from .base import (
+    MEMORY_LEVELS as MEMORY_LEVELS,
+    PADDINGS as PADDINGS,
+    POOLINGS as POOLINGS,
+    SMOOTHINGS as SMOOTHINGS,
     Architecture as Architecture,
     ConvShape as ConvShape,
     Layer as Layer,
+    Network as Network,
+    check_smoothing as check_smoothing,
 )
 from .convolution import (
     CONVOLUTIONS as CONVOLUTIONS,
@@ -22,6 +28,7 @@ from .convolution import (
 )
 from .googlenet import (
     GOOGLENET as GOOGLENET,
+    GoogLeNet as GoogLeNet,
     GoogLeNetArchitecture as GoogLeNetArchitecture,
     Inception as Inception,
 )
@@ -34,17 +41,16 @@ from .measuring import (
 from .preprocessing import (
     CAFFE as CAFFE,
     LPIPS as LPIPS,
+    TENSORFLOW as TENSORFLOW,
     TORCHVISION as TORCHVISION,
     Preprocessing as Preprocessing,
 )
 from .resnet import (
     RESNET50 as RESNET50,
+    ResNet as ResNet,
     ResNetArchitecture as ResNetArchitecture,
 )
 from .vgg import (
-    MEMORY_LEVELS as MEMORY_LEVELS,
-    PADDINGS as PADDINGS,
-    POOLINGS as POOLINGS,
     VGG as VGG,
     VGG16 as VGG16,
     VGG19 as VGG19,

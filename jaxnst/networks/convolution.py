@@ -1,4 +1,4 @@
-"""3 x 3 convolutions, as XLA does them or in Winograd's way.
+"""Convolutions, as XLA does them or, those of 3 x 3 pixels, in Winograd's way.
 
 Winograd's F(4 x 4, 3 x 3) takes a quarter of the multiplications: tiles of 6 x 6 pixels
 are transformed, multiplied channel by channel at 36 points, and transformed back to
@@ -79,14 +79,17 @@ Tiles = Float[Array, "_ tiles _"]
 
 
 class Convolution(nnx.Module):
-    """A 3 x 3 convolution that keeps the size of its input.
+    """A convolution that keeps the size of its input, but for its stride.
 
     Args:
         in_width: channels it reads.
         out_width: channels it writes.
+        size: height and width of its kernel, odd.
+        stride: in pixels of its input.
         border: what it sees beyond the border: "zeros", "circular", or "none", which
-            makes the result 2 pixels smaller.
-        method: "xla", "winograd", or "auto", the faster one on this device.
+            makes what it sees `size` - 1 pixels smaller.
+        method: "xla", "winograd", or "auto", the faster one on this device; Winograd's
+            way is for 3 x 3 pixels and stride 1, all others are convolved in XLA's.
         precision: "float32" or "bfloat16", of the weights that are kept; bfloat16 is
             convolved in XLA's way only.
         rngs: randomness of the weights before any are set.
@@ -100,17 +103,22 @@ class Convolution(nnx.Module):
         in_width: int,
         out_width: int,
         *,
+        size: int = 3,
+        stride: int = 1,
         border: Literal["zeros", "circular", "none"] = "zeros",
         method: str = "auto",
         precision: str = "float32",
         rngs: nnx.Rngs,
     ):
         check_convolution(method, precision)
-        self.kernel_shape = (3, 3, in_width, out_width)
+        self.kernel_shape = (size, size, in_width, out_width)
+        self.stride = stride
         self.border = border
         self.precision = precision
-        self.is_winograd = precision == "float32" and _is_winograd(
-            method, in_width, out_width
+        self.is_winograd = (
+            precision == "float32"
+            and (size, stride) == (3, 1)
+            and _is_winograd(method, in_width, out_width)
         )
         kernel = nnx.initializers.he_normal()(rngs.params(), self.kernel_shape)
         if self.is_winograd:
@@ -131,11 +139,14 @@ class Convolution(nnx.Module):
         """Return the convolution of one picture."""
         kernel = self.kernel[...].astype(x.dtype)
         bias = self.bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
+        margin = self.kernel_shape[0] // 2
         if self.border == "circular":
-            x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="wrap")
+            around = (margin, margin)
+            x = jnp.pad(x, ((0, 0), around, around, (0, 0)), mode="wrap")
         if not self.is_winograd:
-            padding = "SAME" if self.border == "zeros" else "VALID"
-            return _direct(x, kernel, padding) + bias
+            # In numbers: with a stride, "SAME" is not what these networks learned with.
+            beyond = margin if self.border == "zeros" else 0
+            return _direct(x, kernel, self.stride, beyond) + bias
         y = winograd_convolution(x[0], kernel)[None]
         if self.border != "zeros":
             y = y[:, 1:-1, 1:-1]
@@ -170,13 +181,16 @@ def _is_winograd(method: str, in_width: int, out_width: int) -> bool:
 
 
 def _direct(
-    x: Float[Array, "1 h w c"], kernel: Float[Array, "3 3 c c2"], padding: str
+    x: Float[Array, "1 h w c"],
+    kernel: Float[Array, "k k c c2"],
+    stride: int,
+    zeros: int,
 ) -> Float[Array, "1 h2 w2 c2"]:
     return jax.lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=(1, 1),
-        padding=padding,
+        window_strides=(stride, stride),
+        padding=((zeros, zeros), (zeros, zeros)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         # Accelerators would else multiply in bfloat16 or TF32, and the same settings
         # would give another picture there. It changes nothing for bfloat16, whose

@@ -8,9 +8,13 @@ the paper has 5 x 5.
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from .base import Architecture, ConvShape, Layer
+import jax
+import jax.numpy as jnp
+
+from .base import Activations, Architecture, ConvShape, Layer, Network
+from .pooling import Window
 
 
 class Inception(NamedTuple):
@@ -52,6 +56,11 @@ class GoogLeNetArchitecture(Architecture):
     stem: tuple[int, int, int]
     modules: tuple[Inception, ...]
     norm_epsilon: ClassVar[float | None] = 1e-3
+    recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
+        "fast": {},
+        "balanced": {1: 1, 2: 1},
+        "low": dict.fromkeys(range(1, 6), 1),
+    }
 
     def __iter__(self) -> Iterator[Layer]:
         """Yield the layers in the order in which they are computed."""
@@ -67,7 +76,16 @@ class GoogLeNetArchitecture(Architecture):
                 yield Layer("pool", f"pool{group}", int(group), width, width, 2)
                 group = module.name[0]
             name = f"inception{module.name}"
-            yield Layer("inception", name, int(group), width, module.out_width)
+            branches = (module.branch1, module.branch2, module.branch3, module.branch4)
+            parts = [(f"{name}.branch{k}", n) for k, n in enumerate(branches, start=1)]
+            yield Layer(
+                "inception",
+                name,
+                int(group),
+                width,
+                module.out_width,
+                parts=tuple(parts),
+            )
             width = module.out_width
 
     @property
@@ -103,6 +121,10 @@ class GoogLeNetArchitecture(Architecture):
         deeper = [f"inception{name}" for name in ("3a", "4a", "4b", "4c")]
         return dict.fromkeys(["conv3", *deeper], 1.0)
 
+    def build(self, **options: Any) -> "GoogLeNet":
+        """Return the network, with random weights."""
+        return GoogLeNet(self, **options)
+
 
 GOOGLENET = GoogLeNetArchitecture(
     name="googlenet",
@@ -119,3 +141,39 @@ GOOGLENET = GoogLeNetArchitecture(
         Inception("5b", 384, 192, 384, 48, 128, 128),
     ),
 )
+
+# What of the picture is left over at the end is pooled too; "ceil mode", in torch.
+_POOLS = {
+    "pool1": Window(3, 2, is_ceil=True),
+    "pool2": Window(3, 2, is_ceil=True),
+    "pool3": Window(3, 2, is_ceil=True),
+    "pool4": Window(2, 2, is_ceil=True),
+}
+_BRANCH_POOL = Window(3, 1, margin=1)
+
+
+class GoogLeNet(Network):
+    """A GoogLeNet, with activations "conv1", "pool1", ..., "inception5b".
+
+    All are behind their ReLU. A module's are those of all branches; each branch has its
+    own too, "inception3a.branch1" to "inception3a.branch4". For everything else see
+    `Network`.
+    """
+
+    def apply_layer(self, layer: Layer, x: Activations) -> Activations:
+        """Return what one layer makes of the output of the one before it."""
+        if layer.kind == "conv":
+            return self._rectified(layer.name, x)
+        if layer.kind == "pool":
+            return self.pool(layer, x, _POOLS[layer.name])
+        name = f"{layer.name}.branch"
+        branches = [
+            self._rectified(f"{name}1", x),
+            self._rectified(f"{name}2.1", self._rectified(f"{name}2.0", x)),
+            self._rectified(f"{name}3.1", self._rectified(f"{name}3.0", x)),
+            self._rectified(f"{name}4", self.pool(layer, x, _BRANCH_POOL)),
+        ]
+        return jnp.concatenate(branches, axis=-1)
+
+    def _rectified(self, name: str, x: Activations) -> Activations:
+        return jax.nn.relu(self.convolve(name, x))

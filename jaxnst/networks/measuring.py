@@ -1,13 +1,17 @@
 """Measuring a picture in a network without keeping all of its activations.
 
 What is differentiated needs the activations of every layer again on the way back. They
-can be kept ("fast") or computed a second time, block by block. `VGG.memory` says how:
+can be kept ("fast") or computed a second time, block by block. `Network.memory` says
+how, and `Architecture.recomputed` which blocks of a network are:
 
-`"balanced"`: the first two blocks, which hold three quarters of all activations and
-take a quarter of the time, are computed again, in strips of rows, one after the other.
-Strips overlap by as many rows as their convolutions see, so the result is the same.
+`"balanced"`: the first blocks, which hold most of all activations.
 
-`"low"`: every block is, the first three in more strips.
+`"low"`: every block is.
+
+Blocks of a VGG are computed again in strips of rows, one after the other, of which
+"low" makes more. Strips overlap by as many rows as their convolutions see, so the
+result is the same. Those of other networks, which shrink the picture at once, are
+computed again as a whole.
 
 `jax.checkpoint` does not do it: on the CPU, XLA drops the barriers that are to keep
 the second computation apart, finds it equal to the first and keeps everything.
@@ -24,15 +28,9 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxnst._types import Image, Scalar
 
-from .vgg import VGG, Layer
+from .base import Layer, Network
 
 
-# {block: how many strips it is computed in}; what is not here is not computed again.
-_STRIPS: Mapping[str, Mapping[int, int]] = {
-    "fast": {},
-    "balanced": {1: 4, 2: 2},
-    "low": {1: 8, 2: 4, 3: 2, 4: 1, 5: 1},
-}
 # Strips of fewer rows would be mostly overlap.
 _MIN_STRIP_ROWS = 8
 
@@ -68,11 +66,11 @@ def measure_features(
     measures as constants.
 
     Args:
-        network: a `VGG`, with its own `memory`; anything else is measured "fast".
+        network: a `Network`, with its own `memory`; anything else is measured "fast".
         image: RGB, [0, 1].
         measures: {layer: {name: mean over the pixels of its feature map}}.
     """
-    if not isinstance(network, VGG) or network.memory == "fast":
+    if not isinstance(network, Network) or network.memory == "fast":
         features = network(image, list(measures))
         return {
             layer: {name: fn(features[layer], slice(None)) for name, fn in fns.items()}
@@ -82,9 +80,9 @@ def measure_features(
     found: dict[str, dict[str, PyTree]] = {}
     blocks = dict(_blocks(network, measures))
     for number, layers in blocks.items():
-        names = [layer.name for layer in layers]
+        names = [name for layer in layers for name in layer.names]
         wanted = {name: measures[name] for name in names if name in measures}
-        num_strips = _STRIPS[network.memory].get(number)
+        num_strips = network.architecture.recomputed[network.memory].get(number)
         is_last = number == max(blocks)
         if num_strips is None or (is_last and num_strips == 1):
             x, part = _run(layers, x, network, wanted, None)
@@ -97,18 +95,18 @@ def measure_features(
 
 def is_whole(network: Callable, layer: str) -> bool:
     """Whether a measure sees all rows of a layer at once, whatever the picture."""
-    if not isinstance(network, VGG):
+    if not isinstance(network, Network):
         return True
-    blocks = {known.name: known.block for known in network.architecture}
-    return _STRIPS[network.memory].get(blocks[layer], 1) == 1
+    blocks = {n: known.block for known in network.architecture for n in known.names}
+    strips = network.architecture.recomputed[network.memory]
+    return strips.get(blocks[layer], 1) == 1
 
 
 def _blocks(
-    network: VGG, wanted: Collection[str]
+    network: Network, wanted: Collection[str]
 ) -> Iterator[tuple[int, tuple[Layer, ...]]]:
     """Yield number and layers of each block, up to the deepest layer wanted."""
-    names = network.layer_names
-    layers = list(network.architecture)[: 1 + max(map(names.index, wanted), default=-1)]
+    layers = network.architecture.up_to(wanted)
     for block, group in itertools.groupby(layers, key=lambda layer: layer.block):
         yield block, tuple(group)
 
@@ -116,7 +114,7 @@ def _blocks(
 def _run(
     layers: Sequence[Layer],
     x: Array,
-    network: VGG,
+    network: Network,
     measures: Measures,
     strip: _Strip | None,
 ) -> tuple[Array, dict[str, dict[str, PyTree]]]:
@@ -126,16 +124,20 @@ def _run(
     start, stop, (above, _), num_rows = strip or _Strip(0, whole, (0, 0), whole)
     for layer in layers:
         x = network.apply_layer(layer, x)
-        if layer.kind == "pool":
+        if strip is None:
+            stop = num_rows = x.shape[1]
+        elif layer.kind == "pool":
             start, stop, above, num_rows = (
                 n // 2 for n in (start, stop, above, num_rows)
             )
-        for name, measure_fn in measures.get(layer.name, {}).items():
-            mean = measure_fn(x[0, above : above + stop - start], slice(start, stop))
-            share = (stop - start) / num_rows
-            found.setdefault(layer.name, {})[name] = jax.tree.map(
-                lambda leaf, share=share: share * leaf, mean
-            )
+        for part, features in network.read(layer, x, measures).items():
+            for name, measure_fn in measures[part].items():
+                own = features[above : above + stop - start]
+                mean = measure_fn(own, slice(start, stop))
+                share = (stop - start) / num_rows
+                found.setdefault(part, {})[name] = jax.tree.map(
+                    lambda leaf, share=share: share * leaf, mean
+                )
     return x[:, above : above + stop - start], found
 
 
@@ -144,7 +146,7 @@ def _recomputed(
     layers: tuple[Layer, ...],
     num_strips: int,
     x: Array,
-    network: VGG,
+    network: Network,
     measures: Measures,
 ) -> tuple[Array, dict[str, dict[str, PyTree]]]:
     """Compute a block of which only the input is kept for the way back."""

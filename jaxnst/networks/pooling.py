@@ -1,7 +1,11 @@
-"""Pooling of 2 x 2 pixels."""
+"""Pooling of 2 x 2 pixels, and of windows that overlap."""
+
+import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 
@@ -54,3 +58,122 @@ def average_pool(x: Pixels) -> Pixels:
 def _corners(x: Pixels) -> list[Pixels]:
     rows, columns = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
     return [x[:, i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1)]
+
+
+class Window(NamedTuple):
+    """How pixels are pooled.
+
+    Attributes:
+        size: height and width of a window.
+        stride: from one to the next.
+        margin: how far the first reaches beyond the border.
+        is_ceil: whether a window that is not full counts at the end too, as in torch's
+            `ceil_mode`.
+    """
+
+    size: int
+    stride: int
+    margin: int = 0
+    is_ceil: bool = False
+
+    def count(self, length: int) -> int:
+        """Return how many windows there are along `length` pixels; 0 or more."""
+        steps = length + 2 * self.margin - self.size
+        count = (-(-steps // self.stride) if self.is_ceil else steps // self.stride) + 1
+        if self.is_ceil and (count - 1) * self.stride >= length + self.margin:
+            count -= 1  # it would see nothing of the picture
+        return max(count, 0)
+
+    def reach(self, length: int) -> tuple[int, int]:
+        """Return how far windows reach beyond `length` pixels: before, and behind.
+
+        What no window sees behind is less than 0.
+        """
+        last = (self.count(length) - 1) * self.stride + self.size
+        return self.margin, last - length - self.margin
+
+
+def pool_windows(x: Pixels, window: Window, kind: str, *, is_circular: bool) -> Pixels:
+    """Return the largest or the mean of what is there in every window.
+
+    Args:
+        x: of which at least one window is made.
+        window: which pixels are pooled.
+        kind: "max" or "average".
+        is_circular: whether windows see the opposite border beyond the border; else
+            they see nothing there.
+    """
+    lengths = x.shape[1:3]
+    reaches = [window.reach(length) for length in lengths]
+    for axis, (length, (_, behind)) in enumerate(zip(lengths, reaches, strict=True), 1):
+        x = jax.lax.slice_in_dim(x, 0, length + min(behind, 0), axis=axis)
+    beyond = [(0, 0), *((before, max(behind, 0)) for before, behind in reaches), (0, 0)]
+    if is_circular:
+        x = jnp.pad(x, beyond, mode="wrap")
+    elif kind == "max":
+        x = jnp.pad(x, beyond, constant_values=-jnp.inf)
+    else:
+        x = jnp.pad(x, beyond)
+    if kind == "max":
+        return _window_max(x, window.size, window.stride)
+    total = functools.reduce(jnp.add, _shifted(x, window.size, window.stride))
+    counts = [
+        np.full(window.count(length), window.size)
+        if is_circular
+        else _num_inside(window, length)
+        for length in lengths
+    ]
+    pixels = np.multiply.outer(*counts)[None, :, :, None]
+    return total / jnp.asarray(pixels, x.dtype)
+
+
+def _num_inside(window: Window, length: int) -> np.ndarray:
+    """How many pixels of the picture each window sees along an axis."""
+    starts = np.arange(window.count(length)) * window.stride - window.margin
+    return np.minimum(starts + window.size, length) - np.maximum(starts, 0)
+
+
+def _shifted(x: Pixels, size: int, stride: int) -> list[Pixels]:
+    """Return the first pixels of all windows, then the second ones, and so on."""
+    rows, columns = ((n - size) // stride * stride + 1 for n in x.shape[1:3])
+    return [
+        x[:, i : i + rows : stride, j : j + columns : stride]
+        for i in range(size)
+        for j in range(size)
+    ]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _window_max(x: Pixels, size: int, stride: int) -> Pixels:
+    """As `max_pool`, of other windows; for the same reason not XLA's own."""
+    return functools.reduce(jnp.maximum, _shifted(x, size, stride))
+
+
+def _window_forward(
+    x: Pixels, size: int, stride: int
+) -> tuple[Pixels, tuple[Pixels, Corner]]:
+    largest = _window_max(x, size, stride)
+    which = jnp.full(largest.shape, size**2 - 1, jnp.uint8)
+    for index, pixels in reversed(list(enumerate(_shifted(x, size, stride)))):
+        which = jnp.where(pixels == largest, jnp.uint8(index), which)
+    return largest, (x[..., :0], which)
+
+
+def _window_backward(
+    size: int, stride: int, residuals: tuple[Pixels, Corner], gradient: Pixels
+) -> tuple[Pixels]:
+    shaped, which = residuals
+    zero = jnp.zeros((), gradient.dtype)
+    parts = []
+    for index in range(size**2):
+        part = jnp.where(which == index, gradient, zero)
+        padding = [(0, 0, 0)]
+        for axis, start in ((1, index // size), (2, index % size)):
+            spread = (part.shape[axis] - 1) * stride + 1
+            behind = shaped.shape[axis] - spread - start
+            padding.append((start, behind, stride - 1))
+        parts.append(jax.lax.pad(part, zero, [*padding, (0, 0, 0)]))
+    return (functools.reduce(jnp.add, parts),)
+
+
+_window_max.defvjp(_window_forward, _window_backward)

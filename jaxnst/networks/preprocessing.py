@@ -40,5 +40,9 @@ CAFFE = Preprocessing(scale=255.0, mean=(123.68, 116.779, 103.939), channel_orde
 # torchvision's and timm's, trained anew: other weights, other input.
 TORCHVISION = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
+# GoogLeNet's weights came from TensorFlow, which feeds values from -1 to 1; torchvision
+# makes these from its own ("transform_input").
+TENSORFLOW = Preprocessing(scale=2.0, mean=(1.0, 1.0, 1.0))
+
 # That of LPIPS: its own mean (-0.030, -0.088, -0.188) is for values from -1 to 1.
 LPIPS = Preprocessing(scale=2.0, mean=(0.970, 0.912, 0.812), std=(0.458, 0.448, 0.450))

@@ -7,9 +7,12 @@ norm is frozen, and folded into the convolution before it.
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from .base import Architecture, ConvShape, Layer
+import jax
+
+from .base import Activations, Architecture, ConvShape, Layer, Network
+from .pooling import Window
 
 
 # A block's output has so many times the channels of its 3 x 3 convolution.
@@ -29,6 +32,12 @@ class ResNetArchitecture(Architecture):
     depths: tuple[int, ...]
     widths: tuple[int, ...] = (64, 128, 256, 512)
     norm_epsilon: ClassVar[float | None] = 1e-5
+    default_smoothing: ClassVar[str] = "softmax"
+    recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
+        "fast": {},
+        "balanced": {1: 1, 2: 1},
+        "low": dict.fromkeys(range(1, 6), 1),
+    }
 
     def __iter__(self) -> Iterator[Layer]:
         """Yield the layers in the order in which they are computed."""
@@ -60,7 +69,7 @@ class ResNetArchitecture(Architecture):
                 ConvShape(f"{name}.conv2", 3, inner, inner, layer.stride),
                 ConvShape(f"{name}.conv3", 1, inner, written),
             ]
-            if has_downsample(layer):
+            if _has_downsample(layer):
                 shapes.append(
                     ConvShape(f"{name}.downsample", 1, read, written, layer.stride)
                 )
@@ -77,10 +86,35 @@ class ResNetArchitecture(Architecture):
         last = [f"layer{k}.{depth - 1}" for k, depth in enumerate(self.depths, start=1)]
         return dict.fromkeys(["relu1", *last], 1.0)
 
+    def build(self, **options: Any) -> "ResNet":
+        """Return the network, with random weights."""
+        return ResNet(self, **options)
 
-def has_downsample(layer: Layer) -> bool:
+
+def _has_downsample(layer: Layer) -> bool:
     """Whether what a block adds to its input is of another shape than the input."""
     return layer.stride > 1 or layer.in_width != layer.out_width
 
 
 RESNET50 = ResNetArchitecture(name="resnet50", depths=(3, 4, 6, 3))
+
+
+class ResNet(Network):
+    """A ResNet, with activations "relu1", "pool1", "layer1.0", "layer1.1" and so on.
+
+    Those of a block are its output, behind the last ReLU. For everything else see
+    `Network`.
+    """
+
+    def apply_layer(self, layer: Layer, x: Activations) -> Activations:
+        """Return what one layer makes of the output of the one before it."""
+        if layer.kind == "stem":
+            return jax.nn.relu(self.convolve("conv1", x))
+        if layer.kind == "pool":
+            return self.pool(layer, x, Window(3, 2, margin=1))
+        y = jax.nn.relu(self.convolve(f"{layer.name}.conv1", x))
+        y = jax.nn.relu(self.convolve(f"{layer.name}.conv2", y))
+        y = self.convolve(f"{layer.name}.conv3", y)
+        if _has_downsample(layer):
+            x = self.convolve(f"{layer.name}.downsample", x)
+        return jax.nn.relu(x + y)

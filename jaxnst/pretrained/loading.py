@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxnst.networks import VGG, AlexNet, Convolution, Preprocessing
+from jaxnst.networks import AlexNet, Convolution, Network, Preprocessing
 
 from .bundled import read_bundled
 from .codebook import decode
@@ -74,7 +74,7 @@ def load_network(
     padding: str = "reflect",
     conv: str = "auto",
     precision: str = "float32",
-) -> VGG:
+) -> Network:
     """Return a pretrained network, downloading its weights if they are not on disk.
 
     Args:
@@ -88,7 +88,7 @@ def load_network(
             commit in the registry. What a branch had when it was downloaded is kept.
         token: for the Hub, as for `huggingface_hub`; by default the one it knows.
         progress: show a bar on standard error while downloading.
-        pooling: "max" or "average", see `jaxnst.networks.VGG`.
+        pooling: "max" or "average", see `jaxnst.networks.Network`.
         rescale_pooling: see there.
         padding: "reflect", "replicate", "zeros" or "circular", see there.
         conv: "auto", "xla" or "winograd", see there.
@@ -122,7 +122,7 @@ def load_network(
     )
 
 
-def build_network(weights: Weights, **options: Any) -> VGG:
+def build_network(weights: Weights, **options: Any) -> Network:
     """Return a network with these weights.
 
     Args:
@@ -132,9 +132,8 @@ def build_network(weights: Weights, **options: Any) -> VGG:
     Raises:
         ValueError: if an option is unknown.
     """
-    network: VGG = nnx.eval_shape(
-        lambda: VGG(
-            weights.architecture,
+    network: Network = nnx.eval_shape(
+        lambda: weights.architecture.build(
             preprocessing=weights.preprocessing,
             rngs=nnx.Rngs(0),
             **options,
@@ -145,7 +144,7 @@ def build_network(weights: Weights, **options: Any) -> VGG:
 
 
 def set_weights(
-    network: VGG | AlexNet, layers: dict[str, dict[str, np.ndarray]]
+    network: Network | AlexNet, layers: dict[str, dict[str, np.ndarray]]
 ) -> None:
     """Put weights into a network, in place.
 
@@ -173,7 +172,8 @@ def set_weights(
         if shape != found:
             problems.append(f"{name}.{kind} has shape {found}, expected {shape}")
     if problems:
-        name = network.architecture.name if isinstance(network, VGG) else "alexnet"
+        is_judge = isinstance(network, AlexNet)
+        name = "alexnet" if is_judge else network.architecture.name
         raise ValueError(f"the weights do not fit {name}: {'; '.join(problems)}.")
     for name, arrays in layers.items():
         layer = getattr(network, name)

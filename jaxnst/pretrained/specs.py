@@ -11,6 +11,7 @@ from jaxnst.networks import (
     CAFFE,
     GOOGLENET,
     RESNET50,
+    TENSORFLOW,
     TORCHVISION,
     VGG16,
     VGG19,
@@ -175,7 +176,7 @@ SPECS: Mapping[str, WeightSpec] = MappingProxyType(
             WeightSpec(
                 name="googlenet",
                 architecture=GOOGLENET,
-                preprocessing=TORCHVISION,
+                preprocessing=TENSORFLOW,
                 source=OwnFile(
                     advice=(
                         "the Hub is not known to have torchvision's GoogLeNet as "

@@ -8,7 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnst._checks import check_choice
-from jaxnst.networks import CAFFE, TORCHVISION, Architecture, Preprocessing
+from jaxnst.networks import (
+    CAFFE,
+    GOOGLENET,
+    TENSORFLOW,
+    TORCHVISION,
+    Architecture,
+    Preprocessing,
+)
 
 from .header import serialize
 from .layouts import check_shapes, convert, recognize, wanted_keys
@@ -19,6 +26,7 @@ from .tensors import TensorFile
 PREPROCESSINGS: Mapping[str, Preprocessing] = {
     "torchvision": TORCHVISION,
     "caffe": CAFFE,
+    "tensorflow": TENSORFLOW,
 }
 # In the metadata of the files that are written here.
 _FORMAT = "jaxnst"
@@ -73,21 +81,25 @@ def take_weights(
             f"it holds the weights of {architecture.name}, not of {expected.name}"
         )
     check_shapes(architecture, layout, file.shapes)
-    fed = resolve_preprocessing(file.metadata, preprocessing)
+    fed = resolve_preprocessing(architecture, file.metadata, preprocessing)
     tensors = file.read(wanted_keys(architecture, layout))
     return Weights(architecture, fed, convert(architecture, layout, tensors))
 
 
 def resolve_preprocessing(
-    metadata: Mapping[str, str], given: str | Preprocessing | None
+    architecture: Architecture,
+    metadata: Mapping[str, str],
+    given: str | Preprocessing | None,
 ) -> Preprocessing:
     """Return what a network is to be fed.
 
     Args:
+        architecture: of the network.
         metadata: of its file.
-        given: "torchvision", "caffe", or one of your own; by default what the file
-            says, and where it says nothing "torchvision", which is right for all
-            weights of torchvision, timm, flaxmodels and Keras Hub.
+        given: one of `PREPROCESSINGS` or of your own; by default what the file says. A
+            file that says nothing is taken for torchvision's weights, or some made from
+            them, as timm's, flaxmodels' and Keras Hub's are: "torchvision", but
+            "tensorflow" for GoogLeNet.
 
     Raises:
         ValueError: if it is unknown.
@@ -97,7 +109,7 @@ def resolve_preprocessing(
     if given is not None:
         return PREPROCESSINGS[check_choice("preprocessing", given, PREPROCESSINGS)]
     if "preprocessing" not in metadata:
-        return TORCHVISION
+        return TENSORFLOW if architecture.name == GOOGLENET.name else TORCHVISION
     text = metadata["preprocessing"]
     if text in PREPROCESSINGS:
         return PREPROCESSINGS[text]
