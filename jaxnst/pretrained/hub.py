@@ -7,7 +7,6 @@ expected name, shape and type and is finite. The hash of what is then kept is st
 and checked whenever it is loaded.
 """
 
-import math
 import re
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from huggingface_hub.errors import (
 
 from .downloading import DownloadBar
 from .header import LENGTH_BYTES, header_length, parse_header
-from .layouts import expected_shapes
+from .layouts import expected_bytes
 from .ranges import WEB_PAGE, FileIdentity, HTTPError, RemoteFile, Span
 from .specs import HubFile, OwnFile, WeightSpec
 from .store import check_room, keeping, kept_path, read_kept, write_kept
@@ -108,7 +107,7 @@ def fetch(
         whole = _in_hub_cache(spec.source, revision)
         if whole is not None and not renew:
             return _keep_own(spec, path, whole)
-        check_room(path, _kept_bytes(spec))
+        check_room(path, expected_bytes(spec.architecture))
         try:
             with DownloadBar(spec.name, enabled=progress) as bar:
                 weights, described = _download(spec, spec.source, revision, token, bar)
@@ -187,8 +186,7 @@ def _download(
         identity = remote.identity or FileIdentity(None, None, None, None)
         if revision == source.revision and identity.sha256 is not None:
             _check_sha256(spec, source, identity.sha256)
-        is_commit = re.fullmatch(r"[0-9a-f]{40}", revision) is not None
-        if is_commit and identity.commit not in (None, revision):
+        if is_commit(revision) and identity.commit not in (None, revision):
             raise ValueError(f"it is of commit {identity.commit}, not {revision}")
         weights = take_weights(
             file, expected=spec.architecture, preprocessing=spec.preprocessing
@@ -203,11 +201,6 @@ def _download(
     }
     known = {name: value for name, value in described.items() if value is not None}
     return weights, known
-
-
-def _kept_bytes(spec: WeightSpec) -> int:
-    shapes = expected_shapes(spec.architecture, "flax").values()
-    return 4 * sum(math.prod(shape) for shape in shapes)
 
 
 def _open_remote(remote: RemoteFile, bar: DownloadBar) -> TensorFile:
@@ -257,6 +250,11 @@ def _explained(error: Exception, spec: WeightSpec, revision: str) -> Exception:
         f"the weights of {spec.name!r} are not on disk and cannot be had from {host}: "
         f"{what}. {_ALTERNATIVE}"
     )
+
+
+def is_commit(revision: str) -> bool:
+    """Return whether a revision can never change."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
 def _status(error: Exception) -> int | None:

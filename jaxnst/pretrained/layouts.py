@@ -10,6 +10,7 @@ Names and shapes in, arrays in our own names and order out. Nothing here reads a
 """
 
 import functools
+import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -148,6 +149,12 @@ def _expected_shapes(
         )
         shapes |= dict.fromkeys(other_keys, (written,))
     return MappingProxyType(shapes)
+
+
+def expected_bytes(architecture: Architecture) -> int:
+    """Return how many bytes the weights of a network take in float32."""
+    shapes = expected_shapes(architecture, "flax").values()
+    return 4 * sum(math.prod(shape) for shape in shapes)
 
 
 def check_shapes(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from jaxnst._checks import suggestion
+from jaxnst._checks import check_choice, suggestion
 from jaxnst.networks import (
     CAFFE,
     GOOGLENET,
@@ -215,12 +215,7 @@ def get_spec(name: str) -> WeightSpec:
     Raises:
         ValueError: if there is none, with the nearest name.
     """
-    if name in SPECS:
-        return SPECS[name]
-    raise ValueError(
-        f"`network` is {name!r}.{suggestion(name, SPECS)} Known: "
-        f"{', '.join(SPECS)}; or the path of a file of weights."
-    )
+    return SPECS[check_choice("network", name, SPECS)]
 
 
 def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
@@ -244,4 +239,7 @@ def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
     is_path = not isinstance(network, str) or path.suffix.lower() in SUFFIXES
     if is_path or os.sep in text or "/" in text:
         raise FileNotFoundError(f"`network`: no such file: {text}")
-    return get_spec(text)
+    raise ValueError(
+        f"`network` is {text!r}.{suggestion(text, SPECS)} Known: {', '.join(SPECS)}; or "
+        "the path of a file of weights."
+    )
