@@ -83,7 +83,11 @@ def _stylize(args: argparse.Namespace) -> int:
         from .images import read_record
         from .record import settings_of
 
-        settings = settings_of(read_record(args.like), has_init="init" in args)
+        settings = settings_of(
+            read_record(args.like),
+            has_init="init" in args,
+            has_network="network" in args,
+        )
     # Only what was given on the command line is there: argparse.SUPPRESS.
     settings |= {name: vars(args)[name] for name in SETTINGS if name in args}
 

@@ -108,7 +108,7 @@ def networks(args: argparse.Namespace) -> int:
         path = shelf.convert_weights(
             args.source, args.target, preprocessing=args.preprocessing
         )
-    print(f"{path}  ({path.stat().st_size / 1e6:.0f} MB)")
+    print(f"{path}  ({shelf.megabytes(path.stat().st_size)})")
     return 0
 
 

@@ -18,7 +18,16 @@ from ._checks import (
     check_number,
 )
 from .images.reading import MIN_SIDE
-from .networks import MEMORY_LEVELS, PADDINGS, POOLINGS, check_convolution
+from .networks import (
+    MEMORY_LEVELS,
+    PADDINGS,
+    POOLINGS,
+    VGG19,
+    Architecture,
+    check_convolution,
+    check_normalizable,
+    check_smoothing,
+)
 from .objective import NORMALIZATIONS
 from .pretrained import SPECS
 
@@ -43,7 +52,8 @@ class TransferConfig:
         network: name of pretrained weights, or "custom".
         pooling: "max" or "average".
         padding: "reflect", "replicate", "zeros" or "circular".
-        content_layers: {layer: weight}; a list, to weigh them equally, becomes that.
+        content_layers: {layer: weight}; a list, to weigh them equally, becomes that,
+            and None those that the network's architecture comes with.
         style_layers: likewise.
         content_weight: of the content terms.
         style_weight: of the style terms.
@@ -68,6 +78,11 @@ class TransferConfig:
             when it grows to the next size; 0 to 1.
         init: "content", "style" (the style picture, resized), "noise", or "image".
         seed: of the noise.
+        smoothing: "none", "log" or "softmax", see `jaxnst.networks.smooth`; None: what
+            the network's architecture comes with.
+        normalize_activations: rescale the network's weights, so that every filter's
+            mean activation over the two pictures is 1; VGGs only, see
+            `jaxnst.networks.normalize_activations`.
         conv: "auto", "xla" or "winograd", see `jaxnst.networks.Network`.
         precision: "float32" or "bfloat16", of the network.
         memory: "fast", "balanced", "low", see `jaxnst.networks.measuring`; or "auto",
@@ -84,12 +99,9 @@ class TransferConfig:
     network: str = "vgg19"
     pooling: str = "max"
     padding: str = "reflect"
-    content_layers: Mapping[str, float] = dataclasses.field(
-        default_factory=lambda: {"relu4_2": 1.0}
-    )
-    style_layers: Mapping[str, float] = dataclasses.field(
-        default_factory=lambda: {f"relu{block}_1": 1.0 for block in range(1, 6)}
-    )
+    # None is gone once `__post_init__` is through.
+    content_layers: Mapping[str, float] = None  # type: ignore[assignment]
+    style_layers: Mapping[str, float] = None  # type: ignore[assignment]
     content_weight: float = 0.25
     style_weight: float = 1.0
     tv_weight: float = 0.0
@@ -106,6 +118,8 @@ class TransferConfig:
     content_detail: float = 0.5
     init: str = "content"
     seed: int = 0
+    smoothing: str = None  # type: ignore[assignment]
+    normalize_activations: bool = False
     conv: str = "auto"
     precision: str = "float32"
     memory: str = "auto"
@@ -114,7 +128,7 @@ class TransferConfig:
         """Check every value, and bring layers and numbers to one form."""
         # "custom" and "image" stand for objects that no record can hold.
         if self.network != "custom":
-            check_choice("network", self.network, SPECS)
+            _architecture_of(self.network)
         if self.optimizer != "custom":
             check_choice("optimizer", self.optimizer, OPTIMIZERS)
         if self.init != "image":
@@ -162,12 +176,32 @@ class TransferConfig:
         if self.steps_per_call is not None:
             count = check_count("steps_per_call", self.steps_per_call)
             self._set("steps_per_call", count)
-        # The layers of a network of the user's own are checked in `jaxnst.transfer`.
-        if self.network != "custom":
-            known = SPECS[self.network].architecture.layer_names
-            for name in ("content_layers", "style_layers"):
-                weights = check_layer_weights(name, getattr(self, name), known)
-                self._set(name, weights)
+        if not isinstance(self.normalize_activations, bool):
+            raise TypeError(
+                "`normalize_activations` must be True or False, got "
+                f"{self.normalize_activations!r}."
+            )
+        # What is set for a network of the user's own is checked in `make_config`.
+        if self.network == "custom":
+            self._fit(VGG19, is_checked=False)
+        else:
+            self._fit(_architecture_of(self.network))
+
+    def _fit(self, architecture: Architecture, *, is_checked: bool = True) -> None:
+        """Fill in what the architecture comes with, and check what is set."""
+        for name in ("content_layers", "style_layers"):
+            layers = getattr(self, name)
+            if layers is None:
+                self._set(name, dict(getattr(architecture, name)))
+            elif is_checked:
+                known = architecture.layer_names
+                self._set(name, check_layer_weights(name, layers, known))
+        if self.smoothing is None:
+            self._set("smoothing", architecture.default_smoothing)
+        elif is_checked:
+            check_smoothing(self.smoothing, architecture.smoothings, architecture.name)
+        if self.normalize_activations and is_checked:
+            check_normalizable(architecture)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the class is frozen
@@ -175,6 +209,10 @@ class TransferConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them."""
         return dataclasses.asdict(self)
+
+
+def _architecture_of(network: str) -> Architecture:
+    return SPECS[check_choice("network", network, SPECS)].architecture
 
 
 PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
@@ -204,12 +242,21 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
 
 
 def make_config(
-    preset: str | os.PathLike[str] = "default", **settings: Any
+    preset: str | os.PathLike[str] = "default",
+    *,
+    architecture: Architecture | None = None,
+    **settings: Any,
 ) -> TransferConfig:
     """Return a preset with some settings changed; None leaves one as it is.
 
     With another optimizer than the preset's, learning rate and decay are those of that
-    optimizer.
+    optimizer. With a network that does not have the preset's layers, layers are those
+    that its architecture comes with.
+
+    Args:
+        preset: one of `PRESETS`.
+        architecture: of a network of the user's own.
+        settings: what is changed.
 
     Raises:
         ValueError: if the preset or a value is unknown or out of range.
@@ -222,4 +269,18 @@ def make_config(
         if changed["optimizer"] == "adam":
             own = {name: getattr(TransferConfig, name) for name in own}
         changed = own | changed
-    return dataclasses.replace(base, **changed)
+    if architecture is None:
+        architecture = _architecture_of(changed.get("network", base.network))
+    known = set(architecture.layer_names)
+    for name in ("content_layers", "style_layers"):
+        if name in changed:
+            changed[name] = check_layer_weights(
+                name, changed[name], architecture.layer_names
+            )
+        elif not known.issuperset(getattr(base, name)):
+            changed[name] = dict(getattr(architecture, name))
+    if architecture != _architecture_of(base.network):
+        changed.setdefault("smoothing", architecture.default_smoothing)
+    config = dataclasses.replace(base, **changed)
+    config._fit(architecture)
+    return config

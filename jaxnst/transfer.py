@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import time
 from typing import Any
 
@@ -46,9 +47,11 @@ def stylize(
     content_detail: float | None = None,
     init: str | PictureSource | None = None,
     seed: int | None = None,
-    network: str | Network | None = None,
+    network: str | os.PathLike[str] | Network | None = None,
     pooling: str | None = None,
     padding: str | None = None,
+    smoothing: str | None = None,
+    normalize_activations: bool | None = None,
     conv: str | None = None,
     precision: str | None = None,
     memory: str | None = None,
@@ -71,7 +74,8 @@ def stylize(
             smaller makes finer strokes. By default `size`, but never enlarged.
         min_size: longest side of the coarsest size painted first; 0 paints at the full
             size only.
-        content_layers: layers that keep the content, as a list or {layer: weight}.
+        content_layers: layers that keep the content, as a list or {layer: weight};
+            those of the preset or, if the network has none such, of its architecture.
         style_layers: layers that take on the style, likewise.
         content_weight: of all content layers together, 0 or more.
         style_weight: of all style layers together; 1 pulls about as hard as content
@@ -101,10 +105,17 @@ def stylize(
         init: "content", "style", "noise", or a picture, stretched to the content's
             shape.
         seed: of the noise.
-        network: name of pretrained weights, or a network of your own.
+        network: name of pretrained weights, or a network of your own: a `VGG`, `ResNet`
+            or `GoogLeNet` of `jaxnst.networks`.
         pooling: "max" or "average".
         padding: "reflect", "replicate", "zeros" or "circular", see
             `jaxnst.networks.Network`.
+        smoothing: "none", or "log" or "softmax", which take the peaks off the
+            activations of networks other than VGGs, see `jaxnst.networks.smooth`; by
+            default "log" for ResNets.
+        normalize_activations: rescale a VGG so that every filter's mean activation over
+            the two pictures is 1 (Gatys et al. 2016); quiet filters then count as much
+            as loud ones.
         conv: "xla", "winograd", or "auto", the faster on this device. The pictures
             differ by rounding.
         precision: "float32", or "bfloat16", of the network's activations: half the
@@ -139,7 +150,7 @@ def stylize(
     started = time.perf_counter()
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {callback!r}.")
-    inputs, config, network, transformation = prepare(
+    inputs, config, network, transformation, weights = prepare(
         content,
         style,
         preset=preset,
@@ -148,6 +159,8 @@ def stylize(
         optimizer=optimizer,
         pooling=pooling,
         padding=padding,
+        smoothing=smoothing,
+        normalize_activations=normalize_activations,
         conv=conv,
         precision=precision,
         content_layers=content_layers,
@@ -170,6 +183,7 @@ def stylize(
         content_detail=content_detail,
         seed=seed,
         memory=memory,
+        progress=progress,
     )
     config = settle_memory(inputs, config, network, transformation)
     network = network.with_memory(config.memory)
@@ -196,6 +210,7 @@ def stylize(
         content=inputs.content,
         style=inputs.style,
         init=inputs.init,
+        weights=weights,
         shape=inputs.shape,
         num_steps=len(painted.terms),
         stopped=painted.stopped,
@@ -224,7 +239,7 @@ def estimate(
     *,
     preset: str = "default",
     init: str | PictureSource | None = None,
-    network: str | Network | None = None,
+    network: str | os.PathLike[str] | Network | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
     **settings: Any,
 ) -> Estimate:
@@ -248,7 +263,7 @@ def estimate(
     Examples:
         >>> print(estimate("photo.jpg", "painting.jpg", size=1024))  # doctest: +SKIP
     """
-    inputs, config, network, transformation = prepare(
+    inputs, config, network, transformation, _ = prepare(
         content,
         style,
         preset=preset,

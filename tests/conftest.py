@@ -10,7 +10,15 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from jaxnst.networks import CAFFE, VGG, LPIPSNetwork, VGGArchitecture
+from jaxnst.networks import (
+    CAFFE,
+    VGG,
+    GoogLeNetArchitecture,
+    Inception,
+    LPIPSNetwork,
+    ResNetArchitecture,
+    VGGArchitecture,
+)
 from jaxnst.optimize import compiled_step
 
 
@@ -20,6 +28,17 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # The shape of VGG-19 at a sixteenth of its width: every driver test runs in moments.
 TINY = VGGArchitecture(name="tiny", depths=(2, 2, 4, 4, 4), widths=(4, 8, 16, 32, 32))
+# The other two, at a fraction of their width and depth.
+TINY_RESNET = ResNetArchitecture(
+    name="tiny_resnet", depths=(1, 1, 2, 1), widths=(4, 4, 4, 4)
+)
+TINY_GOOGLENET = GoogLeNetArchitecture(
+    name="tiny_googlenet",
+    stem=(4, 4, 6),
+    modules=tuple(
+        Inception(name, 2, 2, 3, 2, 4, 3) for name in ("3a", "3b", "4a", "4b", "5a")
+    ),
+)
 
 
 @pytest.fixture(scope="session")

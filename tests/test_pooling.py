@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxnst.networks.pooling import average_pool, max_pool
+from jaxnst.networks.pooling import Window, average_pool, max_pool, pool_windows
 
 
 def flax_max_pool(x):
@@ -68,3 +68,85 @@ def test_average_pool_is_that_of_flax(rng):
     expected = value_and_pull(lambda x: nnx.avg_pool(x, (2, 2), strides=(2, 2)), x, y)
     for mine, value in zip(value_and_pull(average_pool, x, y), expected, strict=True):
         np.testing.assert_allclose(mine, value, atol=1e-6)
+
+
+WINDOWS = [
+    Window(3, 2, margin=1),
+    Window(3, 2, is_ceil=True),
+    Window(2, 2, is_ceil=True),
+    Window(3, 1, margin=1),
+    Window(3, 2),
+]
+
+
+def windows_of(length, window):
+    """What torch's documentation says: (first, behind the last) pixel of each."""
+    starts = range(-window.margin, length + window.margin, window.stride)
+    if window.is_ceil:  # one may go over the end, but has to start inside
+        starts = [s for s in starts if s < length]
+        full = [s for s in starts if s + window.size <= length + window.margin]
+        starts = starts[: len(full) + 1]
+        if full and full[-1] + window.size == length + window.margin:
+            starts = starts[: len(full)]
+    else:
+        starts = [s for s in starts if s + window.size <= length + window.margin]
+    return [(max(s, 0), min(s + window.size, length)) for s in starts]
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+@pytest.mark.parametrize("kind", ["max", "average"])
+def test_windows_pool_what_is_there(window, kind, rng):
+    for shape in ((7, 6), (8, 5), (3, 9)):
+        x = rng.standard_normal((1, *shape, 2)).astype(np.float32)
+        rows, columns = (windows_of(length, window) for length in shape)
+        pool = np.max if kind == "max" else np.mean
+        expected = [
+            [pool(x[0, a:b, c:d], axis=(0, 1)) for c, d in columns] for a, b in rows
+        ]
+        assert window.count(shape[0]) == len(rows)
+        found = pool_windows(jnp.asarray(x), window, kind, is_circular=False)
+        np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("window", WINDOWS[:4], ids=str)
+def test_gradient_of_windows_is_that_of_xla(window, rng):
+    """Of equals, the first of each window takes it all."""
+    x = jnp.asarray(rng.integers(0, 3, (1, 9, 8, 2)), jnp.float32)
+    weights = [window.count(9), window.count(8), 2]
+    weights = jnp.asarray(rng.standard_normal((1, *weights)), jnp.float32)
+    reaches = [window.reach(9), window.reach(8)]
+
+    def by_xla(x):
+        pooled = jax.lax.reduce_window(
+            x,
+            -jnp.inf,
+            jax.lax.max,
+            (1, window.size, window.size, 1),
+            (1, window.stride, window.stride, 1),
+            ((0, 0), *reaches, (0, 0)),
+        )
+        return jnp.sum(weights * pooled)
+
+    def own(x):
+        return jnp.sum(weights * pool_windows(x, window, "max", is_circular=False))
+
+    np.testing.assert_allclose(jax.grad(own)(x), jax.grad(by_xla)(x), atol=1e-6)
+
+
+def test_windows_that_see_the_opposite_border(rng):
+    x = rng.standard_normal((1, 4, 6, 1)).astype(np.float32)
+    around = np.pad(x[0, :, :, 0], 1, mode="wrap")
+    for kind, pool in (("max", np.max), ("average", np.mean)):
+        expected = [
+            [pool(around[i : i + 3, j : j + 3]) for j in range(0, 6, 2)]
+            for i in range(0, 4, 2)
+        ]
+        window = Window(3, 2, margin=1)
+        found = pool_windows(jnp.asarray(x), window, kind, is_circular=True)
+        np.testing.assert_allclose(found[0, :, :, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_windows_leave_nothing_of_too_little():
+    assert Window(3, 2).count(2) == 0
+    assert Window(3, 2, is_ceil=True).count(1) == 0
+    assert Window(2, 2, is_ceil=True).count(1) == 1

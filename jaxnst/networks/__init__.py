@@ -13,12 +13,10 @@ from .base import (
     MEMORY_LEVELS as MEMORY_LEVELS,
     PADDINGS as PADDINGS,
     POOLINGS as POOLINGS,
-    SMOOTHINGS as SMOOTHINGS,
     Architecture as Architecture,
     ConvShape as ConvShape,
     Layer as Layer,
     Network as Network,
-    check_smoothing as check_smoothing,
 )
 from .convolution import (
     CONVOLUTIONS as CONVOLUTIONS,
@@ -38,6 +36,12 @@ from .measuring import (
     is_whole as is_whole,
     measure_features as measure_features,
 )
+from .normalizing import (
+    check_normalizable as check_normalizable,
+    divide_filters as divide_filters,
+    filter_means as filter_means,
+    normalize_activations as normalize_activations,
+)
 from .preprocessing import (
     CAFFE as CAFFE,
     LPIPS as LPIPS,
@@ -49,6 +53,11 @@ from .resnet import (
     RESNET50 as RESNET50,
     ResNet as ResNet,
     ResNetArchitecture as ResNetArchitecture,
+)
+from .smoothing import (
+    SMOOTHINGS as SMOOTHINGS,
+    check_smoothing as check_smoothing,
+    smooth as smooth,
 )
 from .vgg import (
     VGG as VGG,

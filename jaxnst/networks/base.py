@@ -20,13 +20,13 @@ from jaxnst._types import FeatureMap, Features, Image
 from .convolution import Convolution, check_convolution
 from .pooling import Window, pool_windows
 from .preprocessing import Preprocessing
+from .smoothing import SMOOTHINGS, check_smoothing, smooth
 
 
 POOLINGS = ("max", "average")
 # From most memory and least time to the reverse, see `jaxnst.networks.measuring`.
 MEMORY_LEVELS = ("fast", "balanced", "low")
 PADDINGS = ("reflect", "replicate", "zeros", "circular")
-SMOOTHINGS = ("none", "softmax")
 
 # By how many pixels "reflect" continues the picture on every side. 4 are enough to keep
 # rims of a pixel or two out of the result; 8 keep out the blotches behind them too.
@@ -180,8 +180,8 @@ class Network(nnx.Module, abc.ABC):
             the memory, and accelerators multiply several times as fast. Three digits
             are left: losses are summed in float32, but the picture takes another way.
         smoothing: of the activations that are returned; what is computed from them
-            inside stays as it is. "softmax": over all values of a layer, times their
-            number, less 1; see `smooth`. Not for VGGs.
+            inside stays as it is. "log" and "softmax" take their peaks off, see
+            `jaxnst.networks.smooth`. Not for VGGs.
         rngs: randomness of the weights before any are loaded.
 
     Raises:
@@ -217,7 +217,9 @@ class Network(nnx.Module, abc.ABC):
         check_convolution(conv, precision)
         self.conv = conv
         self.precision = precision
-        self.smoothing = check_smoothing(smoothing, architecture)
+        self.smoothing = check_smoothing(
+            smoothing, architecture.smoothings, architecture.name
+        )
         for shape in architecture.convolutions:
             convolution = Convolution(
                 shape.in_width,
@@ -318,8 +320,11 @@ class Network(nnx.Module, abc.ABC):
         for name, width in layer.parts:
             found[name] = x[0, :, :, start : start + width]
             start += width
-        smooth_fn = smooth if self.smoothing == "softmax" else lambda features: features
-        return {name: smooth_fn(found[name]) for name in found if name in wanted}
+        return {
+            name: smooth(features, self.smoothing)
+            for name, features in found.items()
+            if name in wanted
+        }
 
     def convolve(self, name: str, x: Activations) -> Activations:
         """Return what the convolution called `name` makes of its input."""
@@ -343,37 +348,3 @@ class Network(nnx.Module, abc.ABC):
             )
         is_circular = self.padding == "circular"
         return pool_windows(x, window, self.pooling, is_circular=is_circular)
-
-
-def check_smoothing(smoothing: str, architecture: Architecture) -> str:
-    """Return `smoothing` if the network can have it.
-
-    Raises:
-        ValueError: if it is unknown, or not for this network.
-    """
-    check_choice("smoothing", smoothing, SMOOTHINGS)
-    if smoothing not in architecture.smoothings:
-        raise ValueError(
-            f"`smoothing` is {smoothing!r}, which {architecture.name} cannot have; "
-            f"it can have {', '.join(architecture.smoothings)}."
-        )
-    return smoothing
-
-
-def smooth(features: FeatureMap) -> FeatureMap:
-    """Take peaks off a feature map: the softmax of all its values.
-
-    Residual connections leave a few values far above all others, and a Gram matrix sees
-    little else.
-
-    Returns:
-        Of mean 0, whatever the size of the picture; above -1.
-
-    References:
-        Wang, Li, Vasconcelos, "Rethinking and Improving the Robustness of Image Style
-        Transfer", CVPR 2021 (SWAG). Departs from it: times the number of values,
-        less 1.
-    """
-    values = features.astype(jnp.float32)
-    smoothed = jax.nn.softmax(values, axis=(0, 1, 2)) * values.size - 1
-    return smoothed.astype(features.dtype)

@@ -113,13 +113,23 @@ class GoogLeNetArchitecture(Architecture):
     @property
     def content_layers(self) -> Mapping[str, float]:
         """That of lucid: inception3b."""
-        return {"inception3b": 1.0}
+        return self._layers("inception3b")
 
     @property
     def style_layers(self) -> Mapping[str, float]:
         """Those of lucid: conv3, and inception3a, 4a, 4b and 4c."""
         deeper = [f"inception{name}" for name in ("3a", "4a", "4b", "4c")]
-        return dict.fromkeys(["conv3", *deeper], 1.0)
+        return self._layers("conv3", *deeper)
+
+    def _layers(self, *names: str) -> Mapping[str, float]:
+        """Weigh those that there are equally; a smaller network may lack some."""
+        known = [name for name in names if name in self.layer_names]
+        return dict.fromkeys(known or ["conv3"], 1.0)
+
+    @property
+    def bytes_per_pixel(self) -> int | None:
+        """More bytes than any step needs for a pixel, at any size; None if unknown."""
+        return 2000 if self == GOOGLENET else None
 
     def build(self, **options: Any) -> "GoogLeNet":
         """Return the network, with random weights."""

@@ -103,28 +103,37 @@ def pool_windows(x: Pixels, window: Window, kind: str, *, is_circular: bool) -> 
         is_circular: whether windows see the opposite border beyond the border; else
             they see nothing there.
     """
-    lengths = x.shape[1:3]
-    reaches = [window.reach(length) for length in lengths]
-    for axis, (length, (_, behind)) in enumerate(zip(lengths, reaches, strict=True), 1):
-        x = jax.lax.slice_in_dim(x, 0, length + min(behind, 0), axis=axis)
-    beyond = [(0, 0), *((before, max(behind, 0)) for before, behind in reaches), (0, 0)]
+    for axis in (2, 1):
+        x = _pool_axis(x, axis, window, kind, is_circular)
+    return x
+
+
+def _pool_axis(
+    x: Pixels, axis: int, window: Window, kind: str, is_circular: bool
+) -> Pixels:
+    length = x.shape[axis]
+    before, behind = window.reach(length)
+    x = jax.lax.slice_in_dim(x, 0, length + min(behind, 0), axis=axis)
+    beyond = [(0, 0)] * 4
+    beyond[axis] = (before, max(behind, 0))
     if is_circular:
         x = jnp.pad(x, beyond, mode="wrap")
-    elif kind == "max":
-        x = jnp.pad(x, beyond, constant_values=-jnp.inf)
     else:
-        x = jnp.pad(x, beyond)
+        x = jnp.pad(x, beyond, constant_values=-jnp.inf if kind == "max" else 0)
     if kind == "max":
-        return _window_max(x, window.size, window.stride)
-    total = functools.reduce(jnp.add, _shifted(x, window.size, window.stride))
-    counts = [
-        np.full(window.count(length), window.size)
-        if is_circular
-        else _num_inside(window, length)
-        for length in lengths
-    ]
-    pixels = np.multiply.outer(*counts)[None, :, :, None]
-    return total / jnp.asarray(pixels, x.dtype)
+        # A barrier: else XLA computes one axis anew for every value of the other.
+        return jax.lax.optimization_barrier(
+            _line_max(x, axis, window.size, window.stride)
+        )
+    total = functools.reduce(jnp.add, _shifted(x, axis, window.size, window.stride))
+    counts = np.full(window.count(length), window.size)
+    if not is_circular:
+        counts = _num_inside(window, length)
+    return total / jnp.asarray(np.expand_dims(counts, _other_axes(axis)), x.dtype)
+
+
+def _other_axes(axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(4) if other != axis)
 
 
 def _num_inside(window: Window, length: int) -> np.ndarray:
@@ -133,47 +142,54 @@ def _num_inside(window: Window, length: int) -> np.ndarray:
     return np.minimum(starts + window.size, length) - np.maximum(starts, 0)
 
 
-def _shifted(x: Pixels, size: int, stride: int) -> list[Pixels]:
-    """Return the first pixels of all windows, then the second ones, and so on."""
-    rows, columns = ((n - size) // stride * stride + 1 for n in x.shape[1:3])
+def _shifted(x: Pixels, axis: int, size: int, stride: int) -> list[Pixels]:
+    """Return the first pixels of all windows along an axis, the second ones, ..."""
+    stop = (x.shape[axis] - size) // stride * stride + 1
     return [
-        x[:, i : i + rows : stride, j : j + columns : stride]
-        for i in range(size)
-        for j in range(size)
+        jax.lax.slice_in_dim(x, index, index + stop, stride, axis)
+        for index in range(size)
     ]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _window_max(x: Pixels, size: int, stride: int) -> Pixels:
-    """As `max_pool`, of other windows; for the same reason not XLA's own."""
-    return functools.reduce(jnp.maximum, _shifted(x, size, stride))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _line_max(x: Pixels, axis: int, size: int, stride: int) -> Pixels:
+    """As `max_pool`, but along one axis, and for windows that overlap.
+
+    Where the axis of columns comes first, the gradient goes to the first of equals, as
+    there.
+    """
+    return functools.reduce(jnp.maximum, _shifted(x, axis, size, stride))
 
 
-def _window_forward(
-    x: Pixels, size: int, stride: int
+def _line_forward(
+    x: Pixels, axis: int, size: int, stride: int
 ) -> tuple[Pixels, tuple[Pixels, Corner]]:
-    largest = _window_max(x, size, stride)
-    which = jnp.full(largest.shape, size**2 - 1, jnp.uint8)
-    for index, pixels in reversed(list(enumerate(_shifted(x, size, stride)))):
-        which = jnp.where(pixels == largest, jnp.uint8(index), which)
+    largest = _line_max(x, axis, size, stride)
+    which = jnp.full(largest.shape, size - 1, jnp.uint8)
+    pixels = _shifted(x, axis, size, stride)
+    for index in reversed(range(size - 1)):
+        which = jnp.where(pixels[index] == largest, jnp.uint8(index), which)
     return largest, (x[..., :0], which)
 
 
-def _window_backward(
-    size: int, stride: int, residuals: tuple[Pixels, Corner], gradient: Pixels
+def _line_backward(
+    axis: int,
+    size: int,
+    stride: int,
+    residuals: tuple[Pixels, Corner],
+    gradient: Pixels,
 ) -> tuple[Pixels]:
     shaped, which = residuals
     zero = jnp.zeros((), gradient.dtype)
-    parts = []
-    for index in range(size**2):
+    spread = (gradient.shape[axis] - 1) * stride + 1
+    x_bar = []
+    for index in range(size):
+        padding = [(0, 0, 0)] * 4
+        behind = shaped.shape[axis] - spread - index
+        padding[axis] = (index, behind, stride - 1)
         part = jnp.where(which == index, gradient, zero)
-        padding = [(0, 0, 0)]
-        for axis, start in ((1, index // size), (2, index % size)):
-            spread = (part.shape[axis] - 1) * stride + 1
-            behind = shaped.shape[axis] - spread - start
-            padding.append((start, behind, stride - 1))
-        parts.append(jax.lax.pad(part, zero, [*padding, (0, 0, 0)]))
-    return (functools.reduce(jnp.add, parts),)
+        x_bar.append(jax.lax.pad(part, zero, padding))
+    return (functools.reduce(jnp.add, x_bar),)
 
 
-_window_max.defvjp(_window_forward, _window_backward)
+_line_max.defvjp(_line_forward, _line_backward)

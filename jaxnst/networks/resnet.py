@@ -32,7 +32,7 @@ class ResNetArchitecture(Architecture):
     depths: tuple[int, ...]
     widths: tuple[int, ...] = (64, 128, 256, 512)
     norm_epsilon: ClassVar[float | None] = 1e-5
-    default_smoothing: ClassVar[str] = "softmax"
+    default_smoothing: ClassVar[str] = "log"
     recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
         "fast": {},
         "balanced": {1: 1, 2: 1},
@@ -85,6 +85,11 @@ class ResNetArchitecture(Architecture):
         """The stem and the last block of every stage (SWAG)."""
         last = [f"layer{k}.{depth - 1}" for k, depth in enumerate(self.depths, start=1)]
         return dict.fromkeys(["relu1", *last], 1.0)
+
+    @property
+    def bytes_per_pixel(self) -> int | None:
+        """More bytes than any step needs for a pixel, at any size; None if unknown."""
+        return 3000 if self == RESNET50 else None
 
     def build(self, **options: Any) -> "ResNet":
         """Return the network, with random weights."""

@@ -1,7 +1,11 @@
 """Where pretrained weights come from, and how they become a network."""
 
 from .judge import load_lpips_network as load_lpips_network
-from .loading import load_network as load_network
+from .loading import (
+    architecture_of_file as architecture_of_file,
+    load_network as load_network,
+    used_weights as used_weights,
+)
 from .specs import (
     LPIPS_SPEC as LPIPS_SPEC,
     SPECS as SPECS,

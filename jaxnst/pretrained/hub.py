@@ -105,7 +105,7 @@ def fetch(
             return path
         revision = revision or spec.source.revision
         whole = _in_hub_cache(spec.source, revision)
-        if whole is not None and not renew:
+        if whole is not None and is_commit(revision):
             return _keep_own(spec, path, whole)
         check_room(path, expected_bytes(spec.architecture))
         try:

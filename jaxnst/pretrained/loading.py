@@ -8,11 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxnst.networks import AlexNet, Convolution, Network, Preprocessing
+from jaxnst.networks import (
+    AlexNet,
+    Architecture,
+    Convolution,
+    Network,
+    Preprocessing,
+)
 
 from .bundled import read_bundled
 from .codebook import decode
+from .layouts import recognize
 from .specs import BundledFile, find_network
+from .store import kept_path, read_kept
 from .tensors import file_sha256, naming, open_tensors
 from .weights import UsedWeights, Weights, take_weights
 
@@ -62,6 +70,33 @@ def _refuse(argument: str, value: object, name: object) -> None:
         raise ValueError(f"`{argument}` is {value!r}, but {name} has none to choose.")
 
 
+def architecture_of_file(path: Path) -> Architecture:
+    """Return which network a file holds; its tensors are not read.
+
+    Raises:
+        ValueError: if the file is damaged, or holds none that is known.
+        OSError: if it cannot be read.
+        ImportError: if a package that reads it is not installed.
+    """
+    with naming(path):
+        return recognize(open_tensors(path).shapes).architecture
+
+
+def used_weights(network: str | os.PathLike[str]) -> UsedWeights:
+    """Return which weights `load_network` takes for a name or a path, for the record.
+
+    Raises:
+        ValueError, OSError: as `load_network`, but nothing is downloaded.
+    """
+    spec = find_network(network)
+    if isinstance(spec, Path):
+        return UsedWeights(spec.name, file_sha256(spec))
+    if isinstance(spec.source, BundledFile):
+        return UsedWeights(spec.name, spec.source.sha256)
+    _, digest = read_kept(kept_path(spec))
+    return UsedWeights(spec.name, digest)
+
+
 def load_network(
     network: str | os.PathLike[str] = "vgg19",
     *,
@@ -72,6 +107,7 @@ def load_network(
     pooling: str = "max",
     rescale_pooling: bool = False,
     padding: str = "reflect",
+    smoothing: str = "none",
     conv: str = "auto",
     precision: str = "float32",
 ) -> Network:
@@ -91,6 +127,7 @@ def load_network(
         pooling: "max" or "average", see `jaxnst.networks.Network`.
         rescale_pooling: see there.
         padding: "reflect", "replicate", "zeros" or "circular", see there.
+        smoothing: "none", "log" or "softmax", see there.
         conv: "auto", "xla" or "winograd", see there.
         precision: "float32" or "bfloat16", see there.
 
@@ -117,6 +154,7 @@ def load_network(
         pooling=pooling,
         rescale_pooling=rescale_pooling,
         padding=padding,
+        smoothing=smoothing,
         conv=conv,
         precision=precision,
     )

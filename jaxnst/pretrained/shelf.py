@@ -14,6 +14,12 @@ from .tensors import file_sha256, naming, open_tensors
 from .weights import save_weights, take_weights
 
 
+def megabytes(num_bytes: int) -> str:
+    """Return a size in words."""
+    size = num_bytes / 1e6
+    return f"{size:.0f} MB" if size >= 10 else f"{size:.1f} MB"
+
+
 class ShelfEntry(NamedTuple):
     """Some weights, and what of them is on disk.
 
@@ -31,7 +37,7 @@ class ShelfEntry(NamedTuple):
     @property
     def state(self) -> str:
         """Where they are, in words."""
-        size = f"{self.size / 1e6:.0f} MB"
+        size = megabytes(self.size)
         if isinstance(self.spec.source, BundledFile):
             return f"{size}, bundled" if self.paths else "missing: install jaxnst again"
         if self.paths:
@@ -118,13 +124,11 @@ def get_weights(
         if revision is not None:
             raise ValueError("give a revision or a file to take them from, not both")
         return hub.keep_own(spec, Path(source).expanduser())
-    is_fixed = revision is None or hub.is_commit(revision)
+    path = kept_path(spec, revision)
+    if (revision is None or hub.is_commit(revision)) and _is_whole(path):
+        return path
     return hub.fetch(
-        spec,
-        revision=revision,
-        token=token,
-        progress=progress,
-        renew=not (is_fixed and _is_whole(kept_path(spec, revision))),
+        spec, revision=revision, token=token, progress=progress, renew=True
     )
 
 

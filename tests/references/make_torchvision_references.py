@@ -42,9 +42,7 @@ def googlenet():
     names = {name: name for name in ("conv1", "conv2", "conv3")}
     names |= {f"maxpool{k}": f"pool{k}" for k in (1, 2, 3, 4)}
     for name, _ in network.named_modules():
-        if name.startswith("inception") and name.count(".") <= (
-            1 if "branch" in name else 0
-        ):
+        if name.startswith("inception") and name.count(".") <= 1:
             names[name] = name
     return network, names
 

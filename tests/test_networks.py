@@ -1,0 +1,385 @@
+"""What ResNet and GoogLeNet share with VGG: options, memory, painting."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY_GOOGLENET, TINY_RESNET, picture
+from flax import nnx
+
+import jaxnst
+from jaxnst.config import TransferConfig, make_config
+from jaxnst.networks import (
+    GOOGLENET,
+    RESNET50,
+    TENSORFLOW,
+    TORCHVISION,
+    VGG16,
+    VGG19,
+    Architecture,
+    GoogLeNet,
+    Network,
+    ResNet,
+    measure_features,
+    smooth,
+)
+from jaxnst.objective import compute_targets
+
+
+# These programs run once or twice: compiling them well would take longer.
+QUICK = {"xla_backend_optimization_level": 0}
+BOTH = pytest.mark.parametrize(
+    "architecture", [TINY_RESNET, TINY_GOOGLENET], ids=lambda a: a.name
+)
+
+
+def build(architecture: Architecture, **options) -> Network:
+    options = {"preprocessing": TORCHVISION, "rngs": nnx.Rngs(0)} | options
+    return architecture.build(**options)
+
+
+def deepest(architecture: Architecture) -> str:
+    return [layer.name for layer in architecture][-1]
+
+
+def run(network, image, layers=None):
+    program = jax.jit(lambda n, x: n(x, layers), compiler_options=QUICK)
+    return program(network, jnp.asarray(image, jnp.float32))
+
+
+def test_activations_are_named_in_order():
+    names = RESNET50.layer_names
+    assert names[:4] == ("relu1", "pool1", "layer1.0", "layer1.1")
+    assert names[-1] == "layer4.2"
+    assert len(names) == 2 + 3 + 4 + 6 + 3
+    names = [name for name in GOOGLENET.layer_names if "branch" not in name]
+    assert names == [
+        "conv1", "pool1", "conv2", "conv3", "pool2", "inception3a", "inception3b",
+        "pool3", "inception4a", "inception4b", "inception4c", "inception4d",
+        "inception4e", "pool4", "inception5a", "inception5b",
+    ]  # fmt: skip
+    assert len(GOOGLENET.layer_names) == len(names) + 9 * 4
+
+
+def test_layers_that_an_architecture_comes_with():
+    assert dict(VGG19.content_layers) == {"relu4_2": 1}
+    assert list(VGG16.style_layers) == [f"relu{block}_1" for block in range(1, 6)]
+    assert dict(RESNET50.content_layers) == {"layer3.5": 1}
+    assert list(RESNET50.style_layers) == [
+        "relu1", "layer1.2", "layer2.3", "layer3.5", "layer4.2",
+    ]  # fmt: skip
+    assert dict(GOOGLENET.content_layers) == {"inception3b": 1}
+    assert list(GOOGLENET.style_layers) == [
+        "conv3", "inception3a", "inception4a", "inception4b", "inception4c",
+    ]  # fmt: skip
+    for known in (VGG19, VGG16, RESNET50, GOOGLENET):
+        assert {*known.content_layers, *known.style_layers} <= {*known.layer_names}
+
+
+@BOTH
+def test_output_is_named_and_in_order(architecture):
+    features = run(build(architecture, padding="zeros"), picture(64, 48))
+    # The dict comes sorted out of `jax.jit`.
+    assert set(features) == set(architecture.layer_names)
+    for layer in architecture:
+        assert features[layer.name].shape[-1] == layer.out_width
+        parts = [features[name] for name, _ in layer.parts]
+        if parts:
+            joined = jnp.concatenate(parts, axis=-1)
+            assert jnp.array_equal(joined, features[layer.name])
+    found = build(architecture)(jnp.zeros((32, 32, 3)), list(architecture.style_layers))
+    assert list(found) == list(architecture.style_layers)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layers", "count"),
+    [
+        (TINY_RESNET, ["relu1"], 1),
+        (TINY_RESNET, ["layer1.0", "relu1"], 5),
+        (TINY_RESNET, ["layer2.0"], 9),
+        (TINY_GOOGLENET, ["pool2"], 3),
+        (TINY_GOOGLENET, ["inception3a.branch1", "conv1"], 9),
+        (TINY_GOOGLENET, ["inception3b"], 15),
+    ],
+)
+def test_nothing_deeper_than_asked_for_is_computed(architecture, layers, count):
+    program = jax.jit(lambda n, x: n(x, layers)).lower(
+        build(architecture), jnp.zeros((32, 32, 3))
+    )
+    assert program.as_text().count("stablehlo.convolution") == count
+
+
+@BOTH
+def test_circular_padding_commutes_with_rolling(architecture):
+    network = build(architecture, padding="circular")
+    image = np.random.default_rng(0).random((64, 96, 3), np.float32)
+    # 32 pixels are one at the deepest layer.
+    rolled = run(network, np.roll(image, (32, 64), (0, 1)))
+    for name, activation in run(network, image).items():
+        stride = 64 // activation.shape[0]
+        shift = (32 // stride, 64 // stride)
+        expected = np.roll(activation, shift, (0, 1))
+        scale = max(np.sqrt(np.mean(expected**2)), 1e-3)  # a branch may be silent
+        np.testing.assert_allclose(rolled[name] / scale, expected / scale, atol=1e-4)
+
+
+@BOTH
+def test_reflect_padding_is_the_mirrored_picture(architecture):
+    image = picture(32, 40)
+    mirrored = np.pad(image, ((8, 8), (8, 8), (0, 0)), mode="reflect")
+    layers = list(architecture.style_layers)
+    found = run(build(architecture, padding="reflect"), image, layers)
+    expected = run(build(architecture, padding="zeros"), mirrored, layers)
+    for name in layers:
+        scale = np.sqrt(np.mean(np.square(expected[name])))
+        np.testing.assert_allclose(
+            found[name] / scale, expected[name] / scale, atol=1e-4
+        )
+
+
+@BOTH
+def test_replicate_padding_sees_no_frame_around_a_flat_picture(architecture):
+    first = architecture.layer_names[0]
+    flat = np.full((32, 32, 3), 0.9)
+    found = run(build(architecture, padding="replicate"), flat, [first])[first]
+    assert found.shape == (16, 16, 4)
+    assert jnp.ptp(found, axis=(0, 1)).max() < 1e-4
+    framed = run(build(architecture, padding="zeros"), flat, [first])[first]
+    assert jnp.ptp(framed, axis=(0, 1)).max() > 1e-2
+
+
+def test_winograd_is_for_3_x_3_convolutions_of_stride_1():
+    network = build(TINY_RESNET, conv="winograd", padding="zeros")
+    assert getattr(network, "layer1.0.conv2").is_winograd
+    for name in ("conv1", "layer2.0.conv2", "layer1.0.conv1", "layer1.0.downsample"):
+        assert not getattr(network, name).is_winograd
+    direct = build(TINY_RESNET, conv="xla", padding="zeros")
+    image = picture(48, 40)
+    expected = run(direct, image)
+    for name, activation in run(network, image).items():
+        scale = np.sqrt(np.mean(np.square(expected[name])))
+        np.testing.assert_allclose(
+            activation / scale, expected[name] / scale, atol=1e-4
+        )
+
+
+@BOTH
+def test_bfloat16_has_two_digits(architecture):
+    layer = deepest(architecture)
+    image = picture(48, 40)
+    expected = run(build(architecture), image, [layer])[layer]
+    network = build(architecture, precision="bfloat16")
+    found = run(network, image, [layer])[layer]
+    assert found.dtype == jnp.bfloat16
+    error = np.asarray(found, np.float32) - expected
+    assert np.linalg.norm(error) < 0.05 * np.linalg.norm(expected)
+
+
+@BOTH
+@pytest.mark.parametrize("smoothing", ["log", "softmax"])
+def test_memory_levels_agree(architecture, smoothing):
+    network = build(architecture, smoothing=smoothing, pooling="average")
+    layers = [architecture.layer_names[1], *architecture.style_layers]
+    measure_fn = jax.tree_util.Partial(lambda x, rows: jnp.mean(x[..., :2] ** 2))
+    measures = {name: {"square": measure_fn} for name in layers}
+
+    def total(image, network):
+        found = measure_features(network, image, measures)
+        terms = {name: found[name]["square"] for name in layers}
+        return sum(jnp.log(term) for term in terms.values()), terms
+
+    program = jax.jit(jax.grad(total, has_aux=True), compiler_options=QUICK)
+    image = jnp.asarray(picture(33, 46))
+    gradient, terms = program(image, network)
+    for level in ("balanced", "low"):
+        found, found_terms = program(image, network.with_memory(level))
+        for name in layers:
+            np.testing.assert_allclose(found_terms[name], terms[name], rtol=1e-4)
+        scale = np.abs(gradient).max()
+        np.testing.assert_allclose(found / scale, gradient / scale, atol=1e-4)
+
+
+@BOTH
+def test_less_memory_is_kept_at_every_level(architecture):
+    """By XLA's own account."""
+    network = build(architecture, padding="zeros")
+    measure_fn = jax.tree_util.Partial(lambda x, rows: jnp.mean(x**2))
+    measures = {name: {"square": measure_fn} for name in architecture.style_layers}
+
+    def total(image, network):
+        found = measure_features(network, image, measures)
+        return sum(term["square"] for term in found.values())
+
+    needed = {}
+    for level in ("fast", "balanced", "low"):
+        program = jax.jit(jax.grad(total)).lower(
+            jax.ShapeDtypeStruct((256, 256, 3), jnp.float32), network.with_memory(level)
+        )
+        stats = program.compile().memory_analysis()
+        if stats is None:
+            return
+        needed[level] = stats.temp_size_in_bytes
+    assert needed["balanced"] < 0.9 * needed["fast"]
+    assert needed["low"] <= needed["balanced"]
+
+
+def test_softmax_is_over_the_whole_layer(rng):
+    features = rng.standard_normal((5, 6, 7)).astype(np.float32) * 2
+    powers = np.exp(features.astype(np.float64))
+    expected = powers / powers.mean() - 1
+    found = smooth(jnp.asarray(features), "softmax")
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    # A constant added changes nothing, and nothing overflows.
+    np.testing.assert_allclose(
+        smooth(jnp.asarray(features + 1000), "softmax"), expected, rtol=2e-2, atol=1e-3
+    )
+
+
+def test_log_takes_large_values_back_and_leaves_small_ones():
+    values = jnp.asarray([0.0, 1e-3, 1.0, 50.0]).reshape(2, 2, 1)
+    found = smooth(values, "log").ravel()
+    np.testing.assert_allclose(found, np.log1p([0, 1e-3, 1, 50]), rtol=1e-5)
+    assert smooth(values, "none") is values
+    for smoothing in ("log", "softmax"):
+        assert smooth(values.astype("bfloat16"), smoothing).dtype == jnp.bfloat16
+
+
+def test_smoothing_is_of_what_comes_out_only():
+    image = picture(40, 32)
+    plain = run(build(TINY_RESNET), image)
+    smoothed = run(build(TINY_RESNET, smoothing="log"), image)
+    for name, activation in plain.items():
+        np.testing.assert_allclose(
+            smoothed[name], np.log1p(activation), rtol=1e-3, atol=1e-4
+        )
+
+
+def test_unknown_options_are_named():
+    with pytest.raises(ValueError, match=r"`smoothing` is 'softmx'. Did you mean"):
+        build(TINY_RESNET, smoothing="softmx")
+    with pytest.raises(ValueError, match=r"`smoothing` is 'softmax', which vgg16 can"):
+        build(VGG16, smoothing="softmax")
+    with pytest.raises(ValueError, match="`rescale_pooling` is for VGGs, and this is"):
+        build(TINY_GOOGLENET, rescale_pooling=True)
+    with pytest.raises(ValueError, match=r"'layer5.0'. Did you mean 'layer4.0'"):
+        build(TINY_RESNET)(jnp.zeros((32, 32, 3)), ["layer5.0"])
+    with pytest.raises(ValueError, match="too small for pool1: only 1 x 1"):
+        build(TINY_GOOGLENET, padding="zeros")(jnp.zeros((2, 2, 3)))
+
+
+def test_googlenet_sees_values_from_minus_one_to_one():
+    """What torchvision's `transform_input` makes of its own preprocessing."""
+    image = jnp.asarray(picture(4, 4))
+    mean = np.asarray([0.485, 0.456, 0.406], np.float32)
+    std = np.asarray([0.229, 0.224, 0.225], np.float32)
+    normalized = (np.asarray(image) - mean) / std
+    transformed = normalized * (std / 0.5) + (mean - 0.5) / 0.5
+    np.testing.assert_allclose(TENSORFLOW(image), transformed, atol=1e-5)
+
+
+def test_texts_of_networks_are_short():
+    resnet = build(TINY_RESNET, smoothing="softmax")
+    assert repr(resnet) == (
+        "ResNet(tiny_resnet, pooling='max', padding='reflect', conv='auto', "
+        "precision='float32', smoothing='softmax')"
+    )
+    assert isinstance(resnet, ResNet)
+    assert isinstance(build(TINY_GOOGLENET), GoogLeNet)
+
+
+# Painting.
+
+FEW = {"size": 64, "min_size": 0, "num_steps": 16, "progress": False}
+# Networks of so few channels, their weights random, want gentler steps.
+FEW |= {"learning_rate": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "smoothing"),
+    [(TINY_RESNET, "log"), (TINY_GOOGLENET, "none")],
+    ids=["resnet", "googlenet"],
+)
+def test_paints_with_networks_of_the_user(architecture, smoothing, content, style):
+    network = build(architecture, smoothing=smoothing)
+    result = jaxnst.stylize(content, style, network=network, **FEW)
+    history = result.history
+    assert history["total"][-1] < 0.8 * history["total"][0]
+    assert history["style"][-1] < 0.8 * history["style"][0]
+    settings = result.record["settings"]
+    assert settings["network"] == "custom"
+    assert settings["smoothing"] == smoothing
+    assert settings["content_layers"] == dict(architecture.content_layers)
+    assert settings["style_layers"] == dict(architecture.style_layers)
+    names = {f"style/{name}" for name in architecture.style_layers}
+    assert names <= set(history)
+
+
+def test_layers_and_options_of_an_own_network_are_checked(content, style):
+    network = build(TINY_RESNET)
+    with pytest.raises(ValueError, match=r"'layer3.7'. Did you mean 'layer3"):
+        jaxnst.stylize(content, style, network=network, style_layers=["layer3.7"])
+    with pytest.raises(ValueError, match="`smoothing` is 'softmax', but the network"):
+        jaxnst.stylize(content, style, network=network, smoothing="softmax")
+    with pytest.raises(ValueError, match="`normalize_activations` is for VGGs"):
+        jaxnst.stylize(content, style, network=network, normalize_activations=True)
+
+
+def test_part_of_a_layer_can_be_a_target():
+    network = build(TINY_GOOGLENET).with_memory("low")
+    image = jnp.asarray(picture(40, 40))
+    targets = compute_targets(
+        network,
+        image,
+        image,
+        content_layers=["inception3a.branch2"],
+        style_layers=["inception3b.branch4"],
+    )
+    assert targets.content["inception3a.branch2"].shape[-1] == 3
+    assert targets.style["inception3b.branch4"].shape == (3, 3)
+
+
+class _Spec:
+    def __init__(self, architecture):
+        self.architecture = architecture
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """Networks that a later registry may have."""
+    known = (VGG19, VGG16, RESNET50, GOOGLENET)
+    specs = {architecture.name: _Spec(architecture) for architecture in known}
+    monkeypatch.setattr("jaxnst.config.SPECS", specs)
+
+
+def test_settings_follow_the_network(registry):
+    for architecture in (VGG19, VGG16, RESNET50, GOOGLENET):
+        for config in (
+            TransferConfig(network=architecture.name),
+            make_config(network=architecture.name),
+        ):
+            assert config.content_layers == dict(architecture.content_layers)
+            assert config.style_layers == dict(architecture.style_layers)
+            assert config.smoothing == architecture.default_smoothing
+    assert RESNET50.default_smoothing == "log"
+    # The paper's layers and weights are kept where there are such layers.
+    paper = make_config("gatys2016", network="vgg16")
+    assert set(paper.style_layers.values()) == {0.2}
+    paper = make_config("gatys2016", network="resnet50")
+    assert paper.style_layers == dict(RESNET50.style_layers)
+    own = make_config(network="resnet50", style_layers=["relu1"], smoothing="none")
+    assert own.style_layers == {"relu1": 1}
+    assert own.smoothing == "none"
+
+
+def test_settings_that_do_not_fit_the_network_are_named(registry):
+    with pytest.raises(ValueError, match=r"`style_layers` is 'relu1_1'.*Known: relu1,"):
+        make_config(network="resnet50", style_layers=["relu1_1"])
+    with pytest.raises(ValueError, match="which vgg19 cannot have; it can have none"):
+        make_config(smoothing="softmax")
+    with pytest.raises(ValueError, match="is for VGGs, and this is googlenet"):
+        make_config(network="googlenet", normalize_activations=True)
+
+
+def test_a_word_is_no_flag(as_installed):
+    with pytest.raises(TypeError, match="must be True or False, got 'yes'"):
+        TransferConfig(**{"normalize_activations": "yes"})

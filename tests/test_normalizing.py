@@ -1,0 +1,110 @@
+"""Gatys' normalized VGG: the same network, every filter equally loud."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY_RESNET, forget_programs, num_programs, picture
+from flax import nnx
+
+import jaxnst
+from jaxnst.networks import (
+    CAFFE,
+    TORCHVISION,
+    VGG,
+    VGGArchitecture,
+    filter_means,
+    normalize_activations,
+)
+
+
+SMALL = VGGArchitecture(name="small", depths=(2, 1, 2), widths=(4, 6, 8))
+IMAGES = [picture(40, 48, seed=1), picture(33, 35, seed=2)]
+
+
+def build(**options) -> VGG:
+    return VGG(SMALL, preprocessing=CAFFE, rngs=nnx.Rngs(3), **options)
+
+
+def relus(network):
+    return [name for name in network.layer_names if name.startswith("relu")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pooling": "max", "conv": "xla"},
+        {"pooling": "average", "conv": "winograd", "padding": "zeros"},
+        {"rescale_pooling": True, "pooling": "average", "padding": "circular"},
+        {"pooling": "max", "conv": "winograd", "padding": "replicate"},
+    ],
+)
+def test_every_feature_map_is_divided_by_its_mean(options):
+    network = build(**options)
+    means = filter_means(network, IMAGES)
+    normalized = normalize_activations(network, IMAGES)
+    image = jnp.asarray(picture(36, 44, seed=7))  # not one of them
+    original = network(image, relus(network))
+    for name, found in normalized(image, relus(network)).items():
+        expected = np.asarray(original[name], np.float64) / means[name]
+        # Winograd's rounding is of the size of the largest values of a layer.
+        scale = np.abs(expected).max(axis=(0, 1), keepdims=True) + 1e-6
+        np.testing.assert_allclose(found / scale, expected / scale, atol=1e-4)
+
+
+def test_mean_activations_are_one():
+    network = normalize_activations(build(), IMAGES)
+    for name in relus(network):
+        maps = [network(jnp.asarray(image), [name])[name] for image in IMAGES]
+        mean = np.mean([np.asarray(x, np.float64).mean(axis=(0, 1)) for x in maps], 0)
+        spoken = mean > 0.5  # others hardly speak, and are not made loud
+        assert spoken.sum() >= len(spoken) / 2
+        np.testing.assert_allclose(mean[spoken], 1, rtol=1e-4)
+
+
+def test_a_filter_that_is_silent_stays_so():
+    network = build()
+    bias = np.asarray(network.conv1_1.bias[...]).copy()
+    bias[2] = -1e6
+    network.conv1_1.bias = nnx.Param(jnp.asarray(bias))
+    means = filter_means(network, IMAGES)["relu1_1"]
+    assert means.min() == means[2] == pytest.approx(1e-3 * means.mean(), rel=1e-2)
+    normalized = normalize_activations(network, IMAGES)
+    assert not normalized(jnp.asarray(IMAGES[0]), ["relu1_1"])["relu1_1"][..., 2].any()
+
+
+def test_the_network_given_stays_as_it_is():
+    network = build()
+    before = np.asarray(network.conv2_1.kernel[...]).copy()
+    normalized = normalize_activations(network.with_memory("low"), IMAGES)
+    assert np.array_equal(network.conv2_1.kernel[...], before)
+    assert not np.array_equal(normalized.conv2_1.kernel[...], before)
+    assert normalized.memory == "low"
+
+
+def test_halves_stay_halves():
+    network = normalize_activations(build(precision="bfloat16"), IMAGES)
+    assert network.conv3_2.kernel[...].dtype == jnp.bfloat16
+    found = network(jnp.asarray(IMAGES[0]), ["relu3_2"])["relu3_2"]
+    assert 0.2 < np.asarray(found, np.float32).mean() < 5
+
+
+def test_only_what_can_be_normalized_is():
+    resnet = TINY_RESNET.build(preprocessing=TORCHVISION, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="is for VGGs, and this is tiny_resnet"):
+        normalize_activations(resnet, IMAGES)
+    with pytest.raises(ValueError, match="at least one picture"):
+        normalize_activations(build(), [])
+
+
+def test_painting_with_it_compiles_nothing_more(tiny_network, content, style):
+    settings = {"size": 48, "min_size": 0, "num_steps": 2, "progress": False}
+    forget_programs()
+    plain = jaxnst.stylize(content, style, network=tiny_network, **settings)
+    assert num_programs() == 1
+    result = jaxnst.stylize(
+        content, style, network=tiny_network, normalize_activations=True, **settings
+    )
+    assert num_programs() == 1
+    assert result.record["settings"]["normalize_activations"] is True
+    assert plain.record["settings"]["normalize_activations"] is False
+    assert np.abs(result.image - plain.image).max() > 1e-3
