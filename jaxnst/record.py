@@ -118,7 +118,7 @@ def settings_of(
                 "record cannot hold; repeat it from Python."
             )
     # Never a path: a picture from a stranger must not choose which files are read.
-    if settings.get("network", "vgg19") not in SPECS:
+    if str(settings.get("network", "vgg19")) not in SPECS:
         raise ValueError(
             f"the record's `network` is {settings['network']!r}, not a known one."
         )

@@ -1,5 +1,6 @@
 """`jaxnst networks`: what there is, getting, finding, removing, converting."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -15,9 +16,11 @@ from hub_server import HubServer
 from test_hub import BODY, COMMIT, SPEC, TENSORS, house, point_to, server, spec_of
 
 import jaxnst
+import jaxnst.config
 import jaxnst.pretrained.shelf as shelf
 import jaxnst.pretrained.specs as specs
 import jaxnst.pretrained.store as store
+import jaxnst.record
 from jaxnst.cli import main
 from jaxnst.networks import CAFFE, TORCHVISION
 from jaxnst.pretrained import OwnFile, load_network
@@ -33,7 +36,7 @@ OWN = spec_of(name="mine", source=OwnFile(advice="bake it"))
 def registry(monkeypatch):
     """The registry, and two tiny networks besides."""
     known = MappingProxyType({**specs.SPECS, SPEC.name: SPEC, OWN.name: OWN})
-    for module in (specs, shelf, jaxnst.pretrained):
+    for module in (specs, shelf, jaxnst.pretrained, jaxnst.config, jaxnst.record):
         monkeypatch.setattr(module, "SPECS", known)
 
 
@@ -88,7 +91,7 @@ def test_get_path_rm(server, tmp_path, capsys):
     assert run("get", "tiny.tv") == 0
     printed = capsys.readouterr()
     path = store.kept_path(SPEC)
-    assert printed.out == f"{path}  (0.4 MB)\n"
+    assert printed.out == f"{path}  (0.3 MB)\n"
     assert "tiny.tv: downloading" in printed.err
     assert run("get", "tiny.tv", "--quiet") == 0  # it is there
     assert capsys.readouterr() == ("", "")
@@ -99,7 +102,7 @@ def test_get_path_rm(server, tmp_path, capsys):
     assert row["is_on_disk"]
     sizes = [file.stat().st_size for file in path.parent.iterdir()]
     assert (row["file"], row["bytes"]) == (str(path), sum(sizes))
-    assert row["state"] == "0.4 MB, on disk"
+    assert row["state"] == "0.3 MB, on disk"
     assert load_network("tiny.tv").architecture == TINY
     assert run("rm", "tiny.tv") == 0
     assert capsys.readouterr().out == f"removed {path}\n"
@@ -117,7 +120,7 @@ def test_branches_are_asked_for_anew_and_commits_are_not(server, capsys):
     assert capsys.readouterr().out == f"{main_path}\n"
     row = listed(capsys)["tiny.tv"]
     assert row["files"] == [str(store.kept_path(SPEC)), str(main_path)]
-    assert row["state"] == "0.8 MB, on disk, 2 revisions"
+    assert row["state"] == "0.6 MB, on disk, 2 revisions"
     load_network("tiny.tv", revision="main")
     assert len(server.requests) == 6
     assert run("rm", "tiny.tv") == 0
@@ -176,7 +179,7 @@ def test_convert(tmp_path, capsys):
     source, target = tmp_path / "in.npz", tmp_path / "out.safetensors"
     np.savez(source, **TENSORS)
     assert run("convert", source, target, "--preprocessing", "caffe") == 0
-    assert capsys.readouterr().out == f"{target}  (0.4 MB)\n"
+    assert capsys.readouterr().out == f"{target}  (0.3 MB)\n"
     weights, _ = load_weights(target)
     original, _ = load_weights(source)
     assert (weights.preprocessing, original.preprocessing) == (CAFFE, TORCHVISION)
@@ -210,6 +213,73 @@ def test_what_cannot_be_converted(tmp_path, capsys):
         assert printed.count("\n") == 1
     assert target.read_text() == "before"
     assert source.read_bytes() == BODY
+
+
+FEW = ["--size", "48", "--num-steps", "2", "--coarse-steps", "1", "--quiet"]
+
+
+def test_painting_with_a_file_of_weights(files, tmp_path, capsys):
+    content, style = map(str, files)
+    weights, output = tmp_path / "mine.npz", tmp_path / "out.png"
+    np.savez(weights, **TENSORS)
+    paint = ["stylize", content, style, "-o", str(output), *FEW]
+    assert main([*paint, "--network", str(weights)]) == 0
+    record = jaxnst.read_record(output)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert record["weights"] == {"name": "mine.npz", "sha256": digest}
+    assert str(tmp_path) not in json.dumps(record)
+    # The same from Python: it is that network which paints.
+    own = load_network(weights)
+    again = jaxnst.stylize(
+        content,
+        style,
+        network=own,
+        size=48,
+        num_steps=2,
+        coarse_steps=1,
+        progress=False,
+    )
+    again.save(tmp_path / "again.png")
+    pictures = [
+        jaxnst.load_picture(output),
+        jaxnst.load_picture(tmp_path / "again.png"),
+    ]
+    np.testing.assert_array_equal(pictures[0].rgb, pictures[1].rgb)
+    assert again.record["weights"] is None
+    # The record names the file, and is repeated with it.
+    assert main([*paint, "--like", str(output)]) == 2
+    printed = capsys.readouterr().err
+    assert f"a file 'mine.npz' of sha256 '{digest}'; give that file" in printed
+    like = ["stylize", content, style, "-o", str(tmp_path / "like.png"), "--quiet"]
+    assert main([*like, "--like", str(output), "--network", str(weights)]) == 0
+    assert jaxnst.read_record(tmp_path / "like.png")["weights"] == record["weights"]
+
+
+def test_painting_with_weights_from_the_hub(server, files, tmp_path, capsys):
+    paint = ["stylize", *map(str, files), "-o", str(tmp_path / "out.png"), *FEW]
+    assert main([*paint, "--network", SPEC.name]) == 0
+    assert capsys.readouterr() == ("", "")
+    record = jaxnst.read_record(tmp_path / "out.png")
+    digest = hashlib.sha256(store.kept_path(SPEC).read_bytes()).hexdigest()
+    assert record["weights"] == {"name": "tiny.tv", "sha256": digest}
+    assert record["settings"]["network"] == "tiny.tv"
+    assert main([*paint, "--like", str(tmp_path / "out.png")]) == 0
+
+
+def test_networks_that_cannot_paint(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("other.npz", a=np.zeros(3, np.float32))
+    cases = {
+        "vgg91": "`network` is 'vgg91'. Did you mean 'vgg19'? Known: vgg19, ",
+        "none.safetensors": "no such file: none.safetensors",
+        "other.npz": "other.npz cannot be used: the tensors are not those of a known",
+        "googlenet": "googlenet' are not on disk, and the Hub is not known to have",
+    }
+    for network, message in cases.items():
+        assert main(["stylize", *map(str, files), *FEW, "--network", network]) == 2
+        printed = capsys.readouterr().err
+        assert message in printed
+        assert printed.count("\n") == 1
 
 
 def test_errors_of_the_hub_are_one_line(monkeypatch, capsys):
