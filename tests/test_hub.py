@@ -34,8 +34,11 @@ HEAD_BYTES = 3_000_000
 
 def make_tensors():
     rng = np.random.default_rng(0)
+    # Of a size (He et al. 2015) with which a network can paint.
     return {
-        key: rng.standard_normal(shape).astype(np.float32)
+        key: (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:] or 2))).astype(
+            np.float32
+        )
         for key, shape in layouts.expected_shapes(TINY, "timm").items()
     }
 
