@@ -263,9 +263,11 @@ def make_config(
         TypeError: if a setting is unknown.
     """
     base = PRESETS[check_choice("preset", preset, PRESETS)]
-    changed = {name: value for name, value in settings.items() if value is not None}
+    changed: dict[str, Any] = {
+        name: value for name, value in settings.items() if value is not None
+    }
     if changed.get("optimizer", base.optimizer) != base.optimizer:
-        own = {"learning_rate": 1.0, "decay": 0.0}
+        own: dict[str, Any] = {"learning_rate": 1.0, "decay": 0.0}
         if changed["optimizer"] == "adam":
             own = {name: getattr(TransferConfig, name) for name in own}
         changed = own | changed

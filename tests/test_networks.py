@@ -382,4 +382,4 @@ def test_settings_that_do_not_fit_the_network_are_named(registry):
 
 def test_a_word_is_no_flag(as_installed):
     with pytest.raises(TypeError, match="must be True or False, got 'yes'"):
-        TransferConfig(**{"normalize_activations": "yes"})
+        make_config(normalize_activations="yes")

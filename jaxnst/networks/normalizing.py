@@ -26,10 +26,12 @@ from .vgg import VGG, VGGArchitecture
 # of the layer's mean would be: in others it may speak.
 _QUIETEST = 1e-3
 
+# Of different sizes, so their axes have no common names.
+Images = Sequence[Float[Array, "_ _ 3"]]
 Scales = Mapping[str, Float[np.ndarray, " _"]]
 
 
-def normalize_activations(network: Network, images: Sequence[Image]) -> VGG:
+def normalize_activations(network: Network, images: Images) -> VGG:
     """Return a VGG whose filters have a mean activation of 1 over pictures and places.
 
     `normalized(image)["relu3_1"]` is `network(image)["relu3_1"]` divided by its
@@ -64,7 +66,7 @@ def check_normalizable(architecture: Architecture) -> None:
         )
 
 
-def filter_means(network: Network, images: Sequence[Image]) -> Scales:
+def filter_means(network: Network, images: Images) -> Scales:
     """Return {"relu1_1": mean of each filter over pictures and places, ...}.
 
     Above 0: no less than a thousandth of the layer's mean, or 1 where all is silent.
@@ -78,7 +80,7 @@ def filter_means(network: Network, images: Sequence[Image]) -> Scales:
     """
     if not len(images):
         raise ValueError("`images` must hold at least one picture to measure.")
-    measured = [_compiled_means(network, jnp.asarray(image)) for image in images]
+    measured = [_compiled_means(network, image) for image in images]
     scales = {}
     for name in measured[0]:
         mean = np.mean([np.asarray(each[name], np.float64) for each in measured], 0)

@@ -164,7 +164,7 @@ def _line_max(x: Pixels, axis: int, size: int, stride: int) -> Pixels:
 def _line_forward(
     x: Pixels, axis: int, size: int, stride: int
 ) -> tuple[Pixels, tuple[Pixels, Corner]]:
-    largest = _line_max(x, axis, size, stride)
+    largest: Pixels = _line_max(x, axis, size, stride)
     which = jnp.full(largest.shape, size - 1, jnp.uint8)
     pixels = _shifted(x, axis, size, stride)
     for index in reversed(range(size - 1)):
