@@ -113,7 +113,6 @@ def networks(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from .pretrained import HubFile
     from .pretrained.shelf import list_weights
 
     entries = list_weights()
@@ -148,8 +147,8 @@ def _list(args: argparse.Namespace) -> int:
             "license": spec.license,
             "paper": spec.paper,
         }
-        if isinstance(spec.source, HubFile):
-            lines["on the Hub"] = _place(spec.source)
+        if place := _place(spec.source):
+            lines["on the Hub"] = place
         for path in entry.paths:
             lines[f"file{len(lines)}"] = str(path)
         lines["content"] = " ".join(spec.content_layers)

@@ -13,7 +13,7 @@ class Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Any
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
     @property
@@ -27,6 +27,12 @@ class Request(BaseHTTPRequestHandler):
             return None
         first, _, last = given.removeprefix("bytes=").partition("-")
         return int(first), min(int(last) + 1, len(self.hub.body))
+
+    def span(self) -> tuple[int, int]:
+        """The same, where something was asked for."""
+        span = self.asked()
+        assert span is not None
+        return span
 
     def do_GET(self) -> None:
         hub = self.hub
@@ -67,7 +73,7 @@ class Request(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, *_: object) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: clients hang up when they have what they need."""
 
 

@@ -8,6 +8,7 @@ import sys
 import types
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +39,7 @@ def small_ones_are_known(monkeypatch):
     monkeypatch.setattr(layouts, "ARCHITECTURES", known)
 
 
-def tensors_of(layout, seed=0, architecture=TINY):
+def tensors_of(layout, seed=0, architecture=TINY) -> dict[str, Any]:
     """Random tensors of a network, with a head where the layout has one."""
     rng = np.random.default_rng(seed)
     tensors = {
@@ -137,7 +138,7 @@ def test_what_we_write_says_what_it_is(tmp_path):
         assert path.read_bytes() == save_weights(changed, license="mine")
     assert load_weights(path, preprocessing="caffe")[0].preprocessing == CAFFE
     assert load_weights(path, preprocessing=own)[0].preprocessing == own
-    with pytest.raises(ValueError, match="`preprocessing` is 'cafe'.*'caffe'"):
+    with pytest.raises(ValueError, match=r"`preprocessing` is 'cafe'.*'caffe'"):
         load_weights(path, preprocessing="cafe")
 
 
@@ -153,7 +154,7 @@ def test_preprocessing_that_makes_no_sense(text, tmp_path):
     path.write_bytes(save_weights(weights, preprocessing=text))
     with pytest.raises(ValueError, match=r"b\.safetensors cannot.*its preprocessing"):
         load_weights(path)
-    assert load_weights(path, preprocessing="caffe")
+    assert load_weights(path, preprocessing="caffe")[0].preprocessing == CAFFE
 
 
 def test_all_that_does_not_fit_is_named_together(tmp_path):
@@ -209,7 +210,7 @@ def test_names_win_over_files(tmp_path, monkeypatch):
 
 def test_options_that_a_source_has_not(tmp_path):
     path = write(tmp_path / "weights.npz", "timm")
-    with pytest.raises(ValueError, match="`revision` is 'main', but .* has none"):
+    with pytest.raises(ValueError, match=r"`revision` is 'main', but .* has none"):
         load_network(path, revision="main")
     with pytest.raises(ValueError, match="`preprocessing` is 'caffe', but vgg19"):
         load_network("vgg19", preprocessing="caffe")
@@ -220,7 +221,7 @@ def header(entries, *, length=None, tail=b"", raw=None):
     return struct.pack("<Q", len(text) if length is None else length) + text + tail
 
 
-def entry(start=0, end=4, *, shape=(1,), dtype="F32"):
+def entry(start=0, end=4, *, shape=(1,), dtype: object = "F32"):
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
 
 
@@ -247,11 +248,11 @@ HOSTILE = {
     "float": (header({"a": entry(shape=(1.0,))}), "no proper shape"),
     "rank": (header({"a": entry(shape=(1,) * 9)}), "no proper shape"),
     "negative": (header({"a": entry(-4, 0)}), "no proper data_offsets"),
-    "backward": (header({"a": entry(8, 4)}), "-4 bytes of data"),
+    "backward": (header({"a": entry(8, 4)}), "-4 bytes"),
     "too big": (header({"a": entry(shape=(2**62, 2**62))}), "4 bytes of data; its"),
-    "too small": (header({"a": entry(shape=(2,))}), "4 bytes of data; its shape needs 8"),
-    "beyond": (header({"a": entry(), "b": entry(4, 8)}, tail=b"\0" * 7), "cut short"),
-    "overlap": (header({"a": entry(0, 4), "b": entry(0, 4)}, tail=b"\0" * 8), "overlap"),
+    "too small": (header({"a": entry(shape=(2,))}), "shape needs 8"),
+    "beyond": (header({"a": entry(), "b": entry(4, 8)}, tail=b"\0" * 7), "cut"),
+    "overlap": (header({"a": entry(), "b": entry()}, tail=b"\0" * 8), "overlaps"),
     "hole": (header({"a": entry(0, 4), "b": entry(8, 12)}, tail=b"\0" * 12), "a hole"),
     "late": (header({"a": entry(4, 8)}, tail=b"\0" * 8), "follows a hole"),
     "rest": (header({"a": entry()}, tail=b"\0" * 5), "longer than its header says"),

@@ -39,7 +39,7 @@ def open_h5(path: Path) -> TensorFile:
         file.visititems(visit)  # follows no links out of the file, and none twice
 
     _reading_h5(path, list_shapes)
-    check_shapes({name: () for name in shapes})
+    check_shapes(dict.fromkeys(shapes, ()))
 
     def read(names: Collection[str]) -> Arrays:
         check_shapes({name: shapes[name] for name in names})

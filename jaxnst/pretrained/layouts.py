@@ -168,8 +168,8 @@ def check_shapes(
         shapes: of all its tensors.
 
     Raises:
-        ValueError: naming all that is missing, unexpected or of a wrong shape. Heads are
-            not unexpected.
+        ValueError: naming all that is missing, unexpected or of a wrong shape. Heads
+            are not unexpected.
     """
     expected = expected_shapes(architecture, layout)
     given = {key: x for key, x in shapes.items() if not _is_leftover(key, layout)}

@@ -240,6 +240,6 @@ def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
     if is_path or os.sep in text or "/" in text:
         raise FileNotFoundError(f"`network`: no such file: {text}")
     raise ValueError(
-        f"`network` is {text!r}.{suggestion(text, SPECS)} Known: {', '.join(SPECS)}; or "
-        "the path of a file of weights."
+        f"`network` is {text!r}.{suggestion(text, SPECS)} Known: {', '.join(SPECS)}; "
+        "or the path of a file of weights."
     )
