@@ -56,15 +56,21 @@ class Request(BaseHTTPRequestHandler):
             "ETag": f'"{self.hub.sha256}"',
         }
 
-    def send(self, status: int, body: Any, headers: dict[str, str]) -> None:
+    def send(
+        self,
+        status: int,
+        body: Any,
+        headers: dict[str, str],
+        span: tuple[int, int] | None = None,
+    ) -> None:
+        """Answer with a body, or a span of it."""
+        start, end = span or (0, len(body))
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        for name, value in {"Content-Length": str(end - start), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        with self.hub.lock:
-            self.hub.num_answers += 1
-        for at in range(0, len(body), 1 << 16):
-            piece = bytes(body[at : at + (1 << 16)])
+        for at in range(start, end, 1 << 16):
+            piece = body[at : min(at + (1 << 16), end)]
             self.wfile.write(piece)
             with self.hub.lock:
                 self.hub.num_sent += len(piece)
@@ -93,12 +99,12 @@ def part(request: Request, **changes: str) -> None:
         return
     headers = {"Content-Range": f"bytes {start}-{end - 1}/{total}"}
     described = {**request.described(), **headers, **changes}
-    request.send(206, memoryview(request.hub.body)[start:end], described)
+    request.send(206, request.hub.body, described, span)
 
 
 def whole(request: Request) -> None:
     """The whole file, whatever was asked for."""
-    request.send(200, memoryview(request.hub.body), request.described())
+    request.send(200, request.hub.body, request.described())
 
 
 def fail(status: int, **headers: str) -> Answer:
@@ -112,18 +118,19 @@ class HubServer:
 
     Attributes:
         body: the file.
+        sha256: what it says of the file's hash; empty where it is not to say anything.
         requests: (path, range, headers) of all that came.
         answers: how to answer the next requests; then `answer`.
     """
 
-    def __init__(self, body: Any, *, commit: str, answer: Answer = part):
+    def __init__(self, body: Any, *, commit: str, is_hashed: bool = True):
         self.body = body
-        self.sha256 = hashlib.sha256(body).hexdigest() if len(body) < 1e8 else ""
+        self.sha256 = hashlib.sha256(body).hexdigest() if is_hashed else ""
         self.commit = commit
-        self.answer = answer
+        self.answer: Answer = part
         self.answers: list[Answer] = []
         self.requests: list[tuple[str, str | None, dict[str, str]]] = []
-        self.num_sent = self.num_answers = 0
+        self.num_sent = 0
         self.lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), Request)
         self._server.hub = self  # type: ignore[attr-defined]
