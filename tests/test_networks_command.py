@@ -203,7 +203,7 @@ def test_what_cannot_be_converted(tmp_path, capsys):
     cases = {
         (source, tmp_path / "out.npz"): "must end in .safetensors",
         (source, source): "is the file to convert",
-        (bad, target): "bad.npz cannot be used: it is no readable .npz",
+        (bad, target): "bad.npz cannot be used: it is damaged or no .npz",
         (tmp_path / "none.h5", target): "no file of weights",
         (source, tmp_path / "none" / "out.safetensors"): "cannot be written: No such",
         (source, tmp_path / "file" / "out.safetensors"): "cannot be written: Not a dir",

@@ -338,6 +338,7 @@ HOSTILE_NPZ = {
     "overflowing": npz([("a.npy", npy((2**62, 2**62, 2**62)))]),
     "negative": npz([("a.npy", npy((-5, 2)))]),
     "many axes": npz([("a.npy", npy((1,) * 40, body=b"\0" * 4))]),
+    "a long header": npz([("a.npy", npy((1,), "<f4" + " " * 20_000))]),
     "deep": npz([("a.npy", b"\x93NUMPY\x01\x00\xff\x1f" + b"(" * 8191)]),
     "steering": npz([("\x1b[2J.npy", npy((1,), body=b"\0" * 4))]),
 }
@@ -349,7 +350,8 @@ def test_hostile_npz(name, tmp_path):
     path.write_bytes(HOSTILE_NPZ[name])
     with pytest.raises(ValueError, match=r"hostile\.npz cannot be used") as caught:
         load_weights(path)
-    assert "\x1b" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert "allow_pickle" not in str(caught.value)
     assert len(str(caught.value)) < 600 + len(str(path))
 
 
@@ -484,11 +486,10 @@ def test_torch_files(torch, tmp_path):
         expected = tensors_of("torchvision")["features.0.weight"].transpose(2, 3, 1, 0)
         np.testing.assert_array_equal(weights.layers["conv1_1"]["kernel"], expected)
         assert used.name == "weights.pth"
-    torch.state = RuntimeError("Weights only load failed.\n Unsupported global: os")
-    with pytest.raises(
-        ValueError, match=r"refuses it: Weights only load failed\. Unsup"
-    ):
+    torch.state = RuntimeError("Do `weights_only=False`.\n Unsupported global: os")
+    with pytest.raises(ValueError, match="other things than tensors") as caught:
         load_weights(path)
+    assert "weights_only" not in str(caught.value)
     for torch.state in ([1], {"a": 3}, {3: FakeTensor(np.ones(1))}):
         with pytest.raises(ValueError, match="it is no state dict"):
             load_weights(path)

@@ -4,6 +4,7 @@ Their readers are extras: `pip install jaxnst[h5]` and `pip install jaxnst[torch
 """
 
 import re
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,16 @@ def open_torch(path: Path) -> TensorFile:
             f"is {torch.__version__}."
         )
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of what is then refused
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # unpickling, zip and torch errors of many kinds
-        text = " ".join(str(error).split())[:200]
-        raise ValueError(f"PyTorch refuses it: {text}") from None
+    except Exception as error:  # of many kinds
+        # Its own text would advise to let the file run code.
+        raise ValueError(
+            "it is damaged, or holds other things than tensors, which PyTorch could "
+            "read only by running code that is in the file"
+        ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, Mapping) or not all(

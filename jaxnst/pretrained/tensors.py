@@ -93,7 +93,9 @@ def naming(name: str | Path) -> Iterator[None]:
     except ValueError as error:
         if isinstance(error, OSError):  # of a server; it says enough itself
             raise
-        text = str(error).rstrip(".")
+        # Libraries take more than a line, and repeat what the file has in it.
+        text = "".join(c if c.isprintable() else " " for c in str(error))
+        text = " ".join(text.split()).rstrip(".")
         raise ValueError(f"{name} cannot be used: {text}.") from error
 
 
@@ -192,30 +194,34 @@ def file_sha256(path: Path) -> str:
 
 
 def _open_npz(path: Path) -> TensorFile:
-    members = _reading_npz(lambda: _npz_shapes(path))
+    members = _npz_shapes(path)
     check_shapes({name: shape for name, (shape, _) in members.items()})
 
     def read(names: Collection[str]) -> Arrays:
-        return as_float32(_reading_npz(lambda: _read_npz(path, members, names)))
+        return as_float32(_read_npz(path, members, names))
 
     return TensorFile({name: shape for name, (shape, _) in members.items()}, {}, read)
 
 
-def _reading_npz(fn: Callable[[], Any]) -> Any:
-    """Do what reads a zip; all that the libraries raise then is one kind of error."""
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Say what could not be read; NumPy and zipfile raise a dozen kinds of errors.
+
+    NumPy's own text would advise to allow pickles.
+    """
     try:
-        return fn()
-    except (ValueError, OSError, KeyboardInterrupt):
-        raise
-    except Exception as error:  # zipfile and NumPy raise a dozen kinds
-        text = " ".join(str(error).split())[:200]
-        raise ValueError(f"it is no readable .npz: {text}") from None
+        yield
+    except Exception as error:  # an OSError, too, from a seek to nowhere
+        raise ValueError(f"{what} is damaged or no .npz") from error
 
 
 def _npz_shapes(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     members: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        with _reading("it"):
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            entries = archive.infolist()
         if len(entries) > MAX_TENSORS:
             raise ValueError(f"it holds {len(entries)} tensors, too many")
         for entry in entries:
@@ -223,21 +229,23 @@ def _npz_shapes(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
             check_name(name)
             if name in members:
                 raise ValueError(f"it names {name!r} twice")
-            with archive.open(entry) as member:
-                version = np.lib.format.read_magic(member)
-                read_fn = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }.get(version)
-                if read_fn is None:
-                    raise ValueError(f"its tensor {name!r} is of an unknown version")
-                shape, _, dtype = read_fn(member)
+            with _reading(f"its tensor {name!r}"), archive.open(entry) as member:
+                shape, dtype = _npy_header(member)
             if dtype.hasobject:
                 raise ValueError(f"its tensor {name!r} holds Python objects")
-            if not all(type(n) is int and n >= 0 for n in shape):
-                raise ValueError(f"its tensor {name!r} has no proper shape")
             members[name] = shape, dtype
     return members
+
+
+def _npy_header(member: Any) -> tuple[tuple[int, ...], np.dtype]:
+    read_fn = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[np.lib.format.read_magic(member)]
+    shape, _, dtype = read_fn(member)
+    if not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError("a size that is none")
+    return shape, dtype
 
 
 def _read_npz(
@@ -247,9 +255,14 @@ def _read_npz(
 ) -> Arrays:
     # The shapes were checked, and NumPy reads no more than they need.
     check_shapes({name: members[name][0] for name in names})
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in names}
-    for name, array in arrays.items():
-        if (array.shape, array.dtype) != members[name]:
-            raise ValueError(f"its tensor {name!r} changed while it was read")
+    arrays: Arrays = {}
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        with _reading("it"):
+            archive = stack.enter_context(np.load(file, allow_pickle=False))
+        for name in names:
+            with _reading(f"its tensor {name!r}"):
+                arrays[name] = archive[name]
+            if (arrays[name].shape, arrays[name].dtype) != members[name]:
+                raise ValueError(f"its tensor {name!r} changed while it was read")
     return arrays
