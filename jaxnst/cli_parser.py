@@ -34,6 +34,8 @@ SETTINGS = (
     "network",
     "pooling",
     "padding",
+    "smoothing",
+    "normalize_activations",
     "conv",
     "precision",
     "memory",
@@ -182,13 +184,13 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         "--content-layers",
         type=_layers,
         metavar="L[:W],...",
-        help="layers that keep the content, with weights (relu4_2)",
+        help="layers that keep the content, with weights (relu4_2 of a VGG)",
     )
     add(
         "--style-layers",
         type=_layers,
         metavar="L[:W],...",
-        help="layers that take on the style (relu1_1,relu2_1,...,relu5_1)",
+        help="layers that take on the style (relu1_1,relu2_1,...,relu5_1 of a VGG)",
     )
     add("--normalization", metavar="NAME", help="pair, or paper: the literal sums")
 
@@ -252,6 +254,16 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         "--padding",
         metavar="NAME",
         help="reflect, replicate, zeros or circular (reflect)",
+    )
+    add(
+        "--smoothing",
+        metavar="NAME",
+        help="of activations of networks other than VGGs: none, log or softmax",
+    )
+    add(
+        "--normalize-activations",
+        action=argparse.BooleanOptionalAction,
+        help="rescale a VGG so that all its filters are equally loud (no)",
     )
 
     add = stylize.add_argument_group("the machine").add_argument

@@ -16,6 +16,7 @@ from jaxnst.networks import (
     GoogLeNetArchitecture,
     Inception,
     LPIPSNetwork,
+    Network,
     ResNetArchitecture,
     VGGArchitecture,
 )
@@ -47,7 +48,7 @@ def tiny_network() -> VGG:
 
 
 @pytest.fixture(scope="session")
-def vgg19() -> VGG:
+def vgg19() -> Network:
     from jaxnst.pretrained import load_network
 
     return load_network("vgg19")

@@ -67,6 +67,7 @@ def test_flags_become_settings(command):
         "--network", "vgg19", "--normalization", "pair", "--preset", "default",
         "--averaging", "0.5", "--tolerance", "0.01", "--max-seconds", "600",
         "--steps-per-call", "1", "--conv", "xla", "--precision", "float32",
+        "--smoothing", "none", "--normalize-activations",
     ]  # fmt: skip
     assert main([*arguments, *flags, "--quiet"]) == 0
     settings = jaxnst.read_record(output)["settings"]
@@ -80,6 +81,7 @@ def test_flags_become_settings(command):
     assert (settings["averaging"], settings["tolerance"]) == (0.5, 0.01)
     assert (settings["max_seconds"], settings["steps_per_call"]) == (600, 1)
     assert (settings["conv"], settings["precision"]) == ("xla", "float32")
+    assert (settings["smoothing"], settings["normalize_activations"]) == ("none", True)
 
 
 def test_being_out_of_time_is_no_error(command, capsys):

@@ -4,6 +4,11 @@ Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, as torchvision has 
 batch norm (frozen, and folded into the convolution before it), without the
 normalization of local responses, and with a 3 x 3 convolution in the third branch where
 the paper has 5 x 5.
+
+The layers it paints with by default are those of the notebook on style transfer in
+lucid (Olah, Mordvintsev and others), which has another copy of this network; they were
+carried over by name. No pretrained GoogLeNet was at hand when this was written: it was
+tried with random weights only, and no picture painted with one has been seen.
 """
 
 import dataclasses

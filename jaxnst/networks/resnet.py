@@ -3,6 +3,11 @@
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, as
 torchvision has it ("v1.5": the 3 x 3 convolution of a block carries its stride). Batch
 norm is frozen, and folded into the convolution before it.
+
+ResNets are known to style worse than VGGs. What is done about it here: the layers of
+Wang, Li, Vasconcelos, CVPR 2021 (SWAG), and `jaxnst.networks.smooth`. It was chosen
+from the literature and tried with random weights only: no pretrained ResNet was at hand
+when this was written, and no picture painted with one has been seen.
 """
 
 import dataclasses
