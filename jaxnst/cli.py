@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli_compare import compare
+from .cli_networks import networks
 from .cli_parser import SETTINGS, build_parser
 
 
@@ -82,7 +83,11 @@ def _stylize(args: argparse.Namespace) -> int:
         from .images import read_record
         from .record import settings_of
 
-        settings = settings_of(read_record(args.like), has_init="init" in args)
+        settings = settings_of(
+            read_record(args.like),
+            has_init="init" in args,
+            has_network="network" in args,
+        )
     # Only what was given on the command line is there: argparse.SUPPRESS.
     settings |= {name: vars(args)[name] for name in SETTINGS if name in args}
 
@@ -142,41 +147,6 @@ def _save(result: "Result", output: Path, args: argparse.Namespace) -> Path:
         ) from error
 
 
-def _networks(args: argparse.Namespace) -> int:
-    from .pretrained import SPECS
-    from .pretrained.bundled import bundled_path
-
-    rows = []
-    for spec in SPECS.values():
-        try:
-            path = bundled_path(spec)
-            state = f"{path.stat().st_size / 1e6:.0f} MB, bundled"
-        except FileNotFoundError:
-            path, state = None, "missing: install jaxnst again"
-        rows.append(
-            {
-                "name": spec.name,
-                "state": state,
-                "file": None if path is None else str(path),
-                "license": spec.license,
-                "origin": spec.origin,
-                "paper": spec.paper,
-                "layers": list(spec.architecture.layer_names),
-            }
-        )
-    if args.json:
-        print(json.dumps(rows, indent=2))
-        return 0
-    for row in rows:
-        print(f"{row['name']}  ({row['state']})")
-        for key in ("origin", "license", "paper", "file"):
-            print(f"  {key:8} {row[key]}")
-        names = [name for name in row["layers"] if not name.startswith("conv")]
-        print(f"  {'layers':8} {' '.join(names)}")
-        print(f"  {'':8} (and conv*_* before each relu*_*)")
-    return 0
-
-
 def _show(args: argparse.Namespace) -> int:
     from .images import read_record
 
@@ -206,6 +176,6 @@ def _plain(value: object) -> str:
 COMMANDS = {
     "stylize": _stylize,
     "compare": compare,
-    "networks": _networks,
+    "networks": networks,
     "show": _show,
 }

@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import Any, NoReturn
 
+from .cli_networks import add_networks
+
 
 # The settings of `stylize` that have a flag of the same name.
 SETTINGS = (
@@ -107,13 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_stylize(commands, common)
     _add_compare(commands, common)
-    networks = commands.add_parser(
-        "networks",
-        parents=[common],
-        help="list the networks and where their weights are",
-        description="List the networks, their layers and where their weights are.",
-        allow_abbrev=False,
-    )
+    add_networks(commands, common)
     show = commands.add_parser(
         "show",
         parents=[common],
@@ -122,8 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     show.add_argument("file", metavar="FILE", help="a picture saved by jaxnst")
-    for command in (networks, show):
-        command.add_argument("--json", action="store_true", help="print JSON")
+    show.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -249,7 +244,11 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
     add("--seed", type=int, metavar="N", help="of the noise (0)")
 
     add = stylize.add_argument_group("the network").add_argument
-    add("--network", metavar="NAME", help="see `jaxnst networks` (vgg19)")
+    add(
+        "--network",
+        metavar="NAME|FILE",
+        help="see `jaxnst networks`, or a file of weights (vgg19)",
+    )
     add("--pooling", metavar="NAME", help="max or average (max)")
     add(
         "--padding",

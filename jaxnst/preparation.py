@@ -1,6 +1,8 @@
 """From what a user gives to what painting needs: checked, loaded, settled."""
 
 import dataclasses
+import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -11,10 +13,16 @@ from .config import INITS, TransferConfig, make_config
 from .fitting import choose_memory
 from .images import PictureSource, fitted_shape, load_picture, resize
 from .images.reading import MIN_SIDE
-from .networks import Network, normalize_activations
+from .networks import Architecture, Network, normalize_activations
 from .optimize import make_optimizer
 from .painting import Inputs
-from .pretrained import load_network
+from .pretrained import (
+    UsedWeights,
+    architecture_of_file,
+    find_network,
+    load_network,
+    used_weights,
+)
 
 
 # No device holds the activations of so many; it is a slip of the finger.
@@ -32,12 +40,14 @@ class Prepared(NamedTuple):
         config: the settings.
         network: with its weights.
         optimizer: any optax transformation.
+        weights: which weights the network has; None for one of the user's own.
     """
 
     inputs: Inputs
     config: TransferConfig
     network: Network
     optimizer: optax.GradientTransformationExtraArgs
+    weights: UsedWeights | None
 
 
 def prepare(
@@ -46,8 +56,9 @@ def prepare(
     *,
     preset: str,
     init: str | PictureSource | None,
-    network: str | Network | None,
+    network: str | os.PathLike[str] | Network | None,
     optimizer: str | optax.GradientTransformation | None,
+    progress: bool = True,
     **settings: Any,
 ) -> Prepared:
     """Check the settings, then load pictures and network.
@@ -59,6 +70,7 @@ def prepare(
         init: likewise.
         network: likewise.
         optimizer: likewise.
+        progress: show a bar if weights have to be downloaded.
         settings: all others; None leaves one at the preset's.
 
     Raises:
@@ -77,28 +89,33 @@ def prepare(
             settings[name] = own
         if network.memory != "fast" and settings.get("memory") is None:
             settings["memory"] = network.memory
+    architecture, source = _source(network)
     config = make_config(
         preset,
-        architecture=network.architecture if isinstance(network, Network) else None,
+        architecture=architecture,
         optimizer="custom" if is_custom else optimizer,
         init=init_name,
-        network="custom" if isinstance(network, Network) else network,
+        network=source if architecture is None else "custom",
         **settings,
     )
     transformation = _optimizer(optimizer, config)
     inputs = _load(content, style, init_source, config)
+    weights: UsedWeights | None = None
     if not isinstance(network, Network):
+        place = source or config.network
         network = load_network(
-            config.network,
+            place,
+            progress=progress,
             pooling=config.pooling,
             padding=config.padding,
             smoothing=config.smoothing,
             conv=config.conv,
             precision=config.precision,
         )
+        weights = used_weights(place)
     if config.normalize_activations:
         network = _normalized(network, inputs, config)
-    return Prepared(inputs, config, network, transformation)
+    return Prepared(inputs, config, network, transformation, weights)
 
 
 def settle_memory(
@@ -136,6 +153,18 @@ def _normalized(network: Network, inputs: Inputs, config: TransferConfig) -> Net
         size = min(config.size, _MEASURED_SIZE, max(shape))
         images.append(jnp.asarray(resize(picture.rgb, fitted_shape(shape, size))))
     return normalize_activations(network, images)
+
+
+def _source(
+    network: str | os.PathLike[str] | Network | None,
+) -> tuple[Architecture | None, str | None]:
+    """Return the architecture of a network of the user's own, and its name or path."""
+    if network is None or isinstance(network, Network):
+        return (None if network is None else network.architecture), None
+    found = find_network(network)
+    if isinstance(found, Path):
+        return architecture_of_file(found), str(found)
+    return None, found.name
 
 
 def _split_init(

@@ -11,7 +11,7 @@ import jax
 from ._version import __version__
 from .config import INITS, TransferConfig
 from .images import Picture
-from .pretrained import SPECS
+from .pretrained import SPECS, UsedWeights
 
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
@@ -24,6 +24,7 @@ def make_record(
     content: Picture,
     style: Picture,
     init: Picture | None,
+    weights: UsedWeights | None,
     shape: tuple[int, int],
     num_steps: int,
     stopped: str | None,
@@ -40,6 +41,7 @@ def make_record(
         content: the content picture.
         style: the style picture.
         init: the picture it started from, if it was given one.
+        weights: of the network, unless it was one of the user's own.
         shape: height and width of the result.
         num_steps: how many steps were made, over all sizes.
         stopped: why it ended early, or None.
@@ -50,7 +52,6 @@ def make_record(
             "action"}.
         seconds: {"compile", "run", "total"}.
     """
-    spec = SPECS.get(config.network)
     inputs = {"content": content, "style": style}
     if init is not None:
         inputs["init"] = init
@@ -63,7 +64,7 @@ def make_record(
             argument: {"name": picture.name, "sha256": picture.sha256}
             for argument, picture in inputs.items()
         },
-        "weights": None if spec is None else {"name": spec.name, "sha256": spec.sha256},
+        "weights": None if weights is None else weights._asdict(),
         "result": {
             "height": shape[0],
             "width": shape[1],
@@ -82,12 +83,15 @@ def make_record(
     }
 
 
-def settings_of(record: Mapping[str, Any], *, has_init: bool = False) -> dict[str, Any]:
+def settings_of(
+    record: Mapping[str, Any], *, has_init: bool = False, has_network: bool = False
+) -> dict[str, Any]:
     """Return the settings in a record as arguments of `stylize`.
 
     Args:
         record: of `jaxnst.read_record`.
         has_init: whether a picture to start from will be given anew.
+        has_network: whether a network will be given anew.
 
     Raises:
         ValueError: if the record is not complete, or if the picture was made with
@@ -103,12 +107,25 @@ def settings_of(record: Mapping[str, Any], *, has_init: bool = False) -> dict[st
             f"the record has settings that jaxnst {__version__} does not know: "
             f"{', '.join(unknown)}; it was made by jaxnst {record.get('jaxnst')}."
         )
+    if has_network:
+        settings.pop("network", None)
+    weights = record.get("weights")
+    if settings.get("network") == "custom" and isinstance(weights, dict):
+        raise ValueError(
+            f"the picture was made with the weights in a file {weights.get('name')!r} "
+            f"of sha256 {weights.get('sha256')!r}; give that file as `network`."
+        )
     for name in ("network", "optimizer"):
         if settings.get(name) == "custom":
             raise ValueError(
                 f"the picture was made with a `{name}` of the user's own, which the "
                 "record cannot hold; repeat it from Python."
             )
+    # Never a path: a picture from a stranger must not choose which files are read.
+    if str(settings.get("network", "vgg19")) not in SPECS:
+        raise ValueError(
+            f"the record's `network` is {settings['network']!r}, not a known one."
+        )
     if settings.get("init") == "image":
         if not has_init:
             raise ValueError(
@@ -116,7 +133,7 @@ def settings_of(record: Mapping[str, Any], *, has_init: bool = False) -> dict[st
             )
         del settings["init"]
     elif settings.get("init") not in (None, *INITS):
-        # Never a path: a picture from a stranger must not choose which files are read.
+        # Never a path either.
         raise ValueError(
             f"the record's `init` is {settings['init']!r}, not a known one."
         )

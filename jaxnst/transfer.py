@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import time
 from typing import Any
 
@@ -46,7 +47,7 @@ def stylize(
     content_detail: float | None = None,
     init: str | PictureSource | None = None,
     seed: int | None = None,
-    network: str | Network | None = None,
+    network: str | os.PathLike[str] | Network | None = None,
     pooling: str | None = None,
     padding: str | None = None,
     smoothing: str | None = None,
@@ -149,7 +150,7 @@ def stylize(
     started = time.perf_counter()
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {callback!r}.")
-    inputs, config, network, transformation = prepare(
+    inputs, config, network, transformation, weights = prepare(
         content,
         style,
         preset=preset,
@@ -182,6 +183,7 @@ def stylize(
         content_detail=content_detail,
         seed=seed,
         memory=memory,
+        progress=progress,
     )
     asked = config
     with clear_memory_errors(config, max(inputs.shape)):  # of the compiler
@@ -210,6 +212,7 @@ def stylize(
         content=inputs.content,
         style=inputs.style,
         init=inputs.init,
+        weights=weights,
         shape=inputs.shape,
         num_steps=len(painted.terms),
         stopped=painted.stopped,
@@ -239,7 +242,7 @@ def estimate(
     *,
     preset: str = "default",
     init: str | PictureSource | None = None,
-    network: str | Network | None = None,
+    network: str | os.PathLike[str] | Network | None = None,
     optimizer: str | optax.GradientTransformation | None = None,
     **settings: Any,
 ) -> Estimate:
@@ -263,7 +266,7 @@ def estimate(
     Examples:
         >>> print(estimate("photo.jpg", "painting.jpg", size=1024))  # doctest: +SKIP
     """
-    inputs, config, network, transformation = prepare(
+    inputs, config, network, transformation, _ = prepare(
         content,
         style,
         preset=preset,

@@ -37,7 +37,8 @@ LAYERS = [
     {"forecast"},
     {"preparation"},
     {"transfer"},
-    {"cli_compare", "cli_parser"},
+    {"cli_compare", "cli_networks"},
+    {"cli_parser"},
     {"cli"},
 ]
 

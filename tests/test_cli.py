@@ -130,6 +130,8 @@ def test_like_reuses_settings_and_flags_win(command, files, tmp_path):
         ({"network": "custom"}, "`network` of the user's own"),
         ({"optimizer": "custom"}, "`optimizer` of the user's own"),
         ({"init": "image"}, "started from another picture"),
+        ({"network": "/etc/weights.npz"}, "`network` is '/etc/weights.npz', not a"),
+        ({"network": ["vgg19"]}, "`network` is ['vgg19'], not a known one"),
         ({"init": "/etc/hostname"}, "`init` is '/etc/hostname', not a known one"),
         ({"seed": "x"}, "`seed` must be a whole number"),
         ({"magic": 3}, "does not know: magic; it was made by jaxnst 9"),
@@ -216,7 +218,7 @@ def test_networks_lists_them(capsys):
     assert "CC BY 4.0" in printed
     assert "relu5_1" in printed
     assert main(["networks", "--json"]) == 0
-    (network,) = json.loads(capsys.readouterr().out)
+    network, *_ = json.loads(capsys.readouterr().out)
     assert network["name"] == "vgg19"
 
 

@@ -1,11 +1,24 @@
 """Where pretrained weights come from, and how they become a network."""
 
 from .judge import load_lpips_network as load_lpips_network
-from .loading import load_network as load_network
+from .loading import (
+    architecture_of_file as architecture_of_file,
+    load_network as load_network,
+    used_weights as used_weights,
+)
 from .specs import (
     LPIPS_SPEC as LPIPS_SPEC,
     SPECS as SPECS,
+    BundledFile as BundledFile,
     FileSpec as FileSpec,
+    HubFile as HubFile,
+    OwnFile as OwnFile,
     WeightSpec as WeightSpec,
+    find_network as find_network,
     get_spec as get_spec,
+)
+from .weights import (
+    PREPROCESSINGS as PREPROCESSINGS,
+    UsedWeights as UsedWeights,
+    Weights as Weights,
 )

@@ -9,7 +9,10 @@ Names and shapes in, arrays in our own names and order out. Nothing here reads a
 `"keras"`: `layers/conv2d_3/vars/0` (HWIO) and `/1`, in the network's order; VGGs only.
 """
 
+import functools
+import math
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -129,6 +132,13 @@ def expected_shapes(
             f"no layout {layout!r} of {architecture.name} is known; use torchvision or "
             "flax."
         )
+    return dict(_expected_shapes(architecture, layout))
+
+
+@functools.cache
+def _expected_shapes(
+    architecture: Architecture, layout: str
+) -> Mapping[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for index, conv in enumerate(architecture.convolutions):
         kernel_key, other_keys = _keys(architecture, layout, index, conv)
@@ -138,7 +148,33 @@ def expected_shapes(
             (written, read, height, width) if is_torch else conv.kernel_shape
         )
         shapes |= dict.fromkeys(other_keys, (written,))
-    return shapes
+    return MappingProxyType(shapes)
+
+
+def expected_bytes(architecture: Architecture) -> int:
+    """Return how many bytes the weights of a network take in float32."""
+    shapes = expected_shapes(architecture, "flax").values()
+    return 4 * sum(math.prod(shape) for shape in shapes)
+
+
+def check_shapes(
+    architecture: Architecture, layout: str, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Check that a file holds all that is needed, before any of it is read.
+
+    Args:
+        architecture: which network it should be.
+        layout: one of `LAYOUTS`.
+        shapes: of all its tensors.
+
+    Raises:
+        ValueError: naming all that is missing, unexpected or of a wrong shape. Heads
+            are not unexpected.
+    """
+    expected = expected_shapes(architecture, layout)
+    given = {key: x for key, x in shapes.items() if not _is_leftover(key, layout)}
+    if problems := _shape_problems(expected, given):
+        raise _misfit(architecture, layout, problems)
 
 
 def convert(
@@ -181,11 +217,32 @@ def convert(
             ]
             problems = list(_some("not finite with batch norm folded in", names))
     if problems:
-        raise ValueError(
-            f"the weights do not fit {architecture.name} in the layout of {layout}: "
-            f"{'; '.join(problems)}."
-        )
+        raise _misfit(architecture, layout, problems)
     return layers
+
+
+def _misfit(architecture: Architecture, layout: str, problems: list[str]) -> ValueError:
+    return ValueError(
+        f"the weights do not fit {architecture.name} in the layout of {layout}: "
+        f"{'; '.join(problems)}."
+    )
+
+
+def _shape_problems(
+    expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    return [
+        *_some("missing", [key for key in expected if key not in given]),
+        *_some("unexpected", [key for key in given if key not in expected]),
+        *_some(
+            "wrong shape",
+            [
+                f"{key} {given[key]}, expected {shape}"
+                for key, shape in expected.items()
+                if given.get(key, shape) != shape
+            ],
+        ),
+    ]
 
 
 def _problems(
@@ -193,16 +250,7 @@ def _problems(
 ) -> list[str]:
     shared = [key for key in expected if key in given]
     return [
-        *_some("missing", [key for key in expected if key not in given]),
-        *_some("unexpected", [key for key in given if key not in expected]),
-        *_some(
-            "wrong shape",
-            [
-                f"{key} {given[key].shape}, expected {expected[key]}"
-                for key in shared
-                if given[key].shape != expected[key]
-            ],
-        ),
+        *_shape_problems(expected, {key: x.shape for key, x in given.items()}),
         *_some(
             "wrong type",
             [

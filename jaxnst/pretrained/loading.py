@@ -1,19 +1,109 @@
-"""From a spec to a network that is ready to measure."""
+"""From a name or a file to a network that is ready to measure."""
+
+import os
+from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxnst.networks import AlexNet, Convolution, Network
+from jaxnst.networks import (
+    AlexNet,
+    Architecture,
+    Convolution,
+    Network,
+    Preprocessing,
+)
 
 from .bundled import read_bundled
 from .codebook import decode
-from .specs import get_spec
+from .layouts import recognize
+from .specs import BundledFile, find_network
+from .store import kept_path, read_kept
+from .tensors import file_sha256, naming, open_tensors
+from .weights import UsedWeights, Weights, take_weights
+
+
+def load_weights(
+    network: str | os.PathLike[str] = "vgg19",
+    *,
+    preprocessing: str | Preprocessing | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    progress: bool = True,
+) -> tuple[Weights, UsedWeights]:
+    """Return the weights of a network, and which they are.
+
+    Args:
+        network: as for `load_network`, like everything here.
+        preprocessing: likewise.
+        revision: likewise.
+        token: likewise.
+        progress: likewise.
+
+    Raises:
+        ValueError, OSError, ImportError: likewise.
+    """
+    spec = find_network(network)
+    if isinstance(spec, Path):
+        _refuse("revision", revision, spec)
+        with naming(spec):
+            file = open_tensors(spec)
+            digest = file_sha256(spec)
+            weights = take_weights(file, preprocessing=preprocessing)
+        return weights, UsedWeights(spec.name, digest)
+    _refuse("preprocessing", preprocessing, spec.name)
+    if isinstance(spec.source, BundledFile):
+        _refuse("revision", revision, spec.name)
+        layers = decode(read_bundled(spec))
+        weights = Weights(spec.architecture, spec.preprocessing, layers)
+        return weights, UsedWeights(spec.name, spec.source.sha256)
+    # Here: its HTTP client takes a while to import, and most have no use for it.
+    from .hub import load_kept
+
+    return load_kept(spec, revision=revision, token=token, progress=progress)
+
+
+def _refuse(argument: str, value: object, name: object) -> None:
+    if value is not None:
+        raise ValueError(f"`{argument}` is {value!r}, but {name} has none to choose.")
+
+
+def architecture_of_file(path: Path) -> Architecture:
+    """Return which network a file holds; its tensors are not read.
+
+    Raises:
+        ValueError: if the file is damaged, or holds none that is known.
+        OSError: if it cannot be read.
+        ImportError: if a package that reads it is not installed.
+    """
+    with naming(path):
+        return recognize(open_tensors(path).shapes).architecture
+
+
+def used_weights(network: str | os.PathLike[str]) -> UsedWeights:
+    """Return which weights `load_network` takes for a name or a path, for the record.
+
+    Raises:
+        ValueError, OSError: as `load_network`, but nothing is downloaded.
+    """
+    spec = find_network(network)
+    if isinstance(spec, Path):
+        return UsedWeights(spec.name, file_sha256(spec))
+    if isinstance(spec.source, BundledFile):
+        return UsedWeights(spec.name, spec.source.sha256)
+    _, digest = read_kept(kept_path(spec))
+    return UsedWeights(spec.name, digest)
 
 
 def load_network(
-    name: str = "vgg19",
+    network: str | os.PathLike[str] = "vgg19",
     *,
+    preprocessing: str | Preprocessing | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    progress: bool = True,
     pooling: str = "max",
     rescale_pooling: bool = False,
     padding: str = "reflect",
@@ -21,10 +111,19 @@ def load_network(
     conv: str = "auto",
     precision: str = "float32",
 ) -> Network:
-    """Return a pretrained network.
+    """Return a pretrained network, downloading its weights if they are not on disk.
 
     Args:
-        name: one of `jaxnst.pretrained.SPECS`.
+        network: one of `jaxnst.pretrained.SPECS`, or the path of a file of weights:
+            safetensors, .npz, Keras' .h5 or PyTorch's .pth, with the tensor names of
+            torchvision, timm, flaxmodels, Keras or jaxnst.
+        preprocessing: what the weights in a file were trained on: "torchvision",
+            "caffe" (of the original VGGs, of keras.applications), or one of your own.
+            By default what the file says; if it says nothing, "torchvision".
+        revision: of the Hub's repository, a commit, branch or tag; by default the
+            commit in the registry. What a branch had when it was downloaded is kept.
+        token: for the Hub, as for `huggingface_hub`; by default the one it knows.
+        progress: show a bar on standard error while downloading.
         pooling: "max" or "average", see `jaxnst.networks.Network`.
         rescale_pooling: see there.
         padding: "reflect", "replicate", "zeros" or "circular", see there.
@@ -33,28 +132,52 @@ def load_network(
         precision: "float32" or "bfloat16", see there.
 
     Raises:
-        ValueError: if the name or an option is unknown, or its file is damaged.
-        FileNotFoundError: if its file is missing.
+        ValueError: if the name or an option is unknown, or the file is damaged or holds
+            another network.
+        OSError: if the file is missing, cannot be had from the Hub or cannot be kept.
+        ImportError: if a package that reads the file is not installed.
 
     Examples:
         >>> network = load_network("vgg19")
         >>> network(jnp.zeros((64, 64, 3)), ["relu4_2"])["relu4_2"].shape
         (10, 10, 512)
     """
-    spec = get_spec(name)
+    weights, _ = load_weights(
+        network,
+        preprocessing=preprocessing,
+        revision=revision,
+        token=token,
+        progress=progress,
+    )
+    return build_network(
+        weights,
+        pooling=pooling,
+        rescale_pooling=rescale_pooling,
+        padding=padding,
+        smoothing=smoothing,
+        conv=conv,
+        precision=precision,
+    )
+
+
+def build_network(weights: Weights, **options: Any) -> Network:
+    """Return a network with these weights.
+
+    Args:
+        weights: of `load_weights`.
+        options: as for `load_network`: pooling and so on.
+
+    Raises:
+        ValueError: if an option is unknown.
+    """
     network: Network = nnx.eval_shape(
-        lambda: spec.architecture.build(
-            preprocessing=spec.preprocessing,
-            pooling=pooling,
-            rescale_pooling=rescale_pooling,
-            padding=padding,
-            smoothing=smoothing,
-            conv=conv,
-            precision=precision,
+        lambda: weights.architecture.build(
+            preprocessing=weights.preprocessing,
             rngs=nnx.Rngs(0),
+            **options,
         )
     )
-    set_weights(network, decode(read_bundled(spec)))
+    set_weights(network, weights.layers)
     return network
 
 
