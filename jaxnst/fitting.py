@@ -170,19 +170,25 @@ def _fitting_size(
 
 
 @contextlib.contextmanager
-def clear_memory_errors(config: TransferConfig, size: int) -> Iterator[None]:
+def clear_memory_errors(
+    config: TransferConfig,
+    size: int,
+    *,
+    is_foreign: Callable[[BaseException], bool] = lambda _: False,
+) -> Iterator[None]:
     """Turn what XLA says when memory runs out into `OutOfMemory`.
 
     Args:
         config: the settings.
         size: longest side of the result, in pixels.
+        is_foreign: whether an error is not of the painting, and passes as it is.
     """
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         text = str(error)
         is_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text
-        if isinstance(error, OutOfMemory) or not is_memory:
+        if isinstance(error, OutOfMemory) or not is_memory or is_foreign(error):
             raise
         level = config.memory if config.memory in MEMORY_LEVELS else "fast"
         lower = MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]

@@ -24,6 +24,9 @@ class ProgressCallback:
         enabled: show anything at all.
         inner: the user's callback, whose answer is passed on.
         console: of rich, where to; standard error by default.
+
+    Attributes:
+        error: the MemoryError of the user's own callback, if it raised one.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class ProgressCallback:
 
         self._enabled = enabled
         self._inner = inner
+        self.error: MemoryError | None = None
         self._console = console or Console(file=sys.stderr, highlight=False)
         self._bar: Any = None
         self._task: Any = None
@@ -96,7 +100,13 @@ class ProgressCallback:
                 self._show(view)
             except _GONE:
                 self._enabled = False
-        return None if self._inner is None else self._inner(view)
+        if self._inner is None:
+            return None
+        try:
+            return self._inner(view)
+        except MemoryError as error:
+            self.error = error
+            raise
 
     def notice(self, text: str) -> None:
         """Print a line that has to be seen, above the bar."""

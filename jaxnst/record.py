@@ -6,10 +6,9 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from ._version import __version__
 from .config import INITS, TransferConfig
+from .hardware import default_device
 from .images import Picture
 from .pretrained import SPECS, UsedWeights
 
@@ -55,7 +54,7 @@ def make_record(
     inputs = {"content": content, "style": style}
     if init is not None:
         inputs["init"] = init
-    device = jax.devices()[0]
+    device = default_device()
     return {
         "jaxnst": __version__,
         "preset": preset,

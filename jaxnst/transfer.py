@@ -125,7 +125,9 @@ def stylize(
         memory: "fast", "balanced" (a third slower) or "low"; "auto" takes the first for
             which there is memory enough. The pictures differ by rounding.
         callback: called after every step with a `jaxnst.optimize.StepView`; returning
-            True stops.
+            True stops. The picture is then that of the last step; only where the loss
+            has risen above where the size began is it the best one before, which the
+            record's recoveries say. So it is after Ctrl-C.
         progress: show a bar on standard error (lines where there is no terminal).
 
     Returns:
@@ -191,8 +193,10 @@ def stylize(
     network = network.with_memory(config.memory)
     deadline = None if config.max_seconds is None else started + config.max_seconds
     with (
-        clear_memory_errors(config, max(inputs.shape)),
         ProgressCallback(enabled=progress, inner=callback) as watcher,
+        clear_memory_errors(
+            config, max(inputs.shape), is_foreign=lambda error: error is watcher.error
+        ),
     ):
         painted = paint(
             inputs,

@@ -10,11 +10,11 @@ import pytest
 import jaxnst
 from jaxnst import fitting, forecast as forecast, hardware
 from jaxnst._checks import check_memory_size
-from jaxnst.ahead import plan_size
+from jaxnst.ahead import compiled_targets, plan_size
 from jaxnst.cli import main
 from jaxnst.config import TransferConfig
 from jaxnst.fitting import choose_memory, clear_memory_errors, needed_memory
-from jaxnst.optimize import make_optimizer
+from jaxnst.optimize import compiled_step, make_optimizer
 
 
 SHAPE = (96, 112)
@@ -70,6 +70,40 @@ def test_forecast_is_what_xla_says_and_the_pictures(tiny_network):
     xla = stats.temp_size_in_bytes + stats.argument_size_in_bytes - network_bytes
     pictures = 5 * 12 * 96 * 112 + 2 * 12 * 64 * 64
     assert needed_memory(made) == pytest.approx(1.5e8 + xla + pictures, rel=0.001)
+
+
+def test_what_was_forecast_is_what_runs(tiny_network, content, style):
+    """Painting takes the forecast's programs; XLA's figures are of those that ran."""
+    programs = compiled_step, compiled_targets
+    for function in programs:
+        function.clear_cache()
+    settings = {
+        "network": tiny_network,
+        "size": 96,
+        "min_size": 48,
+        "num_steps": 2,
+        "coarse_steps": 1,
+    }
+    found = jaxnst.estimate(content, style, **settings)
+    before = [function.num_programs() for function in programs]
+    result = jaxnst.stylize(content, style, progress=False, **settings)
+    assert [function.num_programs() for function in programs] == before
+    network_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(tiny_network))
+    ran = []
+    for function in programs:
+        for future in function._programs.values():
+            stats = future.result().memory_analysis()
+            ran.append(
+                stats.temp_size_in_bytes
+                + stats.argument_size_in_bytes
+                + stats.output_size_in_bytes
+                - stats.alias_size_in_bytes
+                - network_bytes
+            )
+    image, painting = 12 * math.prod(result.image.shape[:2]), 12 * 50 * 36
+    # Within 20 %, where a megabyte is of more weight than the runtime's own.
+    forecast = found.sizes[-1].memory - 150_000_000 - 5 * image - 2 * painting
+    assert forecast == pytest.approx(max(ran), rel=0.2)
 
 
 @pytest.fixture
@@ -156,6 +190,24 @@ def test_running_out_is_one_clear_error():
         jnp.zeros(2**45, jnp.float32).block_until_ready()
     with pytest.raises(ZeroDivisionError), clear_memory_errors(config, 112):
         raise ZeroDivisionError
+
+
+def test_a_callback_s_own_error_passes_as_it_is(tiny_network, content, style):
+    own = MemoryError("of the callback's own")
+
+    def callback(view):
+        raise own
+
+    with pytest.raises(MemoryError) as caught:
+        jaxnst.stylize(
+            content,
+            style,
+            size=48,
+            network=tiny_network,
+            callback=callback,
+            progress=False,
+        )
+    assert caught.value is own
 
 
 def test_estimate_and_the_picture_agree_on_what_is_done(tiny_network, content, style):

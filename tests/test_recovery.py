@@ -118,6 +118,38 @@ def test_a_picture_that_is_right_is_not_made_worse(target):
     assert {recovery.reason for recovery in done.recoveries} == {"the loss rose"}
 
 
+@pytest.mark.parametrize("stopped", ["callback", "interrupted"])
+@pytest.mark.parametrize("is_right", [True, False])
+def test_stopped_by_its_user_it_keeps_the_better_picture(stopped, is_right, target):
+    """The last one; but the first where steps only led away, and then that is told."""
+    seen = []
+
+    def callback(view):
+        seen.append(view.image)
+        return stopped == "callback" and len(seen) == 12
+
+    problem = quadratic(target, STEEP)
+    optimizer = make_optimizer("adam")
+    done = paint_size(
+        init_state(target if is_right else START, optimizer),
+        problem,
+        Method(optimizer, 0.02),
+        Pace(0.02, 40),
+        schedule=Schedule(100, 40, 0, 40 * SHAPE[0] * SHAPE[1], SHAPE[:2]),
+        callback=callback,
+        is_interrupted=lambda: stopped == "interrupted" and len(seen) == 12,
+    )
+    assert done.run.stopped == stopped
+    assert len(done.run.terms) == 12
+    told = [(recovery.reason, recovery.action) for recovery in done.recoveries]
+    if is_right:
+        np.testing.assert_array_equal(done.run.state.image, target)
+        assert told == [("the loss rose", "kept the best picture")]
+    else:
+        np.testing.assert_array_equal(done.run.state.image, seen[-1])
+        assert told == []
+
+
 def test_a_healthy_run_is_left_alone(target):
     problem = quadratic(target, STEEP)
     done = paint(problem, START, make_optimizer("adam"), 40, rate=0.02)

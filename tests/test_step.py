@@ -1,6 +1,7 @@
 """One step, the sizes, and the loop around them."""
 
 import functools
+import itertools
 import os
 import signal
 
@@ -14,6 +15,7 @@ from conftest import forget_programs, num_programs
 from jaxnst.ahead import compiled_targets
 from jaxnst.objective import make_loss_weights, perceptual_loss
 from jaxnst.optimize import (
+    Budget,
     Method,
     Pace,
     Problem,
@@ -297,6 +299,20 @@ def test_content_detail_brings_the_content_picture_back(rng):
     restored = resize_state(state, content, optimizer, content_detail=1.0).image
     assert jnp.abs(blurred - content).max() > 0.1
     np.testing.assert_allclose(restored, content, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_steps", [2, 3])
+def test_a_budget_learns_from_few_steps(num_steps, problem, content):
+    """Steps that are still under way when a size ends are counted, too."""
+    clock = itertools.count()  # a second passes whenever it is asked
+    budget = Budget(
+        [1, 1000], [num_steps, 500], deadline=5000, now_fn=lambda: next(clock)
+    )
+    budget.begin_size(0)
+    pace = Pace(0.05, num_steps, budget=budget)
+    run(problem, content, make_optimizer("adam"), num_steps, pace=pace)
+    budget.begin_size(1)
+    assert budget.num_steps() < 500
 
 
 def test_several_steps_per_call_are_the_same_steps(problem, content):

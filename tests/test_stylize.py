@@ -1,8 +1,10 @@
 """`stylize()` from end to end, on a network small enough for it."""
 
+import dataclasses
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from conftest import forget_programs, num_programs
 from PIL import Image
 
 import jaxnst
+from jaxnst.config import make_config
 
 
 FEW = {"size": 96, "min_size": 48, "num_steps": 4, "coarse_steps": 3, "progress": False}
@@ -178,6 +181,41 @@ def test_ctrl_c_keeps_the_picture(stylize, content, style, interruptible):
     assert result.image.shape == (80, 96, 3)
     assert result.record["result"]["stopped"] == "interrupted"
     assert result.record["result"]["steps"] == 5
+
+
+def test_elsewhere_than_on_a_cpu_calls_make_several_steps(
+    stylize, content, style, monkeypatch
+):
+    """The same picture; the callback sees the last step of every call."""
+    few = {"min_size": 0, "num_steps": 7}
+    expected = stylize(content, style, **few)
+    seen = []
+    with monkeypatch.context() as patched:
+        device = SimpleNamespace(platform="gpu")
+        patched.setattr("jaxnst.ahead.default_device", lambda: device)
+        found = stylize(
+            content, style, callback=lambda view: seen.append(view.step), **few
+        )
+    assert seen == [5, 7]
+    assert found.record["settings"]["steps_per_call"] is None
+    np.testing.assert_allclose(
+        found.history["total"], expected.history["total"], rtol=1e-3
+    )
+    np.testing.assert_allclose(found.image, expected.image, atol=1e-2)
+
+
+def test_presets_are_the_recipe_with_fewer_or_more_steps():
+    draft, default, fine = (
+        make_config(preset) for preset in ("draft", "default", "fine")
+    )
+    assert draft.num_steps < default.num_steps < fine.num_steps
+    assert draft.coarse_steps < default.coarse_steps < fine.coarse_steps
+    steps = {"num_steps": 1, "coarse_steps": 1, "learning_rate": 0.05}
+    assert (
+        dataclasses.replace(draft, **steps)
+        == dataclasses.replace(default, **steps)
+        == dataclasses.replace(fine, **steps)
+    )
 
 
 def test_alpha_is_carried_untouched(stylize, content, style):

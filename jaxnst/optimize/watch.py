@@ -78,7 +78,10 @@ class Watch:
         return terms
 
     def final_trouble(self) -> str | None:
-        """What is wrong once all steps are made: also a loss that ended too high."""
+        """What is wrong once all steps are made: also a loss that ended too high.
+
+        However they ended: whoever stops them wants the best that there is, too.
+        """
         if self.trouble is not None or not self.losses:
             return self.trouble
         # Adam's steps have one length, so from a picture that is already right (content
