@@ -77,12 +77,13 @@ def tiny_network() -> VGG:
     return VGG(TINY, preprocessing=CAFFE, padding="replicate", rngs=nnx.Rngs(0))
 
 
-def load_tiny(name: str, **options) -> VGG:
+def load_tiny(name: str, *, progress: bool = True, **options) -> VGG:
     """Return the tiny network in the place of VGG-19, with the options asked for.
 
     With random weights of NumPy's: JAX would compile a program for each shape.
     """
     assert name == "vgg19"
+    del progress  # there is nothing to download
     network: VGG = nnx.eval_shape(
         lambda: VGG(TINY, preprocessing=CAFFE, rngs=nnx.Rngs(0), **options)
     )
