@@ -93,6 +93,7 @@ def test_what_was_forecast_is_what_runs(tiny_network, content, style):
     for function in programs:
         for future in function._programs.values():
             stats = future.result().memory_analysis()
+            assert stats is not None
             ran.append(
                 stats.temp_size_in_bytes
                 + stats.argument_size_in_bytes
