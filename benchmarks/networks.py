@@ -1,7 +1,7 @@
 """What a network's weights cost: bytes from the Hub, bytes on disk, time to load.
 
 pip install -e '.[bench]'
-python benchmarks/networks.py [--repeats 3] [--json FILE]
+python benchmarks/networks.py [--repeats 5] [--json FILE]
 
 A server on this machine takes the place of the Hub. Its files have the names, shapes
 and order of the real ones, and zeros for values. Loading is timed in new processes,
@@ -19,11 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from _common import run_fresh, write_json
+from _common import make_parser, run_fresh, run_main, write_json
 
 from jaxnst.pretrained import SPECS, HubFile, WeightSpec
 from jaxnst.pretrained.layouts import expected_shapes
@@ -142,12 +142,12 @@ def measure(name: str, folder: Path, repeats: int) -> dict[str, Any]:
     return row
 
 
-def main() -> None:
-    """Measure all of them and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    return make_parser(__doc__, repeats=5).parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
     bundled = [run_fresh(LOAD, "vgg19") for _ in range(args.repeats)]
     size = weights_path("vgg19").stat().st_size
@@ -173,4 +173,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -9,7 +9,8 @@ A candidate is `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`; its settings are th
 `parameters=colors` paint with Adam in other coordinates than pixels (see `coordinates`
 below). Pictures are measured with AlexNet, which painted none of them, and laid into
 one sheet, a row for each candidate: metrics choose what to look at, eyes choose.
-Pictures that the folder has already are not painted again.
+Pictures that the folder has already are not painted again; one name has one set of
+settings there.
 """
 
 import argparse
@@ -133,6 +134,17 @@ def paint(
     return result, time.perf_counter() - started
 
 
+def check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Keep what a folder's pictures are painted with, or see that it is the same."""
+    if not path.exists():
+        write_text(path, json.dumps(settings) + "\n")
+    elif (old := json.loads(path.read_text())) != settings:
+        raise ValueError(
+            f"{path.parent} has pictures of other settings: {old}, now {settings}; give "
+            "the candidate another name, or remove the folder"
+        )
+
+
 def write_sheet(
     path: Path, rows: dict[str, list[Path]], titles: list[str], side: int
 ) -> None:
@@ -174,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, settings in args.candidates:
         folder = args.output / f"{args.size}" / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "settings.json").write_text(json.dumps(settings) + "\n")
+        check_settings(folder / "settings.json", settings)
         for pair in args.pairs:
             content, style = pair
             picture = folder / f"{name_of(pair)}.png"
