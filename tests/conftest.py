@@ -77,7 +77,7 @@ def tiny_network() -> VGG:
     return VGG(TINY, preprocessing=CAFFE, padding="replicate", rngs=nnx.Rngs(0))
 
 
-def load_tiny(name: str, *, progress: bool = True, **options) -> VGG:
+def load_tiny(name: str = "vgg19", *, progress: bool = True, **options) -> VGG:
     """Return the tiny network in the place of VGG-19, with the options asked for.
 
     With random weights of NumPy's: JAX would compile a program for each shape.
