@@ -15,7 +15,7 @@ import optax
 from .ahead import Program, SizePlan, plan_size, shapes_of, style_shape_at
 from .config import TransferConfig
 from .fitting import as_text, needed_memory
-from .hardware import available_memory, default_device, process_memory
+from .hardware import available_memory, default_device
 from .networks import Network
 
 
@@ -128,6 +128,7 @@ def make_estimate(
     *,
     shape: tuple[int, int],
     style_shape: tuple[int, ...],
+    holds: int,
 ) -> Estimate:
     """Return what a painting will take; nothing is painted but a few steps of noise.
 
@@ -137,9 +138,10 @@ def make_estimate(
         optimizer: as for `jaxnst.painting.paint`.
         shape: height and width of the result.
         style_shape: height and width of the style picture's file.
+        holds: bytes that the process held before anything was compiled.
     """
     network = network.with_memory(config.memory)
-    holds, available = process_memory(), available_memory()
+    available = available_memory()
     started = time.perf_counter()
     plans = plan_sizes(config, network, optimizer, shape=shape, style_shape=style_shape)
     needed = [needed_memory(plan) for plan in plans]

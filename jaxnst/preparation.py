@@ -13,7 +13,7 @@ from .config import INITS, TransferConfig, make_config
 from .fitting import choose_memory
 from .images import PictureSource, fitted_shape, load_picture, resize
 from .images.reading import MIN_SIDE
-from .networks import Architecture, Network, normalize_activations
+from .networks import Architecture, Network, cut_behind, normalize_activations
 from .optimize import make_optimizer
 from .painting import Inputs
 from .pretrained import (
@@ -115,6 +115,7 @@ def prepare(
         weights = used_weights(place)
     if config.normalize_activations:
         network = _normalized(network, inputs, config)
+    network = cut_behind(network, [*config.content_layers, *config.style_layers])
     return Prepared(inputs, config, network, transformation, weights)
 
 

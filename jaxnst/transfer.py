@@ -11,6 +11,7 @@ import optax
 from .config import LayerWeights
 from .fitting import OutOfMemory, clear_memory_errors
 from .forecast import Estimate, make_estimate
+from .hardware import process_memory
 from .images import PictureSource, resize
 from .networks import MEMORY_LEVELS, Network
 from .optimize import StepCallback
@@ -279,6 +280,7 @@ def estimate(
         optimizer=optimizer,
         **settings,
     )
+    holds = process_memory()  # before the compiler takes some, which painting may not
     with contextlib.suppress(OutOfMemory):  # the table will show by how much
         config = settle_memory(inputs, config, network, transformation)
     if config.memory == "auto":
@@ -290,4 +292,5 @@ def estimate(
             transformation,
             shape=inputs.shape,
             style_shape=inputs.style.rgb.shape,
+            holds=holds,
         )

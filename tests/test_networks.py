@@ -17,6 +17,7 @@ from jaxnst.networks import (
     VGG19,
     GoogLeNet,
     ResNet,
+    cut_behind,
     measure_features,
     smooth,
 )
@@ -368,3 +369,14 @@ def test_settings_that_do_not_fit_the_network_are_named(registry):
 def test_a_word_is_no_flag(as_installed):
     with pytest.raises(TypeError, match="must be True or False, got 'yes'"):
         make_config(normalize_activations="yes")
+
+
+def test_what_is_behind_the_layers_wanted_is_cut_off(tiny_network):
+    layers = ["relu1_1", "relu2_1"]
+    image = jnp.asarray(picture(40, 36))
+    cut = cut_behind(tiny_network, layers)
+    whole = tiny_network(image, layers)
+    for name, found in cut(image, layers).items():
+        np.testing.assert_array_equal(found, whole[name])
+    assert len(jax.tree.leaves(cut)) < len(jax.tree.leaves(tiny_network))
+    assert tiny_network(image).keys() > whole.keys()  # it has all its layers still

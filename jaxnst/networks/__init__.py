@@ -24,6 +24,7 @@ from .convolution import (
     Convolution as Convolution,
     check_convolution as check_convolution,
 )
+from .cutting import cut_behind as cut_behind
 from .googlenet import (
     GOOGLENET as GOOGLENET,
     GoogLeNet as GoogLeNet,
