@@ -140,8 +140,8 @@ def check_settings(path: Path, settings: dict[str, Any]) -> None:
         write_text(path, json.dumps(settings) + "\n")
     elif (old := json.loads(path.read_text())) != settings:
         raise ValueError(
-            f"{path.parent} has pictures of other settings: {old}, now {settings}; give "
-            "the candidate another name, or remove the folder"
+            f"{path.parent} has pictures of other settings: {old}, now {settings}; "
+            "give the candidate another name, or remove the folder"
         )
 
 
