@@ -68,8 +68,8 @@ def stylize(
         content: what is to be seen: a path, a PIL image, or an array, see
             `jaxnst.images.load_picture`.
         style: how it is to be painted, likewise.
-        preset: "default"; "draft", in a sixth of the time; "fine", in three times as
-            much; or "gatys2016" for the paper's literal loss.
+        preset: "default"; "draft", in a quarter of the time; "fine", in over three
+            times as much; or "gatys2016" for the paper's literal loss.
         size: longest side of the result, in pixels; at least 32.
         style_size: longest side at which the style picture is looked at, in pixels;
             smaller makes finer strokes. By default `size`, but never enlarged.
@@ -123,7 +123,7 @@ def stylize(
             memory, and several times as fast on GPUs and TPUs (on most CPUs it is
             slower). Losses and picture stay float32; the result is another one of the
             same kind.
-        memory: "fast", "balanced" (a third slower) or "low"; "auto" takes the first for
+        memory: "fast", "balanced" (a fifth slower) or "low"; "auto" takes the first for
             which there is memory enough. The pictures differ by rounding.
         callback: called after every step with a `jaxnst.optimize.StepView`; returning
             True stops. The picture is then that of the last step; only where the loss
