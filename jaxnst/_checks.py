@@ -103,6 +103,21 @@ def check_layer_weights(
     return checked
 
 
+def check_blend(name: str, shares: object) -> tuple[float, ...]:
+    """Return numbers of which at least one is above 0.
+
+    Raises:
+        ValueError: if there is none, or one is negative or not finite.
+        TypeError: if it is not a list of numbers.
+    """
+    if isinstance(shares, str) or not isinstance(shares, Iterable):
+        raise TypeError(f"`{name}` must be a list of numbers, got {shares!r}.")
+    checked = tuple(check_number(f"{name}[{i}]", x) for i, x in enumerate(shares))
+    if not any(checked):
+        raise ValueError(f"`{name}` needs a number above 0, got {list(checked)}.")
+    return checked
+
+
 def check_memory_size(name: str, text: str) -> int:
     """Return `6G`, `800M` or plain bytes as bytes.
 

@@ -13,6 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 Image = Float[Array, "height width 3"]
 # The style picture has a size of its own.
 StyleImage = Float[Array, "style_height style_width 3"]
+# Several pictures differ in shape, so their axes have no common names.
+AnyImage = Float[Array, "_ _ 3"]
 FeatureMap = Float[Array, "rows columns channels"]
 GramMatrix = Float[Array, "channels channels"]
 Scalar = Float[Array, ""]
@@ -25,3 +27,4 @@ Features = Mapping[str, Float[Array, "_ _ _"]]
 HostImage = Float[np.ndarray, "height width 3"]
 HostStyleImage = Float[np.ndarray, "style_height style_width 3"]
 HostAlpha = Float[np.ndarray, "height width"]
+HostNumbers = Float[np.ndarray, " numbers"]

@@ -1,12 +1,15 @@
 """What a size will need, known before it is painted: programs, from shapes alone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from ._types import HostNumbers
+from .calls import Call
 from .compiling import KeptFunction
 from .config import TransferConfig
 from .hardware import default_device
@@ -39,41 +42,27 @@ compiled_resize = KeptFunction(
 )
 
 
-class Program(NamedTuple):
-    """A call that will be made.
-
-    Attributes:
-        function: what is called.
-        args: with what; shapes where the values are not known yet.
-        static: its static arguments.
-    """
-
-    function: KeptFunction
-    args: tuple[Any, ...]
-    static: dict[str, Any]
-
-
 class SizePlan(NamedTuple):
     """One size, before it is painted.
 
     Attributes:
         shape: height and width.
-        style_shape: height and width of the style picture at this size.
+        style_shapes: height and width of each style picture at this size.
         num_steps: how many there will be, if none stops early.
-        targets: the program that measures the two pictures.
+        targets: the program that measures the pictures.
         steps: the programs that paint; the first does most of the work.
         state: the shapes of what is carried from step to step.
     """
 
     shape: tuple[int, int]
-    style_shape: tuple[int, int]
+    style_shapes: tuple[tuple[int, int], ...]
     num_steps: int
-    targets: Program
-    steps: tuple[Program, ...]
+    targets: Call
+    steps: tuple[Call, ...]
     state: Any
 
     @property
-    def programs(self) -> tuple[Program, ...]:
+    def programs(self) -> tuple[Call, ...]:
         """All of them, in the order in which they are called."""
         return self.targets, *self.steps
 
@@ -97,31 +86,40 @@ def weights_of(config: TransferConfig) -> LossWeights:
     )
 
 
+def blend_of(config: TransferConfig, num_styles: int) -> HostNumbers:
+    """Return what each style picture counts for, in parts of 1."""
+    blend = np.ones(num_styles) if config.style_blend is None else config.style_blend
+    return np.asarray(blend / np.sum(blend), np.float32)
+
+
 def shapes_of(config: TransferConfig, full: tuple[int, int]) -> list[tuple[int, int]]:
     """Return height and width of every size, the coarsest first."""
     shapes = pyramid_sizes(full, min_size=config.min_size, min_side=MIN_SIDE)
     return list(shapes)
 
 
-def style_shape_at(
+def style_shapes_at(
     config: TransferConfig,
-    style_shape: tuple[int, ...],
+    style_shapes: Sequence[tuple[int, int]],
     shape: tuple[int, int],
     full: tuple[int, int],
-) -> tuple[int, int]:
-    """Return how large the style picture is looked at, relative to the size painted.
+) -> tuple[tuple[int, int], ...]:
+    """Return how large style pictures are looked at, relative to the size painted.
 
     Args:
         config: the settings.
-        style_shape: height and width of its file.
+        style_shapes: height and width of each one's file.
         shape: height and width that are painted.
         full: height and width of the result.
     """
-    largest = config.style_size or min(config.size, max(style_shape[:2]))
-    longest = largest * max(shape) / max(full)
-    # Never so small that the deepest layers see nothing.
-    longest = max(longest, MIN_SIDE * max(style_shape[:2]) / min(style_shape[:2]))
-    return fitted_shape(style_shape, round(longest))
+    shapes = []
+    for file_shape in style_shapes:
+        largest = config.style_size or min(config.size, max(file_shape))
+        longest = largest * max(shape) / max(full)
+        # Never so small that the deepest layers see nothing.
+        longest = max(longest, MIN_SIDE * max(file_shape) / min(file_shape))
+        shapes.append(fitted_shape(file_shape, round(longest)))
+    return tuple(shapes)
 
 
 def plan_size(
@@ -130,7 +128,7 @@ def plan_size(
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     shape: tuple[int, int],
-    style_shape: tuple[int, int],
+    style_shapes: Sequence[tuple[int, int]],
     num_steps: int = 1,
 ) -> SizePlan:
     """Return what will be called to paint one size.
@@ -140,11 +138,14 @@ def plan_size(
         network: with its weights.
         optimizer: as for `jaxnst.painting.paint`.
         shape: height and width that are painted.
-        style_shape: height and width of the style picture then.
+        style_shapes: height and width of each style picture then.
         num_steps: how many there will be.
     """
     image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
-    style = jax.ShapeDtypeStruct((*style_shape, 3), jnp.float32)
+    styles = tuple(
+        jax.ShapeDtypeStruct((*style_shape, 3), jnp.float32)
+        for style_shape in style_shapes
+    )
     number = jax.ShapeDtypeStruct((), jnp.float32)
     weights = weights_of(config)
     normalization = config.normalization
@@ -153,10 +154,10 @@ def plan_size(
         "style_layers": tuple(config.style_layers),
         "normalization": normalization,
     }
-    measuring = Program(compiled_targets, (network, image, style), layers)
-    targets = jax.eval_shape(
-        lambda *args: compute_targets(*args, **layers), network, image, style
-    )
+    blend = jax.ShapeDtypeStruct((len(styles),), jnp.float32)
+    pictures = (network, image, styles, blend)
+    measuring = Call(compiled_targets, pictures, layers)
+    targets = jax.eval_shape(lambda *args: compute_targets(*args, **layers), *pictures)
     state = jax.eval_shape(
         lambda image: init_state(image, optimizer, use_average=config.averaging > 0),
         image,
@@ -165,8 +166,8 @@ def plan_size(
         trial = (image, image, number, image, network, targets, weights)
         direction = (state.opt_state, image, image)
         steps = (
-            Program(compiled_try, trial, {"normalization": normalization}),
-            Program(compiled_direction, direction, {"optimizer": optimizer}),
+            Call(compiled_try, trial, {"normalization": normalization}),
+            Call(compiled_direction, direction, {"optimizer": optimizer}),
         )
     else:
         static = {"optimizer": optimizer, "normalization": normalization}
@@ -174,16 +175,16 @@ def plan_size(
         several = steps_per_call(config)
         step = (state, network, targets, weights)
         if several == 1:
-            steps = (Program(compiled_step, (*step, number, averaging), static),)
+            steps = (Call(compiled_step, (*step, number, averaging), static),)
         else:
             rates = jax.ShapeDtypeStruct((several,), jnp.float32)
             count = jax.ShapeDtypeStruct((), jnp.int32)
             rest = (rates, count, averaging)
-            steps = (Program(compiled_steps, (*step, *rest), static),)
-    return SizePlan(shape, style_shape, num_steps, measuring, steps, state)
+            steps = (Call(compiled_steps, (*step, *rest), static),)
+    return SizePlan(shape, tuple(style_shapes), num_steps, measuring, steps, state)
 
 
-def make_ready(now: Iterable[Program], soon: Iterable[Program] = ()) -> None:
+def make_ready(now: Iterable[Call], soon: Iterable[Call] = ()) -> None:
     """Wait for some programs, and begin to make others in the background."""
     now = list(now)
     for program in now[1:] + list(soon):

@@ -82,13 +82,28 @@ class KeptFunction:
 
     Args:
         function: what is jitted.
-        options: of `jax.jit`.
+        static_argnames: of `jax.jit`.
+        options: others of `jax.jit`.
+
+    Attributes:
+        function: likewise.
+        static_argnames: likewise.
     """
 
-    def __init__(self, function: Callable[..., Any], **options: Any):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        static_argnames: Sequence[str] = (),
+        **options: Any,
+    ):
+        self.function = function
+        self.static_argnames = tuple(static_argnames)
         # Of the arguments that are not used a program's text says nothing, so two that
         # use others would be taken for one.
-        self._jitted: Any = jax.jit(function, keep_unused=True, **options)
+        self._jitted: Any = jax.jit(
+            function, keep_unused=True, static_argnames=self.static_argnames, **options
+        )
         self._programs: dict[Hashable, Future[jax.stages.Compiled]] = {}
         self._lock = threading.Lock()
 

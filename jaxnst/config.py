@@ -7,11 +7,12 @@ sorted out by `jaxnst.transfer`.
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from ._checks import (
+    check_blend,
     check_choice,
     check_count,
     check_layer_weights,
@@ -47,6 +48,7 @@ class TransferConfig:
         size: longest side of the result, in pixels.
         style_size: longest side of the style picture, in pixels, at full size; smaller
             makes finer strokes. None: as `size`, but no larger than its file.
+        style_blend: what each of several style pictures counts for; None: all the same.
         min_size: longest side of the smallest size painted; the sizes double from
             about there up to `size`. 0: the full size only.
         network: name of pretrained weights, or "custom".
@@ -95,6 +97,7 @@ class TransferConfig:
 
     size: int = 512
     style_size: int | None = None
+    style_blend: Sequence[float] | None = None
     min_size: int = 128
     network: str = "vgg19"
     pooling: str = "max"
@@ -142,6 +145,8 @@ class TransferConfig:
         if self.style_size is not None:
             style_size = check_count("style_size", self.style_size, minimum=MIN_SIDE)
             self._set("style_size", style_size)
+        if self.style_blend is not None:
+            self._set("style_blend", check_blend("style_blend", self.style_blend))
         for name in ("num_steps", "coarse_steps"):
             self._set(name, check_count(name, getattr(self, name)))
         for name in ("min_size", "seed"):

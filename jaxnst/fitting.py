@@ -7,12 +7,13 @@ not compile them again) and of the arrays between them.
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import optax
 
-from .ahead import Program, SizePlan, make_ready, plan_size, style_shape_at
+from .ahead import SizePlan, make_ready, plan_size, style_shapes_at
+from .calls import Call
 from .config import TransferConfig
 from .hardware import available_memory
 from .images import fitted_shape
@@ -42,7 +43,7 @@ def needed_memory(plan: SizePlan) -> int:
     """
     make_ready(plan.programs)
     image = 12 * math.prod(plan.shape)
-    style = 12 * math.prod(plan.style_shape)
+    style = sum(12 * math.prod(style_shape) for style_shape in plan.style_shapes)
     # On the host and on the device; and copies of the best picture and of the first.
     pictures = 2 * (image + style) + 3 * image
     return (
@@ -52,7 +53,7 @@ def needed_memory(plan: SizePlan) -> int:
     )
 
 
-def _idle(plan: SizePlan, program: Program) -> int:
+def _idle(plan: SizePlan, program: Call) -> int:
     """Bytes of the state that waits while a program runs which does not take it."""
     if program is plan.targets:  # what painted the last size is smaller by far
         return 0
@@ -61,7 +62,7 @@ def _idle(plan: SizePlan, program: Program) -> int:
     return _num_bytes([leaf for leaf in state if id(leaf) not in taken])
 
 
-def _temporary(program: Program) -> int:
+def _temporary(program: Call) -> int:
     """Bytes for all that a program reads and makes, but for the network."""
     compiled = program.function.get(*program.args, **program.static)
     stats = compiled.memory_analysis()
@@ -82,7 +83,7 @@ def choose_memory(
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     shape: tuple[int, int],
-    style_shape: tuple[int, ...],
+    style_shapes: Sequence[tuple[int, int]],
 ) -> str:
     """Return the quickest level of memory that fits, or the one that is set.
 
@@ -91,15 +92,15 @@ def choose_memory(
         network: with its weights.
         optimizer: as for `jaxnst.painting.paint`.
         shape: height and width of the result.
-        style_shape: height and width of the style picture's file.
+        style_shapes: height and width of each style picture's file.
 
     Raises:
         OutOfMemory: if none fits, or the one that is set does not.
     """
     asked = config.memory
     available = available_memory()
-    full_style = style_shape_at(config, style_shape, shape, shape)
-    pixels = max(math.prod(shape), math.prod(full_style))
+    full_styles = style_shapes_at(config, style_shapes, shape, shape)
+    pixels = max(math.prod(each) for each in (shape, *full_styles))
     # Another optimizer may carry any number of pictures along.
     per_pixel = (
         None if config.optimizer == "custom" else network.architecture.bytes_per_pixel
@@ -117,7 +118,7 @@ def choose_memory(
             network.with_memory(level),
             optimizer,
             shape=own_shape,
-            style_shape=style_shape_at(at_size, style_shape, own_shape, own_shape),
+            style_shapes=style_shapes_at(at_size, style_shapes, own_shape, own_shape),
         )
         return needed_memory(plan)
 

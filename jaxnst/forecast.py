@@ -7,12 +7,14 @@ proportion to pixels.
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from .ahead import Program, SizePlan, plan_size, shapes_of, style_shape_at
+from .ahead import SizePlan, plan_size, shapes_of, style_shapes_at
+from .calls import Call
 from .config import TransferConfig
 from .fitting import as_text, needed_memory
 from .hardware import available_memory, default_device
@@ -96,7 +98,7 @@ def plan_sizes(
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     shape: tuple[int, int],
-    style_shape: tuple[int, ...],
+    style_shapes: Sequence[tuple[int, int]],
 ) -> list[SizePlan]:
     """Return the plan of every size, the coarsest first.
 
@@ -105,7 +107,7 @@ def plan_sizes(
         network: with its weights.
         optimizer: as for `jaxnst.painting.paint`.
         shape: height and width of the result.
-        style_shape: height and width of the style picture's file.
+        style_shapes: height and width of each style picture's file.
     """
     shapes = shapes_of(config, shape)
     return [
@@ -114,7 +116,7 @@ def plan_sizes(
             network,
             optimizer,
             shape=each,
-            style_shape=style_shape_at(config, style_shape, each, shape),
+            style_shapes=style_shapes_at(config, style_shapes, each, shape),
             num_steps=config.num_steps if each == shape else config.coarse_steps,
         )
         for each in shapes
@@ -127,7 +129,7 @@ def make_estimate(
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     shape: tuple[int, int],
-    style_shape: tuple[int, ...],
+    style_shapes: Sequence[tuple[int, int]],
     holds: int,
 ) -> Estimate:
     """Return what a painting will take; nothing is painted but a few steps of noise.
@@ -137,13 +139,15 @@ def make_estimate(
         network: with its weights.
         optimizer: as for `jaxnst.painting.paint`.
         shape: height and width of the result.
-        style_shape: height and width of the style picture's file.
+        style_shapes: height and width of each style picture's file.
         holds: bytes that the process held before anything was compiled.
     """
     network = network.with_memory(config.memory)
     available = available_memory()
     started = time.perf_counter()
-    plans = plan_sizes(config, network, optimizer, shape=shape, style_shape=style_shape)
+    plans = plan_sizes(
+        config, network, optimizer, shape=shape, style_shapes=style_shapes
+    )
     needed = [needed_memory(plan) for plan in plans]
     compile_seconds = time.perf_counter() - started
     # Nobody shall run out of memory by asking whether he would.
@@ -199,7 +203,7 @@ def _measure_seconds(
             network,
             optimizer,
             shape=shape,
-            style_shape=shape,
+            style_shapes=[shape],
         )
         measured[math.prod(shape)] = _time_step(plan)
     return measured
@@ -213,7 +217,7 @@ def _time_step(plan: SizePlan) -> float:
     return _EVALUATIONS * _time_call(trial) + _time_call(direction)
 
 
-def _time_call(step: Program) -> float:
+def _time_call(step: Call) -> float:
     program = step.function.get(*step.args, **step.static)
     seconds = []
     for _ in range(3):

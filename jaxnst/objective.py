@@ -12,14 +12,22 @@ set and network.
 `"paper"`: the sums of Gatys, Ecker, Bethge, CVPR 2016, as printed; nothing is divided.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
-from ._types import FeatureMap, Features, GramMatrix, Image, Scalar, StyleImage
+from ._types import (
+    AnyImage,
+    FeatureMap,
+    Features,
+    GramMatrix,
+    Image,
+    Scalar,
+    StyleImage,
+)
 from .losses import (
     content_loss,
     gram_distance,
@@ -65,7 +73,7 @@ class Targets(NamedTuple):
     Attributes:
         content: {layer: feature map of the content picture}.
         content_scale: {layer: what its loss is divided by}.
-        style: {layer: Gram matrix of the style picture}.
+        style: {layer: Gram matrix of the style picture, or the mean of several}.
         style_scale: {layer: what its loss is divided by}.
     """
 
@@ -122,27 +130,41 @@ def make_loss_weights(
 def compute_targets(
     network: FeatureFn,
     content: Image,
-    style: StyleImage,
+    style: StyleImage | Sequence[AnyImage],
+    blend: Float[Array, " styles"] | None = None,
     *,
     content_layers: Collection[str],
     style_layers: Collection[str],
     normalization: str = "pair",
 ) -> Targets:
-    """Measure the two pictures.
+    """Measure the pictures.
 
     Args:
         network: the feature extractor.
         content: RGB, [0, 1], at the size that is painted.
-        style: RGB, [0, 1], of any size.
+        style: RGB, [0, 1], of any size; or several such.
+        blend: what each of several counts for; by default all the same. The target is
+            the weighted mean of their Gram matrices.
         content_layers: where content is compared.
         style_layers: where style is compared.
         normalization: "pair" or "paper", see the module.
     """
+    styles = list(style) if isinstance(style, Sequence) else [style]
+    if blend is None:
+        blend = jnp.full(len(styles), 1 / len(styles), jnp.float32)
+    style_grams: dict[str, GramMatrix] = {}
     measures = {layer: {"style": _GRAM} for layer in style_layers}
-    style_grams = measure_features(network, style, measures)
-    # One after the other, or they need memory at the same time.
-    for layer in list(style_layers)[:1]:
-        content = after(content, style_grams[layer]["style"][0, 0])
+    # One picture after the other, or they need memory at the same time.
+    before: GramMatrix | None = None
+    for picture, share in zip(styles, blend, strict=True):
+        if before is not None:
+            picture = after(picture, before[0, 0])
+        for layer, found in measure_features(network, picture, measures).items():
+            before = share * found["style"]
+            known = style_grams.get(layer)
+            style_grams[layer] = before if known is None else known + before
+    if before is not None:
+        content = after(content, before[0, 0])
     maps, grams = _measure_content(network, content, content_layers, style_layers)
     targets = Targets({}, {}, {}, {})
     for layer in content_layers:
@@ -155,7 +177,7 @@ def compute_targets(
             else jnp.float32(2 / target.size)  # eq. 1 is half the sum
         )
     for layer in style_layers:
-        target = style_grams[layer]["style"]
+        target = style_grams[layer]
         start = grams[layer]
         targets.style[layer] = target
         targets.style_scale[layer] = (

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,15 +13,16 @@ import optax
 from ._types import HostAlpha, HostImage, HostStyleImage
 from .ahead import (
     SizePlan,
+    blend_of,
     compiled_resize,
-    compiled_targets,
     make_ready,
     plan_size,
     shapes_of,
     steps_per_call,
-    style_shape_at,
+    style_shapes_at,
     weights_of,
 )
+from .calls import Call, Calls
 from .config import TransferConfig
 from .images import Picture, resize
 from .networks import Network
@@ -35,7 +36,6 @@ from .optimize import (
     Schedule,
     StepCallback,
     TransferState,
-    deferred_interrupt,
     init_state,
     paint_size,
 )
@@ -52,17 +52,22 @@ class Inputs(NamedTuple):
 
     Attributes:
         content: as read.
-        style: as read.
+        styles: as read; one, or several that are blended.
         init: the picture to start from, if one was given.
         shape: height and width of the result.
         alpha: opacity of the result.
     """
 
     content: Picture
-    style: Picture
+    styles: tuple[Picture, ...]
     init: Picture | None
     shape: tuple[int, int]
     alpha: HostAlpha | None
+
+    @property
+    def style_shapes(self) -> list[tuple[int, int]]:
+        """Height and width of each style picture's file."""
+        return [(style.rgb.shape[0], style.rgb.shape[1]) for style in self.styles]
 
 
 class Painted(NamedTuple):
@@ -113,10 +118,11 @@ def paint(
     optimizer: optax.GradientTransformationExtraArgs,
     config: TransferConfig,
     callback: StepCallback | None = None,
-    notice_fn: Callable[[str], None] = lambda _: None,
     *,
     deadline: float | None = None,
-) -> Painted:
+    is_interrupted: Callable[[], bool] = lambda: False,
+    ready_fn: Callable[[Sequence[Call], Sequence[Call]], None] = make_ready,
+) -> Calls[Painted]:
     """Paint from the smallest size to the full one.
 
     Args:
@@ -125,8 +131,9 @@ def paint(
         optimizer: any optax transformation; its state goes from size to size.
         config: the settings.
         callback: called after every step; returning True stops.
-        notice_fn: told what happens on Ctrl-C.
         deadline: by when to be done, on the clock of `time.perf_counter`.
+        is_interrupted: asked after each step whether to stop.
+        ready_fn: told which calls come next at a size, and which at the one after it.
     """
     shapes = shapes_of(config, inputs.shape)
     num_steps = [config.coarse_steps] * (len(shapes) - 1) + [config.num_steps]
@@ -136,8 +143,9 @@ def paint(
     max_rate = math.inf if config.optimizer == "custom" else _MAX_RATE
     method = Method(optimizer, config.learning_rate, config.decay, max_rate)
     budget = Budget(pixels, num_steps, deadline=deadline)
+    blend = blend_of(config, len(inputs.styles))
     style_shapes = [
-        style_shape_at(config, inputs.style.rgb.shape, shape, inputs.shape)
+        style_shapes_at(config, inputs.style_shapes, shape, inputs.shape)
         for shape in shapes
     ]
 
@@ -147,7 +155,7 @@ def paint(
             network,
             method.optimizer,
             shape=shapes[index],
-            style_shape=style_shapes[index],
+            style_shapes=style_shapes[index],
         )
 
     started = time.perf_counter()
@@ -157,88 +165,86 @@ def paint(
     state: TransferState | None = None
     stopped: str | None = None
     compile_seconds = 0.0
-    with deferred_interrupt(notice_fn) as is_interrupted:
-        for index, shape in enumerate(shapes):
-            if state is not None and is_interrupted():
-                stopped = "interrupted"
-                break
-            if not budget.begin_size(index):
-                sizes.append(PaintedSize(max(shape), 0, 0, "skipped", False))
-                continue
-            content = resize(inputs.content.rgb, shape)
-            style = resize(inputs.style.rgb, style_shapes[index])
-            before = time.perf_counter()
-            plan = plan_at(index)
-            make_ready(plan.programs)
-            targets = compiled_targets(
-                network,
-                jnp.asarray(content),
-                jnp.asarray(style),
-                content_layers=tuple(config.content_layers),
-                style_layers=tuple(config.style_layers),
-                normalization=config.normalization,
+    for index, shape in enumerate(shapes):
+        if state is not None and is_interrupted():
+            stopped = "interrupted"
+            break
+        if not budget.begin_size(index):
+            sizes.append(PaintedSize(max(shape), 0, 0, "skipped", False))
+            continue
+        content = resize(inputs.content.rgb, shape)
+        styles = tuple(
+            resize(style.rgb, style_shape)
+            for style, style_shape in zip(
+                inputs.styles, style_shapes[index], strict=True
             )
-            jax.block_until_ready(targets)
-            compile_seconds += time.perf_counter() - before
-            if state is None:
-                first = _first_image(inputs, config, content, style)
-                state = init_state(
-                    jnp.asarray(first),
-                    method.optimizer,
-                    use_average=config.averaging > 0,
-                )
-            else:
-                resized: TransferState = compiled_resize(
-                    state,
-                    jnp.asarray(content),
-                    optimizer=method.optimizer,
-                    content_detail=config.content_detail,
-                )
-                state = resized
-            pace = Pace(
-                method.learning_rate,
-                num_steps[index],
-                decay=method.decay if shape == shapes[-1] else 0.0,
-                tolerance=config.tolerance,
-                budget=budget,
+        )
+        before = time.perf_counter()
+        plan = plan_at(index)
+        ready_fn(plan.programs, ())
+        pictures = jax.tree.map(jnp.asarray, (content, styles, blend))
+        targets = yield plan.targets._replace(args=(network, *pictures))
+        jax.block_until_ready(targets)
+        compile_seconds += time.perf_counter() - before
+        if state is None:
+            first = _first_image(inputs, config, content, styles[0])
+            state = init_state(
+                jnp.asarray(first),
+                method.optimizer,
+                use_average=config.averaging > 0,
             )
-            # Compiled while this size is painted.
-            if index + 1 < len(shapes) and not is_interrupted():
-                make_ready((), plan_at(index + 1).programs)
-            done = paint_size(
-                state,
-                Problem(network, targets, weights, config.normalization),
-                method,
-                pace,
-                schedule=Schedule(
-                    first_step=sum(size.steps for size in sizes),
-                    total_steps=sum(num_steps),
-                    first_work=sum(work[:index]),
-                    total_work=sum(work),
-                    full_shape=inputs.shape,
-                ),
-                averaging=config.averaging,
-                steps_per_call=steps_per_call(config),
-                callback=callback,
-                is_interrupted=is_interrupted,
+        else:
+            resizing = {
+                "optimizer": method.optimizer,
+                "content_detail": config.content_detail,
+            }
+            args = (state, jnp.asarray(content))
+            state = yield Call(compiled_resize, args, resizing)
+        pace = Pace(
+            method.learning_rate,
+            num_steps[index],
+            decay=method.decay if shape == shapes[-1] else 0.0,
+            tolerance=config.tolerance,
+            budget=budget,
+        )
+        # Compiled while this size is painted.
+        if index + 1 < len(shapes) and not is_interrupted():
+            ready_fn((), plan_at(index + 1).programs)
+        assert state is not None
+        done = yield from paint_size(
+            state,
+            Problem(network, targets, weights, config.normalization),
+            method,
+            pace,
+            schedule=Schedule(
+                first_step=sum(size.steps for size in sizes),
+                total_steps=sum(num_steps),
+                first_work=sum(work[:index]),
+                total_work=sum(work),
+                full_shape=inputs.shape,
+            ),
+            averaging=config.averaging,
+            steps_per_call=steps_per_call(config),
+            callback=callback,
+            is_interrupted=is_interrupted,
+        )
+        run, method = done.run, done.method
+        state = run.state
+        compile_seconds += run.compile_seconds
+        terms += [(max(shape), step_terms) for step_terms in run.terms]
+        recoveries += done.recoveries
+        sizes.append(
+            PaintedSize(
+                size=max(shape),
+                steps=pace.done,
+                evaluations=run.num_evaluations,
+                stopped=run.stopped,
+                is_averaged=done.is_averaged,
             )
-            run, method = done.run, done.method
-            state = run.state
-            compile_seconds += run.compile_seconds
-            terms += [(max(shape), step_terms) for step_terms in run.terms]
-            recoveries += done.recoveries
-            sizes.append(
-                PaintedSize(
-                    size=max(shape),
-                    steps=pace.done,
-                    evaluations=run.num_evaluations,
-                    stopped=run.stopped,
-                    is_averaged=done.is_averaged,
-                )
-            )
-            if run.stopped in _ENDS_ALL:
-                stopped = run.stopped
-                break
+        )
+        if run.stopped in _ENDS_ALL:
+            stopped = run.stopped
+            break
     assert state is not None  # the first size is never skipped
     image = np.array(state.image)
     run_seconds = time.perf_counter() - started - compile_seconds

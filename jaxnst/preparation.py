@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import optax
 from ._checks import suggestion
 from .config import INITS, TransferConfig, make_config
 from .fitting import choose_memory
-from .images import PictureSource, fitted_shape, load_picture, resize
+from .images import Picture, PictureSource, fitted_shape, load_picture, resize
 from .images.reading import MIN_SIDE
 from .networks import Architecture, Network, cut_behind, normalize_activations
 from .optimize import make_optimizer
@@ -25,6 +26,8 @@ from .pretrained import (
 )
 
 
+# A list or a tuple of pictures is blended.
+StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
 # No device holds the activations of so many; it is a slip of the finger.
 MAX_PIXELS = 200_000_000
 # Longest side at which a network is normalized: one set of weights is for all sizes,
@@ -50,34 +53,36 @@ class Prepared(NamedTuple):
     weights: UsedWeights | None
 
 
-def prepare(
-    content: PictureSource,
-    style: PictureSource,
+class Loaders(NamedTuple):
+    """Where pictures and networks come from; a sweep keeps what it may need again.
+
+    Attributes:
+        picture_fn: as `load_picture`.
+        network_fn: as `load_used_network`.
+    """
+
+    picture_fn: Callable[..., Picture]
+    network_fn: Callable[..., tuple[Network, UsedWeights]]
+
+
+def load_used_network(place: str, **options: Any) -> tuple[Network, UsedWeights]:
+    """Return a network, as `load_network` does, and which weights it has."""
+    return load_network(place, **options), used_weights(place)
+
+
+LOADERS = Loaders(load_picture, load_used_network)
+
+
+def settle_config(
     *,
     preset: str,
     init: str | PictureSource | None,
     network: str | os.PathLike[str] | Network | None,
     optimizer: str | optax.GradientTransformation | None,
-    progress: bool = True,
     **settings: Any,
-) -> Prepared:
-    """Check the settings, then load pictures and network.
-
-    Args:
-        content: as for `jaxnst.stylize`, like everything here.
-        style: likewise.
-        preset: likewise.
-        init: likewise.
-        network: likewise.
-        optimizer: likewise.
-        progress: show a bar if weights have to be downloaded.
-        settings: all others; None leaves one at the preset's.
-
-    Raises:
-        ValueError, TypeError, OSError: if something is unusable.
-    """
+) -> TransferConfig:
+    """Check the settings alone; arguments and errors are those of `prepare`."""
     is_custom = optimizer is not None and not isinstance(optimizer, str)
-    init_name, init_source = _split_init(init)
     if isinstance(network, Network):
         for name in ("pooling", "padding", "smoothing", "conv", "precision"):
             own, value = getattr(network, name), settings.get(name)
@@ -90,21 +95,53 @@ def prepare(
         if network.memory != "fast" and settings.get("memory") is None:
             settings["memory"] = network.memory
     architecture, source = _source(network)
-    config = make_config(
+    return make_config(
         preset,
         architecture=architecture,
         optimizer="custom" if is_custom else optimizer,
-        init=init_name,
+        init=_split_init(init)[0],
         network=source if architecture is None else "custom",
         **settings,
     )
+
+
+def prepare(
+    content: PictureSource,
+    style: StyleSource,
+    *,
+    preset: str,
+    init: str | PictureSource | None,
+    network: str | os.PathLike[str] | Network | None,
+    optimizer: str | optax.GradientTransformation | None,
+    progress: bool = True,
+    loaders: Loaders = LOADERS,
+    **settings: Any,
+) -> Prepared:
+    """Check the settings, then load pictures and network.
+
+    Args:
+        content: as for `jaxnst.stylize`, like everything here.
+        style: likewise.
+        preset: likewise.
+        init: likewise.
+        network: likewise.
+        optimizer: likewise.
+        progress: show a bar if weights have to be downloaded.
+        loaders: of pictures and networks.
+        settings: all others; None leaves one at the preset's.
+
+    Raises:
+        ValueError, TypeError, OSError: if something is unusable.
+    """
+    config = settle_config(
+        preset=preset, init=init, network=network, optimizer=optimizer, **settings
+    )
     transformation = _optimizer(optimizer, config)
-    inputs = _load(content, style, init_source, config)
+    inputs = _load(content, style, _split_init(init)[1], config, loaders.picture_fn)
     weights: UsedWeights | None = None
     if not isinstance(network, Network):
-        place = source or config.network
-        network = load_network(
-            place,
+        network, weights = loaders.network_fn(
+            _source(network)[1] or config.network,
             progress=progress,
             pooling=config.pooling,
             padding=config.padding,
@@ -112,7 +149,6 @@ def prepare(
             conv=config.conv,
             precision=config.precision,
         )
-        weights = used_weights(place)
     if config.normalize_activations:
         network = _normalized(network, inputs, config)
     network = cut_behind(network, [*config.content_layers, *config.style_layers])
@@ -141,15 +177,15 @@ def settle_memory(
         network,
         optimizer,
         shape=inputs.shape,
-        style_shape=inputs.style.rgb.shape,
+        style_shapes=inputs.style_shapes,
     )
     return dataclasses.replace(config, memory=level)
 
 
 def _normalized(network: Network, inputs: Inputs, config: TransferConfig) -> Network:
-    """Return the network, rescaled to both pictures."""
+    """Return the network, rescaled to the pictures."""
     images = []
-    for picture in (inputs.content, inputs.style):
+    for picture in (inputs.content, *inputs.styles):
         shape = picture.rgb.shape
         size = min(config.size, _MEASURED_SIZE, max(shape))
         images.append(jnp.asarray(resize(picture.rgb, fitted_shape(shape, size))))
@@ -179,16 +215,25 @@ def _split_init(
 
 def _load(
     content: PictureSource,
-    style: PictureSource,
+    style: StyleSource,
     init: PictureSource | None,
     config: TransferConfig,
+    picture_fn: Callable[..., Picture],
 ) -> Inputs:
-    content_picture = load_picture(content, argument="content")
-    style_picture = load_picture(style, argument="style")
+    content_picture = picture_fn(content, argument="content")
+    styles = list(style) if isinstance(style, list | tuple) else [style]
+    if not styles:
+        raise ValueError("`style` is an empty list; give at least one picture.")
+    if config.style_blend is not None and len(config.style_blend) != len(styles):
+        raise ValueError(
+            f"`style_blend` has {len(config.style_blend)} numbers for {len(styles)} "
+            "style pictures; give one for each."
+        )
+    style_pictures = tuple(picture_fn(each, argument="style") for each in styles)
     init_picture = None
     if init is not None:
         try:
-            init_picture = load_picture(init, argument="init")
+            init_picture = picture_fn(init, argument="init")
         except FileNotFoundError as error:
             hint = suggestion(init, INITS)
             raise FileNotFoundError(
@@ -212,7 +257,7 @@ def _load(
     alpha = content_picture.alpha
     if alpha is not None:
         alpha = resize(alpha, shape)
-    return Inputs(content_picture, style_picture, init_picture, shape, alpha)
+    return Inputs(content_picture, style_pictures, init_picture, shape, alpha)
 
 
 def _optimizer(

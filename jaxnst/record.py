@@ -3,7 +3,7 @@
 import dataclasses
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._version import __version__
@@ -21,7 +21,7 @@ def make_record(
     *,
     preset: str,
     content: Picture,
-    style: Picture,
+    styles: Sequence[Picture],
     init: Picture | None,
     weights: UsedWeights | None,
     shape: tuple[int, int],
@@ -38,7 +38,7 @@ def make_record(
         config: its settings, as they were asked for.
         preset: from which they started.
         content: the content picture.
-        style: the style picture.
+        styles: the style pictures.
         init: the picture it started from, if it was given one.
         weights: of the network, unless it was one of the user's own.
         shape: height and width of the result.
@@ -51,7 +51,9 @@ def make_record(
             "action"}.
         seconds: {"compile", "run", "total"}.
     """
-    inputs = {"content": content, "style": style}
+    inputs = {"content": content}
+    for number, style in enumerate(styles, start=1):
+        inputs["style" if len(styles) == 1 else f"style {number}"] = style
     if init is not None:
         inputs["init"] = init
     device = default_device()

@@ -4,19 +4,21 @@ import contextlib
 import dataclasses
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import optax
 
+from .calls import run_calls
 from .config import LayerWeights
 from .fitting import OutOfMemory, clear_memory_errors
 from .forecast import Estimate, make_estimate
 from .hardware import process_memory
 from .images import PictureSource, resize
 from .networks import MEMORY_LEVELS, Network
-from .optimize import StepCallback
-from .painting import paint
-from .preparation import prepare, settle_memory
+from .optimize import StepCallback, deferred_interrupt
+from .painting import Painted, paint
+from .preparation import Prepared, StyleSource, prepare, settle_memory
 from .progress import ProgressCallback
 from .record import make_record
 from .result import Interrupted, Result, make_history
@@ -24,11 +26,12 @@ from .result import Interrupted, Result, make_history
 
 def stylize(
     content: PictureSource,
-    style: PictureSource,
+    style: StyleSource,
     *,
     preset: str = "default",
     size: int | None = None,
     style_size: int | None = None,
+    style_blend: Sequence[float] | None = None,
     min_size: int | None = None,
     content_layers: LayerWeights | None = None,
     style_layers: LayerWeights | None = None,
@@ -67,12 +70,14 @@ def stylize(
     Args:
         content: what is to be seen: a path, a PIL image, or an array, see
             `jaxnst.images.load_picture`.
-        style: how it is to be painted, likewise.
+        style: how it is to be painted, likewise; or a list of pictures, to blend.
         preset: "default"; "draft", in a quarter of the time; "fine", in over three
             times as much; or "gatys2016" for the paper's literal loss.
         size: longest side of the result, in pixels; at least 32.
         style_size: longest side at which the style picture is looked at, in pixels;
             smaller makes finer strokes. By default `size`, but never enlarged.
+        style_blend: what each of several style pictures counts for, such as [3, 1]; by
+            default all the same. What is aimed at is the mean of their Gram matrices.
         min_size: longest side of the coarsest size painted first; 0 paints at the full
             size only.
         content_layers: layers that keep the content, as a list or {layer: weight};
@@ -153,7 +158,7 @@ def stylize(
     started = time.perf_counter()
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {callback!r}.")
-    inputs, config, network, transformation, weights = prepare(
+    prepared = prepare(
         content,
         style,
         preset=preset,
@@ -170,6 +175,7 @@ def stylize(
         style_layers=style_layers,
         size=size,
         style_size=style_size,
+        style_blend=style_blend,
         min_size=min_size,
         content_weight=content_weight,
         style_weight=style_weight,
@@ -188,62 +194,87 @@ def stylize(
         memory=memory,
         progress=progress,
     )
-    asked = config
+    inputs, config, network, transformation, _ = prepared
     with clear_memory_errors(config, max(inputs.shape)):  # of the compiler
-        config = settle_memory(inputs, config, network, transformation)
-    network = network.with_memory(config.memory)
+        settled = settle_memory(inputs, config, network, transformation)
+    network = network.with_memory(settled.memory)
     deadline = None if config.max_seconds is None else started + config.max_seconds
     with (
         ProgressCallback(enabled=progress, inner=callback) as watcher,
         clear_memory_errors(
-            config, max(inputs.shape), is_foreign=lambda error: error is watcher.error
+            settled, max(inputs.shape), is_foreign=lambda error: error is watcher.error
         ),
+        deferred_interrupt(watcher.notice) as is_interrupted,
     ):
-        painted = paint(
-            inputs,
-            network,
-            transformation,
-            config,
-            watcher,
-            watcher.notice,
-            deadline=deadline,
+        painted = run_calls(
+            paint(
+                inputs,
+                network,
+                transformation,
+                settled,
+                watcher,
+                deadline=deadline,
+                is_interrupted=is_interrupted,
+            )
         )
-    image = painted.image
-    if image.shape[:2] != inputs.shape:  # stopped at a smaller size
-        image = resize(image, inputs.shape)
-    record = make_record(
-        asked,
+    result = make_result(
+        painted,
+        prepared,
         preset=preset,
-        content=inputs.content,
-        style=inputs.style,
-        init=inputs.init,
-        weights=weights,
-        shape=inputs.shape,
-        num_steps=len(painted.terms),
-        stopped=painted.stopped,
-        memory=config.memory,
-        sizes=[size._asdict() for size in painted.sizes],
-        recoveries=[recovery._asdict() for recovery in painted.recoveries],
-        seconds={
-            "compile": round(painted.compile_seconds, 3),
-            "run": round(painted.run_seconds, 3),
-            "total": round(time.perf_counter() - started, 3),
-        },
-    )
-    result = Result(
-        image=image,
-        alpha=inputs.alpha,
-        history=make_history(painted.terms),
-        record=record,
+        memory=settled.memory,
+        seconds=time.perf_counter() - started,
     )
     if painted.stopped == "interrupted":
         raise Interrupted(result)
     return result
 
 
+def make_result(
+    painted: Painted, prepared: Prepared, *, preset: str, memory: str, seconds: float
+) -> Result:
+    """Return what was painted, at the size asked for and with its record.
+
+    Args:
+        painted: picture, history and what happened.
+        prepared: what it was painted from, with the settings as they were asked for.
+        preset: from which they started.
+        memory: the level that was used.
+        seconds: it took in all.
+    """
+    inputs = prepared.inputs
+    image = painted.image
+    if image.shape[:2] != inputs.shape:  # stopped at a smaller size
+        image = resize(image, inputs.shape)
+    record = make_record(
+        prepared.config,
+        preset=preset,
+        content=inputs.content,
+        styles=inputs.styles,
+        init=inputs.init,
+        weights=prepared.weights,
+        shape=inputs.shape,
+        num_steps=len(painted.terms),
+        stopped=painted.stopped,
+        memory=memory,
+        sizes=[size._asdict() for size in painted.sizes],
+        recoveries=[recovery._asdict() for recovery in painted.recoveries],
+        seconds={
+            "compile": round(painted.compile_seconds, 3),
+            "run": round(painted.run_seconds, 3),
+            "total": round(seconds, 3),
+        },
+    )
+    return Result(
+        image=image,
+        alpha=inputs.alpha,
+        history=make_history(painted.terms),
+        record=record,
+    )
+
+
 def estimate(
     content: PictureSource,
-    style: PictureSource,
+    style: StyleSource,
     *,
     preset: str = "default",
     init: str | PictureSource | None = None,
@@ -291,6 +322,6 @@ def estimate(
             network,
             transformation,
             shape=inputs.shape,
-            style_shape=inputs.style.rgb.shape,
+            style_shapes=inputs.style_shapes,
             holds=holds,
         )

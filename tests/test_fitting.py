@@ -23,7 +23,7 @@ CONFIG = TransferConfig(size=112, min_size=0, num_steps=2, network="vgg19")
 
 def plan(network, config=CONFIG):
     return plan_size(
-        config, network, make_optimizer("adam"), shape=SHAPE, style_shape=(64, 64)
+        config, network, make_optimizer("adam"), shape=SHAPE, style_shapes=[(64, 64)]
     )
 
 
@@ -33,7 +33,7 @@ def choose(network, **settings):
         network,
         make_optimizer("adam"),
         shape=SHAPE,
-        style_shape=(64, 64),
+        style_shapes=[(64, 64)],
     )
 
 
@@ -145,7 +145,7 @@ def test_what_is_said_to_fit_fits(tiny_network, monkeypatch, needs):
         tiny_network,
         make_optimizer("adam"),
         shape=(69, 80),
-        style_shape=(64, 64),
+        style_shapes=[(64, 64)],
     )
     assert found == "low"
     monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "170M")
@@ -160,7 +160,7 @@ def test_the_memory_of_past_steps_waits_while_a_length_is_tried(tiny_network):
         tiny_network,
         make_optimizer("lbfgs"),
         shape=SHAPE,
-        style_shape=(64, 64),
+        style_shapes=[(64, 64)],
     )
     trial, direction = made.steps
     image = 12 * math.prod(SHAPE)

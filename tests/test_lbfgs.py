@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from jaxnst.calls import run_calls
 from jaxnst.objective import Targets, make_loss_weights
 from jaxnst.optimize import (
     LineSearched,
@@ -52,13 +53,25 @@ def minimize(problem, image, name, num_steps):
     rate = 1.0 if name == "lbfgs" else 0.05
     pace = Pace(rate, num_steps)
     work = num_steps * SHAPE[0] * SHAPE[1]
-    return paint_size(
+    painting = paint_size(
         init_state(image, optimizer),
         problem,
         Method(optimizer, rate),
         pace,
         schedule=Schedule(0, num_steps, 0, work, SHAPE[:2]),
     )
+    return run_calls(painting)
+
+
+def search(probe_fn, start, first):
+    """Search along a curve; return what was found."""
+    lengths = search_length(start, first)
+    try:
+        length = next(lengths)
+        while True:
+            length = lengths.send(probe_fn(length))
+    except StopIteration as end:
+        return end.value
 
 
 @pytest.fixture
@@ -193,7 +206,7 @@ def test_lengths_satisfy_wolfe_s_conditions(name):
     start, slope_at_start = curve(0.0), slope(0.01)
     if name == "waves":
         slope_at_start = -0.1
-    found = search_length(
+    found = search(
         lambda t: Probe(curve(t), slope_at_start * t, slope(t) * t, t), start, first
     )
     assert found.probe is not None
@@ -212,7 +225,7 @@ def test_uphill_finds_nothing():
         calls.append(t)
         return Probe(1 + t, -t, t, t)
 
-    found = search_length(probe, 1.0, 1.0)
+    found = search(probe, 1.0, 1.0)
     assert found.probe is None
     assert found.num_evaluations == len(calls) == 12
     assert all(b < a for a, b in itertools.pairwise(calls))

@@ -7,6 +7,7 @@ import optax
 import pytest
 from test_lbfgs import SHAPE, STEEP, quadratic
 
+from jaxnst.calls import run_calls
 from jaxnst.objective import perceptual_loss
 from jaxnst.optimize import (
     Method,
@@ -24,7 +25,7 @@ def target(rng):
 
 
 def paint(problem, image, optimizer, num_steps, *, rate=0.05, max_rate=0.1, **options):
-    return paint_size(
+    painting = paint_size(
         init_state(image, optimizer),
         problem,
         Method(optimizer, rate, max_rate=max_rate),
@@ -33,6 +34,7 @@ def paint(problem, image, optimizer, num_steps, *, rate=0.05, max_rate=0.1, **op
             100, num_steps, 0, num_steps * SHAPE[0] * SHAPE[1], SHAPE[:2]
         ),
     )
+    return run_calls(painting)
 
 
 def loss_of(problem, image):
@@ -130,7 +132,7 @@ def test_stopped_by_its_user_it_keeps_the_better_picture(stopped, is_right, targ
 
     problem = quadratic(target, STEEP)
     optimizer = make_optimizer("adam")
-    done = paint_size(
+    painting = paint_size(
         init_state(target if is_right else START, optimizer),
         problem,
         Method(optimizer, 0.02),
@@ -139,6 +141,7 @@ def test_stopped_by_its_user_it_keeps_the_better_picture(stopped, is_right, targ
         callback=callback,
         is_interrupted=lambda: stopped == "interrupted" and len(seen) == 12,
     )
+    done = run_calls(painting)
     assert done.run.stopped == stopped
     assert len(done.run.terms) == 12
     told = [(recovery.reason, recovery.action) for recovery in done.recoveries]
@@ -186,13 +189,15 @@ def test_the_average_is_returned_where_it_is_better(target):
     problem = quadratic(target, STEEP)
     optimizer = make_optimizer("adam")
     results = [
-        paint_size(
-            init_state(START, optimizer, use_average=averaging > 0),
-            problem,
-            Method(optimizer, 0.1),
-            Pace(0.1, 100),
-            schedule=Schedule(0, 100, 0, 100 * SHAPE[0] * SHAPE[1], SHAPE[:2]),
-            averaging=averaging,
+        run_calls(
+            paint_size(
+                init_state(START, optimizer, use_average=averaging > 0),
+                problem,
+                Method(optimizer, 0.1),
+                Pace(0.1, 100),
+                schedule=Schedule(0, 100, 0, 100 * SHAPE[0] * SHAPE[1], SHAPE[:2]),
+                averaging=averaging,
+            )
         )
         for averaging in (0.0, 0.9)
     ]

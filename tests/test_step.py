@@ -13,6 +13,7 @@ import pytest
 from conftest import forget_programs, num_programs
 
 from jaxnst.ahead import compiled_targets
+from jaxnst.calls import run_calls
 from jaxnst.objective import make_loss_weights, perceptual_loss
 from jaxnst.optimize import (
     Budget,
@@ -69,7 +70,7 @@ def run(problem, content, optimizer, num_steps, callback=None, **options):
     rate = options.pop("rate", 0.05)
     pace = options.pop("pace", None) or Pace(rate, num_steps)
     averaging = options.get("averaging", 0.0)
-    return paint_size(
+    painting = paint_size(
         init_state(jnp.array(content), optimizer, use_average=averaging > 0),
         Problem(*problem),
         Method(optimizer, rate, max_rate=options.pop("max_rate", 0.1)),
@@ -78,6 +79,7 @@ def run(problem, content, optimizer, num_steps, callback=None, **options):
         callback=callback,
         **options,
     )
+    return run_calls(painting)
 
 
 def test_no_gradient_reaches_the_weights_of_the_network(problem, content):

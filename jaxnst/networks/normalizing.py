@@ -127,4 +127,4 @@ def _mean(features: FeatureMap, rows: slice) -> Float[Array, " channels"]:
     return jnp.mean(features.astype(jnp.float32), axis=(0, 1))
 
 
-_compiled_means = KeptFunction(jax.jit(_means))
+_compiled_means = KeptFunction(_means)

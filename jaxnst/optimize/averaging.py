@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from jaxnst._types import Image, Scalar
+from jaxnst.compiling import KeptFunction
 
 
 class Average(NamedTuple):
@@ -48,3 +49,7 @@ def averaged_image(average: Average) -> Image:
     """
     # Rounding may leave a white pixel just above 1.
     return jnp.clip(average.total / average.weight, 0.0, 1.0)
+
+
+compiled_update = KeptFunction(update_average)
+compiled_average = KeptFunction(averaged_image)

@@ -7,7 +7,7 @@ compiled loop, where XLA on the CPU computes convolutions several times slower.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 
@@ -52,20 +52,17 @@ class Found(NamedTuple):
 
 
 def search_length(
-    probe_fn: Callable[[float], Probe],
-    start_loss: float,
-    length: float,
-    *,
-    max_evaluations: int = 12,
-) -> Found:
+    start_loss: float, length: float, *, max_evaluations: int = 12
+) -> Generator[float, Probe, Found]:
     """Find a length at which the loss is enough lower and the slope enough flatter.
+
+    Yields each length to try, is sent what it leads to, and returns where it ended.
 
     The slopes are those along the way really gone, so the conditions hold as well where
     the way is bent at the bounds of the pixels. The second one then makes the change of
     the gradient point along the way, as L-BFGS needs it.
 
     Args:
-        probe_fn: measures one length.
         start_loss: at length 0.
         length: the first to try; above 0.
         max_evaluations: how many lengths to try. After that the best that is lower than
@@ -79,7 +76,7 @@ def search_length(
     low_loss, low_slope = start_loss, math.nan
     best: Probe | None = None
     for count in range(1, max_evaluations + 1):
-        probe = probe_fn(length)
+        probe = yield length
         if not _is_lower(probe, start_loss):
             high = length
             if low == 0 and math.isfinite(probe.before):

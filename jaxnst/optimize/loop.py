@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from jaxnst._types import HostImage
+from jaxnst.calls import Calls
 from jaxnst.objective import LossTerms
 
 from .pace import Pace
@@ -132,7 +133,7 @@ def run_size(
     schedule: Schedule,
     callback: StepCallback | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
-) -> Attempt:
+) -> Calls[Attempt]:
     """Paint at one size, up to its end or the first trouble.
 
     Args:
@@ -153,7 +154,7 @@ def run_size(
     done_before = pace.done
     trouble: str | None = None
     while trouble is None and (rates := pace.next_rates(stepper.steps_per_call)):
-        state, taken = stepper(state, rates)
+        state, taken = yield from stepper(state, rates)
         pending.append(taken)
         num_steps += taken.num_steps
         num_evaluations += taken.num_evaluations

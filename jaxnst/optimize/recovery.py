@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import optax
 
+from jaxnst.calls import Call, Calls
 from jaxnst.objective import LossTerms
 
-from .averaging import averaged_image
+from .averaging import compiled_average
 from .lbfgs import LineSearched
 from .loop import Schedule, SizeRun, StepCallback, run_size
 from .optimizers import make_optimizer
@@ -92,7 +93,7 @@ def paint_size(
     steps_per_call: int = 1,
     callback: StepCallback | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
-) -> SizeResult:
+) -> Calls[SizeResult]:
     """Paint at one size; where steps go wrong, go back and take gentler ones.
 
     Args:
@@ -117,7 +118,7 @@ def paint_size(
             averaging=averaging,
             steps_per_call=steps_per_call,
         )
-        run, trouble, kept = run_size(
+        run, trouble, kept = yield from run_size(
             state,
             stepper,
             pace,
@@ -149,15 +150,13 @@ def paint_size(
     is_averaged = False
     if (
         state.average is not None
-        and state.average.weight > 0
+        and float(state.average.weight) > 0
         and runs[-1].stopped in _PAINTED_OUT
     ):
-        average = averaged_image(state.average)
-        losses = [
-            float(stepper.measure_terms(image).total)
-            for image in (state.image, average)
-        ]
-        if losses[1] < losses[0]:
+        average = yield Call(compiled_average, (state.average,), {})
+        last = yield from stepper.measure_terms(state.image.copy())
+        mean = yield from stepper.measure_terms(average.copy())
+        if mean.total < last.total:
             state = state._replace(image=average)
             is_averaged = True
     return SizeResult(_joined(runs, state), method, recoveries, is_averaged)

@@ -1,17 +1,19 @@
 """The two kinds of steps behind one face: optax's updates, and searched lengths."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxnst._types import Image, Scalar
+from jaxnst._types import Image
+from jaxnst.calls import Call, Calls
 from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets
 
-from .averaging import update_average
+from .averaging import compiled_update
 from .lbfgs import (
     Direction,
     LineSearched,
@@ -19,7 +21,7 @@ from .lbfgs import (
     compiled_direction,
     compiled_try,
 )
-from .linesearch import Probe, search_length
+from .linesearch import Found, Probe, search_length
 from .step import StepInfo, TransferState, compiled_step, compiled_steps, init_state
 
 
@@ -44,7 +46,7 @@ class Problem(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What a call of a stepper did besides changing the state.
+    """What a stepper did besides changing the state.
 
     Attributes:
         info: on the device, of one step; or of several along a first axis.
@@ -74,47 +76,33 @@ class OptaxStepper:
         self.steps_per_call = steps_per_call
         self._problem = problem
         self._optimizer = optimizer
-        self._averaging = jnp.float32(averaging) if averaging else None
+        self._averaging = np.float32(averaging) if averaging else None
 
     def __call__(
         self, state: TransferState, rates: Sequence[float]
-    ) -> tuple[TransferState, Taken]:
+    ) -> Calls[tuple[TransferState, Taken]]:
         """Make a step for every rate; the state given is given up."""
         network, targets, weights, normalization = self._problem
+        static = {"optimizer": self._optimizer, "normalization": normalization}
+        common = (state, network, targets, weights)
         if self.steps_per_call == 1:
             (rate,) = rates
-            state, info = compiled_step(
-                state,
-                network,
-                targets,
-                weights,
-                jnp.float32(rate),
-                self._averaging,
-                optimizer=self._optimizer,
-                normalization=normalization,
-            )
+            args = (*common, np.float32(rate), self._averaging)
+            state, info = yield Call(compiled_step, args, static)
             return state, Taken(info)
         padded = np.zeros(self.steps_per_call, np.float32)
         padded[: len(rates)] = rates
-        state, info = compiled_steps(
-            state,
-            network,
-            targets,
-            weights,
-            jnp.asarray(padded),
-            jnp.int32(len(rates)),
-            self._averaging,
-            optimizer=self._optimizer,
-            normalization=normalization,
-        )
+        args = (*common, padded, np.int32(len(rates)), self._averaging)
+        state, info = yield Call(compiled_steps, args, static)
         return state, Taken(info, len(rates), len(rates))
 
-    def measure_terms(self, image: Image) -> LossTerms:
+    def measure_terms(self, image: Image) -> Calls[LossTerms]:
         """Measure a picture by making a step from it that nobody keeps."""
         use_average = self._averaging is not None
         state = init_state(image, self._optimizer, use_average=use_average)
-        _, taken = self(state, [0.0])
-        return jax.tree.map(lambda leaf: jnp.ravel(leaf)[0], taken.info.terms)
+        _, taken = yield from self(state, [0.0])
+        terms = jax.device_get(taken.info.terms)
+        return jax.tree.map(lambda leaf: np.ravel(leaf)[0], terms)
 
 
 class SearchStepper:
@@ -134,7 +122,7 @@ class SearchStepper:
 
     def __call__(
         self, state: TransferState, rates: Sequence[float]
-    ) -> tuple[TransferState, Taken]:
+    ) -> Calls[tuple[TransferState, Taken]]:
         """Make one step; the state given is given up.
 
         Where no better picture is found the same one comes back.
@@ -143,26 +131,25 @@ class SearchStepper:
         num_evaluations = 0
         here = self._here
         if here is None:
-            here = self._try(state.image, jnp.zeros_like(state.image), 0.0)
+            here = yield self._measure(state.image)
             num_evaluations += 1
-        direction, opt_state = compiled_direction(
-            state.opt_state, state.image, here.gradient, optimizer=self._optimizer
+        direction, opt_state = yield Call(
+            compiled_direction,
+            (state.opt_state, state.image, here.gradient),
+            {"optimizer": self._optimizer},
         )
         state = state._replace(opt_state=opt_state)
-        is_finite = direction.is_finite & jnp.isfinite(here.loss)
-        info = StepInfo(here.terms, is_finite)
-        loss, slope = float(here.loss), float(direction.slope)
-        length = float(direction.length)
+        numbers = (here.loss, direction.slope, direction.length, direction.is_finite)
+        loss, slope, length, is_finite = (x.item() for x in jax.device_get(numbers))
+        is_finite = is_finite and math.isfinite(loss)
+        info = StepInfo(here.terms, jnp.bool_(is_finite))
         if not is_finite:
             return state, Taken(info, 1, num_evaluations)
         if -slope * length <= _FLAT * abs(loss):
             self._here = here
             return state, Taken(info, 1, num_evaluations, is_flat=True)
-        found = search_length(
-            lambda length: self._probe(state.image, direction, length, here.gradient),
-            loss,
-            rate * length,
-        )
+        search = search_length(loss, rate * length)
+        found = yield from self._search(search, state.image, direction, here.gradient)
         num_evaluations += found.num_evaluations
         if found.probe is None:
             trouble = "line search stalled"
@@ -171,36 +158,44 @@ class SearchStepper:
         image: Image = found.probe.payload.image
         average = state.average
         if average is not None:
-            average = update_average(average, image, jnp.float32(self._averaging))
+            args = (average, image, np.float32(self._averaging))
+            average = yield Call(compiled_update, args, {})
         state = TransferState(image, state.opt_state, average)
         return state, Taken(info, 1, num_evaluations)
 
-    def measure_terms(self, image: Image) -> LossTerms:
+    def measure_terms(self, image: Image) -> Calls[LossTerms]:
         """Measure a picture."""
-        return self._try(image, jnp.zeros_like(image), 0.0).terms
+        found = yield self._measure(image)
+        return jax.device_get(found.terms)
 
-    def _try(
-        self, image: Image, vector: Image, length: float, gradient: Image | None = None
-    ) -> Trial:
+    def _search(
+        self,
+        search: Generator[float, Probe, Found],
+        image: Any,
+        direction: Direction,
+        gradient: Any,
+    ) -> Calls[Found]:
+        """Measure every length that a search wants to know of."""
+        try:
+            length = next(search)
+            while True:
+                call = self._try(image, direction.vector, length, gradient)
+                trial: Trial = yield call
+                numbers = (trial.loss, trial.before, trial.after)
+                loss, before, after = map(float, jax.device_get(numbers))
+                length = search.send(Probe(loss, before, after, trial))
+        except StopIteration as end:
+            return end.value
+
+    def _measure(self, image: Any) -> Call:
+        still = np.zeros(image.shape, np.float32)
+        return self._try(image, still, 0.0, still)
+
+    def _try(self, image: Any, vector: Any, length: float, gradient: Any) -> Call:
         network, targets, weights, normalization = self._problem
-        return compiled_try(
-            image,
-            vector,
-            jnp.float32(length),
-            vector if gradient is None else gradient,
-            network,
-            targets,
-            weights,
-            normalization=normalization,
-        )
-
-    def _probe(
-        self, image: Image, direction: Direction, length: float, gradient: Image
-    ) -> Probe:
-        trial = self._try(image, direction.vector, length, gradient)
-        numbers: tuple[Scalar, ...] = (trial.loss, trial.before, trial.after)
-        loss, before, after = (float(number) for number in jax.device_get(numbers))
-        return Probe(loss, before, after, trial)
+        where = (image, vector, np.float32(length), gradient)
+        args = (*where, network, targets, weights)
+        return Call(compiled_try, args, {"normalization": normalization})
 
 
 # What either makes of a state and rates is a state and what was `Taken`.

@@ -1,12 +1,11 @@
 """What the loop knows of the steps it made, and which picture was the best."""
 
 import math
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxnst._types import Image
 from jaxnst.objective import LossTerms
 
 from .stepper import Taken
@@ -31,23 +30,23 @@ class Watch:
     made on the device, where it costs next to nothing.
 
     Args:
-        image: from which the first step starts.
+        image: from which the first step starts: an array, or a lane of a batch of them.
     """
 
-    def __init__(self, image: Image):
+    def __init__(self, image: Any):
         self.losses: list[float] = []
         self.trouble: str | None = None
-        self.kept: jax.Array = jnp.copy(image)
+        self.kept: jax.Array = image.copy()
         self._kept_loss = math.inf
         self._offered = 0
         # Pictures whose loss is not known yet, by the number of steps before them.
         self._candidates: dict[int, jax.Array] = {0: self.kept}
         self._taken: list[Taken] = []
 
-    def offer(self, image: Image, num_steps: int) -> None:
+    def offer(self, image: Any, num_steps: int) -> None:
         """Copy the picture after so many steps, if it is time to."""
         if num_steps // _KEEP_EVERY > self._offered // _KEEP_EVERY:
-            self._candidates[num_steps] = jnp.copy(image)
+            self._candidates[num_steps] = image.copy()
             self._offered = num_steps
 
     def learn(self, taken: Taken) -> list[float]:
