@@ -20,6 +20,7 @@ from huggingface_hub.utils import close_session
 
 import jaxnst
 import jaxnst.pretrained.hub as hub
+import jaxnst.pretrained.keys as keys
 import jaxnst.pretrained.layouts as layouts
 import jaxnst.pretrained.ranges as ranges
 import jaxnst.pretrained.store as store
@@ -39,7 +40,7 @@ def make_tensors():
         key: (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:] or 2))).astype(
             np.float32
         )
-        for key, shape in layouts.expected_shapes(TINY, "timm").items()
+        for key, shape in keys.expected_shapes(TINY, "timm").items()
     }
 
 
@@ -112,7 +113,7 @@ def load(spec=SPEC, **options):
 def check(weights):
     expected = TENSORS["features.0.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(weights.layers["conv1_1"]["kernel"], expected)
-    last = TENSORS[layouts.wanted_keys(TINY, "timm")[-1]]
+    last = TENSORS[keys.wanted_keys(TINY, "timm")[-1]]
     np.testing.assert_array_equal(weights.layers["conv5_4"]["bias"], last)
 
 
@@ -617,7 +618,7 @@ def test_the_registry_is_what_the_facts_say():
         spec = jaxnst.pretrained.get_spec(f"{name}.tv_in1k")
         assert isinstance(spec.source, HubFile)
         assert (len(spec.source.revision), len(spec.source.sha256)) == (40, 64)
-        shapes = layouts.expected_shapes(spec.architecture, "timm").values()
+        shapes = keys.expected_shapes(spec.architecture, "timm").values()
         assert round(sum(4 * np.prod(shape) for shape in shapes) / 1e6) == size
         assert spec.content_layers
         assert set(spec.style_layers) <= set(spec.architecture.layer_names)

@@ -15,14 +15,8 @@ from jaxnst.networks import (
     ResNetArchitecture,
     VGGArchitecture,
 )
-from jaxnst.pretrained.layouts import (
-    ARCHITECTURES,
-    LAYOUTS,
-    convert,
-    expected_shapes,
-    recognize,
-    wanted_keys,
-)
+from jaxnst.pretrained.keys import LAYOUTS, expected_shapes, wanted_keys
+from jaxnst.pretrained.layouts import ARCHITECTURES, convert, recognize
 
 
 HEADS = {
@@ -75,6 +69,9 @@ def test_wanted_keys_are_those_of_the_convolutions():
         "layers/conv2d_1/vars/0",
     )
     assert wanted_keys(VGG19, "flaxmodels")[-1] == "conv5_4/bias"
+    applications = wanted_keys(VGG19, "keras.applications")
+    assert applications[:2] == ("block1_conv1/kernel", "block1_conv1/bias")
+    assert applications[-1] == "block5_conv4/bias"
     assert wanted_keys(RESNET50, "flax")[-1] == "layer4.2.conv3.bias"
     # 53 and 57 convolutions, each with a batch norm of four tensors.
     assert len(wanted_keys(RESNET50, "torchvision")) == 53 * 5

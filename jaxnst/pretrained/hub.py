@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 
 from .downloading import DownloadBar
 from .header import LENGTH_BYTES, header_length, parse_header
-from .layouts import expected_bytes
+from .keys import expected_bytes
 from .ranges import WEB_PAGE, FileIdentity, HTTPError, RemoteFile, Span
 from .specs import HubFile, OwnFile, WeightSpec
 from .store import check_room, keeping, kept_path, read_kept, write_kept

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxnst.networks import Preprocessing
 
 from .bundled import bundled_path
-from .layouts import expected_bytes
+from .keys import expected_bytes
 from .specs import SPECS, BundledFile, HubFile, WeightSpec, get_spec
 from .store import all_kept, kept_path, kept_size, read_kept, remove_kept, write_file
 from .tensors import file_sha256, naming, open_tensors
