@@ -19,9 +19,9 @@ from .painting import Inputs
 from .pretrained import (
     UsedWeights,
     architecture_of_file,
+    build_network,
     find_network,
-    load_network,
-    used_weights,
+    load_weights,
 )
 
 
@@ -102,17 +102,15 @@ def prepare(
     inputs = _load(content, style, init_source, config)
     weights: UsedWeights | None = None
     if not isinstance(network, Network):
-        place = source or config.network
-        network = load_network(
-            place,
-            progress=progress,
+        loaded, weights = load_weights(source or config.network, progress=progress)
+        network = build_network(
+            loaded,
             pooling=config.pooling,
             padding=config.padding,
             smoothing=config.smoothing,
             conv=config.conv,
             precision=config.precision,
         )
-        weights = used_weights(place)
     if config.normalize_activations:
         network = _normalized(network, inputs, config)
     network = cut_behind(network, [*config.content_layers, *config.style_layers])

@@ -37,6 +37,10 @@ class DownloadBar:
         """Take the bar down."""
         self._screen.stop()
 
+    def wait(self) -> None:
+        """Say that nothing comes yet: another process has begun with it."""
+        self._screen.print(f"{self._name}: waiting for another process to get it")
+
     def expect(self, num_bytes: int, file_size: int | None) -> None:
         """Say how much will come, of a file of which size."""
         of = f" of {file_size / 1e6:.1f} MB" if file_size else ""
