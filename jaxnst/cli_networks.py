@@ -44,7 +44,10 @@ def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
     )
     networks.add_argument("--json", action="store_true", help="print the list as JSON")
-    actions = networks.add_subparsers(dest="action", metavar="ACTION")
+    # Or else they would be called by the usage above.
+    actions = networks.add_subparsers(
+        dest="action", metavar="ACTION", prog="jaxnst networks"
+    )
 
     def add_action(name: str, help_text: str) -> Any:
         # It must not reset what was given before it.

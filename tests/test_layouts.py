@@ -212,10 +212,12 @@ def test_numbers_beyond_float32_are_refused():
 
 
 def test_other_networks_are_refused():
-    with pytest.raises(ValueError, match=r"expected vgg19, .*got 0 tensors\.$"):
+    with pytest.raises(ValueError, match=r"expected vgg19, .*got 0 tensors$"):
         recognize({})
     bert = {f"encoder.layer.{k}.weight": (768, 768) for k in range(12)}
-    with pytest.raises(ValueError, match=r"got 12 tensors: encoder.layer.0.weight"):
+    with pytest.raises(
+        ValueError, match=r"got 12 tensors such as encoder.layer.0.weight"
+    ):
         recognize(bert)
     wide = {
         key: tuple(2 * n for n in shape)

@@ -215,6 +215,18 @@ def test_unknown_names(capsys):
         assert printed.count("\n") == 1
 
 
+def test_wrong_usage_is_one_line(capsys):
+    for arguments in (["get"], ["get", "vgg19", "--form", "x"], ["gte", "vgg19"]):
+        with pytest.raises(SystemExit) as ended:
+            run(*arguments)
+        assert ended.value.code == 2
+        printed = capsys.readouterr().err
+        assert "(see jaxnst" in printed
+        assert printed.endswith(" --help)\n")
+        assert "|" not in printed
+        assert printed.count("\n") == 1
+
+
 def test_convert(tmp_path, capsys):
     source, target = tmp_path / "in.npz", tmp_path / "out.safetensors"
     np.savez(source, **TENSORS)

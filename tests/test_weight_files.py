@@ -100,7 +100,7 @@ KERAS_PATHS = {
 }
 
 
-def write_applications(path, paths, attributes):
+def write_applications(path, paths):
     """Write an .h5 as keras.applications' VGGs were saved, with their head."""
     h5py = pytest.importorskip("h5py")
     tensors = tensors_of("keras.applications")
@@ -113,16 +113,13 @@ def write_applications(path, paths, attributes):
             file[name] = np.ones(shape, np.float32)
         file["optimizer_weights/iteration:0"] = np.int64(3)
         file.create_group("input_1")
-        for name, value in attributes.items():
-            file.attrs[name] = value
     return tensors
 
 
 @pytest.mark.parametrize("kind", KERAS_PATHS)
 def test_files_of_keras_applications(kind, tmp_path):
     path = tmp_path / "vgg.h5"
-    attributes = {"backend": b"tensorflow", "layer_names": [b"block1_conv1"]}
-    tensors = write_applications(path, KERAS_PATHS[kind], attributes)
+    tensors = write_applications(path, KERAS_PATHS[kind])
     weights, _ = load_weights(path)
     assert (weights.architecture, weights.preprocessing) == (TINY, CAFFE)
     for ours, theirs in (("conv1_1", "block1_conv1"), ("conv5_4", "block5_conv4")):
@@ -134,16 +131,14 @@ def test_files_of_keras_applications(kind, tmp_path):
 
 def test_files_of_keras_applications_that_will_not_do(tmp_path):
     h5py = pytest.importorskip("h5py")
-    path, paths = tmp_path / "vgg.h5", KERAS_PATHS["Keras 2"]
-    for backend in (b"theano", "theano"):
-        write_applications(path, paths, {"backend": backend})
-        with pytest.raises(ValueError, match=r"vgg\.h5 cannot be used: .* mirrored"):
-            load_weights(path)
-    # What is no text is not looked at.
-    write_applications(path, paths, {"backend": [b"theano"] * 2})
+    path = tmp_path / "vgg19_weights_tf_dim_ordering_th_kernels_notop.h5"
+    write_applications(path, KERAS_PATHS["Keras 1"])
+    with pytest.raises(ValueError, match=r"h5 cannot be used: .* mirrored"):
+        load_weights(path)
+    path = path.rename(tmp_path / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5")
     load_weights(path)
     with h5py.File(path, "a") as file:
-        file["block1_conv1/block1_conv1_b_1:0"] = np.ones(4, np.float32)
+        file["block1_conv1/block1_conv1/bias:0"] = np.ones(4, np.float32)
     with pytest.raises(ValueError, match="names 'block1_conv1/bias' twice"):
         load_weights(path)
 

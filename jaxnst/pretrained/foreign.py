@@ -34,6 +34,11 @@ def open_h5(path: Path) -> TensorFile:
         ImportError: if h5py is not installed.
     """
     h5py = _import_h5py()
+    # Attributes, which might say so too, are not read: HDF5 may not come back from it.
+    if "th_kernels" in path.name:
+        raise ValueError(
+            "its kernels are mirrored, as Theano has them; take the file of tf_kernels"
+        )
     shapes: dict[str, tuple[int, ...]] = {}
     paths: dict[str, str] = {}
 
@@ -50,7 +55,6 @@ def open_h5(path: Path) -> TensorFile:
             shapes[name] = tuple(map(int, node.shape))
 
     def list_shapes(file: Any) -> None:
-        _check_kernels(file)
         file.visititems(visit)  # follows no links out of the file, and none twice
 
     _reading_h5(path, list_shapes)
@@ -79,21 +83,6 @@ def _short_name(path: str) -> str:
     if match is None:
         return name
     return f"{match[1]}/{'kernel' if match[2] in ('W', 'kernel') else 'bias'}"
-
-
-def _check_kernels(file: Any) -> None:
-    """Check that kernels are not those of Theano, which has them mirrored.
-
-    Raises:
-        ValueError: if the file says that they are.
-    """
-    if "backend" not in file.attrs or file.attrs.get_id("backend").shape:
-        return  # more than one text is none of Keras', and may be of any size
-    if file.attrs["backend"] in ("theano", b"theano"):
-        raise ValueError(
-            "its kernels are mirrored, as Theano has them; take a file of Keras on "
-            "TensorFlow"
-        )
 
 
 def _import_h5py() -> Any:

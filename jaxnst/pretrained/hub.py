@@ -245,7 +245,7 @@ def _explained(error: Exception, spec: WeightSpec, *, is_kept: bool) -> Exceptio
     elif (status := _status(error)) is not None:
         what = f"it answered with status {status}"
     else:
-        what = " ".join(str(error).split()) or type(error).__name__
+        what = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         if isinstance(error, ConnectionError):
             kind = ConnectionError
     if is_kept:

@@ -70,18 +70,15 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> Recognized:
             if found > likeness:
                 best, likeness = Recognized(architecture, layout), found
     if best is None or likeness < _MIN_LIKENESS:
-        came = ", ".join(
-            f"{key} {tuple(shape)}" for key, shape in list(shapes.items())[:3]
-        )
+        came = [f"{key} {tuple(shape)}" for key, shape in shapes.items()]
         raise ValueError(
             "the tensors are not those of a known network; expected "
             f"{', '.join(known.name for known in ARCHITECTURES)} with names as in "
             "features.0.weight or layer1.0.conv1.weight (torchvision, timm), "
             "inception3a.branch1.conv.weight (torchvision), conv1_1.kernel (jaxnst), "
             "conv1_1/weight (flaxmodels), layers/conv2d/vars/0 (Keras) or "
-            "block1_conv1/kernel (keras.applications), got "
-            f"{len(shapes)} tensors{f': {came}' if came else ''}"
-            f"{', ...' if len(shapes) > 3 else ''}."
+            f"block1_conv1/kernel (keras.applications), got {len(came)} tensors"
+            f"{' such as ' if came else ''}{', '.join(came[:3])}"
         )
     if best.layout == "torchvision" and any(map(is_of_timm, shapes)):
         return best._replace(layout="timm")

@@ -105,7 +105,7 @@ def resolve_preprocessing(
             file that says nothing is taken for torchvision's weights, or some made from
             them, as timm's, flaxmodels' and Keras Hub's are: "torchvision", but
             "tensorflow" for GoogLeNet. Those of keras.applications came from Oxford:
-            "caffe".
+            "caffe". (But a .weights.h5 of theirs looks as Keras Hub's does: say it.)
         layout: of its file.
 
     Raises:
