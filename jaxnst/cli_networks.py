@@ -13,6 +13,9 @@ examples:
   jaxnst networks get vgg19.tv_in1k
       download the part of its weights that is needed, and keep it
 
+  jaxnst networks get vgg19.tv_in1k@main
+      the same, as it is now on that branch of its repository, not as it was pinned
+
   jaxnst networks get googlenet --from googlenet.pth
       take the weights from a file, for want of a connection or of a place on the Hub
 
@@ -32,8 +35,8 @@ def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
         "networks",
         parents=[common],
         help="list the networks, get and remove their weights",
-        usage="jaxnst networks [--json] | get NAME | path NAME | rm NAME | convert IN "
-        "OUT",
+        usage="jaxnst networks [--json] | get NAME | path NAME | rm NAME | "
+        "convert IN OUT",
         description="List the networks, their layers and where their weights are; get, "
         "find, remove and convert weights.",
         epilog=_EXAMPLES,
@@ -41,7 +44,10 @@ def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
     )
     networks.add_argument("--json", action="store_true", help="print the list as JSON")
-    actions = networks.add_subparsers(dest="action", metavar="ACTION")
+    # Or else they would be called by the usage above.
+    actions = networks.add_subparsers(
+        dest="action", metavar="ACTION", prog="jaxnst networks"
+    )
 
     def add_action(name: str, help_text: str) -> Any:
         # It must not reset what was given before it.
@@ -60,12 +66,10 @@ def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
     path = add_action("path", "print where weights lie on disk")
     remove = add_action("rm", "remove downloaded weights")
     for action in (get, path, remove):
-        action.add_argument("name", metavar="NAME", help="see `jaxnst networks`")
-    for action in (get, path):
         action.add_argument(
-            "--revision",
-            metavar="R",
-            help="commit, branch or tag on the Hub (the pinned commit)",
+            "name",
+            metavar="NAME",
+            help="see `jaxnst networks`; NAME@REVISION: a commit, branch or tag there",
         )
     get.add_argument(
         "--from", dest="source", metavar="FILE", help="take them from there instead"
@@ -89,19 +93,14 @@ def networks(args: argparse.Namespace) -> int:
     if args.action is None:
         return _list(args)
     if args.action == "path":
-        print(shelf.weights_path(args.name, revision=args.revision))
+        print(shelf.weights_path(args.name))
         return 0
     if args.action == "rm":
         for path in shelf.remove_weights(args.name):
             print(f"removed {path}")
         return 0
     if args.action == "get":
-        path = shelf.get_weights(
-            args.name,
-            revision=args.revision,
-            source=args.source,
-            progress=not args.quiet,
-        )
+        path = shelf.get_weights(args.name, source=args.source, progress=not args.quiet)
         if args.quiet:
             return 0
     else:
@@ -141,26 +140,24 @@ def _list(args: argparse.Namespace) -> int:
     for entry in entries:
         spec = entry.spec
         print(f"{spec.name}  ({entry.state})")
-        lines = {
-            "network": spec.architecture.name,
-            "origin": spec.origin,
-            "license": spec.license,
-            "paper": spec.paper,
-        }
+        lines = [
+            ("network", spec.architecture.name),
+            ("origin", spec.origin),
+            ("license", spec.license),
+            ("paper", spec.paper),
+        ]
         if place := _place(spec.source):
-            lines["on the Hub"] = place
-        for path in entry.paths:
-            lines[f"file{len(lines)}"] = str(path)
-        lines["content"] = " ".join(spec.content_layers)
-        lines["style"] = " ".join(spec.style_layers)
+            lines.append(("on the Hub", place))
+        lines += [("file", str(path)) for path in entry.paths]
+        lines.append(("content", " ".join(spec.content_layers)))
+        lines.append(("style", " ".join(spec.style_layers)))
         # Before every relu1_1 there is a conv1_1 that few want.
         names = [layer.name for layer in spec.architecture]
         others = [name for name in names if name.replace("conv", "relu") in names]
-        lines["layers"] = " ".join(
-            name for name in names if name not in others or name.startswith("relu")
-        )
-        for key, line in lines.items():
-            print(f"  {'file' if key.startswith('file') else key:10} {line}")
+        shown = [n for n in names if n not in others or n.startswith("relu")]
+        lines.append(("layers", " ".join(shown)))
+        for key, line in lines:
+            print(f"  {key:10} {line}")
         if any(name.startswith("conv") for name in others):
             print(f"  {'':10} (and conv*_* before each relu*_*)")
     return 0

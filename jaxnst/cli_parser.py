@@ -247,7 +247,7 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
     add(
         "--network",
         metavar="NAME|FILE",
-        help="see `jaxnst networks`, or a file of weights (vgg19)",
+        help="see `jaxnst networks`, NAME@REVISION; or a file of weights (vgg19)",
     )
     add("--pooling", metavar="NAME", help="max or average (max)")
     add(

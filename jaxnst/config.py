@@ -30,7 +30,7 @@ from .networks import (
     check_smoothing,
 )
 from .objective import NORMALIZATIONS
-from .pretrained import SPECS
+from .pretrained import get_spec
 
 
 OPTIMIZERS = ("adam", "lbfgs")
@@ -51,7 +51,7 @@ class TransferConfig:
         style_blend: what each of several style pictures counts for; None: all the same.
         min_size: longest side of the smallest size painted; the sizes double from
             about there up to `size`. 0: the full size only.
-        network: name of pretrained weights, or "custom".
+        network: name of pretrained weights, see `jaxnst.load_network`, or "custom".
         pooling: "max" or "average".
         padding: "reflect", "replicate", "zeros" or "circular".
         content_layers: {layer: weight}; a list, to weigh them equally, becomes that,
@@ -217,7 +217,7 @@ class TransferConfig:
 
 
 def _architecture_of(network: str) -> Architecture:
-    return SPECS[check_choice("network", network, SPECS)].architecture
+    return get_spec(network).architecture
 
 
 PRESETS: Mapping[str, TransferConfig] = MappingProxyType(

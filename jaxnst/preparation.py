@@ -20,9 +20,9 @@ from .painting import Inputs
 from .pretrained import (
     UsedWeights,
     architecture_of_file,
+    build_network,
     find_network,
-    load_network,
-    used_weights,
+    load_weights,
 )
 
 
@@ -65,9 +65,12 @@ class Loaders(NamedTuple):
     network_fn: Callable[..., tuple[Network, UsedWeights]]
 
 
-def load_used_network(place: str, **options: Any) -> tuple[Network, UsedWeights]:
+def load_used_network(
+    place: str, *, progress: bool = True, **options: Any
+) -> tuple[Network, UsedWeights]:
     """Return a network, as `load_network` does, and which weights it has."""
-    return load_network(place, **options), used_weights(place)
+    loaded, weights = load_weights(place, progress=progress)
+    return build_network(loaded, **options), weights
 
 
 LOADERS = Loaders(load_picture, load_used_network)

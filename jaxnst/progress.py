@@ -1,20 +1,17 @@
 """How far the painting is: a bar on a terminal, plain lines elsewhere."""
 
-import contextlib
-import sys
 import time
 from types import TracebackType
 from typing import Any
 
 from .optimize.loop import StepCallback, StepView
+from .terminal import Screen
 
 
 # Without a terminal: a line at least so often, in seconds.
 _LINE_INTERVAL = 10.0
 # On a terminal: reading the loss waits for the device, so not at every fast step.
 _BAR_INTERVAL = 0.2
-# The reader is gone (rich turns that into SystemExit); paint on.
-_GONE = (BrokenPipeError, SystemExit)
 
 
 class ProgressCallback:
@@ -36,15 +33,9 @@ class ProgressCallback:
         inner: StepCallback | None = None,
         console: Any = None,
     ):
-        # Here, as it takes a tenth of the time of importing JAX.
-        from rich.console import Console
-
-        self._enabled = enabled
+        self._screen = Screen(enabled=enabled, console=console)
         self._inner = inner
         self.error: MemoryError | None = None
-        self._console = console or Console(file=sys.stderr, highlight=False)
-        self._bar: Any = None
-        self._task: Any = None
         self._started = self._shown = 0.0
         self._first: tuple[float, float] | None = None
         self._unshown: StepView | None = None
@@ -52,31 +43,23 @@ class ProgressCallback:
     def __enter__(self) -> "ProgressCallback":
         """Say that work has begun; the first step comes only once it is compiled."""
         self._started = time.monotonic()
-        if not self._enabled:
-            return self
-        if self._console.is_terminal:
-            from rich.progress import (
-                BarColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-            )
+        if self._screen.is_terminal:
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
             # All of it has to fit into 80 columns.
-            self._bar = Progress(
+            self._screen.start_bar(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
                 TextColumn("{task.fields[step]}"),
                 TextColumn("{task.fields[loss]}"),
                 TimeRemainingColumn(),
                 TextColumn("left"),
-                console=self._console,
-                expand=True,
+                description="compiling",
+                step="",
+                loss="",
             )
-            self._task = self._bar.add_task("compiling", total=None, step="", loss="")
-            self._bar.start()
         else:
-            self._print("compiling ...")
+            self._screen.print("compiling ...")
         return self
 
     def __exit__(
@@ -87,19 +70,13 @@ class ProgressCallback:
     ) -> None:
         """Take the bar down; a painting that ended early ends with a line, too."""
         if self._unshown is not None and kind is None:
-            with contextlib.suppress(*_GONE):
-                self._show(self._unshown, is_last=True)
-        if self._bar is not None:
-            with contextlib.suppress(*_GONE):
-                self._bar.stop()
+            self._show(self._unshown, is_last=True)
+        self._screen.stop()
 
     def __call__(self, view: StepView) -> object:
         """Show a step; return what the user's callback returns."""
-        if self._enabled:
-            try:
-                self._show(view)
-            except _GONE:
-                self._enabled = False
+        if self._screen.is_on:
+            self._show(view)
         if self._inner is None:
             return None
         try:
@@ -110,13 +87,12 @@ class ProgressCallback:
 
     def notice(self, text: str) -> None:
         """Print a line that has to be seen, above the bar."""
-        if self._enabled:
-            self._print(text)
+        self._screen.print(text)
 
     def _show(self, view: StepView, *, is_last: bool = False) -> None:
         now = time.monotonic()
         is_last = is_last or view.step == view.num_steps
-        interval = _LINE_INTERVAL if self._bar is None else _BAR_INTERVAL
+        interval = _BAR_INTERVAL if self._screen.has_bar else _LINE_INTERVAL
         if now - self._shown < interval and not is_last:
             self._unshown = view
             return
@@ -125,9 +101,8 @@ class ProgressCallback:
         loss = f"content {float(terms.content):.3g} style {float(terms.style):.3g}"
         size = f"{view.shape[1]} x {view.shape[0]}"
         step = f"{view.step}/{view.num_steps}"
-        if self._bar is not None and self._task is not None:
-            self._bar.update(
-                self._task,
+        if self._screen.has_bar:
+            self._screen.update(
                 description=size,
                 completed=view.work_done,
                 total=1.0,
@@ -136,7 +111,7 @@ class ProgressCallback:
             )
         else:
             total = f"loss {float(terms.total):.4g}"
-            self._print(
+            self._screen.print(
                 f"{size}  step {step}  {total}  {loss}  {self._times(now, view)}"
             )
 
@@ -152,7 +127,3 @@ class ProgressCallback:
         then, work = self._first
         left = (now - then) * (1 - view.work_done) / (view.work_done - work)
         return f"{elapsed}, about {left:.0f} s left"
-
-    def _print(self, line: str) -> None:
-        with contextlib.suppress(*_GONE):
-            self._console.print(line, soft_wrap=True, markup=False)

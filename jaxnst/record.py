@@ -10,7 +10,7 @@ from ._version import __version__
 from .config import INITS, TransferConfig
 from .hardware import default_device
 from .images import Picture
-from .pretrained import SPECS, UsedWeights
+from .pretrained import UsedWeights, get_spec
 
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
@@ -123,10 +123,12 @@ def settings_of(
                 "record cannot hold; repeat it from Python."
             )
     # Never a path: a picture from a stranger must not choose which files are read.
-    if str(settings.get("network", "vgg19")) not in SPECS:
+    try:
+        get_spec(str(settings.get("network", "vgg19")))
+    except ValueError:
         raise ValueError(
             f"the record's `network` is {settings['network']!r}, not a known one."
-        )
+        ) from None
     if settings.get("init") == "image":
         if not has_init:
             raise ValueError(

@@ -111,8 +111,9 @@ def stylize(
         init: "content", "style", "noise", or a picture, stretched to the content's
             shape.
         seed: of the noise.
-        network: name of pretrained weights, or a network of your own: a `VGG`, `ResNet`
-            or `GoogLeNet` of `jaxnst.networks`.
+        network: name of pretrained weights or the path of a file of them, see
+            `jaxnst.load_network`; or a network of your own: a `VGG`, `ResNet` or
+            `GoogLeNet` of `jaxnst.networks`.
         pooling: "max" or "average".
         padding: "reflect", "replicate", "zeros" or "circular", see
             `jaxnst.networks.Network`.

@@ -24,6 +24,7 @@ from jaxnst.networks import (
     VGGArchitecture,
 )
 from jaxnst.optimize import compiled_step
+from jaxnst.pretrained import UsedWeights, Weights, build_network
 from jaxnst.pretrained.loading import set_weights
 
 
@@ -77,33 +78,40 @@ def tiny_network() -> VGG:
     return VGG(TINY, preprocessing=CAFFE, padding="replicate", rngs=nnx.Rngs(0))
 
 
-def load_tiny(name: str = "vgg19", *, progress: bool = True, **options) -> VGG:
-    """Return the tiny network in the place of VGG-19, with the options asked for.
+def tiny_weights() -> Weights:
+    """Return random weights of the tiny network.
 
-    With random weights of NumPy's: JAX would compile a program for each shape.
+    Of NumPy's: JAX would compile a program for each shape.
     """
+    generator = np.random.default_rng(0)
+    layers = {}
+    for conv in TINY.convolutions:
+        kernel = generator.standard_normal(conv.kernel_shape, np.float32)
+        kernel *= np.float32((2 / np.prod(conv.kernel_shape[:3])) ** 0.5)
+        bias = np.zeros(conv.out_width, np.float32)
+        layers[conv.name] = {"kernel": kernel, "bias": bias}
+    return Weights(TINY, CAFFE, layers)
+
+
+def load_tiny(name: str = "vgg19", **options) -> Network:
+    """Return the tiny network in the place of VGG-19, with the options asked for."""
+    assert name == "vgg19"
+    return build_network(tiny_weights(), **options)
+
+
+def load_tiny_weights(
+    name: str = "vgg19", *, progress: bool = True
+) -> tuple[Weights, UsedWeights]:
+    """Return the tiny network's weights in the place of VGG-19's."""
     assert name == "vgg19"
     del progress  # there is nothing to download
-    network: VGG = nnx.eval_shape(
-        lambda: VGG(TINY, preprocessing=CAFFE, rngs=nnx.Rngs(0), **options)
-    )
-    generator = np.random.default_rng(0)
-    weights = {}
-    for layer in TINY:
-        if layer.kind == "conv":
-            shape = getattr(network, layer.name).kernel_shape
-            kernel = generator.standard_normal(shape, np.float32)
-            kernel *= np.float32((2 / np.prod(shape[:3])) ** 0.5)
-            bias = np.zeros(shape[3], np.float32)
-            weights[layer.name] = {"kernel": kernel, "bias": bias}
-    set_weights(network, weights)
-    return network
+    return tiny_weights(), UsedWeights(name, "0" * 64)
 
 
 @pytest.fixture
 def tiny_vgg19(monkeypatch):
     """Let "vgg19" be the tiny network."""
-    monkeypatch.setattr("jaxnst.preparation.load_network", load_tiny)
+    monkeypatch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ MODULES = sorted(
 # From the bottom of the house to the top: a module imports only from those before it.
 LAYERS = [
     {"_types", "_checks", "_version"},
-    {"background", "hardware"},
+    {"background", "hardware", "terminal"},
     {"compiling"},
     {"images"},
     {"networks", "losses"},

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import load_tiny_weights
 from PIL import Image
 
 import jaxnst
@@ -26,8 +27,9 @@ FEW = ["--size", "48", "--num-steps", "2", "--coarse-steps", "1"]
 def tiny(monkeypatch, tiny_network, request):
     """Let every command here paint with the tiny network, under the name of VGG-19."""
     if "real_network" not in request.keywords:
+        monkeypatch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
         monkeypatch.setattr(
-            "jaxnst.preparation.load_network", lambda *_, **__: tiny_network
+            "jaxnst.preparation.build_network", lambda *_, **__: tiny_network
         )
 
 
@@ -132,6 +134,7 @@ def test_like_reuses_settings_and_flags_win(command, files, tmp_path):
         ({"init": "image"}, "started from another picture"),
         ({"network": "/etc/weights.npz"}, "`network` is '/etc/weights.npz', not a"),
         ({"network": ["vgg19"]}, "`network` is ['vgg19'], not a known one"),
+        ({"network": "vgg19.tv_in1k@../x"}, "tv_in1k@../x', not a known one"),
         ({"init": "/etc/hostname"}, "`init` is '/etc/hostname', not a known one"),
         ({"seed": "x"}, "`seed` must be a whole number"),
         ({"magic": 3}, "does not know: magic; it was made by jaxnst 9"),
@@ -349,8 +352,8 @@ def test_light_commands_do_not_import_jax(arguments, tmp_path):
 TINY_COMMAND = """
 import runpy
 import jaxnst.preparation
-from conftest import load_tiny
-jaxnst.preparation.load_network = load_tiny
+from conftest import load_tiny_weights
+jaxnst.preparation.load_weights = load_tiny_weights
 runpy.run_module("jaxnst", run_name="__main__")
 """
 

@@ -20,12 +20,14 @@ from huggingface_hub.utils import close_session
 
 import jaxnst
 import jaxnst.pretrained.hub as hub
+import jaxnst.pretrained.keys as keys
 import jaxnst.pretrained.layouts as layouts
 import jaxnst.pretrained.ranges as ranges
 import jaxnst.pretrained.store as store
 from jaxnst.networks import TORCHVISION
 from jaxnst.pretrained import HubFile, OwnFile, WeightSpec
 from jaxnst.pretrained.ranges import RemoteFile
+from jaxnst.pretrained.specs import at_revision
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -39,7 +41,7 @@ def make_tensors():
         key: (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:] or 2))).astype(
             np.float32
         )
-        for key, shape in layouts.expected_shapes(TINY, "timm").items()
+        for key, shape in keys.expected_shapes(TINY, "timm").items()
     }
 
 
@@ -109,10 +111,14 @@ def load(spec=SPEC, **options):
     return hub.load_kept(spec, progress=False, **options)
 
 
+def at(revision, spec=SPEC):
+    return at_revision(spec, revision)
+
+
 def check(weights):
     expected = TENSORS["features.0.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(weights.layers["conv1_1"]["kernel"], expected)
-    last = TENSORS[layouts.wanted_keys(TINY, "timm")[-1]]
+    last = TENSORS[keys.wanted_keys(TINY, "timm")[-1]]
     np.testing.assert_array_equal(weights.layers["conv5_4"]["bias"], last)
 
 
@@ -191,6 +197,19 @@ def test_servers_that_ignore_ranges(server):
     weights, _ = load()
     check(weights)
     assert len(server.requests) == 2
+
+
+def test_how_much_will_travel_is_known(server):
+    spans = [(2_000, 3_000), (100, 600), (2_000_000, 2_000_100)]
+    for answer, expected in ((part, 3_000), (whole, 2_000_100)):
+        server.answer, server.num_sent = answer, 0
+        remote = RemoteFile("a/b", "c", revision=COMMIT)
+        remote.read_start(10)
+        assert remote.num_bytes(spans) == expected
+        parts = remote.read_spans(spans)
+        assert parts == [server.body[start:end] for start, end in spans]
+        if answer is part:  # with what is between the first two
+            assert server.num_sent == 10 + expected
 
 
 def test_a_server_that_ignores_only_later_ranges(server):
@@ -281,6 +300,7 @@ def test_a_server_that_drips(server):
     assert len(server.requests) == 9
 
 
+HTML = {"Content-Type": "text/html"}
 ANSWERS = {
     "long pause": (fail(429, Retry_After="3600"), "asks to wait for 3600 s"),
     "401": (fail(401, X_Error_Code="RepoNotFound"), "no repository someone/tiny.tv"),
@@ -298,7 +318,10 @@ ANSWERS = {
     "other range": (lambda r: part(r, **{"Content-Range": "bytes 5-9/20"}), "from 5"),
     "packed": (lambda r: part(r, **{"Content-Encoding": "gzip"}), "a packed file"),
     "web page": (lambda r: r.send(200, b"<!DOCTYPE html>", {}), "a web page came"),
-    "html": (lambda r: r.send(200, b"Hi", {"Content-Type": "text/html"}), "a web page"),
+    "html": (lambda r: r.send(200, b"Hi", HTML), "a web page"),
+    "page": (lambda r: r.send(403, b"f\xfcr", HTML), "status 403 and a web page"),
+    "a list": (lambda r: r.send(404, b"[]", {}), "status 404"),
+    "latin": (lambda r: r.send(400, b"\xe4", {}), "status 400"),
     "loop": (lambda r: r.send(302, b"", {"Location": r.path}), "redirects"),
 }  # fmt: skip
 
@@ -357,21 +380,27 @@ def test_redirects_keep_the_range_and_drop_the_token(server, monkeypatch):
         assert server.num_sent == 0
     with safetensors.safe_open(store.kept_path(SPEC), "numpy") as file:
         assert file.metadata()["source_sha256"] == SOURCE.sha256
+    assert b"hf_secret" not in store.kept_path(SPEC).read_bytes()
 
 
 def test_tokens_and_revisions(server, tmp_path):
-    check(load(revision="v1/beta", token=False)[0])
+    weights, used = load(at("v1/beta"), token=False)
+    check(weights)
+    assert used.name == "tiny.tv@v1/beta"
     path, _, headers = server.requests[0]
     assert path == "/someone/tiny.tv/resolve/v1%2Fbeta/model.safetensors"
     assert "authorization" not in {name.lower() for name in headers}
-    assert store.kept_path(SPEC, "v1/beta").parent.name == "v1--beta"
-    assert store.all_kept(SPEC) == [store.kept_path(SPEC, "v1/beta")]
+    path = store.kept_path(at("v1/beta"))
+    assert path.parent.name == "v1--beta"
+    assert store.all_kept(SPEC) == [path]
     check(load()[0])
     assert len(store.all_kept(SPEC)) == 2
+    assert at(COMMIT) is SPEC
+    with pytest.raises(ValueError, match=r"tiny\.tv@main names one already"):
+        at("v1", at("main"))
     for revision in ("../..", "", "/etc", "a b", "x\n"):
-        if revision:
-            with pytest.raises(ValueError, match="must be a commit, branch or tag"):
-                load(revision=revision)
+        with pytest.raises(ValueError, match="must be a commit, branch or tag"):
+            at(revision)
     assert sorted(x.name for x in (tmp_path / "assets" / "jaxnst").iterdir()) == [
         ".locks",
         "someone--tiny.tv",
@@ -383,7 +412,7 @@ def test_the_server_must_have_the_very_file(server, tmp_path):
     with pytest.raises(ValueError, match=r"not the file of 'tiny\.tv': it has sha256"):
         load(other)
     # Of another revision nothing is known.
-    check(load(other, revision="main")[0])
+    check(load(at("main", other))[0])
     server.commit = COMMIT[::-1]
     with pytest.raises(ValueError, match=rf"of commit {COMMIT[::-1]}, not {COMMIT}"):
         load()
@@ -436,6 +465,36 @@ def test_offline_is_fine_with_what_is_on_disk(server, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     check(load()[0])
     assert len(server.requests) == 2
+
+
+def test_a_renewal_that_fails_leaves_what_was_there(server, monkeypatch):
+    load()
+    with monkeypatch.context() as patch:
+        calls = []
+
+        def full(file):
+            calls.append(file)
+            if len(calls) == 2:  # of two files
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch.setattr(store.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            hub.fetch(SPEC, renew=True, progress=False)
+    check(load()[0])
+    assert len(list(store.kept_path(SPEC).parent.iterdir())) == 2
+    server.answer = fail(404)
+    with pytest.raises(OSError, match=r"on disk, but cannot be had anew from .* 404"):
+        hub.fetch(SPEC, renew=True, progress=False)
+    check(load()[0])
+
+
+def test_weights_renewed_while_they_are_read(server, monkeypatch):
+    load()
+    read_fn, earlier = store._kept_hash, ["that of other weights"]
+    monkeypatch.setattr(
+        store, "_kept_hash", lambda path: earlier.pop() if earlier else read_fn(path)
+    )
+    check(load()[0])
 
 
 def test_whole_files_in_huggingface_hub_s_cache_are_used(server, tmp_path):
@@ -527,8 +586,11 @@ def test_own_files_are_kept_under_a_name(tmp_path):
         load(own)
     hub.keep_own(own, source)
     check(load(own)[0])
-    assert store.remove_kept(own) == [store.kept_path(own)]
-    assert store.remove_kept(SPEC) == [path]
+    assert store.all_kept(own) == [store.kept_path(own)]
+    assert store.all_kept(SPEC) == [path]
+    for spec in (own, SPEC):
+        store.remove_kept(store.kept_path(spec))
+        assert store.all_kept(spec) == []
     assert nothing_is_left(tmp_path)
 
 
@@ -539,6 +601,22 @@ def test_two_threads_download_once(server):
     for thread in threads:
         thread.join()
     assert len(server.requests) == 2
+    check(load()[0])
+
+
+def test_waiting_for_another_download_is_said(server, capsys, monkeypatch):
+    monkeypatch.setattr(store, "_PATIENCE", 0.01)
+    path = store.kept_path(SPEC)
+    with store.keeping(path):
+        waiting = threading.Thread(target=hub.load_kept, args=(SPEC,))
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive()
+        assert server.requests == []
+    waiting.join()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "tiny.tv: waiting for another process to get it"
+    assert len(lines) == 2
     check(load()[0])
 
 
@@ -616,8 +694,9 @@ def test_the_registry_is_what_the_facts_say():
     for name, size in (("vgg19", 80), ("vgg16", 59), ("resnet50", 94)):
         spec = jaxnst.pretrained.get_spec(f"{name}.tv_in1k")
         assert isinstance(spec.source, HubFile)
-        assert (len(spec.source.revision), len(spec.source.sha256)) == (40, 64)
-        shapes = layouts.expected_shapes(spec.architecture, "timm").values()
+        assert hub.is_commit(spec.source.revision)
+        assert len(spec.source.sha256 or "") == 64
+        shapes = keys.expected_shapes(spec.architecture, "timm").values()
         assert round(sum(4 * np.prod(shape) for shape in shapes) / 1e6) == size
         assert spec.content_layers
         assert set(spec.style_layers) <= set(spec.architecture.layer_names)

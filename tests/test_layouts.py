@@ -15,14 +15,8 @@ from jaxnst.networks import (
     ResNetArchitecture,
     VGGArchitecture,
 )
-from jaxnst.pretrained.layouts import (
-    ARCHITECTURES,
-    LAYOUTS,
-    convert,
-    expected_shapes,
-    recognize,
-    wanted_keys,
-)
+from jaxnst.pretrained.keys import LAYOUTS, expected_shapes, wanted_keys
+from jaxnst.pretrained.layouts import ARCHITECTURES, convert, recognize
 
 
 HEADS = {
@@ -75,6 +69,9 @@ def test_wanted_keys_are_those_of_the_convolutions():
         "layers/conv2d_1/vars/0",
     )
     assert wanted_keys(VGG19, "flaxmodels")[-1] == "conv5_4/bias"
+    applications = wanted_keys(VGG19, "keras.applications")
+    assert applications[:2] == ("block1_conv1/kernel", "block1_conv1/bias")
+    assert applications[-1] == "block5_conv4/bias"
     assert wanted_keys(RESNET50, "flax")[-1] == "layer4.2.conv3.bias"
     # 53 and 57 convolutions, each with a batch norm of four tensors.
     assert len(wanted_keys(RESNET50, "torchvision")) == 53 * 5
@@ -215,10 +212,12 @@ def test_numbers_beyond_float32_are_refused():
 
 
 def test_other_networks_are_refused():
-    with pytest.raises(ValueError, match=r"expected vgg19, .*got 0 tensors\.$"):
+    with pytest.raises(ValueError, match=r"expected vgg19, .*got 0 tensors$"):
         recognize({})
     bert = {f"encoder.layer.{k}.weight": (768, 768) for k in range(12)}
-    with pytest.raises(ValueError, match=r"got 12 tensors: encoder.layer.0.weight"):
+    with pytest.raises(
+        ValueError, match=r"got 12 tensors such as encoder.layer.0.weight"
+    ):
         recognize(bert)
     wide = {
         key: tuple(2 * n for n in shape)

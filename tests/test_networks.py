@@ -1,5 +1,7 @@
 """What ResNet and GoogLeNet share with VGG: options, memory, painting."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +24,7 @@ from jaxnst.networks import (
     smooth,
 )
 from jaxnst.objective import compute_targets
+from jaxnst.pretrained import get_spec
 
 
 BOTH = pytest.mark.parametrize(
@@ -324,17 +327,17 @@ def test_part_of_a_layer_can_be_a_target():
     assert targets.style["inception3b.branch4"].shape == (3, 3)
 
 
-class _Spec:
-    def __init__(self, architecture):
-        self.architecture = architecture
-
-
 @pytest.fixture
 def registry(monkeypatch):
     """Networks that a later registry may have."""
     known = (VGG19, VGG16, RESNET50, GOOGLENET)
-    specs = {architecture.name: _Spec(architecture) for architecture in known}
-    monkeypatch.setattr("jaxnst.config.SPECS", specs)
+    specs = {
+        architecture.name: dataclasses.replace(
+            get_spec("vgg19"), name=architecture.name, architecture=architecture
+        )
+        for architecture in known
+    }
+    monkeypatch.setattr("jaxnst.pretrained.specs.SPECS", specs)
 
 
 def test_settings_follow_the_network(registry):

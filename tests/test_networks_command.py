@@ -14,14 +14,14 @@ import pytest
 import safetensors.numpy
 from conftest import TINY
 from hub_server import HubServer
-from test_hub import BODY, COMMIT, SPEC, TENSORS, house, point_to, server, spec_of
+from test_hub import BODY, COMMIT, SPEC, TENSORS, at, house, point_to, server, spec_of
 
 import jaxnst
-import jaxnst.config
+import jaxnst.pretrained.hub as hub
+import jaxnst.pretrained.loading as loading
 import jaxnst.pretrained.shelf as shelf
 import jaxnst.pretrained.specs as specs
 import jaxnst.pretrained.store as store
-import jaxnst.record
 from jaxnst.cli import main
 from jaxnst.networks import CAFFE, TORCHVISION
 from jaxnst.pretrained import OwnFile, load_network
@@ -37,7 +37,7 @@ OWN = spec_of(name="mine", source=OwnFile(advice="bake it"))
 def registry(monkeypatch):
     """The registry, and two tiny networks besides."""
     known = MappingProxyType({**specs.SPECS, SPEC.name: SPEC, OWN.name: OWN})
-    for module in (specs, shelf, jaxnst.pretrained, jaxnst.config, jaxnst.record):
+    for module in (specs, shelf):
         monkeypatch.setattr(module, "SPECS", known)
 
 
@@ -114,18 +114,55 @@ def test_get_path_rm(server, tmp_path, capsys):
 
 def test_branches_are_asked_for_anew_and_commits_are_not(server, capsys):
     for revision, num_requests in (("main", 2), ("main", 4), (COMMIT, 6), (COMMIT, 6)):
-        assert run("get", "tiny.tv", "--revision", revision, "-q") == 0
+        assert run("get", f"tiny.tv@{revision}", "-q") == 0
         assert len(server.requests) == num_requests
-    main_path = store.kept_path(SPEC, "main")
-    assert run("path", "tiny.tv", "--revision", "main") == 0
+    main_path = store.kept_path(at("main"))
+    assert run("path", "tiny.tv@main") == 0
     assert capsys.readouterr().out == f"{main_path}\n"
     row = listed(capsys)["tiny.tv"]
     assert row["files"] == [str(store.kept_path(SPEC)), str(main_path)]
     assert row["state"] == "0.6 MB, on disk, 2 revisions"
+    load_network("tiny.tv@main")
     load_network("tiny.tv", revision="main")
     assert len(server.requests) == 6
+
+
+def test_rm_takes_one_revision_or_all(server, capsys):
+    for revision in (COMMIT, "main", "v1/beta"):
+        run("get", f"tiny.tv@{revision}", "-q")
+    assert run("rm", "tiny.tv@main") == 0
+    assert capsys.readouterr().out == f"removed {store.kept_path(at('main'))}\n"
+    assert run("rm", "tiny.tv@main") == 2
+    assert "'tiny.tv@main' are not on disk" in capsys.readouterr().err
     assert run("rm", "tiny.tv") == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
+    assert store.all_kept(SPEC) == []
+
+
+def test_the_list_does_without_the_files_of_hashes(server, capsys):
+    run("get", "tiny.tv", "-q")
+    path = store.kept_path(SPEC)
+    path.with_name(f"{path.name}.sha256").unlink()
+    assert listed(capsys)["tiny.tv"]["bytes"] == path.stat().st_size
+
+
+REVISIONS = {
+    "vgg19@main": "`revision` is 'main', but vgg19 has none to choose",
+    "googlenet@main": "`revision` is 'main', but googlenet has none to choose",
+    "tiny.tv@": "`revision` must be a commit, branch or tag, got ''",
+    "tiny.tv@a b": "`revision` must be a commit, branch or tag, got 'a b'",
+    "tiny.tw@main": "Did you mean 'tiny.tv'?",
+}
+
+
+@pytest.mark.parametrize("name", REVISIONS)
+def test_revisions_that_cannot_be(name, files, capsys):
+    paint = ["stylize", *map(str, files), "--network", name]
+    for arguments in (["networks", "get", name], ["networks", "rm", name], paint):
+        assert main(arguments) == 2
+        printed = capsys.readouterr().err
+        assert REVISIONS[name] in printed
+        assert printed.count("\n") == 1
 
 
 def test_get_mends_what_is_damaged(server, capsys):
@@ -152,7 +189,7 @@ def test_get_from_a_file(tmp_path, capsys):
     assert "it is not the file of 'tiny.tv'" in capsys.readouterr().err
     file = tmp_path / "model.safetensors"
     file.write_bytes(BODY)
-    assert run("get", "tiny.tv", "--from", file, "--revision", "main") == 2
+    assert run("get", "tiny.tv@main", "--from", file) == 2
     assert "not both" in capsys.readouterr().err
     assert run("get", "tiny.tv", "--from", file) == 0
     assert run("get", "tiny.tv", "--from", tmp_path / "none.npz") == 2
@@ -164,6 +201,8 @@ def test_bundled_weights(capsys):
     assert run("path", "vgg19") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{lines[1]}  (20 MB)"
+    assert run("get", "vgg19", "--from", lines[1]) == 2
+    assert "are part of jaxnst, and taken from no file" in capsys.readouterr().err
     assert run("rm", "vgg19") == 2
     assert "are part of jaxnst, and stay" in capsys.readouterr().err
 
@@ -173,6 +212,18 @@ def test_unknown_names(capsys):
         assert run(action, "vgg19.tv_in") == 2
         printed = capsys.readouterr().err
         assert "Did you mean 'vgg19.tv_in1k'? Known: vgg19, " in printed
+        assert printed.count("\n") == 1
+
+
+def test_wrong_usage_is_one_line(capsys):
+    for arguments in (["get"], ["get", "vgg19", "--form", "x"], ["gte", "vgg19"]):
+        with pytest.raises(SystemExit) as ended:
+            run(*arguments)
+        assert ended.value.code == 2
+        printed = capsys.readouterr().err
+        assert "(see jaxnst" in printed
+        assert printed.endswith(" --help)\n")
+        assert "|" not in printed
         assert printed.count("\n") == 1
 
 
@@ -220,12 +271,27 @@ def test_what_cannot_be_converted(tmp_path, capsys):
 FEW = ["--size", "48", "--num-steps", "2", "--coarse-steps", "1", "--quiet"]
 
 
-def test_painting_with_a_file_of_weights(files, tmp_path, capsys):
+def count_calls(monkeypatch, module, name):
+    """Return a list that grows with every call of a function."""
+    calls = []
+    function = getattr(module, name)
+
+    def counted(*args, **options):
+        calls.append(args)
+        return function(*args, **options)
+
+    monkeypatch.setattr(module, name, counted)
+    return calls
+
+
+def test_painting_with_a_file_of_weights(files, tmp_path, capsys, monkeypatch):
+    hashed = count_calls(monkeypatch, loading, "file_sha256")
     content, style = map(str, files)
     weights, output = tmp_path / "mine.npz", tmp_path / "out.png"
     np.savez(weights, **TENSORS)
     paint = ["stylize", content, style, "-o", str(output), *FEW]
     assert main([*paint, "--network", str(weights)]) == 0
+    assert len(hashed) == 1
     record = jaxnst.read_record(output)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     assert record["weights"] == {"name": "mine.npz", "sha256": digest}
@@ -257,7 +323,10 @@ def test_painting_with_a_file_of_weights(files, tmp_path, capsys):
     assert jaxnst.read_record(tmp_path / "like.png")["weights"] == record["weights"]
 
 
-def test_painting_with_weights_from_the_hub(server, files, tmp_path, capsys):
+def test_painting_with_weights_from_the_hub(
+    server, files, tmp_path, capsys, monkeypatch
+):
+    read = count_calls(monkeypatch, hub, "read_kept")
     paint = ["stylize", *map(str, files), "-o", str(tmp_path / "out.png"), *FEW]
     assert main([*paint, "--network", SPEC.name]) == 0
     assert capsys.readouterr() == ("", "")
@@ -265,7 +334,15 @@ def test_painting_with_weights_from_the_hub(server, files, tmp_path, capsys):
     digest = hashlib.sha256(store.kept_path(SPEC).read_bytes()).hexdigest()
     assert record["weights"] == {"name": "tiny.tv", "sha256": digest}
     assert record["settings"]["network"] == "tiny.tv"
+    assert len(read) == 1
+    assert main([*paint, "--network", "tiny.tv@main"]) == 0
+    record = jaxnst.read_record(tmp_path / "out.png")
+    path = store.kept_path(at("main"))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert record["weights"] == {"name": "tiny.tv@main", "sha256": digest}
+    assert record["settings"]["network"] == "tiny.tv@main"
     assert main([*paint, "--like", str(tmp_path / "out.png")]) == 0
+    assert len(server.requests) == 4
 
 
 def test_networks_that_cannot_paint(files, tmp_path, capsys, monkeypatch):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import load_tiny_weights, picture
 from flax import nnx
 
 import jaxnst
@@ -165,11 +165,12 @@ def test_stylize_in_bfloat16_falls_like_float32(content, style):
 def test_a_pretrained_network_is_loaded_as_set(content, style, monkeypatch):
     asked = {}
 
-    def load(name, **options):
-        asked.update(options, name=name)
+    def build(weights, **options):
+        asked.update(options)
         return small(options["precision"], conv=options["conv"])
 
-    monkeypatch.setattr("jaxnst.preparation.load_network", load)
+    monkeypatch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
+    monkeypatch.setattr("jaxnst.preparation.build_network", build)
     found = jaxnst.estimate(
         content, style, size=40, min_size=0, precision="bfloat16", conv="xla"
     )

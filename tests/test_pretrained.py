@@ -164,7 +164,7 @@ def test_specs_are_complete():
     for name, spec in SPECS.items():
         assert spec.name == name
         if not isinstance(spec.source, OwnFile):
-            assert len(spec.source.sha256) == 64
+            assert len(spec.source.sha256 or "") == 64
         assert all((spec.license, spec.origin, spec.paper))
     with pytest.raises(ValueError, match="Did you mean 'vgg19'"):
         get_spec("vgg-19")

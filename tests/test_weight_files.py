@@ -16,6 +16,7 @@ import pytest
 import safetensors.numpy
 from conftest import TINY
 
+import jaxnst.pretrained.keys as keys
 import jaxnst.pretrained.layouts as layouts
 from jaxnst.networks import CAFFE, TORCHVISION, VGG19, Preprocessing, VGGArchitecture
 from jaxnst.pretrained import load_network
@@ -44,7 +45,7 @@ def tensors_of(layout, seed=0, architecture=TINY) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     tensors = {
         key: rng.standard_normal(shape).astype(np.float32)
-        for key, shape in layouts.expected_shapes(architecture, layout).items()
+        for key, shape in keys.expected_shapes(architecture, layout).items()
     }
     if layout == "torchvision":
         tensors["classifier.0.weight"] = np.ones((7, 5), np.float32)
@@ -69,20 +70,77 @@ def write(path, layout, architecture=TINY):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".h5"])
-@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+@pytest.mark.parametrize("layout", keys.LAYOUTS)
 def test_every_format_in_every_layout(layout, suffix, tmp_path):
     path = write(tmp_path / f"weights{suffix}", layout)
     weights, used = load_weights(path)
     assert weights.architecture == TINY
-    assert weights.preprocessing == TORCHVISION
+    is_said = suffix == ".safetensors"  # there, that it is torchvision's
+    is_caffe = layout == "keras.applications" and not is_said
+    assert weights.preprocessing == (CAFFE if is_caffe else TORCHVISION)
     assert used == (path.name, file_sha256(path))
     expected = tensors_of(layout)
-    kernel_key, bias_key = layouts.wanted_keys(TINY, layout)[2:4]
+    kernel_key, bias_key = keys.wanted_keys(TINY, layout)[2:4]
     kernel = expected[kernel_key]
     if layout in ("torchvision", "timm"):  # OIHW
         kernel = np.einsum("oihw->hwio", kernel)
     np.testing.assert_array_equal(weights.layers["conv1_2"]["kernel"], kernel)
     np.testing.assert_array_equal(weights.layers["conv1_2"]["bias"], expected[bias_key])
+
+
+# {what wrote the file: (path of a kernel, path of a bias)}; {} is the layer.
+KERAS_PATHS = {
+    "Keras 1": ("{0}/{0}_W_1:0", "{0}/{0}_b_1:0"),
+    "Keras 2": ("{0}/{0}/kernel:0", "{0}/{0}/bias:0"),
+    "Keras 2, whole": (
+        "model_weights/{0}/{0}_1/kernel:0",
+        "model_weights/{0}/{0}_1/bias:0",
+    ),
+    "Keras 3": ("{0}/{0}/kernel", "{0}/{0}/bias"),
+}
+
+
+def write_applications(path, paths):
+    """Write an .h5 as keras.applications' VGGs were saved, with their head."""
+    h5py = pytest.importorskip("h5py")
+    tensors = tensors_of("keras.applications")
+    with h5py.File(path, "w") as file:
+        for key, tensor in tensors.items():
+            layer, kind = key.split("/")
+            file[paths[kind == "bias"].format(layer)] = tensor
+        head = paths[0].format("fc1"), paths[1].format("predictions")
+        for name, shape in zip(head, ((7, 5), (5,)), strict=True):
+            file[name] = np.ones(shape, np.float32)
+        file["optimizer_weights/iteration:0"] = np.int64(3)
+        file.create_group("input_1")
+    return tensors
+
+
+@pytest.mark.parametrize("kind", KERAS_PATHS)
+def test_files_of_keras_applications(kind, tmp_path):
+    path = tmp_path / "vgg.h5"
+    tensors = write_applications(path, KERAS_PATHS[kind])
+    weights, _ = load_weights(path)
+    assert (weights.architecture, weights.preprocessing) == (TINY, CAFFE)
+    for ours, theirs in (("conv1_1", "block1_conv1"), ("conv5_4", "block5_conv4")):
+        for name, array in weights.layers[ours].items():
+            np.testing.assert_array_equal(array, tensors[f"{theirs}/{name}"])
+    given = load_weights(path, preprocessing="torchvision")[0]
+    assert given.preprocessing == TORCHVISION
+
+
+def test_files_of_keras_applications_that_will_not_do(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "vgg19_weights_tf_dim_ordering_th_kernels_notop.h5"
+    write_applications(path, KERAS_PATHS["Keras 1"])
+    with pytest.raises(ValueError, match=r"h5 cannot be used: .* mirrored"):
+        load_weights(path)
+    path = path.rename(tmp_path / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5")
+    load_weights(path)
+    with h5py.File(path, "a") as file:
+        file["block1_conv1/block1_conv1/bias:0"] = np.ones(4, np.float32)
+    with pytest.raises(ValueError, match="names 'block1_conv1/bias' twice"):
+        load_weights(path)
 
 
 def test_a_file_becomes_a_network(tmp_path):
@@ -466,8 +524,9 @@ def torch(monkeypatch):
     """A stand-in for PyTorch, which no test needs."""
     module = types.SimpleNamespace(Tensor=FakeTensor, __version__="2.6.0+cpu")
 
-    def load(path, *, map_location, weights_only):
+    def load(path, *, map_location, weights_only, mmap):
         assert (map_location, weights_only) == ("cpu", True)
+        assert mmap == path.read_bytes().startswith(b"PK")  # else torch refuses it
         if isinstance(module.state, Exception):
             raise module.state
         return module.state
@@ -481,6 +540,9 @@ def test_torch_files(torch, tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"whatever")
     state = {key: FakeTensor(x) for key, x in tensors_of("torchvision").items()}
+    torch.state = state
+    load_weights(path)
+    path.write_bytes(npz([("archive/data.pkl", b"whatever")]))
     for torch.state in (state, {"state_dict": state, "epoch": 3}):
         weights, used = load_weights(path)
         expected = tensors_of("torchvision")["features.0.weight"].transpose(2, 3, 1, 0)

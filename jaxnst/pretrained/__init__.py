@@ -3,8 +3,9 @@
 from .judge import load_lpips_network as load_lpips_network
 from .loading import (
     architecture_of_file as architecture_of_file,
+    build_network as build_network,
     load_network as load_network,
-    used_weights as used_weights,
+    load_weights as load_weights,
 )
 from .specs import (
     LPIPS_SPEC as LPIPS_SPEC,

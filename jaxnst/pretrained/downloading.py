@@ -1,15 +1,11 @@
-"""How far a download is: a bar on a terminal, plain lines elsewhere."""
+"""How far a download is: a bar on a terminal, a line elsewhere."""
 
-import contextlib
-import sys
 from types import TracebackType
 from typing import Any
 
 from huggingface_hub.utils import are_progress_bars_disabled
 
-
-# The reader is gone (rich turns that into SystemExit); download on.
-_GONE = (BrokenPipeError, SystemExit)
+from jaxnst.terminal import Screen
 
 
 class DownloadBar:
@@ -24,10 +20,9 @@ class DownloadBar:
 
     def __init__(self, name: str, *, enabled: bool = True, console: Any = None):
         self._name = name
-        self._enabled = enabled and not are_progress_bars_disabled()
-        self._console = console
-        self._bar: Any = None
-        self._task: Any = None
+        self._screen = Screen(
+            enabled=enabled and not are_progress_bars_disabled(), console=console
+        )
 
     def __enter__(self) -> "DownloadBar":
         """Begin; nothing is shown before it is known how much will come."""
@@ -40,50 +35,34 @@ class DownloadBar:
         traceback: TracebackType | None,
     ) -> None:
         """Take the bar down."""
-        if self._bar is not None:
-            with contextlib.suppress(*_GONE):
-                self._bar.stop()
+        self._screen.stop()
+
+    def wait(self) -> None:
+        """Say that nothing comes yet: another process has begun with it."""
+        self._screen.print(f"{self._name}: waiting for another process to get it")
 
     def expect(self, num_bytes: int, file_size: int | None) -> None:
         """Say how much will come, of a file of which size."""
-        if not self._enabled:
-            return
-        from rich.console import Console
-
-        console = self._console or Console(file=sys.stderr, highlight=False)
         of = f" of {file_size / 1e6:.1f} MB" if file_size else ""
-        with contextlib.suppress(*_GONE):
-            console.print(
-                f"{self._name}: downloading {num_bytes / 1e6:.1f} MB{of}",
-                soft_wrap=True,
-                markup=False,
-            )
-            if console.is_terminal:
-                self._start(console, num_bytes)
-
-    def _start(self, console: Any, num_bytes: int) -> None:
+        self._screen.print(f"{self._name}: downloading {num_bytes / 1e6:.1f} MB{of}")
+        if not self._screen.is_terminal:
+            return
         from rich.progress import (
             BarColumn,
             DownloadColumn,
-            Progress,
             TimeRemainingColumn,
             TransferSpeedColumn,
         )
 
-        self._bar = Progress(
+        self._screen.start_bar(
             BarColumn(bar_width=None),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
-            console=console,
-            expand=True,
-            transient=True,
+            total=num_bytes,
+            is_transient=True,
         )
-        self._task = self._bar.add_task("", total=num_bytes)
-        self._bar.start()
 
     def advance(self, num_bytes: int) -> None:
         """Say that so much has come."""
-        if self._bar is not None:
-            with contextlib.suppress(*_GONE):
-                self._bar.advance(self._task, num_bytes)
+        self._screen.update(advance=num_bytes)

@@ -5,6 +5,7 @@ Their readers are extras: `pip install jaxnst[h5]` and `pip install jaxnst[torch
 
 import re
 import warnings
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ import numpy as np
 from .tensors import MAX_TENSORS, Arrays, TensorFile, as_float32, check_shapes
 
 
+# How keras.applications' VGGs name a tensor in older files: block1_conv1_W_1:0 within
+# its layer (Keras 1), block1_conv1/kernel:0 (2), block1_conv1/kernel (3).
+_APPLICATION = re.compile(
+    r"(block\d+_conv\d+)/\1(?:_|(?:_\d+)?/)(W|b|kernel|bias)(?:_\d+)?(?::0)?"
+)
 # Before it, a file could run code even with weights_only=True (CVE-2025-32434).
 MIN_TORCH = (2, 6)
 
@@ -21,19 +27,31 @@ MIN_TORCH = (2, 6)
 def open_h5(path: Path) -> TensorFile:
     """Open an HDF5 file; a tensor's name is its path in it.
 
+    That of keras.applications' VGGs is shortened to block1_conv1/kernel or /bias.
+
     Raises:
         ValueError: if it is damaged, or points to other files.
         ImportError: if h5py is not installed.
     """
     h5py = _import_h5py()
+    # Attributes, which might say so too, are not read: HDF5 may not come back from it.
+    if "th_kernels" in path.name:
+        raise ValueError(
+            "its kernels are mirrored, as Theano has them; take the file of tf_kernels"
+        )
     shapes: dict[str, tuple[int, ...]] = {}
+    paths: dict[str, str] = {}
 
-    def visit(name: str, node: Any) -> None:
+    def visit(path: str, node: Any) -> None:
         if len(shapes) > MAX_TENSORS:
             raise ValueError("it holds too many tensors")
         if isinstance(node, h5py.Dataset) and node.shape is not None:
             if node.external or node.is_virtual:
-                raise ValueError(f"its tensor {name[:40]!r} lies in another file")
+                raise ValueError(f"its tensor {path[:40]!r} lies in another file")
+            name = _short_name(path)
+            if name in paths:
+                raise ValueError(f"it names {name[:40]!r} twice")
+            paths[name] = path
             shapes[name] = tuple(map(int, node.shape))
 
     def list_shapes(file: Any) -> None:
@@ -48,7 +66,7 @@ def open_h5(path: Path) -> TensorFile:
 
         def read_all(file: Any) -> None:
             for name in names:
-                dataset = file[name]
+                dataset = file[paths[name]]
                 if dataset.shape != shapes[name]:
                     raise ValueError(f"its tensor {name!r} changed while it was read")
                 arrays[name] = np.asarray(dataset[()])
@@ -57,6 +75,14 @@ def open_h5(path: Path) -> TensorFile:
         return as_float32(arrays)
 
     return TensorFile(shapes, {}, read)
+
+
+def _short_name(path: str) -> str:
+    name = path.removeprefix("model_weights/")  # where Keras saved a whole model
+    match = _APPLICATION.fullmatch(name)
+    if match is None:
+        return name
+    return f"{match[1]}/{'kernel' if match[2] in ('W', 'kernel') else 'bias'}"
 
 
 def _import_h5py() -> Any:
@@ -104,7 +130,13 @@ def open_torch(path: Path) -> TensorFile:
         )
     try:
         with warnings.catch_warnings(action="ignore"):  # of what is then refused
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = torch.load(
+                path,
+                map_location="cpu",
+                weights_only=True,
+                # Only what is wanted is then read; torch before 1.6 wrote no zip.
+                mmap=zipfile.is_zipfile(path),
+            )
     except OSError:
         raise
     except Exception as error:  # of many kinds

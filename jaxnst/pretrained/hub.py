@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 
 from .downloading import DownloadBar
 from .header import LENGTH_BYTES, header_length, parse_header
-from .layouts import expected_bytes
+from .keys import expected_bytes
 from .ranges import WEB_PAGE, FileIdentity, HTTPError, RemoteFile, Span
 from .specs import HubFile, OwnFile, WeightSpec
 from .store import check_room, keeping, kept_path, read_kept, write_kept
@@ -39,20 +39,16 @@ from .weights import UsedWeights, Weights, save_weights, take_weights
 # A little more than the header of any network here.
 _START_BYTES = 65_536
 _ALTERNATIVE = "The network 'vgg19' comes with jaxnst and needs no download."
+_TOKEN = "a `token` (HF_TOKEN, or that of `hf auth login`)"
 
 
 def load_kept(
-    spec: WeightSpec,
-    *,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    progress: bool = True,
+    spec: WeightSpec, *, token: str | bool | None = None, progress: bool = True
 ) -> tuple[Weights, UsedWeights]:
     """Return the weights of a spec that is not bundled, downloading them if need be.
 
     Args:
-        spec: of the registry.
-        revision: a commit, branch or tag; by default the pinned commit.
+        spec: of the registry, of any revision.
         token: as for `huggingface_hub`.
         progress: show a bar on standard error while downloading.
 
@@ -60,9 +56,9 @@ def load_kept(
         OSError: if they are not on disk and cannot be had, or cannot be kept.
         ValueError: if what is on disk or on the Hub is not what it should be.
     """
-    path = kept_path(spec, revision)
+    path = kept_path(spec)
     if not path.exists():
-        path = fetch(spec, revision=revision, token=token, progress=progress)
+        fetch(spec, token=token, progress=progress)
     try:
         data, digest = read_kept(path)
     except ValueError as error:
@@ -77,7 +73,6 @@ def load_kept(
 def fetch(
     spec: WeightSpec,
     *,
-    revision: str | None = None,
     token: str | bool | None = None,
     progress: bool = True,
     renew: bool = False,
@@ -85,8 +80,7 @@ def fetch(
     """Download the weights of a spec, and return where they are kept.
 
     Args:
-        spec: of the registry; not bundled.
-        revision: as for `load_kept`, like everything here.
+        spec: as for `load_kept`, like everything here.
         token: likewise.
         progress: likewise.
         renew: download them, too, if they are on disk.
@@ -99,20 +93,23 @@ def fetch(
         raise FileNotFoundError(
             f"the weights of {spec.name!r} are not on disk, and {spec.source.advice}"
         )
-    with keeping(spec, revision) as path:
+    path = kept_path(spec)
+    with (
+        DownloadBar(spec.name, enabled=progress) as bar,
+        keeping(path, on_wait=bar.wait),
+    ):
         # Whoever waited for the lock finds what the other one has downloaded.
         if path.exists() and not renew:
             return path
-        revision = revision or spec.source.revision
-        whole = _in_hub_cache(spec.source, revision)
-        if whole is not None and is_commit(revision):
-            return _keep_own(spec, path, whole)
+        whole = _in_hub_cache(spec.source)
+        if whole is not None and is_commit(spec.source.revision):
+            _keep_own(spec, path, whole)
+            return path
         check_room(path, expected_bytes(spec.architecture))
         try:
-            with DownloadBar(spec.name, enabled=progress) as bar:
-                weights, described = _download(spec, spec.source, revision, token, bar)
+            weights, described = _download(spec, spec.source, token, bar)
         except (OSError, HTTPError) as error:
-            raise _explained(error, spec, revision) from error
+            raise _explained(error, spec, is_kept=path.exists()) from error
         write_kept(path, save_weights(weights, **described))
         return path
 
@@ -121,7 +118,7 @@ def keep_own(spec: WeightSpec, source: Path) -> Path:
     """Keep weights from the user's file as those of a spec; return where.
 
     Args:
-        spec: of the registry; not bundled.
+        spec: as for `load_kept`.
         source: a file of any format. If the spec knows the hash of its file, only that
             very file is taken.
 
@@ -129,71 +126,73 @@ def keep_own(spec: WeightSpec, source: Path) -> Path:
         OSError: if it cannot be read or kept.
         ValueError: if it holds another network, or is another file.
     """
-    with keeping(spec, None) as path:
-        return _keep_own(spec, path, source)
+    path = kept_path(spec)
+    with keeping(path):
+        _keep_own(spec, path, source)
+    return path
 
 
-def _keep_own(spec: WeightSpec, path: Path, source: Path) -> Path:
+def _keep_own(spec: WeightSpec, path: Path, source: Path) -> None:
     with naming(source):
         file = open_tensors(source)
         digest = file_sha256(source)
-        if isinstance(spec.source, HubFile) and path == kept_path(spec):
-            _check_sha256(spec, spec.source, digest)
+        _check_sha256(spec, digest)
         # What the registry says of it, not what the file does.
         weights = take_weights(
             file, expected=spec.architecture, preprocessing=spec.preprocessing
         )
     write_kept(path, save_weights(weights, source=source.name, source_sha256=digest))
-    return path
 
 
-def _check_sha256(spec: WeightSpec, source: HubFile, digest: str) -> None:
-    if digest != source.sha256:
+def _check_sha256(spec: WeightSpec, digest: str | None) -> None:
+    """Check the hash of the whole file, as far as both are known."""
+    expected = spec.source.sha256 if isinstance(spec.source, HubFile) else None
+    if None not in (digest, expected) and digest != expected:
         raise ValueError(
             f"it is not the file of {spec.name!r}: it has sha256 {digest}, expected "
-            f"{source.sha256}"
+            f"{expected}"
         )
 
 
-def _in_hub_cache(source: HubFile, revision: str) -> Path | None:
+def _in_hub_cache(source: HubFile) -> Path | None:
     """Return the whole file, if huggingface_hub has downloaded it before."""
     found = try_to_load_from_cache(
         source.repo,
         source.filename,
-        revision=revision,
+        revision=source.revision,
         cache_dir=constants.HF_HUB_CACHE,
     )
     return Path(found) if isinstance(found, str) else None
 
 
 def _download(
-    spec: WeightSpec,
-    source: HubFile,
-    revision: str,
-    token: str | bool | None,
-    bar: DownloadBar,
+    spec: WeightSpec, source: HubFile, token: str | bool | None, bar: DownloadBar
 ) -> tuple[Weights, dict[str, str]]:
     """Return the weights, and what their file should say about itself."""
     remote = RemoteFile(
         source.repo,
         source.filename,
-        revision=revision,
+        revision=source.revision,
         token=token,
         on_bytes=bar.advance,
     )
     with naming(remote.url):
         file = _open_remote(remote, bar)
         identity = remote.identity or FileIdentity(None, None, None, None)
-        if revision == source.revision and identity.sha256 is not None:
-            _check_sha256(spec, source, identity.sha256)
-        if is_commit(revision) and identity.commit not in (None, revision):
-            raise ValueError(f"it is of commit {identity.commit}, not {revision}")
+        _check_sha256(spec, identity.sha256)
+        if is_commit(source.revision) and identity.commit not in (
+            None,
+            source.revision,
+        ):
+            raise ValueError(
+                f"it is of commit {identity.commit}, not {source.revision}"
+            )
         weights = take_weights(
             file, expected=spec.architecture, preprocessing=spec.preprocessing
         )
     described = {
         "source": f"{source.repo}/{source.filename}",
-        "revision": revision,
+        "revision": source.revision,
         "commit": identity.commit,
         "source_sha256": identity.sha256,
         "license": spec.license,
@@ -214,42 +213,56 @@ def _open_remote(remote: RemoteFile, bar: DownloadBar) -> TensorFile:
     header = parse_header(start, size)
 
     def read_spans(spans: list[Span]) -> list[bytes]:
-        bar.expect(sum(end - start for start, end in spans), size)
+        bar.expect(remote.num_bytes(spans), size)
         return remote.read_spans(spans)
 
     return from_header(header, read_spans)
 
 
-def _explained(error: Exception, spec: WeightSpec, revision: str) -> Exception:
+def _explained(error: Exception, spec: WeightSpec, *, is_kept: bool) -> Exception:
     """Return an error of one line that says what to do."""
     assert isinstance(spec.source, HubFile)
-    repo, host = spec.source.repo, constants.ENDPOINT.split("://")[-1]
+    repo, revision = spec.source.repo, spec.source.revision
+    host = constants.ENDPOINT.split("://")[-1]
     kind: type[OSError] = OSError
     if isinstance(error, GatedRepoError):
-        what = f"{repo} wants its terms accepted on its page, and a `token`"
+        what = f"{repo} wants its terms accepted on its page, and {_TOKEN}"
     elif isinstance(error, RevisionNotFoundError):
         what = f"{repo} has no revision {revision!r}"
         kind = FileNotFoundError
     elif isinstance(error, RemoteEntryNotFoundError):
         what = f"{repo} has no file {spec.source.filename} in revision {revision!r}"
         kind = FileNotFoundError
+    elif _is_web_page(error):  # no words of the Hub's
+        what = f"status {_status(error)} and {WEB_PAGE}"
     elif isinstance(error, RepositoryNotFoundError) or _status(error) in (401, 403):
         what = (
-            f"it has no repository {repo}, or shows it only to some: give a `token` "
-            "of theirs, and none that has expired"
+            f"it has no repository {repo}, or shows it only to some: give {_TOKEN} "
+            "that is one of theirs and has not expired"
         )
     elif _status(error) == 429:
         what = "too many requests came from here; try again in some minutes"
     elif (status := _status(error)) is not None:
         what = f"it answered with status {status}"
     else:
-        what = " ".join(str(error).split()) or type(error).__name__
+        what = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         if isinstance(error, ConnectionError):
             kind = ConnectionError
+    if is_kept:
+        return kind(
+            f"the weights of {spec.name!r} are on disk, but cannot be had anew from "
+            f"{host}: {what}."
+        )
     return kind(
         f"the weights of {spec.name!r} are not on disk and cannot be had from {host}: "
         f"{what}. {_ALTERNATIVE}"
     )
+
+
+def _is_web_page(error: Exception) -> bool:
+    if not isinstance(error, HfHubHTTPError):
+        return False
+    return "text/html" in error.response.headers.get("Content-Type", "")
 
 
 def is_commit(revision: str) -> bool:

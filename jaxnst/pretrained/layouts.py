@@ -1,53 +1,33 @@
-"""The ways in which others name and order the weights of our networks.
+"""From tensors that others named and ordered to the weights of our networks.
 
 Names and shapes in, arrays in our own names and order out. Nothing here reads a file.
-
-`"torchvision"`: `features.0.weight` (OIHW), `layer1.0.bn1.running_mean`, and so on.
-`"timm"`: the same, but for the head of its VGGs.
-`"flax"`: our own, `LAYER.kernel` (HWIO) and `LAYER.bias`, batch norm already folded in.
-`"flaxmodels"`: `conv1_1/weight` (HWIO), `conv1_1/bias`; VGGs only.
-`"keras"`: `layers/conv2d_3/vars/0` (HWIO) and `/1`, in the network's order; VGGs only.
+Which names and orders there are: `jaxnst.pretrained.keys`.
 """
 
-import functools
-import math
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxnst._checks import check_choice
-from jaxnst.networks import (
-    GOOGLENET,
-    RESNET50,
-    VGG16,
-    VGG19,
-    Architecture,
-    ConvShape,
-    GoogLeNetArchitecture,
-    VGGArchitecture,
+from jaxnst.networks import GOOGLENET, RESNET50, VGG16, VGG19, Architecture
+
+from .keys import (
+    LAYOUTS,
+    expected_shapes,
+    is_known,
+    is_leftover,
+    is_of_timm,
+    is_torch,
+    keys_of,
 )
 
 
-LAYOUTS = ("torchvision", "timm", "flax", "flaxmodels", "keras")
 ARCHITECTURES = (VGG19, VGG16, RESNET50, GOOGLENET)
 
-# The classifiers behind the convolutions, and what only training needs.
-_LEFTOVERS = {
-    "torchvision": ("classifier.", "fc.", "aux1.", "aux2."),
-    "timm": ("pre_logits.", "head."),
-    "flax": (),
-    "flaxmodels": ("fc",),
-    "keras": ("layers/dense", "layers/flatten", "layers/global", "layers/dropout"),
-}
-_BATCH_COUNT = ".num_batches_tracked"
 # Fewer of the names and shapes right, and it is some other network.
 _MIN_LIKENESS = 0.5
 # Of each kind of problem, so many are named and the others counted.
 _MAX_NAMED = 8
-
-_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 class Recognized(NamedTuple):
@@ -77,84 +57,32 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> Recognized:
     best, likeness = None, 0.0
     for architecture in ARCHITECTURES:
         for layout in LAYOUTS:
-            if not _is_known(architecture, layout):
+            if not is_known(architecture, layout):
                 continue
             expected = expected_shapes(architecture, layout)
             given = {
                 key: tuple(shape)
                 for key, shape in shapes.items()
-                if not _is_leftover(key, layout)
+                if not is_leftover(key, layout)
             }
             shared = len(expected.items() & given.items())
             found = shared / (len(expected) + len(given) - shared)
             if found > likeness:
                 best, likeness = Recognized(architecture, layout), found
     if best is None or likeness < _MIN_LIKENESS:
-        came = ", ".join(
-            f"{key} {tuple(shape)}" for key, shape in list(shapes.items())[:3]
-        )
+        came = [f"{key} {tuple(shape)}" for key, shape in shapes.items()]
         raise ValueError(
             "the tensors are not those of a known network; expected "
             f"{', '.join(known.name for known in ARCHITECTURES)} with names as in "
             "features.0.weight or layer1.0.conv1.weight (torchvision, timm), "
             "inception3a.branch1.conv.weight (torchvision), conv1_1.kernel (jaxnst), "
-            "conv1_1/weight (flaxmodels) or layers/conv2d/vars/0 (Keras), got "
-            f"{len(shapes)} tensors{f': {came}' if came else ''}"
-            f"{', ...' if len(shapes) > 3 else ''}."
+            "conv1_1/weight (flaxmodels), layers/conv2d/vars/0 (Keras) or "
+            f"block1_conv1/kernel (keras.applications), got {len(came)} tensors"
+            f"{' such as ' if came else ''}{', '.join(came[:3])}"
         )
-    if best.layout == "torchvision" and any(
-        key.startswith(_LEFTOVERS["timm"]) for key in shapes
-    ):
+    if best.layout == "torchvision" and any(map(is_of_timm, shapes)):
         return best._replace(layout="timm")
     return best
-
-
-def wanted_keys(architecture: Architecture, layout: str) -> tuple[str, ...]:
-    """Return the names of the tensors that are needed, in the network's order.
-
-    Raises:
-        ValueError: if `layout` is unknown, or has no such network.
-    """
-    return tuple(expected_shapes(architecture, layout))
-
-
-def expected_shapes(
-    architecture: Architecture, layout: str
-) -> dict[str, tuple[int, ...]]:
-    """Return {name: shape} of the tensors that are needed, in the network's order.
-
-    Raises:
-        ValueError: if `layout` is unknown, or has no such network.
-    """
-    check_choice("layout", layout, LAYOUTS)
-    if not _is_known(architecture, layout):
-        raise ValueError(
-            f"no layout {layout!r} of {architecture.name} is known; use torchvision or "
-            "flax."
-        )
-    return dict(_expected_shapes(architecture, layout))
-
-
-@functools.cache
-def _expected_shapes(
-    architecture: Architecture, layout: str
-) -> Mapping[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for index, conv in enumerate(architecture.convolutions):
-        kernel_key, other_keys = _keys(architecture, layout, index, conv)
-        height, width, read, written = conv.kernel_shape
-        is_torch = layout in ("torchvision", "timm")
-        shapes[kernel_key] = (
-            (written, read, height, width) if is_torch else conv.kernel_shape
-        )
-        shapes |= dict.fromkeys(other_keys, (written,))
-    return MappingProxyType(shapes)
-
-
-def expected_bytes(architecture: Architecture) -> int:
-    """Return how many bytes the weights of a network take in float32."""
-    shapes = expected_shapes(architecture, "flax").values()
-    return 4 * sum(math.prod(shape) for shape in shapes)
 
 
 def check_shapes(
@@ -172,7 +100,7 @@ def check_shapes(
             are not unexpected.
     """
     expected = expected_shapes(architecture, layout)
-    given = {key: x for key, x in shapes.items() if not _is_leftover(key, layout)}
+    given = {key: x for key, x in shapes.items() if not is_leftover(key, layout)}
     if problems := _shape_problems(expected, given):
         raise _misfit(architecture, layout, problems)
 
@@ -194,19 +122,19 @@ def convert(
             not finite. Heads are not unexpected.
     """
     expected = expected_shapes(architecture, layout)
-    given = {k: x for k, x in tensors.items() if not _is_leftover(k, layout)}
+    given = {k: x for k, x in tensors.items() if not is_leftover(k, layout)}
     layers: dict[str, dict[str, np.ndarray]] = {}
     # What overflows, or is no number, is named below.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         problems = _problems(expected, given)
         if not problems:
             for index, conv in enumerate(architecture.convolutions):
-                kernel_key, other_keys = _keys(architecture, layout, index, conv)
+                kernel_key, other_keys = keys_of(architecture, layout, index, conv)
                 others = [given[key] for key in other_keys]
                 layers[conv.name] = _layer(
                     given[kernel_key],
                     others,
-                    is_torch=layout in ("torchvision", "timm"),
+                    is_oihw=is_torch(layout),
                     epsilon=architecture.norm_epsilon,
                 )
             names = [
@@ -289,12 +217,12 @@ def _layer(
     kernel: np.ndarray,
     others: list[np.ndarray],
     *,
-    is_torch: bool,
+    is_oihw: bool,
     epsilon: float | None,
 ) -> dict[str, np.ndarray]:
     """Return kernel and bias of one convolution in our own order."""
     kernel = kernel.astype(np.float64)
-    if is_torch:
+    if is_oihw:
         kernel = kernel.transpose(2, 3, 1, 0)
     bias = others[0].astype(np.float64)
     if epsilon is not None and len(others) > 1:
@@ -306,42 +234,3 @@ def _layer(
         "kernel": np.ascontiguousarray(kernel, np.float32),
         "bias": bias.astype(np.float32),
     }
-
-
-def _is_known(architecture: Architecture, layout: str) -> bool:
-    is_vgg = isinstance(architecture, VGGArchitecture)
-    return is_vgg or layout in ("torchvision", "timm", "flax")
-
-
-def _is_leftover(key: str, layout: str) -> bool:
-    if layout in ("torchvision", "timm"):
-        heads = _LEFTOVERS["torchvision"] + _LEFTOVERS["timm"]
-        return key.startswith(heads) or key.endswith(_BATCH_COUNT)
-    return key.startswith(_LEFTOVERS[layout])
-
-
-def _keys(
-    architecture: Architecture, layout: str, index: int, conv: ConvShape
-) -> tuple[str, tuple[str, ...]]:
-    """Return the names of a kernel, and of its bias or its batch norm."""
-    name = conv.name
-    if layout == "flax":
-        return f"{name}.kernel", (f"{name}.bias",)
-    if layout == "flaxmodels":
-        return f"{name}/weight", (f"{name}/bias",)
-    if layout == "keras":
-        home = f"layers/conv2d_{index}/vars" if index else "layers/conv2d/vars"
-        return f"{home}/0", (f"{home}/1",)
-    if isinstance(architecture, VGGArchitecture):
-        # Counted with the ReLUs and pools between them.
-        home = f"features.{architecture.layer_names.index(name)}"
-        return f"{home}.weight", (f"{home}.bias",)
-    if isinstance(architecture, GoogLeNetArchitecture):
-        # A branch's pooling, which has no weights, is its number 0.
-        home = name.replace(".branch4", ".branch4.1")
-        kernel, norm = f"{home}.conv", f"{home}.bn"
-    elif name.endswith(".downsample"):
-        kernel, norm = f"{name}.0", f"{name}.1"
-    else:
-        kernel, norm = name, name.replace("conv", "bn")
-    return f"{kernel}.weight", tuple(f"{norm}.{kind}" for kind in _NORM)

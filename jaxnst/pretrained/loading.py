@@ -19,8 +19,7 @@ from jaxnst.networks import (
 from .bundled import read_bundled
 from .codebook import decode
 from .layouts import recognize
-from .specs import BundledFile, find_network
-from .store import kept_path, read_kept
+from .specs import BundledFile, at_revision, find_network
 from .tensors import file_sha256, naming, open_tensors
 from .weights import UsedWeights, Weights, take_weights
 
@@ -33,36 +32,28 @@ def load_weights(
     token: str | bool | None = None,
     progress: bool = True,
 ) -> tuple[Weights, UsedWeights]:
-    """Return the weights of a network, and which they are.
+    """Return the weights of a network, and which they are, for the record.
 
-    Args:
-        network: as for `load_network`, like everything here.
-        preprocessing: likewise.
-        revision: likewise.
-        token: likewise.
-        progress: likewise.
-
-    Raises:
-        ValueError, OSError, ImportError: likewise.
+    Arguments and errors are those of `load_network`.
     """
-    spec = find_network(network)
-    if isinstance(spec, Path):
-        _refuse("revision", revision, spec)
-        with naming(spec):
-            file = open_tensors(spec)
-            digest = file_sha256(spec)
+    found = find_network(network)
+    if isinstance(found, Path):
+        _refuse("revision", revision, found)
+        with naming(found):
+            file = open_tensors(found)
+            digest = file_sha256(found)
             weights = take_weights(file, preprocessing=preprocessing)
-        return weights, UsedWeights(spec.name, digest)
+        return weights, UsedWeights(found.name, digest)
+    spec = found if revision is None else at_revision(found, revision)
     _refuse("preprocessing", preprocessing, spec.name)
     if isinstance(spec.source, BundledFile):
-        _refuse("revision", revision, spec.name)
         layers = decode(read_bundled(spec))
         weights = Weights(spec.architecture, spec.preprocessing, layers)
         return weights, UsedWeights(spec.name, spec.source.sha256)
     # Here: its HTTP client takes a while to import, and most have no use for it.
     from .hub import load_kept
 
-    return load_kept(spec, revision=revision, token=token, progress=progress)
+    return load_kept(spec, token=token, progress=progress)
 
 
 def _refuse(argument: str, value: object, name: object) -> None:
@@ -82,21 +73,6 @@ def architecture_of_file(path: Path) -> Architecture:
         return recognize(open_tensors(path).shapes).architecture
 
 
-def used_weights(network: str | os.PathLike[str]) -> UsedWeights:
-    """Return which weights `load_network` takes for a name or a path, for the record.
-
-    Raises:
-        ValueError, OSError: as `load_network`, but nothing is downloaded.
-    """
-    spec = find_network(network)
-    if isinstance(spec, Path):
-        return UsedWeights(spec.name, file_sha256(spec))
-    if isinstance(spec.source, BundledFile):
-        return UsedWeights(spec.name, spec.source.sha256)
-    _, digest = read_kept(kept_path(spec))
-    return UsedWeights(spec.name, digest)
-
-
 def load_network(
     network: str | os.PathLike[str] = "vgg19",
     *,
@@ -107,7 +83,7 @@ def load_network(
     pooling: str = "max",
     rescale_pooling: bool = False,
     padding: str = "reflect",
-    smoothing: str = "none",
+    smoothing: str | None = None,
     conv: str = "auto",
     precision: str = "float32",
 ) -> Network:
@@ -116,18 +92,22 @@ def load_network(
     Args:
         network: one of `jaxnst.pretrained.SPECS`, or the path of a file of weights:
             safetensors, .npz, Keras' .h5 or PyTorch's .pth, with the tensor names of
-            torchvision, timm, flaxmodels, Keras or jaxnst.
+            torchvision, timm, flaxmodels, Keras or jaxnst. NAME@REVISION, here and
+            wherever a network is named, is another revision of what is on the Hub: a
+            commit, branch or tag. What a branch had when it was downloaded is kept.
         preprocessing: what the weights in a file were trained on: "torchvision",
             "caffe" (of the original VGGs, of keras.applications), or one of your own.
-            By default what the file says; if it says nothing, "torchvision".
-        revision: of the Hub's repository, a commit, branch or tag; by default the
-            commit in the registry. What a branch had when it was downloaded is kept.
-        token: for the Hub, as for `huggingface_hub`; by default the one it knows.
+            By default what the file says; if it says nothing, see
+            `jaxnst.pretrained.weights.resolve_preprocessing`.
+        revision: may be given here instead; by default the commit in the registry.
+        token: for the Hub, as for `huggingface_hub`; by default the one it knows
+            (HF_TOKEN, or that of `hf auth login`).
         progress: show a bar on standard error while downloading.
         pooling: "max" or "average", see `jaxnst.networks.Network`.
         rescale_pooling: see there.
         padding: "reflect", "replicate", "zeros" or "circular", see there.
-        smoothing: "none", "log" or "softmax", see there.
+        smoothing: "none", "log" or "softmax", see there; by default what its
+            architecture is painted with, "log" for ResNets.
         conv: "auto", "xla" or "winograd", see there.
         precision: "float32" or "bfloat16", see there.
 
@@ -154,7 +134,7 @@ def load_network(
         pooling=pooling,
         rescale_pooling=rescale_pooling,
         padding=padding,
-        smoothing=smoothing,
+        smoothing=smoothing or weights.architecture.default_smoothing,
         conv=conv,
         precision=precision,
     )

@@ -123,6 +123,12 @@ class RemoteFile:
                 parts[start, end] = data[start - run[0] : end - run[0]]
         return [bytes(parts[span]) for span in spans]
 
+    def num_bytes(self, spans: list[Span]) -> int:
+        """Return how many bytes will travel for parts of the file, if all goes well."""
+        if self._ignores_ranges:  # all from the start on
+            return max((end for _, end in spans), default=0)
+        return sum(run[1] - run[0] for run, _ in _coalesce(spans, MAX_GAP))
+
     def _read(self, span: Span, *, is_whole: bool = True) -> bytes:
         """Return one part, in as many tries as make sense."""
         start, end = span
@@ -195,7 +201,7 @@ class RemoteFile:
             timeout=(constants.HF_HUB_ETAG_TIMEOUT, patience, patience, patience),
             follow_redirects=True,
         ) as response:
-            hf_raise_for_status(response)
+            _raise_for_status(response)
             yield response
 
     def _check_answer(self, response: Any, start: int) -> int:
@@ -249,6 +255,15 @@ class RemoteFile:
                     f"the file changed on the server while it was read ({name} {old}, "
                     f"then {new}); try again"
                 )
+
+
+def _raise_for_status(response: Any) -> None:
+    try:
+        hf_raise_for_status(response)
+    except (HTTPError, OSError):
+        raise
+    except Exception as error:  # it takes what came with a bad status for JSON
+        raise HfHubHTTPError("", response=response) from error
 
 
 def _coalesce(spans: list[Span], gap: int | None) -> Iterator[tuple[Span, list[Span]]]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxnst.networks import Preprocessing
 
 from .bundled import bundled_path
-from .layouts import expected_bytes
+from .keys import expected_bytes
 from .specs import SPECS, BundledFile, HubFile, WeightSpec, get_spec
 from .store import all_kept, kept_path, kept_size, read_kept, remove_kept, write_file
 from .tensors import file_sha256, naming, open_tensors
@@ -68,12 +68,11 @@ def _entry(spec: WeightSpec) -> ShelfEntry:
     return ShelfEntry(spec, tuple(paths), sum(map(kept_size, paths)))
 
 
-def weights_path(name: str, *, revision: str | None = None) -> Path:
+def weights_path(name: str) -> Path:
     """Return where weights lie on disk.
 
     Args:
-        name: of the registry.
-        revision: as for `load_network`.
+        name: as for `get_spec`.
 
     Raises:
         ValueError: if there is no such name.
@@ -82,7 +81,7 @@ def weights_path(name: str, *, revision: str | None = None) -> Path:
     spec = get_spec(name)
     if isinstance(spec.source, BundledFile):
         return bundled_path(spec)
-    path = kept_path(spec, revision)
+    path = kept_path(spec)
     if not path.exists():
         raise FileNotFoundError(
             f"the weights of {name!r} are not on disk. Get them: jaxnst networks get "
@@ -94,9 +93,8 @@ def weights_path(name: str, *, revision: str | None = None) -> Path:
 def get_weights(
     name: str,
     *,
-    revision: str | None = None,
-    token: str | bool | None = None,
     source: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
     progress: bool = True,
 ) -> Path:
     """Have weights on disk, and return where.
@@ -104,11 +102,10 @@ def get_weights(
     What is there and whole is left as it is, but a branch or tag is downloaded anew.
 
     Args:
-        name: of the registry.
-        revision: as for `load_network`, like everything here.
-        token: likewise.
+        name: as for `get_spec`.
         source: take them from this file; where nothing can be downloaded, or for
             networks that the Hub does not have.
+        token: as for `load_network`.
         progress: likewise.
 
     Raises:
@@ -119,17 +116,22 @@ def get_weights(
 
     spec = get_spec(name)
     if isinstance(spec.source, BundledFile):
+        if source is not None:
+            raise ValueError(
+                f"the weights of {name!r} are part of jaxnst, and taken from no file."
+            )
         return bundled_path(spec)
     if source is not None:
-        if revision is not None:
+        if spec.name not in SPECS:
             raise ValueError("give a revision or a file to take them from, not both")
         return hub.keep_own(spec, Path(source).expanduser())
-    path = kept_path(spec, revision)
-    if (revision is None or hub.is_commit(revision)) and _is_whole(path):
-        return path
-    return hub.fetch(
-        spec, revision=revision, token=token, progress=progress, renew=True
+    path = kept_path(spec)
+    is_fixed = not isinstance(spec.source, HubFile) or hub.is_commit(
+        spec.source.revision
     )
+    if is_fixed and _is_whole(path):
+        return path
+    return hub.fetch(spec, token=token, progress=progress, renew=True)
 
 
 def _is_whole(path: Path) -> bool:
@@ -141,7 +143,10 @@ def _is_whole(path: Path) -> bool:
 
 
 def remove_weights(name: str) -> list[Path]:
-    """Remove downloaded weights, of all revisions, and return which files those were.
+    """Remove downloaded weights, and return which files those were.
+
+    Args:
+        name: as for `get_spec`; without a revision it means all of them.
 
     Raises:
         ValueError: if there is no such name, or they are bundled.
@@ -151,10 +156,14 @@ def remove_weights(name: str) -> list[Path]:
     spec = get_spec(name)
     if isinstance(spec.source, BundledFile):
         raise ValueError(f"the weights of {name!r} are part of jaxnst, and stay.")
-    removed = remove_kept(spec)
-    if not removed:
+    paths = all_kept(spec)
+    if name not in SPECS:
+        paths = [path for path in paths if path == kept_path(spec)]
+    if not paths:
         raise FileNotFoundError(f"the weights of {name!r} are not on disk.")
-    return removed
+    for path in paths:
+        remove_kept(path)
+    return paths
 
 
 def convert_weights(
@@ -190,6 +199,6 @@ def convert_weights(
     try:
         write_file(target, data)
     except OSError as error:
-        message = f"output {target} cannot be written: {error.strerror}"
+        message = f"output {target} cannot be written: {error.strerror or error}"
         raise type(error)(message) from error
     return target

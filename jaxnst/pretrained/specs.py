@@ -1,7 +1,9 @@
 """The registry: every set of weights, described before it is loaded."""
 
+import contextlib
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +22,9 @@ from jaxnst.networks import (
 )
 
 from .tensors import SUFFIXES
+
+
+_REVISION = re.compile(r"\w[\w.\-/]*")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,15 +46,15 @@ class HubFile:
 
     Attributes:
         repo: "owner/name".
-        revision: a commit, so that it cannot change.
+        revision: in the registry a commit, so that it cannot change.
         filename: its path there.
-        sha256: of the whole file.
+        sha256: of the whole file; None if it is not known.
     """
 
     repo: str
     revision: str
     filename: str
-    sha256: str
+    sha256: str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,27 +217,68 @@ LPIPS_SPEC = FileSpec(
 def get_spec(name: str) -> WeightSpec:
     """Return the spec called `name`.
 
+    Args:
+        name: one of `SPECS`; or NAME@REVISION, another revision of its file on the Hub:
+            a commit, branch or tag.
+
     Raises:
-        ValueError: if there is none, with the nearest name.
+        ValueError: if there is none, with the nearest name; or no such revision.
     """
-    return SPECS[check_choice("network", name, SPECS)]
+    known, at, revision = str(name).partition("@")
+    spec = SPECS[check_choice("network", known, SPECS)]
+    return at_revision(spec, revision) if at else spec
+
+
+def at_revision(spec: WeightSpec, revision: str) -> WeightSpec:
+    """Return the spec of another revision of the same file.
+
+    Args:
+        spec: of the registry.
+        revision: a commit, branch or tag.
+
+    Raises:
+        ValueError: if the file is not on the Hub, or the revision cannot be one.
+    """
+    if not isinstance(spec.source, HubFile):
+        raise ValueError(
+            f"`revision` is {revision!r}, but {spec.name} has none to choose."
+        )
+    if not _REVISION.fullmatch(revision) or ".." in revision:
+        raise ValueError(
+            f"`revision` must be a commit, branch or tag, got {revision!r}."
+        )
+    if revision == spec.source.revision:
+        return spec
+    if "@" in spec.name:
+        raise ValueError(
+            f"`revision` is {revision!r}, but {spec.name} names one already."
+        )
+    return dataclasses.replace(
+        spec,
+        name=f"{spec.name}@{revision}",
+        source=dataclasses.replace(spec.source, revision=revision, sha256=None),
+    )
 
 
 def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
     """Return what a name stands for: weights of the registry, or the user's file.
 
     Args:
-        network: a name of `SPECS`, or a path; what is neither a name nor a file but
-            ends like one is taken for a path.
+        network: a name, as for `get_spec`, or a path; what is neither a name nor a file
+            but ends like one is taken for a path.
 
     Raises:
-        ValueError: if it is no name and no file, with the nearest name.
+        ValueError: if it is no name and no file, with the nearest name; or if there is
+            no such revision.
         FileNotFoundError: if it is a path without a file.
     """
     text = os.fspath(network)
-    if isinstance(network, str) and text in SPECS:
-        return SPECS[text]
-    path = Path(text).expanduser()
+    known = text.partition("@")[0]
+    if isinstance(network, str) and known in SPECS:
+        return get_spec(text)
+    path = Path(text)
+    with contextlib.suppress(RuntimeError):  # the home of nobody known
+        path = path.expanduser()
     # A folder called `vgg` is no answer to a slip of the finger.
     if path.is_file():
         return path
@@ -240,6 +286,6 @@ def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
     if is_path or os.sep in text or "/" in text:
         raise FileNotFoundError(f"`network`: no such file: {text}")
     raise ValueError(
-        f"`network` is {text!r}.{suggestion(text, SPECS)} Known: {', '.join(SPECS)}; "
+        f"`network` is {text!r}.{suggestion(known, SPECS)} Known: {', '.join(SPECS)}; "
         "or the path of a file of weights."
     )

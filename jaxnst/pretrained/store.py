@@ -9,10 +9,9 @@ import contextlib
 import errno
 import hashlib
 import os
-import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from huggingface_hub import cached_assets_path, constants
@@ -23,52 +22,47 @@ from .specs import HubFile, WeightSpec
 
 _LIBRARY = "jaxnst"
 _LOCKS = ".locks"
-# The revision of a file that the user brought.
-OWN = "own"
-_REVISION = re.compile(r"\w[\w.\-/]*")
+# In place of a revision, where the user brought the file.
+_OWN = "own"
+# Before it is said that one waits for another process, in seconds.
+_PATIENCE = 1.0
 
 
-def kept_path(spec: WeightSpec, revision: str | None = None) -> Path:
+def kept_path(spec: WeightSpec) -> Path:
     """Return where weights are kept once they are; nothing is made.
 
     Args:
         spec: whose they are; not bundled ones.
-        revision: a commit, branch or tag on the Hub; by default that of the spec.
-
-    Raises:
-        ValueError: if the revision cannot be one.
     """
-    return _root() / Path(*_place(spec, revision)) / _filename(spec)
+    source = spec.source
+    place = (
+        (source.repo, source.revision)
+        if isinstance(source, HubFile)
+        else (spec.name, _OWN)
+    )
+    return _root().joinpath(
+        *(part.replace("/", "--") for part in place),
+        f"{spec.architecture.name}.safetensors",
+    )
 
 
 def _root() -> Path:
     return Path(constants.HF_ASSETS_CACHE).expanduser().resolve() / _LIBRARY
 
 
-def _place(spec: WeightSpec, revision: str | None) -> tuple[str, str]:
-    if not isinstance(spec.source, HubFile):
-        return spec.name, OWN
-    revision = revision or spec.source.revision
-    if not _REVISION.fullmatch(revision) or ".." in revision:
-        raise ValueError(
-            f"`revision` must be a commit, branch or tag, got {revision!r}."
-        )
-    return spec.source.repo.replace("/", "--"), revision.replace("/", "--")
-
-
-def _filename(spec: WeightSpec) -> str:
-    return f"{spec.architecture.name}.safetensors"
-
-
 def all_kept(spec: WeightSpec) -> list[Path]:
     """Return all kept weights of a spec, of whatever revision."""
-    home = kept_path(spec).parent.parent
-    return sorted(path for path in home.glob(f"*/{_filename(spec)}") if path.is_file())
+    path = kept_path(spec)
+    found = path.parent.parent.glob(f"*/{path.name}")
+    return sorted(path for path in found if path.is_file())
 
 
 def kept_size(path: Path) -> int:
     """Return how many bytes kept weights take on disk."""
-    return path.stat().st_size + _hash_path(path).stat().st_size
+    size = path.stat().st_size
+    with contextlib.suppress(FileNotFoundError):
+        size += _hash_path(path).stat().st_size
+    return size
 
 
 def read_kept(path: Path) -> tuple[bytes, str]:
@@ -78,43 +72,68 @@ def read_kept(path: Path) -> tuple[bytes, str]:
         OSError: if they cannot be read.
         ValueError: if they are damaged.
     """
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    expected = ""
-    with contextlib.suppress(FileNotFoundError):
-        expected = _hash_path(path).read_text(errors="replace").partition(" ")[0]
-    if digest != expected:
-        raise ValueError(
-            f"the weights in {path} are damaged: they have sha256 {digest}, expected "
-            f"{expected[:64] or 'one in a file beside them'}."
-        )
-    return data, digest
+    digest = expected = ""
+    # Another process may put new ones there in between; then they fit the next time.
+    for _ in range(2):
+        expected = _kept_hash(path)
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        if digest == expected:
+            return data, digest
+    raise ValueError(
+        f"the weights in {path} are damaged: they have sha256 {digest}, expected "
+        f"{expected[:64] or 'one in a file beside them'}."
+    )
+
+
+def _kept_hash(path: Path) -> str:
+    try:
+        return _hash_path(path).read_text(errors="replace").partition(" ")[0]
+    except FileNotFoundError:
+        return ""
 
 
 @contextlib.contextmanager
-def keeping(spec: WeightSpec, revision: str | None) -> Iterator[Path]:
+def keeping(
+    path: Path, *, on_wait: Callable[[], object] | None = None
+) -> Iterator[None]:
     """Give the place for weights to whoever comes first; the others wait.
+
+    Args:
+        path: of the weights.
+        on_wait: called if that takes a while.
 
     Raises:
         OSError: if nothing can be written there.
     """
-    path = kept_path(spec, revision)
-    place = _place(spec, revision)
+    place = path.parent.parent.name, path.parent.name
+    root = constants.HF_ASSETS_CACHE
     with contextlib.ExitStack() as stack:
         try:
-            root = constants.HF_ASSETS_CACHE
             folder = cached_assets_path(_LIBRARY, *place, assets_dir=root)
             # Not in the folder itself, which may be removed while others wait.
             locks = cached_assets_path(
                 _LIBRARY, _LOCKS, "--".join(place), assets_dir=root
             )
-            stack.enter_context(WeakFileLock(locks / "lock"))
+            stack.enter_context(_locked(locks / "lock", on_wait))
             folder.mkdir(parents=True, exist_ok=True)
             for part in folder.glob(".*.part"):  # of a process that was killed
                 part.unlink(missing_ok=True)
         except (OSError, ValueError, NotImplementedError) as error:
             raise _unwritable(path, error) from error
-        yield path
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, on_wait: Callable[[], object] | None) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(WeakFileLock(path, timeout=_PATIENCE))
+        except TimeoutError:
+            if on_wait is not None:
+                on_wait()
+            stack.enter_context(WeakFileLock(path))
+        yield
 
 
 def check_room(path: Path, num_bytes: int) -> None:
@@ -132,19 +151,23 @@ def check_room(path: Path, num_bytes: int) -> None:
         raise _unwritable(path, error, num_bytes) from error
 
 
-def write_kept(path: Path, data: bytes) -> str:
-    """Keep weights, and return their SHA-256.
+def write_kept(path: Path, data: bytes) -> None:
+    """Keep weights.
 
     Raises:
-        OSError: if the disk is full or the folder cannot be written; nothing is left.
+        OSError: if the disk is full or the folder cannot be written; then there is
+            nothing, or what was before.
     """
     digest = hashlib.sha256(data).hexdigest()
+    line = f"{digest}  {path.name}\n".encode()
     try:
-        write_file(_hash_path(path), f"{digest}  {path.name}\n".encode())
-        write_file(path, data)
+        with _beside(path) as weights, _beside(_hash_path(path)) as described:
+            _write(weights, data)
+            _write(described, line)
+            described.replace(_hash_path(path))
+            weights.replace(path)
     except OSError as error:
         raise _unwritable(path, error, len(data)) from error
-    return digest
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -154,16 +177,14 @@ def write_file(path: Path, data: bytes) -> None:
         OSError: if it cannot be written; then there is nothing, or what was before.
     """
     with _beside(path) as beside:
-        with beside.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        _write(beside, data)
         beside.replace(path)
 
 
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    beside = path.with_name(f".jaxnst-{os.getpid()}-{threading.get_ident()}.part")
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    beside = path.with_name(f".jaxnst-{writer}{path.suffix}.part")
     try:
         yield beside
     finally:
@@ -171,21 +192,25 @@ def _beside(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
-def remove_kept(spec: WeightSpec) -> list[Path]:
-    """Remove all kept weights of a spec, and return which.
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def remove_kept(path: Path) -> None:
+    """Remove kept weights.
 
     Raises:
         OSError: if that is not possible.
     """
-    paths = all_kept(spec)
-    for path in paths:
-        with keeping(spec, path.parent.name if path.parent.name != OWN else None):
-            path.unlink(missing_ok=True)  # first: without it, the rest does not count
-            _hash_path(path).unlink(missing_ok=True)
-            for folder in (path.parent, path.parent.parent):
-                with contextlib.suppress(OSError):  # something else is in it
-                    folder.rmdir()
-    return paths
+    with keeping(path):
+        path.unlink(missing_ok=True)  # first: without it, the rest does not count
+        _hash_path(path).unlink(missing_ok=True)
+        for folder in (path.parent, path.parent.parent):
+            with contextlib.suppress(OSError):  # something else is in it
+                folder.rmdir()
 
 
 def _hash_path(path: Path) -> Path:

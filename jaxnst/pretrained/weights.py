@@ -18,7 +18,8 @@ from jaxnst.networks import (
 )
 
 from .header import serialize
-from .layouts import check_shapes, convert, recognize, wanted_keys
+from .keys import wanted_keys
+from .layouts import check_shapes, convert, recognize
 from .tensors import TensorFile
 
 
@@ -81,7 +82,9 @@ def take_weights(
             f"it holds the weights of {architecture.name}, not of {expected.name}"
         )
     check_shapes(architecture, layout, file.shapes)
-    fed = resolve_preprocessing(architecture, file.metadata, preprocessing)
+    fed = resolve_preprocessing(
+        architecture, file.metadata, preprocessing, layout=layout
+    )
     tensors = file.read(wanted_keys(architecture, layout))
     return Weights(architecture, fed, convert(architecture, layout, tensors))
 
@@ -90,6 +93,8 @@ def resolve_preprocessing(
     architecture: Architecture,
     metadata: Mapping[str, str],
     given: str | Preprocessing | None,
+    *,
+    layout: str,
 ) -> Preprocessing:
     """Return what a network is to be fed.
 
@@ -99,7 +104,9 @@ def resolve_preprocessing(
         given: one of `PREPROCESSINGS` or of your own; by default what the file says. A
             file that says nothing is taken for torchvision's weights, or some made from
             them, as timm's, flaxmodels' and Keras Hub's are: "torchvision", but
-            "tensorflow" for GoogLeNet.
+            "tensorflow" for GoogLeNet. Those of keras.applications came from Oxford:
+            "caffe". (But a .weights.h5 of theirs looks as Keras Hub's does: say it.)
+        layout: of its file.
 
     Raises:
         ValueError: if it is unknown.
@@ -109,6 +116,8 @@ def resolve_preprocessing(
     if given is not None:
         return PREPROCESSINGS[check_choice("preprocessing", given, PREPROCESSINGS)]
     if "preprocessing" not in metadata:
+        if layout == "keras.applications":
+            return CAFFE
         return TENSORFLOW if architecture.name == GOOGLENET.name else TORCHVISION
     text = metadata["preprocessing"]
     if text in PREPROCESSINGS:
