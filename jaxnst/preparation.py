@@ -1,7 +1,9 @@
 """From what a user gives to what painting needs: checked, loaded, settled."""
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +13,7 @@ import optax
 from ._checks import suggestion
 from .config import INITS, TransferConfig, make_config
 from .fitting import choose_memory
-from .images import PictureSource, fitted_shape, load_picture, resize
+from .images import Picture, PictureSource, fitted_shape, load_picture, resize
 from .images.reading import MIN_SIDE
 from .networks import Architecture, Network, cut_behind, normalize_activations
 from .optimize import make_optimizer
@@ -50,34 +52,41 @@ class Prepared(NamedTuple):
     weights: UsedWeights | None
 
 
-def prepare(
-    content: PictureSource,
-    style: PictureSource,
+class Loaders(NamedTuple):
+    """Where pictures and networks come from; who paints many keeps what comes again.
+
+    Attributes:
+        picture_fn: as `load_picture`.
+        network_fn: as `load_used_network`.
+    """
+
+    picture_fn: Callable[..., Picture]
+    network_fn: Callable[..., tuple[Network, UsedWeights]]
+
+
+def load_used_network(place: str, **options: Any) -> tuple[Network, UsedWeights]:
+    """Return a network, as `load_network` does, and which weights it has."""
+    return load_network(place, **options), used_weights(place)
+
+
+LOADERS = Loaders(load_picture, load_used_network)
+
+
+def settle_config(
     *,
     preset: str,
     init: str | PictureSource | None,
     network: str | os.PathLike[str] | Network | None,
     optimizer: str | optax.GradientTransformation | None,
-    progress: bool = True,
     **settings: Any,
-) -> Prepared:
-    """Check the settings, then load pictures and network.
-
-    Args:
-        content: as for `jaxnst.stylize`, like everything here.
-        style: likewise.
-        preset: likewise.
-        init: likewise.
-        network: likewise.
-        optimizer: likewise.
-        progress: show a bar if weights have to be downloaded.
-        settings: all others; None leaves one at the preset's.
-
-    Raises:
-        ValueError, TypeError, OSError: if something is unusable.
-    """
+) -> TransferConfig:
+    """Check the settings alone; arguments and errors are those of `prepare`."""
     is_custom = optimizer is not None and not isinstance(optimizer, str)
-    init_name, init_source = _split_init(init)
+    if is_custom and not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            "`optimizer` must be a name or an optax transformation, got "
+            f"{type(optimizer).__name__}."
+        )
     if isinstance(network, Network):
         for name in ("pooling", "padding", "smoothing", "conv", "precision"):
             own, value = getattr(network, name), settings.get(name)
@@ -90,21 +99,53 @@ def prepare(
         if network.memory != "fast" and settings.get("memory") is None:
             settings["memory"] = network.memory
     architecture, source = _source(network)
-    config = make_config(
+    return make_config(
         preset,
         architecture=architecture,
         optimizer="custom" if is_custom else optimizer,
-        init=init_name,
+        init=_split_init(init)[0],
         network=source if architecture is None else "custom",
         **settings,
     )
+
+
+def prepare(
+    content: PictureSource,
+    style: PictureSource,
+    *,
+    preset: str,
+    init: str | PictureSource | None,
+    network: str | os.PathLike[str] | Network | None,
+    optimizer: str | optax.GradientTransformation | None,
+    progress: bool = True,
+    loaders: Loaders = LOADERS,
+    **settings: Any,
+) -> Prepared:
+    """Check the settings, then load pictures and network.
+
+    Args:
+        content: as for `jaxnst.stylize`, like everything here.
+        style: likewise.
+        preset: likewise.
+        init: likewise.
+        network: likewise.
+        optimizer: likewise.
+        progress: show a bar if weights have to be downloaded.
+        loaders: of pictures and networks.
+        settings: all others; None leaves one at the preset's.
+
+    Raises:
+        ValueError, TypeError, OSError: if something is unusable.
+    """
+    config = settle_config(
+        preset=preset, init=init, network=network, optimizer=optimizer, **settings
+    )
     transformation = _optimizer(optimizer, config)
-    inputs = _load(content, style, init_source, config)
+    inputs = _load(content, style, _split_init(init)[1], config, loaders.picture_fn)
     weights: UsedWeights | None = None
     if not isinstance(network, Network):
-        place = source or config.network
-        network = load_network(
-            place,
+        network, weights = loaders.network_fn(
+            _source(network)[1] or config.network,
             progress=progress,
             pooling=config.pooling,
             padding=config.padding,
@@ -112,7 +153,6 @@ def prepare(
             conv=config.conv,
             precision=config.precision,
         )
-        weights = used_weights(place)
     if config.normalize_activations:
         network = _normalized(network, inputs, config)
     network = cut_behind(network, [*config.content_layers, *config.style_layers])
@@ -182,37 +222,59 @@ def _load(
     style: PictureSource,
     init: PictureSource | None,
     config: TransferConfig,
+    picture_fn: Callable[..., Picture],
 ) -> Inputs:
-    content_picture = load_picture(content, argument="content")
-    style_picture = load_picture(style, argument="style")
+    content_picture = picture_fn(content, argument="content")
+    style_picture = picture_fn(style, argument="style")
     init_picture = None
     if init is not None:
-        try:
-            init_picture = load_picture(init, argument="init")
-        except FileNotFoundError as error:
-            hint = suggestion(init, INITS)
-            raise FileNotFoundError(
-                f"{error}.{hint} Known besides pictures: {', '.join(INITS)}."
-            ) from None
-    picture_shape = content_picture.rgb.shape
-    shape = fitted_shape(picture_shape, config.size)
-    if min(shape) < MIN_SIDE:
-        needed = config.size
-        while min(fitted_shape(picture_shape, needed)) < MIN_SIDE:
-            needed += 1
-        raise ValueError(
-            f"`size` {config.size} would make the result {shape[1]} x {shape[0]} px; "
-            f"no side may be below {MIN_SIDE} px, so use {needed} or more."
-        )
-    if shape[0] * shape[1] > MAX_PIXELS:
-        raise ValueError(
-            f"`size` {config.size} would make the result {shape[1]} x {shape[0]} px, "
-            f"more than {MAX_PIXELS // 1_000_000} megapixels; use less."
-        )
+        with naming_inits(init):
+            init_picture = picture_fn(init, argument="init")
+    shape = result_shape(content_picture.rgb.shape, config.size)
     alpha = content_picture.alpha
     if alpha is not None:
         alpha = resize(alpha, shape)
     return Inputs(content_picture, style_picture, init_picture, shape, alpha)
+
+
+@contextlib.contextmanager
+def naming_inits(init: PictureSource) -> Iterator[None]:
+    """Say, where no picture to start from is found, which other starts there are."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        name = Path(init).name if isinstance(init, str | os.PathLike) else ""
+        raise FileNotFoundError(
+            f"{error}.{suggestion(name, INITS)} Known besides pictures: "
+            f"{', '.join(INITS)}."
+        ) from None
+
+
+def result_shape(picture_shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    """Return height and width of a result.
+
+    Args:
+        picture_shape: height and width of the content picture.
+        size: longest side of the result.
+
+    Raises:
+        ValueError: if it would be too small or too large; with a size that is not.
+    """
+    shape = fitted_shape(picture_shape, size)
+    if min(shape) < MIN_SIDE:
+        needed = size
+        while min(fitted_shape(picture_shape, needed)) < MIN_SIDE:
+            needed += 1
+        raise ValueError(
+            f"`size` {size} would make the result {shape[1]} x {shape[0]} px; "
+            f"no side may be below {MIN_SIDE} px, so use {needed} or more."
+        )
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise ValueError(
+            f"`size` {size} would make the result {shape[1]} x {shape[0]} px, "
+            f"more than {MAX_PIXELS // 1_000_000} megapixels; use less."
+        )
+    return shape
 
 
 def _optimizer(
@@ -220,9 +282,4 @@ def _optimizer(
 ) -> optax.GradientTransformationExtraArgs:
     if optimizer is None or isinstance(optimizer, str):
         return make_optimizer(config.optimizer)
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            "`optimizer` must be a name or an optax transformation, got "
-            f"{type(optimizer).__name__}."
-        )
     return optax.with_extra_args_support(optimizer)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import optax
@@ -16,7 +17,7 @@ from .images import PictureSource, resize
 from .networks import MEMORY_LEVELS, Network
 from .optimize import StepCallback
 from .painting import paint
-from .preparation import prepare, settle_memory
+from .preparation import Prepared, prepare, settle_memory
 from .progress import ProgressCallback
 from .record import make_record
 from .result import Interrupted, Result, make_history
@@ -153,7 +154,7 @@ def stylize(
     started = time.perf_counter()
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {callback!r}.")
-    inputs, config, network, transformation, weights = prepare(
+    prepared = prepare(
         content,
         style,
         preset=preset,
@@ -188,13 +189,38 @@ def stylize(
         memory=memory,
         progress=progress,
     )
+    watcher = ProgressCallback(enabled=progress, inner=callback)
+    return stylize_prepared(prepared, watcher, preset=preset, started=started)
+
+
+def stylize_prepared(
+    prepared: Prepared,
+    watcher: ProgressCallback,
+    *,
+    preset: str,
+    started: float,
+    notice_fn: Callable[[str], None] | None = None,
+) -> Result:
+    """Paint what was prepared.
+
+    Args:
+        prepared: the pictures, the settings, the network.
+        watcher: shows how far it is.
+        preset: from which the settings started, for the record.
+        started: when, on the clock of `time.perf_counter`.
+        notice_fn: told what happens on Ctrl-C; by default `watcher` shows it.
+
+    Raises:
+        OutOfMemory, Interrupted: as `stylize`.
+    """
+    inputs, config, network, transformation, weights = prepared
     asked = config
     with clear_memory_errors(config, max(inputs.shape)):  # of the compiler
         config = settle_memory(inputs, config, network, transformation)
     network = network.with_memory(config.memory)
     deadline = None if config.max_seconds is None else started + config.max_seconds
     with (
-        ProgressCallback(enabled=progress, inner=callback) as watcher,
+        watcher,
         clear_memory_errors(
             config, max(inputs.shape), is_foreign=lambda error: error is watcher.error
         ),
@@ -205,7 +231,7 @@ def stylize(
             transformation,
             config,
             watcher,
-            watcher.notice,
+            notice_fn or watcher.notice,
             deadline=deadline,
         )
     image = painted.image
