@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from .sweeping.jobs_run import Outcome
 
 _DESCRIPTION = """\
-Paint one picture for each row of JOBS. All rows are checked before the first is
-painted; a picture that then fails does not stop the others. The same command again
-paints only what is missing.
+Paint one picture for each row of JOBS. All rows are checked before the first
+is painted; a picture that then fails does not stop the others. The same
+command again paints only what is missing.
 
-Columns of JOBS are content, style, and any setting below (style_weight, size, ...);
-output may name a file in FOLDER (or else: 003_cat_wave.png). Relative paths start in
-the folder in which JOBS is. A blank cell is not set. A row's own setting counts
-before an option of this command, and that before [defaults] in JOBS.
+The columns of JOBS are content, style, and any setting below (style_weight,
+size, ...); output may name a file in FOLDER (by default like
+003_cat_wave.png). Relative paths start in the folder in which JOBS is. A
+blank cell is not set. What a row sets counts before an option of this
+command, and that before [defaults] in JOBS.
 """
 
 _EXAMPLES = """\
@@ -53,8 +54,8 @@ examples:
           style_layers = { relu1_1 = 1, relu3_1 = 0.5 }
 
   jaxnst batch jobs.json -o out/ --check
-      see whether all is well, and paint nothing; jobs.json is a list of objects, or
-      {"defaults": {...}, "jobs": [...]}
+      see whether all is well, and paint nothing; jobs.json is a list of
+      objects, or {"defaults": {...}, "jobs": [...]}
 
 exit code: 0 all is there, 1 some failed, 2 nothing was begun, 130 interrupted
 """

@@ -24,6 +24,7 @@ from jaxnst.cli_parser import build_parser
 from jaxnst.parsing import SETTINGS, parse_setting
 from jaxnst.progress import ProgressCallback
 from jaxnst.sweeping import jobs_run
+from jaxnst.sweeping.jobs_check import place_paths
 from jaxnst.sweeping.jobs_file import read_jobs
 
 
@@ -246,6 +247,31 @@ def test_values_that_are_no_text_stay():
     assert parse_setting("size", 64.5) == 64.5  # for others to refuse
     assert parse_setting("style_weight", 2) == 2
     assert parse_setting("style_layers", ["relu1_1"]) == ["relu1_1"]
+
+
+def test_paths_start_in_the_folder_of_the_jobs(tmp_path, monkeypatch):
+    """Names of networks and of starts are none."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    (tmp_path / "mine").write_bytes(b"")
+    values = {"content": "a.png", "style": "/b.png", "init": "noise", "size": "64"}
+    assert place_paths(values, tmp_path) == values | {
+        "content": tmp_path / "a.png",
+        "style": Path("/b.png"),
+    }
+    for name, place in {
+        "vgg19": "vgg19",
+        "vgg19.tv_in1k@refs/pr/1": "vgg19.tv_in1k@refs/pr/1",
+        "vgg91": "vgg91",
+        "a.pth": tmp_path / "a.pth",
+        "set/a": tmp_path / "set/a",
+        "mine": tmp_path / "mine",
+        "~/a.npz": Path("/home/ann/a.npz"),
+    }.items():
+        assert place_paths({"network": name}, tmp_path) == {"network": place}
+    array = np.zeros((32, 32, 3))
+    placed = place_paths({"init": "a.png", "content": array}, tmp_path)
+    assert placed["init"] == tmp_path / "a.png"
+    assert placed["content"] is array
 
 
 # Checking.

@@ -59,9 +59,24 @@ class Files:
     """What is known of files; each is looked at once, however many jobs it is in."""
 
     def __init__(self) -> None:
+        self._settled: dict[str, tuple[TransferConfig | None, list[str]]] = {}
         self._shape = functools.cache(check_picture)
         self._digest = functools.cache(file_sha256)
         self._weights = functools.cache(used_weights)
+
+    def settle(
+        self, settings: dict[str, Any]
+    ) -> tuple[TransferConfig | None, list[str]]:
+        """Return what settings come to, or what is wrong with each of them.
+
+        It may take a look into a file of weights, which can be slow.
+        """
+        if isinstance(settings.get("network"), Network):
+            return _settle(settings)
+        key = repr(sorted(settings.items()))
+        if key not in self._settled:
+            self._settled[key] = _settle(settings)
+        return self._settled[key]
 
     def shape(self, source: PictureSource, argument: str) -> tuple[int, int]:
         """Return height and width of a picture, as `check_picture`."""
@@ -131,7 +146,7 @@ def check_job(
                 settings[name] = parse_setting(name, values[name])
             except ValueError as error:
                 wrong.append(f"`{name}`: {error}")
-    config, bad_settings = _settle(settings)
+    config, bad_settings = files.settle(settings)
     wrong += bad_settings
     pictures: dict[str, Any] = {}
     for name in ("content", "style"):
@@ -161,7 +176,6 @@ def check_job(
 
 
 def _settle(settings: dict[str, Any]) -> tuple[TransferConfig | None, list[str]]:
-    """Return what settings come to, or what is wrong with each of them."""
     try:
         return settle_config(**(NOT_SET | settings)), []
     except FORESEEN as error:
