@@ -302,7 +302,7 @@ BAD_ROWS = {
 def test_a_bad_row_is_named_and_nothing_is_done(
     kind, write, folder, capsys, monkeypatch
 ):
-    monkeypatch.setattr("jaxnst.preparation.load_network", refuse)
+    monkeypatch.setattr("jaxnst.sweeping.jobs_run.load_used_network", refuse)
     row, columns, message = BAD_ROWS[kind]
     path = write(GOOD, "", row, header=f"content,style{columns}")
     before = sorted(folder.rglob("*"))
@@ -434,7 +434,7 @@ def test_bad_defaults_and_folders_are_named(folder, write, capsys):
 
 
 def test_a_check_paints_nothing(write, folder, capsys, monkeypatch):
-    monkeypatch.setattr("jaxnst.preparation.load_network", refuse)
+    monkeypatch.setattr("jaxnst.sweeping.jobs_run.load_used_network", refuse)
     path = write(
         GOOD, f"{folder}/other.png,style.png,a/b.jpg", header="content,style,output"
     )
