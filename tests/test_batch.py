@@ -1,5 +1,7 @@
 """Batches: what is read, all that is refused, and what is painted, kept and told."""
 
+import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -14,18 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import load_tiny, picture
+from conftest import TINY, load_tiny, picture
 from PIL import Image
 from test_cli import TINY_COMMAND
 
 import jaxnst
 from jaxnst.cli import main
 from jaxnst.cli_parser import build_parser
+from jaxnst.config import make_config
 from jaxnst.parsing import SETTINGS, parse_setting
 from jaxnst.progress import ProgressCallback
 from jaxnst.sweeping import jobs_run
-from jaxnst.sweeping.jobs_check import place_paths
+from jaxnst.sweeping.jobs_check import Files, place_paths
 from jaxnst.sweeping.jobs_file import read_jobs
+from jaxnst.sweeping.jobs_resume import finished_record
 
 
 FEW = ["--size", "48", "--min-size", "0", "--num-steps", "2"]
@@ -609,7 +613,6 @@ OTHERS = {
         lambda r: r["inputs"].update(init={"sha256": "0"}),
         "it was made from another init picture",
     ),
-    "weights": (lambda r: r["weights"].update(sha256="0"), "had other weights"),
     "callback": (
         lambda r: r["result"].update(stopped="callback"),
         r"it was ended early \(callback\)",
@@ -641,6 +644,42 @@ def test_something_else_is_not_overwritten_unless_asked_for(kind, painted, capsy
     assert output.read_bytes() == changed
     assert run_batch(path, "--overwrite", "--check") == 0
     assert "1 of 1 to be painted" in capsys.readouterr().out
+
+
+def test_weights_of_a_file_are_told_from_others(painted):
+    """By their hash; a network of the user's own, or an optimizer, by nothing."""
+    _, output = painted
+
+    def change_fn(record):
+        record["settings"]["network"] = "custom"
+        record["weights"] = {"name": "mine.npz", "sha256": "a"}
+
+    rewritten(output, change_fn)
+    record = jaxnst.read_record(output)
+    config = make_config(**record["settings"], architecture=TINY)
+    inputs = record["inputs"].items()
+    digests = {name: entry["sha256"] for name, entry in inputs}
+    asked = {"config": config, "digests": digests}
+    assert finished_record(output, **asked, weights="a") == record
+    with pytest.raises(ValueError, match="its network had other weights"):
+        finished_record(output, **asked, weights="b")
+    with pytest.raises(ValueError, match="whether its `network` was this one"):
+        finished_record(output, **asked, weights=None)
+    asked["config"] = dataclasses.replace(config, optimizer="custom")
+    with pytest.raises(ValueError, match="whether its `optimizer` was this one"):
+        finished_record(output, **asked, weights="a")
+
+
+def test_weights_of_the_user_are_hashed_once(tmp_path):
+    path = tmp_path / "mine.npz"
+    path.write_bytes(b"weights")
+    files = Files()
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert files.weights(path) == digest
+    path.write_bytes(b"others")
+    assert files.weights(str(path)) == digest
+    assert files.weights("vgg19") is None
+    assert files.weights(load_tiny()) is None
 
 
 def test_a_picture_of_somebody_else_is_overwritten_only_if_asked_for(

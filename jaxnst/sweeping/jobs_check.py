@@ -14,7 +14,7 @@ from jaxnst.images import PictureSource, check_format, check_picture, load_pictu
 from jaxnst.networks import Network
 from jaxnst.parsing import SETTINGS, parse_setting
 from jaxnst.preparation import naming_inits, result_shape, settle_config
-from jaxnst.pretrained import SPECS, UsedWeights, used_weights
+from jaxnst.pretrained import SPECS
 from jaxnst.pretrained.tensors import SUFFIXES, file_sha256
 
 from .jobs_file import Job
@@ -62,7 +62,6 @@ class Files:
         self._settled: dict[str, tuple[TransferConfig | None, list[str]]] = {}
         self._shape = functools.cache(check_picture)
         self._digest = functools.cache(file_sha256)
-        self._weights = functools.cache(used_weights)
 
     def settle(
         self, settings: dict[str, Any]
@@ -90,14 +89,11 @@ class Files:
             return self._digest(Path(source))
         return load_picture(source).sha256
 
-    def weights(self, network: str | os.PathLike[str] | Network) -> UsedWeights | None:
-        """Return which weights a network would have, if they are on disk."""
-        if isinstance(network, Network):
+    def weights(self, network: str | os.PathLike[str] | Network) -> str | None:
+        """Return the SHA-256 of the user's file of weights; None if it is none."""
+        if isinstance(network, Network) or str(network).partition("@")[0] in SPECS:
             return None
-        try:
-            return self._weights(network)
-        except (OSError, ValueError):
-            return None
+        return self._digest(Path(network).expanduser())
 
 
 def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:

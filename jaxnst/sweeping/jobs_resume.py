@@ -7,7 +7,6 @@ from typing import Any
 
 from jaxnst.config import TransferConfig
 from jaxnst.images import read_record
-from jaxnst.pretrained import UsedWeights
 from jaxnst.result import FINISHED
 
 
@@ -20,7 +19,7 @@ def finished_record(
     *,
     config: TransferConfig,
     digests: Mapping[str, str],
-    weights: UsedWeights | None,
+    weights: str | None,
 ) -> Mapping[str, Any] | None:
     """Return the record of a picture that is all that is asked for.
 
@@ -30,7 +29,8 @@ def finished_record(
         path: of the picture.
         config: the settings that are asked for.
         digests: {"content": sha256, ...} of what it is to be painted from.
-        weights: of the network; None where they are not known.
+        weights: sha256 of the user's file of them; None for those of the registry,
+            which their name tells from others, and for a network of the user's own.
 
     Returns:
         None, if it is that picture but was not finished.
@@ -61,7 +61,7 @@ def _difference(
     record: Mapping[str, Any],
     config: TransferConfig,
     digests: Mapping[str, str],
-    weights: UsedWeights | None,
+    weights: str | None,
 ) -> str | None:
     """Return in what a picture differs from the one asked for, if it does."""
     wanted = json.loads(json.dumps(config.to_dict()))
@@ -79,6 +79,6 @@ def _difference(
         found = record["inputs"].get(argument, {}).get("sha256")
         if found != digests.get(argument):
             return f"it was made from another {argument} picture"
-    if weights is not None and record["weights"]["sha256"] != weights.sha256:
+    if weights is not None and record["weights"]["sha256"] != weights:
         return "its network had other weights"
     return None
