@@ -24,16 +24,21 @@ if TYPE_CHECKING:
     from .images import load_picture as load_picture, read_record as read_record
     from .pretrained import load_network as load_network
     from .result import Interrupted as Interrupted, Result as Result
+    from .sweeping.jobs_plan import BadJobs as BadJobs
+    from .sweeping.jobs_run import Outcome as Outcome, batch as batch
     from .transfer import estimate as estimate, stylize as stylize
 
 __all__ = [
     "PRESETS",
+    "BadJobs",
     "Estimate",
     "Interrupted",
     "OutOfMemory",
+    "Outcome",
     "Result",
     "TransferConfig",
     "__version__",
+    "batch",
     "estimate",
     "load_network",
     "load_picture",
@@ -45,12 +50,15 @@ __all__ = [
 # no use for it.
 _HOMES = {
     "PRESETS": "config",
+    "BadJobs": "sweeping.jobs_plan",
     "Estimate": "forecast",
     "Interrupted": "result",
     "OutOfMemory": "fitting",
+    "Outcome": "sweeping.jobs_run",
     "Result": "result",
     "TransferConfig": "config",
     "__version__": "_version",
+    "batch": "sweeping.jobs_run",
     "estimate": "transfer",
     "load_network": "pretrained",
     "load_picture": "images",

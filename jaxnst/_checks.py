@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 
+# Errors whose text says it all.
+FORESEEN = (ValueError, TypeError, OSError, ImportError, MemoryError)
 # Weights and rates beyond it would overflow float32 once multiplied with a loss.
 MAX_NUMBER = 1e20
 
@@ -129,3 +131,11 @@ def check_memory_size(name: str, text: str) -> int:
     if match is None:
         raise ValueError(f"`{name}` must be a size such as 6G or 800M, got {text!r}.")
     return int(float(match[1]) * units[match[2]])
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, and, where it was not foreseen, its name."""
+    text = " ".join(str(error).split())
+    if isinstance(error, FORESEEN) and text:
+        return text
+    return f"{type(error).__name__}: {text[:300]}"

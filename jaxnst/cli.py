@@ -1,4 +1,4 @@
-"""The command line: `jaxnst stylize`, `compare`, `networks`, `show`.
+"""The command line: `jaxnst stylize`, `batch`, `compare`, `networks`, `show`.
 
 Errors are one line on standard error and exit code 2; `--debug` shows the traceback.
 JAX is imported by the commands themselves, so that help and wrong usage are quick.
@@ -12,20 +12,18 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ._checks import FORESEEN, one_line
+from .cli_batch import batch
 from .cli_compare import compare
 from .cli_networks import networks
-from .cli_parser import SETTINGS, build_parser
+from .cli_parser import build_parser
+from .cli_settings import EXIT_ERROR, EXIT_INTERRUPTED, given_settings
 
 
 if TYPE_CHECKING:
     from .result import Result
-
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
-# Errors whose text says it all.
-FORESEEN = (ValueError, TypeError, OSError, ImportError, MemoryError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,11 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, FORESEEN) and text:
-        return text
-    # Not foreseen: say what it was, and how to learn more.
-    return f"{type(error).__name__}: {text[:300]} (--debug shows where)"
+    is_clear = isinstance(error, FORESEEN) and str(error).strip()
+    return one_line(error) + ("" if is_clear else " (--debug shows where)")
 
 
 def _show_warning(
@@ -76,28 +71,14 @@ def _stylize(args: argparse.Namespace) -> int:
         source = Path(getattr(args, name))
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"output {output} is the {name} picture; choose another")
-    settings: dict[str, Any] = {"preset": "default"}
-    if args.like is not None:
-        if "preset" in args:
-            raise ValueError("give --like or --preset, not both")
-        from .images import read_record
-        from .record import settings_of
-
-        settings = settings_of(
-            read_record(args.like),
-            has_init="init" in args,
-            has_network="network" in args,
-        )
-    # Only what was given on the command line is there: argparse.SUPPRESS.
-    settings |= {name: vars(args)[name] for name in SETTINGS if name in args}
-
+    settings = given_settings(args)
     if args.estimate:
         from .transfer import estimate
 
         print(estimate(args.content, args.style, **settings))
         return 0
 
-    from .result import Interrupted
+    from .result import FINISHED, Interrupted
     from .transfer import stylize
 
     try:
@@ -114,7 +95,7 @@ def _stylize(args: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     output = _save(result, output, args)
     made, seconds = result.record["result"], result.record["seconds"]
-    is_good = made["stopped"] in (None, "out of time")
+    is_good = made["stopped"] in FINISHED
     if not is_good:
         print(
             f"jaxnst: error: stopped after {made['steps']} steps "
@@ -175,6 +156,7 @@ def _plain(value: object) -> str:
 
 COMMANDS = {
     "stylize": _stylize,
+    "batch": batch,
     "compare": compare,
     "networks": networks,
     "show": _show,

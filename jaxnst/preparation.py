@@ -1,8 +1,9 @@
 """From what a user gives to what painting needs: checked, loaded, settled."""
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ class Prepared(NamedTuple):
 
 
 class Loaders(NamedTuple):
-    """Where pictures and networks come from; a sweep keeps what it may need again.
+    """Where pictures and networks come from; who paints many keeps what comes again.
 
     Attributes:
         picture_fn: as `load_picture`.
@@ -86,6 +87,11 @@ def settle_config(
 ) -> TransferConfig:
     """Check the settings alone; arguments and errors are those of `prepare`."""
     is_custom = optimizer is not None and not isinstance(optimizer, str)
+    if is_custom and not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            "`optimizer` must be a name or an optax transformation, got "
+            f"{type(optimizer).__name__}."
+        )
     if isinstance(network, Network):
         for name in ("pooling", "padding", "smoothing", "conv", "precision"):
             own, value = getattr(network, name), settings.get(name)
@@ -235,32 +241,53 @@ def _load(
     style_pictures = tuple(picture_fn(each, argument="style") for each in styles)
     init_picture = None
     if init is not None:
-        try:
+        with naming_inits(init):
             init_picture = picture_fn(init, argument="init")
-        except FileNotFoundError as error:
-            hint = suggestion(init, INITS)
-            raise FileNotFoundError(
-                f"{error}.{hint} Known besides pictures: {', '.join(INITS)}."
-            ) from None
-    picture_shape = content_picture.rgb.shape
-    shape = fitted_shape(picture_shape, config.size)
-    if min(shape) < MIN_SIDE:
-        needed = config.size
-        while min(fitted_shape(picture_shape, needed)) < MIN_SIDE:
-            needed += 1
-        raise ValueError(
-            f"`size` {config.size} would make the result {shape[1]} x {shape[0]} px; "
-            f"no side may be below {MIN_SIDE} px, so use {needed} or more."
-        )
-    if shape[0] * shape[1] > MAX_PIXELS:
-        raise ValueError(
-            f"`size` {config.size} would make the result {shape[1]} x {shape[0]} px, "
-            f"more than {MAX_PIXELS // 1_000_000} megapixels; use less."
-        )
+    shape = result_shape(content_picture.rgb.shape, config.size)
     alpha = content_picture.alpha
     if alpha is not None:
         alpha = resize(alpha, shape)
     return Inputs(content_picture, style_pictures, init_picture, shape, alpha)
+
+
+@contextlib.contextmanager
+def naming_inits(init: PictureSource) -> Iterator[None]:
+    """Say, where no picture to start from is found, which other starts there are."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        name = Path(init).name if isinstance(init, str | os.PathLike) else ""
+        raise FileNotFoundError(
+            f"{error}.{suggestion(name, INITS)} Known besides pictures: "
+            f"{', '.join(INITS)}."
+        ) from None
+
+
+def result_shape(picture_shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    """Return height and width of a result.
+
+    Args:
+        picture_shape: height and width of the content picture.
+        size: longest side of the result.
+
+    Raises:
+        ValueError: if it would be too small or too large; with a size that is not.
+    """
+    shape = fitted_shape(picture_shape, size)
+    if min(shape) < MIN_SIDE:
+        needed = size
+        while min(fitted_shape(picture_shape, needed)) < MIN_SIDE:
+            needed += 1
+        raise ValueError(
+            f"`size` {size} would make the result {shape[1]} x {shape[0]} px; "
+            f"no side may be below {MIN_SIDE} px, so use {needed} or more."
+        )
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise ValueError(
+            f"`size` {size} would make the result {shape[1]} x {shape[0]} px, "
+            f"more than {MAX_PIXELS // 1_000_000} megapixels; use less."
+        )
+    return shape
 
 
 def _optimizer(
@@ -268,9 +295,4 @@ def _optimizer(
 ) -> optax.GradientTransformationExtraArgs:
     if optimizer is None or isinstance(optimizer, str):
         return make_optimizer(config.optimizer)
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            "`optimizer` must be a name or an optax transformation, got "
-            f"{type(optimizer).__name__}."
-        )
     return optax.with_extra_args_support(optimizer)

@@ -14,6 +14,10 @@ from .images import save_picture, to_pil
 from .objective import LossTerms
 
 
+# What `record["result"]["stopped"]` says where the picture is all that was asked for.
+FINISHED = (None, "out of time")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
     """A finished picture.

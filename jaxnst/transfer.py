@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optax
@@ -195,17 +195,41 @@ def stylize(
         memory=memory,
         progress=progress,
     )
+    watcher = ProgressCallback(enabled=progress, inner=callback)
+    return stylize_prepared(prepared, watcher, preset=preset, started=started)
+
+
+def stylize_prepared(
+    prepared: Prepared,
+    watcher: ProgressCallback,
+    *,
+    preset: str,
+    started: float,
+    notice_fn: Callable[[str], None] | None = None,
+) -> Result:
+    """Paint what was prepared.
+
+    Args:
+        prepared: the pictures, the settings, the network.
+        watcher: shows how far it is.
+        preset: from which the settings started, for the record.
+        started: when, on the clock of `time.perf_counter`.
+        notice_fn: told what happens on Ctrl-C; by default `watcher` shows it.
+
+    Raises:
+        OutOfMemory, Interrupted: as `stylize`.
+    """
     inputs, config, network, transformation, _ = prepared
     with clear_memory_errors(config, max(inputs.shape)):  # of the compiler
         settled = settle_memory(inputs, config, network, transformation)
     network = network.with_memory(settled.memory)
     deadline = None if config.max_seconds is None else started + config.max_seconds
     with (
-        ProgressCallback(enabled=progress, inner=callback) as watcher,
+        watcher,
         clear_memory_errors(
             settled, max(inputs.shape), is_foreign=lambda error: error is watcher.error
         ),
-        deferred_interrupt(watcher.notice) as is_interrupted,
+        deferred_interrupt(notice_fn or watcher.notice) as is_interrupted,
     ):
         painted = run_calls(
             paint(

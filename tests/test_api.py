@@ -22,7 +22,7 @@ MODULES = sorted(
 )
 # From the bottom of the house to the top: a module imports only from those before it.
 LAYERS = [
-    {"_types", "_checks", "_version"},
+    {"_types", "_checks", "_version", "parsing"},
     {"background", "hardware", "terminal"},
     {"compiling"},
     {"images"},
@@ -37,7 +37,9 @@ LAYERS = [
     {"forecast"},
     {"preparation"},
     {"transfer"},
-    {"cli_compare", "cli_networks"},
+    {"sweeping"},
+    {"cli_settings"},
+    {"cli_batch", "cli_compare", "cli_networks"},
     {"cli_parser"},
     {"cli"},
 ]

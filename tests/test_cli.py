@@ -16,8 +16,9 @@ from PIL import Image
 
 import jaxnst
 from jaxnst.cli import main
-from jaxnst.cli_parser import SETTINGS, build_parser
+from jaxnst.cli_parser import build_parser
 from jaxnst.config import TransferConfig
+from jaxnst.parsing import SETTINGS
 
 
 FEW = ["--size", "48", "--num-steps", "2", "--coarse-steps", "1"]
@@ -285,7 +286,7 @@ def test_errors_are_one_line_and_code_2(kind, files, tmp_path, monkeypatch, caps
     ("arguments", "message"),
     [
         (["stylize"], "required: CONTENT, STYLE"),
-        (["stylize", "a", "b", "--size", "big"], "invalid int value: 'big'"),
+        (["stylize", "a", "b", "--size", "big"], "--size: 'big' is not a whole number"),
         (
             ["stylize", "a", "b", "--style-layers", "relu1_1:x"],
             "'relu1_1:x' is not LAYER",

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from jaxnst.images import fitted_shape, load_picture, resize, resize_picture
+from jaxnst.images import (
+    check_picture,
+    fitted_shape,
+    load_picture,
+    resize,
+    resize_picture,
+)
 
 
 @pytest.fixture
@@ -403,3 +409,31 @@ def test_resized_picture_takes_its_alpha_along(pixels):
     assert resized.alpha.shape == (20, 25)
     same = resize_picture(picture, 50)
     assert same.alpha is picture.alpha
+
+
+def test_a_header_is_checked_without_the_rest(tmp_path, pixels):
+    """All that is wrong with it is said as in loading; what comes later is not seen."""
+    path = saved(tmp_path, Image.fromarray(pixels), "a.png")
+    assert check_picture(path) == (40, 50)
+    assert check_picture(pixels) == (40, 50)
+    path.write_bytes(path.read_bytes()[:100])
+    assert check_picture(path) == (40, 50)
+    with pytest.raises(ValueError, match="damaged or truncated"):
+        load_picture(path)
+    small = saved(tmp_path, Image.new("L", (31, 40)), "small.png")
+    long = saved(tmp_path, Image.new("L", (500, 40)), "long.png")
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    for bad in (small, long, text, tmp_path, tmp_path / "none.png"):
+        with pytest.raises((ValueError, OSError)) as found:
+            check_picture(bad, argument="style")
+        with pytest.raises(found.type) as expected:
+            load_picture(bad, argument="style")
+        assert str(found.value) == str(expected.value)
+
+
+def test_a_header_that_promises_too_much_is_refused(tmp_path, monkeypatch):
+    path = saved(tmp_path, Image.new("L", (100, 100)), "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
+    with pytest.raises(ValueError, match="unpacks to more than 0 megapixels"):
+        check_picture(path)

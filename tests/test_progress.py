@@ -9,7 +9,7 @@ from rich.console import Console
 from jaxnst.objective import LossTerms
 from jaxnst.optimize import StepInfo, StepView, TransferState
 from jaxnst.optimize.stepper import Taken
-from jaxnst.progress import ProgressCallback
+from jaxnst.progress import Course, ProgressCallback
 
 
 def view(step, num_steps=3):
@@ -83,3 +83,50 @@ def test_a_reader_that_is_gone_does_not_stop_the_painting():
         for step in (1, 2, 3):
             callback(view(step))
     assert len(seen) == 3
+
+
+def test_many_pictures_share_one_course(monkeypatch):
+    """Of 10 units of work the second picture has 8; a step took 5 s."""
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    course = Course(10.0)
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=False, width=120)
+    for number, work in ((1, 2.0), (2, 8.0)):
+        title = f"picture {number} of 2"
+        options = {"title": title, "course": course, "work": work}
+        with ProgressCallback(console=console, **options) as callback:
+            for step in (1, 2):
+                clock[0] += 20
+                callback(view(step, num_steps=2))
+        course.finish(work)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "picture 1 of 2 ..."
+    assert lines[1].startswith("picture 1 of 2  48 x 32  step 1/2  loss 0.5")
+    assert lines[1].endswith("  20 s")
+    # One unit in 20 s; then 4 more in 20 s.
+    assert lines[2].endswith("  40 s, about 160 s left")
+    assert lines[4].endswith("  60 s, about 32 s left")
+    assert lines[5].endswith("  80 s, about 0 s left")
+
+
+def test_the_course_of_long_and_failing_work():
+    course = Course(1000.0)
+    course.begin()
+    assert course.left(0.0, 10.0) is None
+    assert course.left(5.0, 10.0) is None  # nothing was done since
+    assert course.left(10.0, 20.0) == 980.0
+    course.drop(480.0)
+    assert course.left(10.0, 20.0) == 500.0
+
+
+def test_the_bar_of_one_picture_among_many():
+    """The title takes the place of the size; nothing of it stays."""
+    text, _ = shown(True, title="picture 12 of 345", work=0.5)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    shows = [line for line in re.split(r"[\r\n]+", plain) if "3/3" in line]
+    assert re.search(
+        r"picture 12 of 345 .+ 3/3 content 0.5 style 0.5 \d:\d\d:\d\d left", shows[-1]
+    )
+    assert len(shows[-1].rstrip()) <= 80
+    assert text.endswith("\x1b[2K")  # the line is erased

@@ -8,6 +8,7 @@ from .metadata import read_record as read_record
 from .reading import (
     Picture as Picture,
     PictureSource as PictureSource,
+    check_picture as check_picture,
     load_picture as load_picture,
 )
 from .resizing import (
@@ -17,6 +18,7 @@ from .resizing import (
 )
 from .writing import (
     EXTENSIONS as EXTENSIONS,
+    check_format as check_format,
     check_output as check_output,
     save_picture as save_picture,
     to_pil as to_pil,

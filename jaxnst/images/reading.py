@@ -1,10 +1,12 @@
 """Pictures of any kind brought to RGB, float32, [0, 1], HWC, sRGB."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +74,8 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
     """
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        data = _read_file(Path(name), argument)
+        with _open_file(Path(name), argument) as stream:
+            data = stream.read()
         rgba = _decode_file(data, argument, name)
         digest = hashlib.sha256(data).hexdigest()
     elif isinstance(source, PILImage.Image):
@@ -103,18 +106,46 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
     return Picture(rgb=rgb, alpha=alpha, sha256=digest, name=Path(name).name)
 
 
+def check_picture(source: PictureSource, *, argument: str = "image") -> tuple[int, int]:
+    """Return height and width of a picture that looks as if it could be read.
+
+    Of a file only the header is read: damage further on is not found, and height and
+    width are those before EXIF turns them.
+
+    Args:
+        source: as for `load_picture`.
+        argument: the name to use for it in messages.
+
+    Raises:
+        ValueError, TypeError, OSError: as `load_picture`.
+    """
+    if not isinstance(source, str | os.PathLike):
+        height, width = load_picture(source, argument=argument).rgb.shape[:2]
+        return height, width
+    name = os.fspath(source)
+    with (
+        _open_file(Path(name), argument) as stream,
+        _open_picture(stream, f"`{argument}` ({name})") as image,
+    ):
+        width, height = image.size
+    _check_shape(height, width, argument)
+    return height, width
+
+
 def _digest(array: np.ndarray) -> str:
     header = f"{array.shape}{array.dtype}".encode()
     return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def _read_file(path: Path, argument: str) -> bytes:
+@contextlib.contextmanager
+def _open_file(path: Path, argument: str) -> Iterator[io.BufferedReader]:
     if path.is_dir():
         raise IsADirectoryError(
             f"`{argument}` is a folder: {path}. Give a picture file inside it."
         )
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            yield stream
     except FileNotFoundError:
         raise FileNotFoundError(f"`{argument}`: no such file: {path}") from None
     except OSError as error:
@@ -123,13 +154,22 @@ def _read_file(path: Path, argument: str) -> bytes:
 
 def _decode_file(data: bytes, argument: str, name: str) -> np.ndarray:
     label = f"`{argument}` ({name})"
+    with _open_picture(io.BytesIO(data), label) as image:
+        return _from_pil(image, label)
+
+
+@contextlib.contextmanager
+def _open_picture(
+    stream: io.BytesIO | io.BufferedReader, label: str
+) -> Iterator[PILImage.Image]:
+    """Read the header, and say in our own words what is wrong, then and later."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata; what matters of it becomes an error below.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             warnings.simplefilter("error", PILImage.DecompressionBombWarning)
-            with PILImage.open(io.BytesIO(data), formats=FORMATS) as image:
-                return _from_pil(image, label)
+            with PILImage.open(stream, formats=FORMATS) as image:
+                yield image
     except PILImage.UnidentifiedImageError:
         raise ValueError(
             f"{label} is not a picture that can be read; expected JPEG, PNG, WebP, "

@@ -24,22 +24,17 @@ _WITH_16_BITS = (".png", ".tif", ".tiff")
 _WITHOUT_ALPHA = (".jpg", ".jpeg")
 
 
-def check_output(
+def check_format(
     path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95
-) -> Path:
-    """Return `path` if a picture can be written there; called before any work.
+) -> None:
+    """Check that a picture can be written under such a name, wherever that is.
 
     Raises:
         ValueError: if the extension is unknown or cannot hold `bits` per channel, or
             if `quality` is out of range.
-        IsADirectoryError: if the path is a folder.
-        FileNotFoundError: if the folder it is to lie in does not exist.
-        OSError: if that folder or the file cannot be written.
     """
-    path = Path(path)
-    extension = path.suffix.lower()
-    folder = path.parent
-    if extension not in EXTENSIONS and not path.is_dir():
+    extension = Path(path).suffix.lower()
+    if extension not in EXTENSIONS:
         raise ValueError(
             f"output {path}: unknown extension {extension!r}; known: "
             f"{', '.join(EXTENSIONS)}"
@@ -52,6 +47,23 @@ def check_output(
         raise ValueError(
             f"output {path}: {extension} cannot hold 16 bits; use .png or .tif"
         )
+
+
+def check_output(
+    path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95
+) -> Path:
+    """Return `path` if a picture can be written there; called before any work.
+
+    Raises:
+        ValueError: as `check_format`.
+        IsADirectoryError: if the path is a folder.
+        FileNotFoundError: if the folder it is to lie in does not exist.
+        OSError: if that folder or the file cannot be written.
+    """
+    path = Path(path)
+    folder = path.parent
+    if path.suffix.lower() in EXTENSIONS or not path.is_dir():
+        check_format(path, bits=bits, quality=quality)
     # Tried, not asked: permissions, read-only disks and names that are too long show
     # alike, and before hours of painting rather than after.
     try:

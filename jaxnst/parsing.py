@@ -1,0 +1,125 @@
+"""Text into settings: the same for a flag of a command and for a cell of a table."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+
+_YES_OR_NO = {
+    **dict.fromkeys(("yes", "true", "on", "1"), True),
+    **dict.fromkeys(("no", "false", "off", "0"), False),
+}
+
+
+def parse_count(text: str) -> int:
+    """Return a whole number; `512.0` is one, as tables often have it.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        if (number := float(text)).is_integer():
+            return int(number)
+    raise ValueError(f"{text[:60]!r} is not a whole number")
+
+
+def parse_number(text: str) -> float:
+    """Return a number, with a point.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    with contextlib.suppress(ValueError):
+        return float(text)
+    hint = ""
+    # 2,5 is what spreadsheets write in half of Europe; 2,500 may be either, so ask.
+    with contextlib.suppress(ValueError):
+        hint = f"; write {float(text.replace(',', '.')):g} if that is meant"
+    raise ValueError(f"{text[:60]!r} is not a number{hint}")
+
+
+def parse_flag(text: str) -> bool:
+    """Return yes or no.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if text.lower() not in _YES_OR_NO:
+        raise ValueError(f"{text[:60]!r} is not yes or no")
+    return _YES_OR_NO[text.lower()]
+
+
+def parse_layers(text: str) -> dict[str, float]:
+    """Return `relu1_1,relu2_1:0.5` as layers and weights.
+
+    Raises:
+        ValueError: if a layer is named twice, or a weight is no number.
+    """
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = (piece.strip() for piece in part.partition(":"))
+        if name in weights:
+            raise ValueError(f"layer {name} is named twice")
+        try:
+            weights[name] = float(weight) if weight else 1.0
+        except ValueError:
+            raise ValueError(f"{part.strip()!r} is not LAYER or LAYER:WEIGHT") from None
+    return weights
+
+
+# The settings of `stylize` that text can set, and how it is read.
+SETTINGS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {
+        "preset": str,
+        "size": parse_count,
+        "style_size": parse_count,
+        "min_size": parse_count,
+        "content_layers": parse_layers,
+        "style_layers": parse_layers,
+        "content_weight": parse_number,
+        "style_weight": parse_number,
+        "tv_weight": parse_number,
+        "normalization": str,
+        "num_steps": parse_count,
+        "coarse_steps": parse_count,
+        "optimizer": str,
+        "learning_rate": parse_number,
+        "decay": parse_number,
+        "averaging": parse_number,
+        "tolerance": parse_number,
+        "max_seconds": parse_number,
+        "steps_per_call": parse_count,
+        "content_detail": parse_number,
+        "init": str,
+        "seed": parse_count,
+        "network": str,
+        "pooling": str,
+        "padding": str,
+        "smoothing": str,
+        "normalize_activations": parse_flag,
+        "conv": str,
+        "precision": str,
+        "memory": str,
+    }
+)
+
+
+def parse_setting(name: str, value: object) -> Any:
+    """Return a setting: text as it is read from a flag, all else as it is.
+
+    Args:
+        name: one of `SETTINGS`.
+        value: text, or the value itself; 512.0 is 512, as in columns with gaps.
+
+    Raises:
+        ValueError: if the text cannot be read so.
+    """
+    parse_fn = SETTINGS[name]
+    if isinstance(value, str):
+        return parse_fn(value.strip())
+    if parse_fn is parse_count and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
