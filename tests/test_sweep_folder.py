@@ -1,0 +1,478 @@
+"""The folder of a sweep: resumed after anything, refused when it is another's."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import filelock
+import pytest
+from PIL import Image
+from sweep_killer import AXES, FAILED, MEMBERS, PICTURES, contents, open_folder, sweep
+
+from jaxnst.sweeping import folder as folder_module
+from jaxnst.sweeping.folder import SweepFolder
+from jaxnst.sweeping.identity import describe_sweep, find_differences
+from jaxnst.sweeping.members import Axis, Member, Row
+from jaxnst.sweeping.naming import make_file_name
+from jaxnst.sweeping.rows import decode_row, encode_row
+
+
+NUM_DONE = len(MEMBERS) - 1
+IDENTITY = {"settings": {"size": 48}}
+
+
+def row_of(member: Member, **fields) -> Row:
+    given = {"height": 32, "width": 48, "steps": 10, "losses": {"content": 0.5}}
+    return Row(
+        index=member.index,
+        labels=member.labels,
+        settings=dict(member.settings),
+        **(given | fields),
+    )
+
+
+def save_fn(index: int):
+    return lambda path: path.write_bytes(PICTURES[index])
+
+
+def add(folder: SweepFolder, index: int, **fields) -> Row:
+    return folder.add(row_of(MEMBERS[index], **fields), save_fn(index))
+
+
+def reopen(path: Path, **changed) -> SweepFolder:
+    given = {"identity": IDENTITY, "axes": AXES, "mode": "product", "members": MEMBERS}
+    return SweepFolder.open(path, **(given | changed))
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A finished sweep."""
+    sweep(tmp_path / "grid")
+    return tmp_path / "grid"
+
+
+def test_what_lies_in_the_folder(whole):
+    names = sorted(path.name for path in whole.iterdir())
+    pictures = [name for name in names if name[0].isdecimal()]
+    assert pictures[0] == "00_seed-0_style_weight-0.3.png"
+    assert len(pictures) == NUM_DONE
+    others = ["index.html", "manifest.csv", "manifest.json", "sheet.png"]
+    assert set(names) - set(pictures) == {".sweep", *others}
+    manifest = json.loads((whole / "manifest.json").read_text())
+    assert manifest["counts"] == {"done": NUM_DONE, "failed": 1, "missing": 0}
+    assert manifest["identity"] == IDENTITY
+    for entry in manifest["members"]:
+        if entry["status"] == "done":
+            data = (whole / entry["file"]).read_bytes()
+            assert data == PICTURES[entry["index"]]
+            assert entry["sha256"] == hashlib.sha256(data).hexdigest()
+            assert entry["settings"]["seed"] == int(entry["labels"]["seed"])
+            assert entry["seconds"] > 0
+    assert manifest["members"][FAILED]["error"] == "out of memory"
+    with Image.open(whole / "sheet.png") as sheet:
+        assert sheet.size[0] > 3 * 48
+
+
+def test_a_finished_sweep_is_left_as_it_is(whole):
+    before = {path: path.stat().st_mtime_ns for path in whole.glob("[0-9]*.png")}
+    expected = contents(whole)
+    with open_folder(whole) as folder:
+        finished = folder.finished()
+        assert sorted(finished) == [m.index for m in MEMBERS if m.index != FAILED]
+        assert all(row.file and row.error is None for row in finished.values())
+    assert contents(whole) == expected
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes")
+def test_killed_at_any_moment_and_resumed(tmp_path):
+    """By one process and by several, while they write pictures, rows and sheets."""
+    program = Path(__file__).with_name("sweep_killer.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program, tmp_path, "90"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["killed"] >= 90
+    assert report["torn"] > 10  # enough died in the midst of writing
+
+
+def test_no_jax_is_imported():
+    code = (
+        "import sys, jaxnst.sweeping.folder; "
+        "sys.exit(any(name in sys.modules for name in ('jax', 'numpy', 'flax')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+DAMAGE = {
+    "cut picture": lambda grid, picture, row: cut(picture),
+    "empty picture": lambda grid, picture, row: picture.write_bytes(b""),
+    "no picture": lambda grid, picture, row: picture.unlink(),
+    "another picture": lambda grid, picture, row: picture.write_bytes(PICTURES[9]),
+    "cut row": lambda grid, picture, row: cut(row),
+    "no row": lambda grid, picture, row: row.unlink(),
+    "no text": lambda grid, picture, row: row.write_bytes(b"\xff\xfe\x00"),
+    "no object": lambda grid, picture, row: row.write_text("[1, 2]"),
+    "deep": lambda grid, picture, row: row.write_text("[" * 100_000),
+    "row of another": lambda grid, picture, row: row.write_bytes(
+        row.with_name("09.json").read_bytes()
+    ),
+    "path outside": lambda grid, picture, row: change(row, file="../outside.png"),
+    "wrong kind": lambda grid, picture, row: change(row, losses={"total": "low"}),
+    "wrong labels": lambda grid, picture, row: change(row, labels={"seed": "9"}),
+    "more fields": lambda grid, picture, row: change(row, more=1),
+    "fewer fields": lambda grid, picture, row: row.write_text('{"index": 4}'),
+}
+
+
+def change(row: Path, **fields) -> None:
+    row.write_text(json.dumps(json.loads(row.read_text()) | fields))
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_members_are_painted_anew(whole, kind):
+    expected = contents(whole)
+    (picture,) = whole.glob("04_*.png")
+    (whole.parent / "outside.png").write_bytes(PICTURES[4])
+    DAMAGE[kind](whole, picture, whole / ".sweep" / "04.json")
+    with open_folder(whole) as folder:
+        assert set(range(len(MEMBERS))) - set(folder.finished()) == {4, FAILED}
+    manifest = json.loads((whole / "manifest.json").read_text())
+    assert manifest["members"][4]["status"] == "missing"
+    sweep(whole)
+    assert contents(whole) == expected
+
+
+def test_failed_members_are_tried_again(whole):
+    with open_folder(whole) as folder:
+        assert FAILED not in folder.finished()
+        add(folder, FAILED)
+        assert folder.finished()[FAILED].error is None
+    manifest = json.loads((whole / "manifest.json").read_text())
+    assert manifest["counts"]["failed"] == 0
+
+
+def test_a_failure_leaves_no_picture(tmp_path):
+    with reopen(tmp_path / "grid") as folder:
+        row = add(folder, 3)
+        failed = folder.add(row_of(MEMBERS[3], error="out of memory"), None)
+        assert failed.file is failed.sha256 is None
+        assert folder.finished() == {}
+        assert not (folder.path / str(row.file)).exists()
+
+
+def test_a_picture_that_cannot_be_saved_is_not_finished(tmp_path):
+    def fail(path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with reopen(tmp_path / "grid") as folder:
+        with pytest.raises(OSError, match="No space left"):
+            folder.add(row_of(MEMBERS[3]), fail)
+        assert folder.finished() == {}
+        assert list(folder.path.glob("*.png")) == []
+        add(folder, 3)
+    assert len(list((tmp_path / "grid").glob("03_*.png"))) == 1
+    assert not list((tmp_path / "grid" / ".sweep").glob("process-*/*"))
+
+
+def test_rows_come_back_as_they_were_written():
+    row = row_of(MEMBERS[2], losses={"total": float("inf"), "tv": 1e-9}, seconds=2)
+    assert decode_row(encode_row(row)) == row
+    with pytest.raises(TypeError, match="Path cannot be kept in JSON"):
+        encode_row(dataclasses.replace(row, settings={"a": Path("x")}))
+
+
+def test_another_sweep_is_refused_with_what_differs(whole):
+    before = contents(whole)
+    changed = {"settings": {"size": 64, "seed": 1}}
+    with pytest.raises(ValueError, match="holds another sweep") as caught:
+        reopen(whole, identity=changed)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "`settings.size` was 48, is 64; `settings.seed` was not set, is 1" in message
+    assert message.endswith("Give another folder, or remove this one.")
+    axes = (AXES[0], Axis(name="style_weight", values=(0.3, 1), labels=("0.3", "1")))
+    members = MEMBERS[:10]
+    expected = r"`axes.style_weight` was \[0.3, 1, 3\], is \[0.3, 1\]"
+    with pytest.raises(ValueError, match=expected):
+        reopen(whole, axes=axes, members=members)
+    with pytest.raises(ValueError, match=r'`extension` was "\.png", is "\.jpg"'):
+        reopen(whole, extension=".jpg")
+    assert contents(whole) == before
+    reopen(whole).close()  # and no lock was kept
+
+
+def test_differences_are_found_and_kept_short():
+    def described(identity, *axes):
+        return describe_sweep(identity, axes, "product", ".png")
+
+    digests = [hashlib.sha256(data).hexdigest() for data in (b"a", b"b")]
+    old = described({"inputs": {"content": digests[0]}, "list": ["x"] * 99, "gone": 1})
+    new = described({"inputs": {"content": digests[1]}, "list": ["y"] * 99})
+    first, second, third = find_differences(old, new)
+    assert first == (
+        f"`inputs.content` was {digests[0][:12]}..., is {digests[1][:12]}..."
+    )
+    assert len(second) < 160
+    assert third == "`gone` was 1, is not set"
+    # Equal labels, other values: a label may be rounded.
+    rounded = [
+        Axis(name="style_weight", values=(value,), labels=("0.333",))
+        for value in (1 / 3, 0.333)
+    ]
+    (only,) = find_differences(described({}, rounded[0]), described({}, rounded[1]))
+    assert "[0.333 = 0.3333333333333333], is [0.333]" in only
+    # A path is not what decides; the hash of what lies there is in the identity.
+    paths = [Axis(name="style", values=(v,), labels=("a.jpg",)) for v in ("a", "./a")]
+    assert find_differences(described({}, paths[0]), described({}, paths[1])) == []
+    assert find_differences(described({"a": (1, 2)}), described({"a": [1, 2]})) == []
+
+
+def test_a_damaged_description_is_named(whole):
+    for text in ("{", "[]", '"', "\x00"):
+        (whole / ".sweep" / "sweep.json").write_text(text)
+        with pytest.raises(ValueError, match=r"\.sweep/sweep\.json is damaged"):
+            reopen(whole)
+
+
+def test_places_that_cannot_be_used(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("text")
+    with pytest.raises(NotADirectoryError, match="is a file; give a folder"):
+        reopen(file)
+    with pytest.raises(FileNotFoundError, match=r"no such folder: .*none; make it"):
+        reopen(tmp_path / "none" / "grid")
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "holiday.jpg").write_text("")
+    with pytest.raises(FileExistsError, match=r"holds no sweep \(there is holiday.jpg"):
+        reopen(full)
+    assert [path.name for path in full.iterdir()] == ["holiday.jpg"]
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.write_bytes", refuse)
+        with pytest.raises(PermissionError, match="grid cannot be written: Perm"):
+            reopen(tmp_path / "grid")
+    reopen(tmp_path / "grid").close()
+
+
+def test_what_systems_leave_in_folders_is_no_hindrance(tmp_path):
+    (tmp_path / ".DS_Store").write_text("")
+    (tmp_path / ".probe-1").write_text("")  # of a process that was killed at once
+    reopen(tmp_path).close()
+    assert {path.name for path in tmp_path.iterdir()} >= {".DS_Store", "sheet.png"}
+    assert not (tmp_path / ".probe-1").exists()
+
+
+def test_one_run_at_a_time(tmp_path):
+    with reopen(tmp_path / "grid") as folder:
+        with pytest.raises(BlockingIOError, match="another run is writing there"):
+            reopen(tmp_path / "grid")
+        add(folder, 0)
+        # Of the same run.
+        with reopen(tmp_path / "grid", process=1, num_processes=2) as other:
+            assert list(other.finished()) == [0]
+    reopen(tmp_path / "grid").close()
+
+
+@pytest.mark.parametrize("error", [OSError(37, "No locks"), NotImplementedError("no")])
+def test_without_locks_it_goes_on(tmp_path, monkeypatch, error):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    sweep(tmp_path / "grid")
+    assert len(list((tmp_path / "grid").glob("[0-9]*.png"))) == NUM_DONE
+
+
+def test_what_a_larger_run_left_is_removed(tmp_path):
+    folder = reopen(tmp_path / "grid", process=3, num_processes=4)
+    stage = tmp_path / "grid" / ".sweep" / "process-3"
+    (stage / ".jaxnst-1-1.part").write_text("half")
+    with reopen(tmp_path / "grid"):
+        assert stage.exists()  # it may still be running
+    folder._lock.release()  # type: ignore[union-attr]
+    with reopen(tmp_path / "grid"):
+        assert not stage.exists()
+
+
+def test_only_process_0_lists_what_all_have_painted(tmp_path):
+    grid = tmp_path / "grid"
+    first = reopen(grid, num_processes=2)
+    with reopen(grid, process=1, num_processes=2) as second:
+        add(second, 1)
+    assert not list(grid.glob("manifest.*"))
+    add(first, 0)
+    first.close()
+    text = (grid / "manifest.csv").read_text()
+    status = [row["status"] for row in csv.DictReader(io.StringIO(text))]
+    assert status[:3] == ["done", "done", "missing"]
+
+
+def test_many_threads_add(tmp_path):
+    with reopen(tmp_path / "grid") as folder, ThreadPoolExecutor(8) as pool:
+        barrier = threading.Barrier(8)
+        indices = [index for index in range(len(MEMBERS)) if index != FAILED]
+
+        def add_one(place: int) -> None:
+            if place < 8:
+                barrier.wait()
+            add(folder, indices[place], seconds=1.0)
+
+        list(pool.map(add_one, range(len(indices))))
+        assert sorted(folder.finished()) == indices
+    for path in (tmp_path / "grid").glob("[0-9]*.png"):
+        assert path.read_bytes() == PICTURES[int(path.name[:2])]
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_sheets_take_a_small_part_of_the_time(tmp_path, monkeypatch):
+    clock = Clock()
+    made: list[int] = []
+
+    def slow_sheet(axes, mode, rows, *_, **__):
+        made.append(len(rows))
+        clock.now += 0.1 * len(rows)
+        return Image.new("RGB", (1, 1))
+
+    monkeypatch.setattr(folder_module, "time", clock)
+    monkeypatch.setattr(folder_module, "make_sheet", slow_sheet)
+    axis = Axis(
+        name="seed", values=tuple(range(300)), labels=tuple(map(str, range(300)))
+    )
+    members = [
+        Member(index=i, labels={"seed": str(i)}, settings={"seed": i})
+        for i in range(300)
+    ]
+    with reopen(tmp_path / "grid", axes=[axis], members=members) as folder:
+        for member in members:
+            clock.now += 10
+            folder.add(row_of(member), save_fn(0))
+        assert clock.now < 300 * 10 * 1.08
+        assert len(made) > 3
+    assert made[-1] == 300
+
+
+def test_thumbnails_are_read_once(tmp_path, monkeypatch):
+    read: list[str] = []
+    original = folder_module.read_thumbnail
+
+    def counted(path, longest):
+        read.append(path.name)
+        return original(path, longest)
+
+    monkeypatch.setattr(folder_module, "_REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(folder_module, "_REFRESH_SHARE", 0)
+    monkeypatch.setattr(folder_module, "read_thumbnail", counted)
+    with reopen(tmp_path / "grid") as folder:
+        for index in range(5):
+            add(folder, index)
+    assert sorted(read) == sorted(set(read))
+    assert len(read) == 5
+
+
+def test_a_table_that_is_held_open_stops_nothing(tmp_path, monkeypatch):
+    """Windows refuses to replace what a spreadsheet has open."""
+    grid = tmp_path / "grid"
+    monkeypatch.setattr(folder_module, "_REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(folder_module, "_REFRESH_SHARE", 0)
+    original = Path.replace
+
+    def refuse(self, target):
+        if Path(target).name == "manifest.csv":
+            raise PermissionError(13, "Permission denied", str(self), None, str(target))
+        return original(self, target)
+
+    folder = reopen(grid)
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    add(folder, 0)
+    add(folder, 1)
+    with pytest.raises(PermissionError, match=r"manifest\.csv cannot be written: Perm"):
+        folder.close()
+    monkeypatch.undo()
+    with reopen(grid) as folder:  # the lock is free
+        assert list(folder.finished()) == [0, 1]
+
+
+def test_the_first_error_is_the_one_that_is_seen(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder_module, "make_sheet", fail)
+    with pytest.raises(KeyError, match="first"), reopen(tmp_path / "grid"):
+        raise KeyError("first")
+
+
+def named(labels: dict[str, str], digits: int = 2, extension: str = ".png") -> str:
+    member = Member(index=3, labels=labels, settings={})
+    return make_file_name(member, digits, extension)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"style_weight": "3", "seed": "1"}, "03_style_weight-3_seed-1.png"),
+        ({"style": "Great Wave.jpg"}, "03_style-Great-Wave.png"),
+        ({"style": 'a<b>:"/\\|?*c'}, "03_style-a-b-c.png"),
+        ({"style": "../../etc/passwd"}, "03_style-..-..-etc-passwd.png"),
+        ({"style": "e\u0301tude\u202e\x00 \ud800"}, "03_style-\u00e9tude.png"),
+        ({"style": "日本"}, "03_style-日本.png"),
+        ({"style": "..."}, "03_style-x.png"),
+        ({}, "03.png"),
+    ],
+)
+def test_file_names(labels, expected):
+    assert named(labels) == expected
+
+
+@pytest.mark.parametrize("label", ["x" * 500, "日" * 500, "a.b" * 200, " " * 300])
+def test_long_names_are_cut(label):
+    name = named({"style": label, "content": label, "seed": "12"}, extension=".jpeg")
+    assert len(name) <= 120
+    assert len(name.encode()) <= 205
+    assert name.startswith("03_style-")
+    assert name.endswith("_seed-12.jpeg")
+
+
+def test_names_are_unique_and_sort_as_the_members_do(tmp_path):
+    axis = Axis(
+        name="style", values=("a/b", "a?b", "A/B"), labels=("a/b", "a?b", "A/B")
+    )
+    members = [
+        Member(index=i, labels={"style": label}, settings={})
+        for i, label in enumerate(axis.labels)
+    ]
+    members += [dataclasses.replace(members[0], index=i) for i in range(3, 11)]
+    axis = Axis(name="style", values=axis.values, labels=axis.labels)
+    with reopen(tmp_path / "grid", axes=[axis], members=members) as folder:
+        names = [folder.file_name(member) for member in members]
+    assert len({name.lower() for name in names}) == 11
+    assert names == sorted(names)

@@ -1,0 +1,513 @@
+"""Contact sheet, page and manifest: what they show, and that nothing is cut off."""
+
+import csv
+import io
+import itertools
+import json
+import random
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFont
+
+from jaxnst.sweeping import lettering
+from jaxnst.sweeping.arranging import arrange, in_common
+from jaxnst.sweeping.layout import MAX_SIDE, Header, lay_out
+from jaxnst.sweeping.lettering import (
+    MIN_TEXT,
+    drawable,
+    drawable_labels,
+    line_height,
+    shorten,
+    text_width,
+)
+from jaxnst.sweeping.manifest import make_manifest, manifest_csv, manifest_json
+from jaxnst.sweeping.members import Axis, Row
+from jaxnst.sweeping.page import make_page
+from jaxnst.sweeping.sheet import make_sheet, read_thumbnail, shrink
+
+
+def axis(name: str, *values) -> Axis:
+    return Axis(name=name, values=values, labels=tuple(map(str, values)))
+
+
+LONG = (
+    "A photograph of a castle in winter, taken by my aunt in 2019 (edited, again).jpg"
+)
+SWEEPS: dict[str, tuple[list[Axis], str, list[tuple[int, int]]]] = {
+    "one axis": ([axis("style_weight", 0.3, 1, 3, 10)], "product", [(512, 384)]),
+    "table": (
+        [axis("seed", 0, 1, 2), axis("style_weight", 0.3, 1, 3, 10)],
+        "product",
+        [(512, 384)],
+    ),
+    "three axes": (
+        [axis("pooling", "max", "average"), axis("seed", 1, 2), axis("size", 1, 2, 3)],
+        "product",
+        [(300, 512)],
+    ),
+    "four axes": (
+        [axis("a", 1, 2), axis("b", 1, 2), axis("c", 1, 2), axis("d", 1, 2, 3)],
+        "product",
+        [(400, 400)],
+    ),
+    "zip": (
+        [axis("style_weight", *range(5)), axis("content_weight", *range(5))],
+        "zip",
+        [(512, 384)],
+    ),
+    "forty": ([axis("seed", *range(40))], "product", [(512, 384)]),
+    "tall": (
+        [axis("seed", *range(80)), axis("style_weight", 1, 2, 3)],
+        "product",
+        [(512, 384)],
+    ),
+    "wide": (
+        [axis("preset", "default", "gatys2016"), axis("seed", *range(40))],
+        "product",
+        [(512, 384)],
+    ),
+    "mixed": (
+        [axis("style", *"abcd"), axis("content", *"xyz")],
+        "product",
+        [(512, 340), (300, 512), (420, 420), (512, 52)],
+    ),
+    "long labels": (
+        [axis("content", LONG, "b", "x" * 300), axis("style", "a", LONG * 3, "y" * 99)],
+        "product",
+        [(512, 384)],
+    ),
+    "long, one axis": ([axis("style", LONG, LONG * 4)], "product", [(90, 60)]),
+    "small": ([axis("normalize_activations", 0, 1)], "product", [(40, 32)]),
+    "one": ([axis("seed", 1)], "product", [(512, 384)]),
+    "one of two": ([axis("seed", 1), axis("size", 512)], "product", [(64, 48)]),
+    "one and two": ([axis("seed", 1), axis("size", 32, 64)], "product", [(64, 48)]),
+    "nothing yet": ([axis("seed", 1, 2), axis("size", 32, 64)], "product", []),
+    "zip of many": ([axis("a", *range(90)), axis("bb", *range(90))], "zip", [(512, 9)]),
+}
+
+
+def touch(first, second) -> bool:
+    return (
+        first.left < second.left + second.width
+        and second.left < first.left + first.width
+        and first.top < second.top + second.height
+        and second.top < first.top + first.height
+    )
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("with_inputs", [False, True])
+def test_nothing_overlaps_or_is_cut_off(name, with_inputs):
+    axes, mode, shapes = SWEEPS[name]
+    inputs = {"content": (1000, 700), "style": (300, 900)} if with_inputs else {}
+    header = Header(title=f"Title of {name}", note=in_common(axes), inputs=inputs)
+    layout = lay_out(arrange(axes, mode), shapes, header)
+    assert max(layout.width, layout.height) <= MAX_SIDE
+    boxes = [*layout.cells.values(), *layout.inputs.values()]
+    boxes += [words.box for words in layout.words]
+    for box in boxes:
+        assert box.left >= 6 and box.left + box.width <= layout.width - 6  # noqa: PT018
+        assert box.top >= 6 and box.top + box.height <= layout.height - 6  # noqa: PT018
+    for first, second in itertools.combinations(boxes, 2):
+        assert not touch(first, second)
+    for words in layout.words:
+        assert words.size >= MIN_TEXT
+        assert words.lines
+        assert len(words.lines) * line_height(words.size) <= words.box.height
+        for line in words.lines:
+            assert text_width(line, words.size) <= words.box.width + 1
+    numbers = range(len(layout.cells))
+    assert sorted(layout.cells) == list(numbers)
+    count = len(axes[0].values) if mode == "zip" else 1
+    for one in axes if mode == "product" else ():
+        count *= len(one.values)
+    assert len(numbers) == count
+
+
+def test_a_thousand_pictures_can_still_be_told_apart():
+    layout = lay_out(
+        arrange([axis("seed", *range(1000))], "product"),
+        [(512, 384)],
+        Header(title="", note="", inputs={}),
+    )
+    assert max(layout.width, layout.height) <= MAX_SIDE
+    assert layout.longest >= 64
+
+
+def color_of(index: int) -> tuple[int, int, int]:
+    return 40 + 13 * index % 200, 255 - 11 * index % 200, 7 * index % 256
+
+
+def painted(
+    axes: list[Axis], count: int, *, shape=(48, 32), missing=(), failed=()
+) -> dict[int, Row]:
+    rows = {}
+    for index in set(range(count)) - set(missing):
+        rows[index] = Row(
+            index=index,
+            labels={},
+            settings={},
+            width=shape[0],
+            height=shape[1],
+            steps=7,
+            losses={"total": 2.0, "content": 0.25, "style": 0.125 * (index + 1)},
+            seconds=1.5,
+            **(
+                {"error": "out of memory"}
+                if index in failed
+                else {"file": f"{index}.png", "sha256": "0" * 64}
+            ),
+        )
+    return rows
+
+
+def plain(row: Row, longest: int) -> Image.Image:
+    picture = Image.new("RGB", (row.width, row.height), color_of(row.index))
+    return shrink(picture, longest)
+
+
+def find(sheet: Image.Image, color) -> tuple[int, int, int, int] | None:
+    """Where a color is: left, top, width, height."""
+    rows, columns = np.nonzero(np.all(np.asarray(sheet) == color, axis=-1))
+    if not len(rows):
+        return None
+    left, top = int(columns.min()), int(rows.min())
+    return left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1
+
+
+def test_the_last_axis_runs_across_and_the_first_down():
+    axes = [axis("seed", 0, 1, 2), axis("style_weight", 0.3, 1, 3, 10)]
+    rows = painted(axes, 12, missing=[7], failed=[10])
+    sheet = make_sheet(axes, "product", rows, plain)
+    places = {index: find(sheet, color_of(index)) for index in range(12)}
+    assert [index for index in places if places[index] is None] == [7, 10]
+    found = {index: place for index, place in places.items() if place is not None}
+    # Never enlarged, and no pixel lost.
+    assert {place[2:] for place in found.values()} == {(48, 32)}
+    lefts = [{found[i][0] for i in range(c, 12, 4) if i in found} for c in range(4)]
+    tops = [
+        {found[i][1] for i in range(4 * r, 4 * r + 4) if i in found} for r in range(3)
+    ]
+    assert all(len(places) == 1 for places in lefts + tops)
+    assert [*map(min, lefts)] == sorted(map(min, lefts))
+    assert [*map(min, tops)] == sorted(map(min, tops))
+
+
+def test_three_axes_are_tables_beside_each_other():
+    axes = [axis("pooling", "max", "mean"), axis("seed", 1, 2), axis("size", 1, 2, 3)]
+    sheet = make_sheet(axes, "product", painted(axes, 12), plain)
+    found = [find(sheet, color_of(index)) for index in range(12)]
+    offsets = [
+        (b[0] - a[0], b[1] - a[1])
+        for a, b in zip(found[:6], found[6:], strict=True)
+        if a and b
+    ]
+    assert len(offsets) == 6
+    assert len(set(offsets)) == 1
+
+
+def test_sheets_are_the_same_bytes_in_whatever_order_rows_come():
+    axes = [axis("seed", *range(9))]
+    rows = painted(axes, 9)
+    shuffled = list(rows.items())
+    random.Random(1).shuffle(shuffled)
+    inputs = {"content": Image.linear_gradient("L")}
+    first = make_sheet(axes, "product", rows, plain, inputs=inputs)
+    second = make_sheet(axes, "product", dict(shuffled), plain, inputs=inputs)
+    assert first.tobytes() == second.tobytes()
+    assert make_page(axes, "product", rows) == make_page(
+        axes, "product", dict(shuffled)
+    )
+
+
+def test_large_pictures_are_averaged_not_sampled():
+    stripes = np.zeros((600, 1200, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = np.asarray(shrink(Image.fromarray(stripes), 300))
+    assert small.shape == (150, 300, 3)
+    # Away from the edges: the mean of black and white.
+    assert np.abs(small[5:-5, 5:-5].astype(int) - 127).max() <= 2
+
+
+def test_transparent_parts_show_the_paper():
+    axes = [axis("seed", 0, 1)]
+    rows = painted(axes, 2)
+
+    def half(row: Row, longest: int) -> Image.Image:
+        picture = Image.new("RGBA", (48, 32), (255, 0, 0, 255))
+        picture.paste((0, 255, 0, 0), (0, 0, 48, 16))
+        return shrink(picture, longest)
+
+    sheet = make_sheet(axes, "product", rows, half)
+    place = find(sheet, (255, 0, 0))
+    assert place is not None
+    assert place[3] == 16
+    assert find(sheet, (0, 255, 0)) is None
+
+
+def test_mixed_shapes_are_centered_in_equal_cells():
+    axes = [axis("style", "a", "b"), axis("content", "x", "y")]
+    rows = painted(axes, 4)
+    shapes = [(60, 30), (20, 60), (40, 40), (60, 10)]
+    rows = {
+        i: Row(index=i, labels={}, settings={}, file="x", sha256="", width=w, height=h)
+        for i, (w, h) in enumerate(shapes)
+    }
+    sheet = make_sheet(axes, "product", rows, plain)
+    places = [find(sheet, color_of(index)) for index in range(4)]
+    centers = []
+    for place, shape in zip(places, shapes, strict=True):
+        assert place is not None
+        assert place[2:] == shape
+        centers.append((place[0] + place[2] / 2, place[1] + place[3] / 2))
+    assert centers[0][0] == centers[2][0]
+    assert centers[1][0] == centers[3][0]
+    assert centers[0][1] == centers[1][1]
+    assert centers[2][1] == centers[3][1]
+
+
+def test_damaged_pictures_get_a_frame(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    assert read_thumbnail(tmp_path / "a.png", 100) is None
+    assert read_thumbnail(tmp_path / "none.png", 100) is None
+    axes = [axis("seed", 0, 1)]
+    make_sheet(axes, "product", painted(axes, 2), lambda row, longest: None)
+
+
+def test_deep_and_colored_pictures_become_thumbnails(tmp_path, content):
+    from jaxnst.images import save_picture
+    from jaxnst.images.color import srgb_profile
+
+    for name in ("a.png", "a.tif", "a.jpg", "a.webp"):
+        bits = 16 if name in ("a.png", "a.tif") else 8
+        path = save_picture(tmp_path / name, content, bits=bits)
+        small = read_thumbnail(path, 24)
+        assert small is not None
+        assert small.size == (24, 20)
+        assert small.info["icc_profile"] == srgb_profile()
+        expected = content.mean(axis=(0, 1)) * 255
+        assert np.abs(np.asarray(small).mean(axis=(0, 1)) - expected).max() < 3
+
+
+def test_the_sheet_keeps_the_color_profile():
+    axes = [axis("seed", 0, 1)]
+
+    def tagged(row: Row, longest: int) -> Image.Image:
+        picture = plain(row, longest)
+        picture.info["icc_profile"] = b"profile"
+        return picture
+
+    sheet = make_sheet(axes, "product", painted(axes, 2), tagged)
+    stream = io.BytesIO()
+    sheet.save(stream, "PNG")
+    with Image.open(stream) as saved:
+        assert saved.info["icc_profile"] == b"profile"
+
+
+def drawn(text: str) -> bytes:
+    image = Image.new("RGB", (60, 60))
+    lettering.draw_text(image, (9, 9), text, 30, (255, 255, 255))
+    return image.tobytes()
+
+
+def test_text_keeps_to_what_the_font_has():
+    typeset = "Straße in Münster \u2013 \u201cAbend\u201d \u00d72"
+    assert drawable(typeset) == 'Strasse in Munster - "Abend" x2'
+    assert drawable("日本.jpg\nb") == "??.jpg\nb"
+    assert drawable_labels(["日本", "中国", "a"]) == ("1: ??", "2: ??", "3: a")
+    assert drawable_labels(["é", "a"]) == ("e", "a")
+    # The font has all of ASCII: no two letters look alike, as missing ones would.
+    looks = {drawn(chr(code)) for code in range(33, 127)}
+    assert len(looks) >= 93
+
+
+@pytest.mark.parametrize("text", ["seed", "a b " * 90, "x" * 400, LONG, "-", ""])
+def test_lines_fit_and_keep_beginning_and_end(text):
+    lines = shorten(text, 20, 150, 3)
+    assert 1 <= len(lines) <= 3
+    assert all(text_width(line, 20) <= 150 for line in lines)
+    joined = "".join(lines)
+    stripped = text.replace(" ", "")
+    assert joined[:3].replace(" ", "") == stripped[: len(joined[:3].replace(" ", ""))]
+    assert joined.replace(" ", "")[-3:] == stripped[-3:]
+
+
+def test_without_freetype_text_is_still_large_enough(monkeypatch):
+    bitmap = ImageFont.load_default_imagefont()
+    monkeypatch.setattr(lettering.features, "check", lambda name: False)
+    monkeypatch.setattr(lettering.ImageFont, "load_default", lambda: bitmap)
+    lettering._font.cache_clear()
+    lettering._bitmap_height.cache_clear()
+    try:
+        image = Image.new("RGB", (200, 40), (255, 255, 255))
+        lettering.draw_text(image, (4, 4), "Hxg", 24, (0, 0, 0))
+        place = np.nonzero(np.asarray(image.convert("L")) < 128)
+        assert np.ptp(place[0]) >= 14
+        assert np.ptp(place[1]) <= text_width("Hxg", 24)
+        test_nothing_overlaps_or_is_cut_off("table", True)
+    finally:
+        monkeypatch.undo()
+        lettering._font.cache_clear()
+        lettering._bitmap_height.cache_clear()
+
+
+class Page(HTMLParser):
+    """What a browser would find in a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, "every element is closed"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br", "wbr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.texts.append(data)
+
+    def all(self, tag: str, attribute: str) -> list[str | None]:
+        return [attributes[attribute] for name, attributes in self.tags if name == tag]
+
+
+EVIL = '"><script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>'
+
+
+def test_the_page_shows_every_picture_and_its_losses():
+    axes = [axis("seed", 0, 1, 2), axis("style_weight", 0.3, 1, 3, 10)]
+    rows = painted(axes, 12, missing=[7], failed=[10])
+    page = Page(make_page(axes, "product", rows))
+    expected = [f"{index}.png" for index in range(12) if index not in (7, 10)]
+    assert page.all("img", "src") == expected
+    assert page.all("a", "href")[3:] == expected
+    assert set(page.all("img", "loading")) == {"lazy"}
+    assert page.all("img", "alt")[5] == "seed 1, style_weight 1"
+    text = "".join(page.texts)
+    assert "content 0.25" in text
+    assert "style 1.5" in text  # of the last
+    assert "failed: out of memory" in text
+    assert "not there yet" in text
+    assert "10 of 12 done, 1 failed" in text
+    for label in ("seed", "0.3", "10"):
+        assert label in "|".join(page.texts).split("|")
+
+
+@pytest.mark.parametrize("mode", ["product", "zip"])
+def test_the_page_needs_nothing_from_outside(mode):
+    axes = [axis("style", EVIL, "b", "ü 100% #1.png"), axis(EVIL, 1, 2, EVIL)]
+    rows = painted(axes, 3)
+    names = ["a b#1?.png", "100%.png", EVIL.replace("/", "") + ".png"]
+    rows = {
+        index: Row(index=index, labels={}, settings={}, file=name, sha256="", steps=1)
+        for index, name in enumerate(names)
+    }
+    rows[2] = Row(index=2, labels={}, settings={}, error=EVIL)
+    page = Page(make_page(axes, mode, rows, title=EVIL))
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe"})
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes), tag
+        for name in ("src", "href"):
+            assert "://" not in (attributes.get(name) or "")
+    assert [unquote(str(src)) for src in page.all("img", "src")] == names[:2]
+    policy = next(
+        a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a
+    )
+    assert str(policy).startswith("default-src 'none'; img-src 'self'")
+    assert "http" not in str(policy)
+    assert EVIL in "".join(page.texts)
+
+
+def test_tiff_is_linked_not_shown():
+    axes = [axis("seed", 0)]
+    rows = {0: Row(index=0, labels={}, settings={}, file="0.tif", sha256="", steps=3)}
+    page = Page(make_page(axes, "product", rows))
+    assert not page.all("img", "src")
+    assert "0.tif" in page.all("a", "href")
+
+
+def test_how_a_picture_stopped_is_told():
+    axes = [axis("seed", 0)]
+    row = Row(
+        index=0, labels={}, settings={}, file="0.png", steps=30, stopped="out of time"
+    )
+    text = "".join(Page(make_page(axes, "product", {0: row})).texts)
+    assert "30 steps, out of time" in text
+
+
+def table_of(data: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+
+
+def test_the_table_has_a_line_for_each_member():
+    axes = [axis("seed", 0, 1), axis("style_weight", 1 / 3, 1.0)]
+    rows = painted(axes, 4, missing=[1], failed=[2])
+    for index, row in rows.items():
+        row.settings.update(size=512, steps_per_call=index, seed=9)  # type: ignore
+    data = manifest_csv(axes, "product", rows)
+    table = table_of(data)
+    assert [line["status"] for line in table] == ["done", "missing", "failed", "done"]
+    # Numbers are exact, though labels may not be.
+    assert [float(line["style_weight"]) for line in table] == [1 / 3, 1.0] * 2
+    assert "size" not in table[0]  # the same for all
+    assert [line["steps_per_call"] for line in table] == ["0", "", "2", "3"]
+    assert list(table[0])[:4] == ["index", "seed", "style_weight", "steps_per_call"]
+    assert float(table[3]["style_loss"]) == 0.5
+    assert table[2]["error"] == "out of memory"
+    assert len({len(line) for line in csv.reader(io.StringIO(data.decode()))}) == 1
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"],
+)
+def test_labels_are_no_formulas(label):
+    axes = [axis("style", label, 'a "b", c', "two\nlines")]
+    rows = painted(axes, 3, failed=[1])
+    table = table_of(manifest_csv(axes, "product", rows))
+    assert table[0]["style"][0] == "'" or table[0]["style"].isspace()
+    assert table[1]["style"] == 'a "b", c'
+    assert table[2]["style"] == "two lines"
+    # Numbers below zero stay numbers.
+    axes = [axis("learning_rate", -1.5)]
+    assert table_of(manifest_csv(axes, "product", {}))[0]["learning_rate"] == "-1.5"
+
+
+def test_the_byte_order_mark_is_there_only_if_it_is_needed():
+    assert manifest_csv([axis("style", "a")], "product", {}).startswith(b"index,style")
+    data = manifest_csv([axis("style", "ü")], "product", {})
+    assert data.startswith(b"\xef\xbb\xbfindex")
+    assert table_of(data)[0]["style"] == "ü"
+
+
+def test_the_manifest_is_json_that_all_can_read():
+    axes = [axis("seed", 0, 1), axis("size", 32)]
+    rows = painted(axes, 2, missing=[1])
+    rows[0].losses.update(style=float("nan"), tv=float("inf"))  # type: ignore
+    text = manifest_json(axes, "product", rows, identity={"version": "1"})
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    manifest = json.loads(text, parse_constant=refuse)
+    assert manifest == make_manifest(axes, "product", rows, identity={"version": "1"})
+    first, second = manifest["members"]
+    assert first["losses"] == {"total": 2.0, "content": 0.25, "style": None, "tv": None}
+    assert second == {
+        "index": 1,
+        "status": "missing",
+        "labels": {"seed": "1", "size": "32"},
+    }
+    assert manifest["axes"][0] == {"name": "seed", "labels": ["0", "1"]}
+    assert manifest["identity"] == {"version": "1"}
