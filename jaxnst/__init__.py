@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from .images import load_picture as load_picture, read_record as read_record
     from .pretrained import load_network as load_network
     from .result import Interrupted as Interrupted, Result as Result
+    from .sweeping.driver import SweepInterrupted as SweepInterrupted, sweep as sweep
     from .sweeping.jobs_plan import BadJobs as BadJobs
     from .sweeping.jobs_run import Outcome as Outcome, batch as batch
+    from .sweeping.results import SweepResult as SweepResult
     from .transfer import estimate as estimate, stylize as stylize
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "OutOfMemory",
     "Outcome",
     "Result",
+    "SweepInterrupted",
+    "SweepResult",
     "TransferConfig",
     "__version__",
     "batch",
@@ -44,6 +48,7 @@ __all__ = [
     "load_picture",
     "read_record",
     "stylize",
+    "sweep",
 ]
 
 # Imported when first used (PEP 562): JAX takes a second or two, and `jaxnst --help` has
@@ -56,6 +61,8 @@ _HOMES = {
     "OutOfMemory": "fitting",
     "Outcome": "sweeping.jobs_run",
     "Result": "result",
+    "SweepInterrupted": "sweeping.driver",
+    "SweepResult": "sweeping.results",
     "TransferConfig": "config",
     "__version__": "_version",
     "batch": "sweeping.jobs_run",
@@ -64,6 +71,7 @@ _HOMES = {
     "load_picture": "images",
     "read_record": "images",
     "stylize": "transfer",
+    "sweep": "sweeping.driver",
 }
 _SUBMODULES = {
     "images",

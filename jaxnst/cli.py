@@ -67,22 +67,23 @@ def _stylize(args: argparse.Namespace) -> int:
     from .images import check_output
 
     output = check_output(args.output, bits=args.bits, quality=args.quality)
-    for name in ("content", "style"):
-        source = Path(getattr(args, name))
+    for name, path in [("content", args.content), *(("style", x) for x in args.style)]:
+        source = Path(path)
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"output {output} is the {name} picture; choose another")
+    style = args.style if len(args.style) > 1 else args.style[0]
     settings = given_settings(args)
     if args.estimate:
         from .transfer import estimate
 
-        print(estimate(args.content, args.style, **settings))
+        print(estimate(args.content, style, **settings))
         return 0
 
     from .result import FINISHED, Interrupted
     from .transfer import stylize
 
     try:
-        result = stylize(args.content, args.style, progress=not args.quiet, **settings)
+        result = stylize(args.content, style, progress=not args.quiet, **settings)
     except Interrupted as interrupted:
         result = interrupted.result
         output = _save(result, output, args)

@@ -20,6 +20,9 @@ examples:
   jaxnst stylize photo.jpg painting.jpg -o fine.png --style-size 300
       finer strokes, from a smaller look at the painting
 
+  jaxnst stylize photo.jpg one.jpg other.jpg -o both.png --style-blend 3,1
+      three parts of one painting, one of the other
+
   jaxnst stylize other.jpg painting.jpg -o other.png --like out.png
       another photo with the settings stored in out.png
 
@@ -97,15 +100,20 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         "stylize",
         parents=[common],
         help="paint a picture in the style of another",
-        usage="jaxnst stylize CONTENT STYLE [-o FILE] [options]",
-        description="Paint CONTENT in the style of STYLE.",
+        usage="jaxnst stylize CONTENT STYLE [STYLE ...] [-o FILE] [options]",
+        description="Paint CONTENT in the style of STYLE; several are blended.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = stylize.add_argument
     add("content", metavar="CONTENT", help="what is to be seen: a picture file")
-    add("style", metavar="STYLE", help="how it is to be painted: a picture file")
+    add(
+        "style",
+        nargs="+",
+        metavar="STYLE",
+        help="how it is to be painted: a picture file, or several",
+    )
     add(
         "-o",
         "--output",

@@ -17,6 +17,7 @@ _FLAGS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
         ("size", "PX", "longest side of the result (512)"),
         ("style_weight", "W", "3: more of the painting, 0.3: more of the photo (1)"),
         ("style_size", "PX", "smaller: finer strokes"),
+        ("style_blend", "B,B,...", "what each of several styles counts for (the same)"),
         ("preset", "NAME", "draft, default, fine; gatys2016: the paper's loss"),
     ),
     "the loss": (

@@ -161,8 +161,9 @@ def compute_targets(
             picture = after(picture, before[0, 0])
         for layer, found in measure_features(network, picture, measures).items():
             before = share * found["style"]
-            known = style_grams.get(layer)
-            style_grams[layer] = before if known is None else known + before
+            if layer in style_grams:
+                before = style_grams[layer] + before
+            style_grams[layer] = before
     if before is not None:
         content = after(content, before[0, 0])
     maps, grams = _measure_content(network, content, content_layers, style_layers)

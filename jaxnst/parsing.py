@@ -70,12 +70,22 @@ def parse_layers(text: str) -> dict[str, float]:
     return weights
 
 
+def parse_numbers(text: str) -> list[float]:
+    """Return `3,1` as numbers; a semicolon separates them as well.
+
+    Raises:
+        ValueError: if one of them is none.
+    """
+    return [parse_number(part.strip()) for part in text.replace(";", ",").split(",")]
+
+
 # The settings of `stylize` that text can set, and how it is read.
 SETTINGS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
     {
         "preset": str,
         "size": parse_count,
         "style_size": parse_count,
+        "style_blend": parse_numbers,
         "min_size": parse_count,
         "content_layers": parse_layers,
         "style_layers": parse_layers,

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -231,13 +231,7 @@ def _load(
 ) -> Inputs:
     content_picture = picture_fn(content, argument="content")
     styles = list(style) if isinstance(style, list | tuple) else [style]
-    if not styles:
-        raise ValueError("`style` is an empty list; give at least one picture.")
-    if config.style_blend is not None and len(config.style_blend) != len(styles):
-        raise ValueError(
-            f"`style_blend` has {len(config.style_blend)} numbers for {len(styles)} "
-            "style pictures; give one for each."
-        )
+    check_styles(config.style_blend, len(styles))
     style_pictures = tuple(picture_fn(each, argument="style") for each in styles)
     init_picture = None
     if init is not None:
@@ -248,6 +242,21 @@ def _load(
     if alpha is not None:
         alpha = resize(alpha, shape)
     return Inputs(content_picture, style_pictures, init_picture, shape, alpha)
+
+
+def check_styles(blend: Sequence[float] | None, num_styles: int) -> None:
+    """Check that there are styles, and as many as numbers to blend them.
+
+    Raises:
+        ValueError: if not.
+    """
+    if not num_styles:
+        raise ValueError("`style` is an empty list; give at least one picture.")
+    if blend is not None and len(blend) != num_styles:
+        raise ValueError(
+            f"`style_blend` has {len(blend)} numbers for {num_styles} style "
+            f"picture{'s' * (num_styles > 1)}; give one for each."
+        )
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import dataclasses
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ._version import __version__
 from .config import INITS, TransferConfig
@@ -12,6 +12,8 @@ from .hardware import default_device
 from .images import Picture
 from .pretrained import UsedWeights, get_spec
 
+
+T = TypeVar("T")
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
@@ -51,9 +53,7 @@ def make_record(
             "action"}.
         seconds: {"compile", "run", "total"}.
     """
-    inputs = {"content": content}
-    for number, style in enumerate(styles, start=1):
-        inputs["style" if len(styles) == 1 else f"style {number}"] = style
+    inputs = {"content": content, **name_styles(styles)}
     if init is not None:
         inputs["init"] = init
     device = default_device()
@@ -82,6 +82,13 @@ def make_record(
         "device": {"platform": device.platform, "kind": device.device_kind},
         "seconds": dict(seconds),
     }
+
+
+def name_styles(styles: Sequence[T]) -> dict[str, T]:
+    """Return {what a style picture is called in a record: the picture}."""
+    if len(styles) == 1:
+        return {"style": styles[0]}
+    return {f"style {number}": style for number, style in enumerate(styles, start=1)}
 
 
 def settings_of(

@@ -71,9 +71,9 @@ class Request(BaseHTTPRequestHandler):
         self.end_headers()
         for at in range(start, end, 1 << 16):
             piece = body[at : min(at + (1 << 16), end)]
-            self.wfile.write(piece)
-            with self.hub.lock:
+            with self.hub.lock:  # before the client has it, and looks
                 self.hub.num_sent += len(piece)
+            self.wfile.write(piece)
 
 
 class _Server(ThreadingHTTPServer):

@@ -193,6 +193,7 @@ EXAMPLES = {
     int: ["64", "64.0", "6e1"],
     bool: ["yes", "TRUE", "0", "off"],
     dict: ["relu1_1", "relu1_1, relu2_1:0.5"],
+    tuple: ["3,1", "1; 0.5"],
 }
 
 
@@ -218,6 +219,8 @@ def _values(name):
     kind = type(getattr(default, name, ""))
     if name in ("style_size", "steps_per_call"):
         kind = int
+    if name == "style_blend":
+        kind = tuple
     if name == "max_seconds":
         kind = float
     return {
@@ -225,6 +228,7 @@ def _values(name):
         int: [64, 64, 60],
         bool: [True, True, False, False],
         dict: [{"relu1_1": 1.0}, {"relu1_1": 1.0, "relu2_1": 0.5}],
+        tuple: [[3.0, 1.0], [1.0, 0.5]],
     }.get(kind, ["some text"])
 
 

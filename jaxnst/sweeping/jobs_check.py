@@ -13,9 +13,15 @@ from jaxnst.config import INITS, TransferConfig
 from jaxnst.images import PictureSource, check_format, check_picture, load_picture
 from jaxnst.networks import Network
 from jaxnst.parsing import SETTINGS, parse_setting
-from jaxnst.preparation import naming_inits, result_shape, settle_config
+from jaxnst.preparation import (
+    check_styles,
+    naming_inits,
+    result_shape,
+    settle_config,
+)
 from jaxnst.pretrained import SPECS
 from jaxnst.pretrained.tensors import SUFFIXES, file_sha256
+from jaxnst.record import name_styles
 
 from .jobs_file import Job
 
@@ -40,7 +46,8 @@ class Draft(NamedTuple):
 
     Attributes:
         job: as it was asked for.
-        pictures: {"content", "style" and perhaps "init": the picture}.
+        pictures: {what its record calls it: the picture}.
+        style: the picture, or a list of them.
         settings: {other argument of `jaxnst.stylize`: value}.
         config: what they come to; None if they are wrong.
         output: where the picture goes; None if its name is wrong.
@@ -49,6 +56,7 @@ class Draft(NamedTuple):
 
     job: Job
     pictures: Mapping[str, Any]
+    style: Any
     settings: Mapping[str, Any]
     config: TransferConfig | None
     output: Path | None
@@ -101,6 +109,14 @@ def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     placed = dict(values)
     for name in ("content", "style", "init", "network"):
         value = values.get(name)
+        if name == "style" and (styles := listed_styles(value)) is not None:
+            placed[name] = [
+                folder / Path(each).expanduser()
+                if isinstance(each, str | os.PathLike)
+                else each
+                for each in styles
+            ]
+            continue
         if not isinstance(value, str | os.PathLike):
             continue
         path = folder / Path(value).expanduser()
@@ -113,6 +129,18 @@ def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 continue
         placed[name] = path
     return placed
+
+
+def listed_styles(value: object) -> list[Any] | None:
+    """Return several styles that are blended; None if it is one.
+
+    In a cell they are separated by semicolons: `wave.jpg; night.jpg`.
+    """
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, str) and ";" in value:
+        return [part.strip() for part in value.split(";") if part.strip()]
+    return None
 
 
 def check_job(
@@ -145,18 +173,24 @@ def check_job(
     config, bad_settings = files.settle(settings)
     wrong += bad_settings
     pictures: dict[str, Any] = {}
+    style: Any = values.get("style")
     for name in ("content", "style"):
-        if name in values:
+        if name not in values:
+            wrong.append(f"`{name}` is missing")
+        elif name == "content":
             pictures[name] = values[name]
         else:
-            wrong.append(f"`{name}` is missing")
+            listed = listed_styles(style)
+            style = style if listed is None else listed
+            pictures |= name_styles([style] if listed is None else listed)
+            wrong += _wrong_blend(config, 1 if listed is None else len(listed))
     init = settings.get("init")
     if init is not None and not (isinstance(init, str) and init in INITS):
         pictures["init"] = init
     work = 0.0
     for name, source in pictures.items():
         try:
-            shape = _shape(files, source, name)
+            shape = _shape(files, source, name.split()[0])
             if name == "content" and config is not None:
                 work = _work(config, result_shape(shape, config.size))
         except FORESEEN as error:
@@ -168,7 +202,15 @@ def check_job(
             wrong.append(f"output {output} is a folder")
     except (TypeError, ValueError) as error:
         wrong.append(str(error))
-    return Draft(job, pictures, settings, config, output, work), wrong
+    return Draft(job, pictures, style, settings, config, output, work), wrong
+
+
+def _wrong_blend(config: TransferConfig | None, num_styles: int) -> list[str]:
+    try:
+        check_styles(None if config is None else config.style_blend, num_styles)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def _settle(settings: dict[str, Any]) -> tuple[TransferConfig | None, list[str]]:
@@ -231,6 +273,8 @@ def _output_name(
 
 
 def _stem(source: object, name: str) -> str:
+    if (styles := listed_styles(source)) is not None:
+        return "+".join(_stem(each, name) for each in styles)[:_MAX_STEM]
     if isinstance(source, str | os.PathLike):
         return Path(source).stem[:_MAX_STEM]
     return name

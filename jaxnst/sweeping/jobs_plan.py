@@ -9,6 +9,7 @@ from typing import Any
 
 from jaxnst._checks import one_line
 from jaxnst.images import PictureSource, check_format
+from jaxnst.preparation import StyleSource
 
 from .jobs_check import Draft, Files, check_job, place_paths
 from .jobs_file import Jobs
@@ -50,7 +51,7 @@ class PlannedJob:
         number: of the job, see `Job`.
         place: what it is called in messages.
         content: what is to be seen.
-        style: how it is to be painted.
+        style: how it is to be painted; a list of several is blended.
         settings: {other argument of `jaxnst.stylize`: value}.
         output: where the picture goes.
         work: pixels times steps, over all sizes.
@@ -60,7 +61,7 @@ class PlannedJob:
     number: int
     place: str
     content: PictureSource
-    style: PictureSource
+    style: StyleSource
     settings: Mapping[str, Any]
     output: Path
     work: float
@@ -125,7 +126,7 @@ def plan_jobs(
                 number=number,
                 place=jobs.place(number),
                 content=draft.pictures["content"],
-                style=draft.pictures["style"],
+                style=draft.style,
                 settings=draft.settings,
                 output=draft.output,
                 work=draft.work,

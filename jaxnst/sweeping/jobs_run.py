@@ -15,7 +15,7 @@ from jaxnst.preparation import Loaders, load_used_network, prepare
 from jaxnst.pretrained import UsedWeights
 from jaxnst.progress import Course, ProgressCallback
 from jaxnst.result import FINISHED
-from jaxnst.transfer import stylize_prepared
+from jaxnst.running import stylize_prepared
 
 from .jobs_check import NOT_SET
 from .jobs_file import COLUMNS, read_jobs
@@ -67,9 +67,10 @@ def batch(
     Args:
         jobs: a file, see `jaxnst.sweeping.jobs_file.read_jobs`, whose relative paths
             start in its own folder; or mappings {argument of `stylize`: value}, where
-            None and NaN are not set. "content" and "style" are needed, and "output" may
-            name a file in the folder; by default it is number, content and style, as in
-            `003_cat_wave.png`.
+            None and NaN are not set. "content" and "style" are needed, of which the
+            latter may be several, in a list or with semicolons between them; "output"
+            may name a file in the folder; by default it is number, content and style,
+            as in `003_cat_wave.png`.
         output: the folder for the pictures; made if it is not there.
         overwrite: replace files of these names that are something else.
         bits: per channel of the files, 8 or 16.

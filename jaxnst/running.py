@@ -1,0 +1,116 @@
+"""One painting, from what was prepared to a result."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .calls import Call, run_calls
+from .fitting import clear_memory_errors
+from .images import resize
+from .optimize import deferred_interrupt
+from .painting import Painted, paint
+from .preparation import Prepared, settle_memory
+from .progress import ProgressCallback
+from .record import make_record
+from .result import Interrupted, Result, make_history
+
+
+def stylize_prepared(
+    prepared: Prepared,
+    watcher: ProgressCallback,
+    *,
+    preset: str,
+    started: float,
+    notice_fn: Callable[[str], None] | None = None,
+    make_fn: Callable[[Call], Any] = Call.make,
+) -> Result:
+    """Paint what was prepared.
+
+    Args:
+        prepared: the pictures, the settings, the network.
+        watcher: shows how far it is.
+        preset: from which the settings started, for the record.
+        started: when, on the clock of `time.perf_counter`.
+        notice_fn: told what happens on Ctrl-C; by default `watcher` shows it.
+        make_fn: makes the calls of compiled programs.
+
+    Raises:
+        OutOfMemory, Interrupted: as `stylize`.
+    """
+    inputs, config, network, transformation, _ = prepared
+    with clear_memory_errors(config, max(inputs.shape)):  # of the compiler
+        settled = settle_memory(inputs, config, network, transformation)
+    network = network.with_memory(settled.memory)
+    deadline = None if config.max_seconds is None else started + config.max_seconds
+    with (
+        watcher,
+        clear_memory_errors(
+            settled, max(inputs.shape), is_foreign=lambda error: error is watcher.error
+        ),
+        deferred_interrupt(notice_fn or watcher.notice) as is_interrupted,
+    ):
+        painted = run_calls(
+            paint(
+                inputs,
+                network,
+                transformation,
+                settled,
+                watcher,
+                deadline=deadline,
+                is_interrupted=is_interrupted,
+            ),
+            make_fn,
+        )
+    result = make_result(
+        painted,
+        prepared,
+        preset=preset,
+        memory=settled.memory,
+        seconds=time.perf_counter() - started,
+    )
+    if painted.stopped == "interrupted":
+        raise Interrupted(result)
+    return result
+
+
+def make_result(
+    painted: Painted, prepared: Prepared, *, preset: str, memory: str, seconds: float
+) -> Result:
+    """Return what was painted, at the size asked for and with its record.
+
+    Args:
+        painted: picture, history and what happened.
+        prepared: what it was painted from, with the settings as they were asked for.
+        preset: from which they started.
+        memory: the level that was used.
+        seconds: it took in all.
+    """
+    inputs = prepared.inputs
+    image = painted.image
+    if image.shape[:2] != inputs.shape:  # stopped at a smaller size
+        image = resize(image, inputs.shape)
+    record = make_record(
+        prepared.config,
+        preset=preset,
+        content=inputs.content,
+        styles=inputs.styles,
+        init=inputs.init,
+        weights=prepared.weights,
+        shape=inputs.shape,
+        num_steps=len(painted.terms),
+        stopped=painted.stopped,
+        memory=memory,
+        sizes=[size._asdict() for size in painted.sizes],
+        recoveries=[recovery._asdict() for recovery in painted.recoveries],
+        seconds={
+            "compile": round(painted.compile_seconds, 3),
+            "run": round(painted.run_seconds, 3),
+            "total": round(seconds, 3),
+        },
+    )
+    return Result(
+        image=image,
+        alpha=inputs.alpha,
+        history=make_history(painted.terms),
+        record=record,
+    )
