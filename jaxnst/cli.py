@@ -1,4 +1,4 @@
-"""The command line: `jaxnst stylize`, `batch`, `compare`, `networks`, `show`.
+"""The command line: `jaxnst stylize`, `sweep`, `batch`, `compare`, `networks`, `show`.
 
 Errors are one line on standard error and exit code 2; `--debug` shows the traceback.
 JAX is imported by the commands themselves, so that help and wrong usage are quick.
@@ -20,6 +20,7 @@ from .cli_compare import compare
 from .cli_networks import networks
 from .cli_parser import build_parser
 from .cli_settings import EXIT_ERROR, EXIT_INTERRUPTED, given_settings
+from .cli_sweep import sweep
 
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def _plain(value: object) -> str:
 
 COMMANDS = {
     "stylize": _stylize,
+    "sweep": sweep,
     "batch": batch,
     "compare": compare,
     "networks": networks,

@@ -1,8 +1,6 @@
 """`jaxnst batch`: the pictures that a table asks for, one after the other."""
 
 import argparse
-import os
-import sys
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,8 @@ from .cli_settings import (
     add_file_options,
     add_settings,
     given_settings,
+    say,
+    say_error,
 )
 
 
@@ -129,9 +129,9 @@ def batch(args: argparse.Namespace) -> int:
         if args.debug:
             raise
         for line in error.lines:
-            _say_error(f"error: {line}")
+            say_error(f"error: {line}")
         if len(error.problems) > 1:
-            _say_error(f"{len(error.problems)} problems; nothing was painted")
+            say_error(f"{len(error.problems)} problems; nothing was painted")
         return EXIT_ERROR
     if args.check:
         _tell_plan(plan, jobs.noun, is_quiet=args.quiet)
@@ -164,17 +164,17 @@ def _paint(plan: "Sequence[PlannedJob]", noun: str, args: argparse.Namespace) ->
             outcomes.append(outcome)
             _tell_outcome(outcome, noun, is_quiet=args.quiet)
     except KeyboardInterrupt:
-        _say_error(
+        say_error(
             f"interrupted; {_summary(outcomes, noun, len(plan))}; the same command "
             "again goes on from here"
         )
         return EXIT_INTERRUPTED
     summary = _summary(outcomes, noun, len(plan))
     if any(outcome.status == "failed" for outcome in outcomes):
-        _say_error(f"error: {summary}")
+        say_error(f"error: {summary}")
         return EXIT_FAILED
     if not args.quiet:
-        _say(summary)
+        say(summary)
     return 0
 
 
@@ -183,21 +183,21 @@ def _tell_plan(plan: "Sequence[PlannedJob]", noun: str, *, is_quiet: bool) -> No
         return
     for job in plan:
         note = "" if job.record is None else "  (already there)"
-        _say(f"{noun} {job.number}: {job.output}{note}")
+        say(f"{noun} {job.number}: {job.output}{note}")
     num_there = sum(job.record is not None for job in plan)
     there = f", {num_there} already there" if num_there else ""
-    _say(f"all is well: {len(plan) - num_there} of {len(plan)} to be painted{there}")
+    say(f"all is well: {len(plan) - num_there} of {len(plan)} to be painted{there}")
 
 
 def _tell_outcome(outcome: "Outcome", noun: str, *, is_quiet: bool) -> None:
     if outcome.error is not None:
-        _say_error(f"error: {outcome.place}: {outcome.error}")
+        say_error(f"error: {outcome.place}: {outcome.error}")
     record = outcome.record
     if record is None:
         return
     if outcome.status != "skipped":
         for recovery in record["recoveries"]:
-            _say_error(
+            say_error(
                 f"warning: {outcome.place}: {recovery['reason']} at "
                 f"{recovery['size']} px, step {recovery['step']}: {recovery['action']}"
             )
@@ -210,7 +210,7 @@ def _tell_outcome(outcome: "Outcome", noun: str, *, is_quiet: bool) -> None:
             f"{made['width']} x {made['height']}, {made['steps']} steps, "
             f"{seconds:.0f} s"
         )
-    _say(f"{noun} {outcome.number}: {outcome.path}  ({note})")
+    say(f"{noun} {outcome.number}: {outcome.path}  ({note})")
 
 
 def _summary(outcomes: "Sequence[Outcome]", noun: str, num_jobs: int) -> str:
@@ -226,15 +226,3 @@ def _summary(outcomes: "Sequence[Outcome]", noun: str, num_jobs: int) -> str:
         nouns = noun if len(failed) == 1 else f"{noun}s"
         text += f", {len(failed)} failed: {nouns} {', '.join(failed)}"
     return text
-
-
-def _say(line: str) -> None:
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        # The reader of our output (`head`, say) has gone; paint on.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _say_error(line: str) -> None:
-    print(f"jaxnst: {line}", file=sys.stderr, flush=True)

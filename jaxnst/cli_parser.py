@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from .cli_batch import add_batch
 from .cli_networks import add_networks
 from .cli_settings import add_file_options, add_settings
+from .cli_sweep import add_sweep
 
 
 _EXAMPLES = """\
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--debug", action="store_true", help="show tracebacks of errors"
     )
     _add_stylize(commands, common)
+    add_sweep(commands, common)
     add_batch(commands, common)
     _add_compare(commands, common)
     add_networks(commands, common)

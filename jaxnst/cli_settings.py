@@ -1,10 +1,13 @@
 """What the commands that paint have in common: a flag for every setting."""
 
 import argparse
+import functools
+import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .parsing import SETTINGS, parse_flag
+from .parsing import SETTINGS, parse_flag, parse_values
 
 
 EXIT_FAILED = 1
@@ -93,13 +96,19 @@ _FLAGS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
 }
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every setting, and `--like`; what is not given is not set."""
+def add_settings(parser: argparse.ArgumentParser, *, are_swept: bool = False) -> None:
+    """Add a flag for every setting, and `--like`; what is not given is not set.
+
+    Args:
+        parser: to which they are added.
+        are_swept: whether a flag may have several values, see `parse_values`.
+    """
     for title, flags in _FLAGS.items():
         group = parser.add_argument_group(title) if title else parser
         for name, metavar, help_text in flags:
             parse_fn = SETTINGS[name]
-            form: dict[str, Any] = {"type": _argument(parse_fn), "metavar": metavar}
+            read_fn = functools.partial(parse_values, name) if are_swept else parse_fn
+            form: dict[str, Any] = {"type": _argument(read_fn), "metavar": metavar}
             if parse_fn is parse_flag:
                 form = {"action": argparse.BooleanOptionalAction}
             group.add_argument(
@@ -141,6 +150,20 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
             has_network="network" in args,
         )
     return settings | {name: vars(args)[name] for name in SETTINGS if name in args}
+
+
+def say(line: str) -> None:
+    """Print a line, if anybody reads it."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        # The reader of our output (`head`, say) has gone; paint on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say_error(line: str) -> None:
+    """Print a line on standard error."""
+    print(f"jaxnst: {line}", file=sys.stderr, flush=True)
 
 
 def _argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:

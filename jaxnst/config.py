@@ -256,7 +256,8 @@ def make_config(
     """Return a preset with some settings changed; None leaves one as it is.
 
     With another optimizer than the preset's, learning rate and decay are those of that
-    optimizer. With a network that does not have the preset's layers, layers are those
+    optimizer. Where the size is so small that none is painted before it, it gets as
+    many steps as a smaller one would. With a network that does not have the preset's layers, layers are those
     that its architecture comes with.
 
     Args:
@@ -290,5 +291,11 @@ def make_config(
     if architecture != _architecture_of(base.network):
         changed.setdefault("smoothing", architecture.default_smoothing)
     config = dataclasses.replace(base, **changed)
+    # So small that there is no smaller size (see `jaxnst.optimize.pyramid_sizes`) which
+    # would have done most of the work.
+    is_alone = 0 < config.size / 2 < config.min_size / 2**0.5
+    if is_alone and "num_steps" not in changed:
+        num_steps = max(config.num_steps, config.coarse_steps)
+        config = dataclasses.replace(config, num_steps=num_steps)
     config._fit(architecture)
     return config

@@ -6,6 +6,9 @@ from types import MappingProxyType
 from typing import Any
 
 
+# More pictures than that are a slip of the finger.
+MAX_SPAN = 10_000
+
 _YES_OR_NO = {
     **dict.fromkeys(("yes", "true", "on", "1"), True),
     **dict.fromkeys(("no", "false", "off", "0"), False),
@@ -115,6 +118,35 @@ SETTINGS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "memory": str,
     }
 )
+
+
+def parse_values(name: str, text: str) -> Any:
+    """Return one value of a setting, or a list of several.
+
+    `0.3,1,3` are several, and of whole numbers `0..3` as well. Where a single value has
+    commas, as layers do, semicolons separate several.
+
+    Args:
+        name: one of `SETTINGS`.
+        text: of a flag.
+
+    Raises:
+        ValueError: if it cannot be read so.
+    """
+    parse_fn = SETTINGS[name]
+    separator = ";" if parse_fn in (parse_layers, parse_numbers) else ","
+    values: list[Any] = []
+    for part in text.split(separator):
+        first, dots, last = part.strip().partition("..")
+        if dots and parse_fn is parse_count:
+            start, end = parse_count(first), parse_count(last)
+            step = 1 if start <= end else -1
+            if abs(end - start) >= MAX_SPAN:
+                raise ValueError(f"{part!r} are more than {MAX_SPAN} numbers")
+            values += range(start, end + step, step)
+        else:
+            values.append(parse_fn(part.strip()))
+    return values[0] if len(values) == 1 else values
 
 
 def parse_setting(name: str, value: object) -> Any:

@@ -41,7 +41,7 @@ LAYERS = [
     {"transfer"},
     {"sweeping"},
     {"cli_settings"},
-    {"cli_batch", "cli_compare", "cli_networks"},
+    {"cli_batch", "cli_compare", "cli_networks", "cli_sweep"},
     {"cli_parser"},
     {"cli"},
 ]

@@ -1,8 +1,9 @@
 """`sweep`: many pictures from lists of settings, on every device there is."""
 
 import concurrent.futures
+import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxnst._checks import check_count, suggestion
@@ -40,6 +41,8 @@ def sweep(
     mode: str = "product",
     output: str | os.PathLike[str] | None = None,
     extension: str = ".png",
+    bits: int = 8,
+    quality: int = 95,
     executor: concurrent.futures.Executor | None = None,
     batch_size: int | None = None,
     callback: Callable[[Row], object] | None = None,
@@ -66,6 +69,8 @@ def sweep(
             pictures are done. The same call again paints only what is missing. None:
             the pictures stay in memory.
         extension: of the pictures in it: ".png", ".jpg", ".webp" or ".tif".
+        bits: per channel of them, 8 or 16.
+        quality: of JPEG and WebP, 1 to 100.
         executor: paints elsewhere: any `concurrent.futures.Executor`, as of
             dask.distributed, Ray, loky, MPI, submitit, or a pool of processes that does
             not fork.
@@ -98,7 +103,7 @@ def sweep(
         raise TypeError(f"`callback` must be callable, got {callback!r}.")
     if executor is not None:
         check_executor(executor)
-    check_format(f"any{extension}", bits=8, quality=95)
+    check_format(f"any{extension}", bits=bits, quality=quality)
     hosts = Hosts(0, 1) if executor is not None else find_hosts()
     if hosts.num_processes > 1 and output is None:
         raise ValueError(
@@ -115,14 +120,16 @@ def sweep(
 
     if output is None:
         return _sweep_in_memory(brief, painted, callback)
+    form = {"bits": bits, "quality": quality}
     with open_folder(
         brief,
         output,
         extension=extension,
+        form=form,
         process=hosts.process,
         num_processes=hosts.num_processes,
     ) as folder:
-        return _sweep_into(folder, brief, hosts, painted, callback)
+        return _sweep_into(folder, brief, hosts, painted, callback, form)
 
 
 PaintFn = Callable[[Sequence[Assignment]], Iterator[Done]]
@@ -164,6 +171,7 @@ def _sweep_into(
     hosts: Hosts,
     paint_fn: PaintFn,
     callback: RowFn | None,
+    form: Mapping[str, int],
 ) -> SweepResult:
     failed: dict[int, Row] = {}
 
@@ -185,7 +193,9 @@ def _sweep_into(
     own = [brief.assignments[index] for index in hosts.share(missing)]
     try:
         for done in paint_fn(own):
-            save_fn = None if done.result is None else done.result.save
+            save_fn = None
+            if done.result is not None:
+                save_fn = functools.partial(done.result.save, **form)
             row = folder.add(make_row(done), save_fn)
             if row.error is not None:
                 failed[row.index] = row

@@ -1,6 +1,7 @@
 """What a sweep gives: a row for each member, and the pictures."""
 
 import dataclasses
+import functools
 import io
 import os
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 from PIL import Image as PILImage
 
 from jaxnst._checks import check_choice, one_line
+from jaxnst.images import check_format
 from jaxnst.result import Result
 
 from .brief import Brief
@@ -142,32 +144,43 @@ class SweepResult:
             inputs=self.brief.inputs,
         )
 
-    def save(self, folder: str | os.PathLike[str], *, extension: str = ".png") -> Path:
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        extension: str = ".png",
+        bits: int = 8,
+        quality: int = 95,
+    ) -> Path:
         """Write a folder: pictures, `sheet.png`, `manifest.json`, `.csv`, `index.html`.
 
         Args:
             folder: is made; one that holds a part of this sweep is completed.
             extension: of the pictures: .png, .jpg, .webp or .tif. Pictures that are in
                 a folder already are copied as they are.
+            bits: per channel of them, 8 or 16.
+            quality: of JPEG and WebP, 1 to 100.
 
         Raises:
             ValueError: if the folder holds another sweep, or the extension is unknown.
             OSError: if it cannot be written.
         """
+        check_format(f"any{extension}", bits=bits, quality=quality)
+        form = {"bits": bits, "quality": quality}
         if self.folder is not None:
             extension = next(
                 (Path(row.file).suffix for row in self.rows if row.file), extension
             )
-        with open_folder(self.brief, folder, extension=extension) as opened:
+        with open_folder(self.brief, folder, extension=extension, form=form) as opened:
             finished = opened.finished()
             for row in self.rows:
                 if row.index not in finished:
-                    opened.add(row, self._save_fn(row))
+                    opened.add(row, self._save_fn(row, form))
             return opened.path
 
-    def _save_fn(self, row: Row) -> Any:
+    def _save_fn(self, row: Row, form: Mapping[str, int]) -> Any:
         if row.index in self.results:
-            return self.results[row.index].save
+            return functools.partial(self.results[row.index].save, **form)
         if row.file is None or self.folder is None:
             return None
         source = self.folder / row.file
@@ -185,13 +198,23 @@ def open_folder(
     folder: str | os.PathLike[str],
     *,
     extension: str,
+    form: Mapping[str, int],
     process: int = 0,
     num_processes: int = 1,
 ) -> SweepFolder:
-    """Open the folder of a sweep, see `SweepFolder.open`."""
+    """Open the folder of a sweep, see `SweepFolder.open`.
+
+    Args:
+        brief: what the sweep paints.
+        folder: which one.
+        extension: of the pictures.
+        form: {"bits", "quality"} of their files.
+        process: number of this process.
+        num_processes: that write there.
+    """
     return SweepFolder.open(
         folder,
-        identity=brief.identity,
+        identity={**brief.identity, **form},
         axes=brief.axes,
         mode=brief.mode,
         members=brief.members,
