@@ -257,8 +257,8 @@ def make_config(
 
     With another optimizer than the preset's, learning rate and decay are those of that
     optimizer. Where the size is so small that none is painted before it, it gets as
-    many steps as a smaller one would. With a network that does not have the preset's layers, layers are those
-    that its architecture comes with.
+    many steps as a smaller one would. With a network that does not have the preset's
+    layers, layers are those that its architecture comes with.
 
     Args:
         preset: one of `PRESETS`.

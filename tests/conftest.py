@@ -75,7 +75,9 @@ def run(network, image, layers=None) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def tiny_network() -> VGG:
-    return VGG(TINY, preprocessing=CAFFE, padding="replicate", rngs=nnx.Rngs(0))
+    network = build(TINY, preprocessing=CAFFE, padding="replicate")
+    assert isinstance(network, VGG)
+    return network
 
 
 def tiny_weights() -> Weights:

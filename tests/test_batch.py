@@ -193,7 +193,7 @@ EXAMPLES = {
     int: ["64", "64.0", "6e1"],
     bool: ["yes", "TRUE", "0", "off"],
     dict: ["relu1_1", "relu1_1, relu2_1:0.5"],
-    tuple: ["3,1", "1; 0.5"],
+    list: ["3,1", "1; 0.5"],
 }
 
 
@@ -220,7 +220,7 @@ def _values(name):
     if name in ("style_size", "steps_per_call"):
         kind = int
     if name == "style_blend":
-        kind = tuple
+        kind = list
     if name == "max_seconds":
         kind = float
     return {
@@ -228,7 +228,7 @@ def _values(name):
         int: [64, 64, 60],
         bool: [True, True, False, False],
         dict: [{"relu1_1": 1.0}, {"relu1_1": 1.0, "relu2_1": 0.5}],
-        tuple: [[3.0, 1.0], [1.0, 0.5]],
+        list: [[3.0, 1.0], [1.0, 0.5]],
     }.get(kind, ["some text"])
 
 

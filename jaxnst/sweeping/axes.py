@@ -26,7 +26,7 @@ _MAX_LABEL = 40
 
 
 def split_axes(
-    content: Any, style: Any, settings: Mapping[str, Any]
+    content: Any, style: Any, settings: Mapping[str, Any], *, mode: str = "product"
 ) -> tuple[list[Axis], dict[str, Any]]:
     """Tell the settings that are lists from those that are the same for all members.
 
@@ -34,6 +34,7 @@ def split_axes(
         content: a picture, or a list of them.
         style: likewise; where `style_blend` is set a list of pictures is one value.
         settings: of `jaxnst.stylize`; None where not set.
+        mode: "zip" lets a list have a value more than once.
 
     Returns:
         The axes, in the order of the arguments, and all other settings.
@@ -58,7 +59,7 @@ def split_axes(
             raise ValueError(f"`{name}` is an empty list; give at least one value.")
         if name in _LAYERS:
             values = _same_layers(values)
-        axes.append(Axis(name=name, values=values, labels=_labels(name, values)))
+        axes.append(Axis(name=name, values=values, labels=_labels(name, values, mode)))
     return axes, fixed
 
 
@@ -146,7 +147,7 @@ def _same_layers(values: Sequence[Any]) -> tuple[dict[str, float], ...]:
     )
 
 
-def _labels(name: str, values: Sequence[Any]) -> tuple[str, ...]:
+def _labels(name: str, values: Sequence[Any], mode: str) -> tuple[str, ...]:
     labels = [_label(name, value, number) for number, value in enumerate(values, 1)]
     if len(set(labels)) < len(labels) and all(map(_is_number, values)):
         labels = [repr(value) for value in values]  # alike in their first six digits
@@ -154,6 +155,8 @@ def _labels(name: str, values: Sequence[Any]) -> tuple[str, ...]:
     for number, label in enumerate(labels):
         if counts[label] > 1:
             if name not in _PICTURES:
+                if mode == "zip":
+                    continue
                 raise ValueError(f"`{name}` has {label} twice; give every value once.")
             labels[number] = f"{label} ({number + 1})"  # of one name, in two folders
     return tuple(labels)

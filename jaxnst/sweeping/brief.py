@@ -86,7 +86,7 @@ def make_brief(
     Raises:
         ValueError, TypeError, OSError: if anything is unusable; says in which member.
     """
-    axes, fixed = split_axes(content, style, settings)
+    axes, fixed = split_axes(content, style, settings, mode=mode)
     if not axes:
         raise ValueError(
             "nothing is swept; give a list for at least one setting, such as "

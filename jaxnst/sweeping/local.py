@@ -232,7 +232,8 @@ def _paint_batch(
         ended = run_side_by_side(paintings, lanes, make_alone)
     if is_off():
         raise KeyboardInterrupt
-    seconds = (time.perf_counter() - started) / max(1, len(ready))
+    wall = time.perf_counter() - started
+    seconds = wall / max(1, len(ready))
     for (assignment, prepared, level), end in zip(ready, ended, strict=True):
         result, problem = None, None
         if isinstance(end, Exception):
@@ -247,7 +248,7 @@ def _paint_batch(
                 prepared,
                 preset=assignment.task.preset,
                 memory=level,
-                seconds=seconds,
+                seconds=wall,
             )
         done[assignment.member.index] = Done(assignment, result, problem, seconds)
     return [done[assignment.member.index] for assignment in batch]

@@ -12,7 +12,7 @@ class Axis:
     Attributes:
         name: of the argument of `jaxnst.stylize`.
         values: what it is set to, in the order in which it was given.
-        labels: the same for people, short, and no two alike.
+        labels: the same for people, short; no two alike but where lists are zipped.
     """
 
     name: str

@@ -1,0 +1,520 @@
+"""Sweeps: every member is the picture that `stylize` paints, wherever it is painted."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+from conftest import CAFFE, TINY, build, forget_programs, num_programs
+from sweep_worker import SETTINGS, SIZES, pictures
+
+import jaxnst
+from jaxnst.ahead import compiled_targets
+from jaxnst.sweeping import local
+from jaxnst.sweeping.brief import weights_digest
+from jaxnst.sweeping.lanes import Lanes
+from jaxnst.sweeping.remote import make_job, paint_job
+
+
+HERE = Path(__file__).parent
+FEW = {"size": 48, "min_size": 0, "num_steps": 3, "progress": False}
+FIGURES = ("manifest.json", "manifest.csv", "index.html")
+
+
+def start(*arguments, **variables):
+    """Start `sweep_worker.py`."""
+    return subprocess.Popen(
+        [sys.executable, HERE / "sweep_worker.py", *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(HERE)} | variables,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def members_of(settings):
+    """The settings of each member of a zipped sweep."""
+    columns = settings.values()
+    return [dict(zip(settings, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def files_of(folder):
+    """What lies in a sweep's folder, but for the figures with seconds in them."""
+    return {
+        path.name: path.read_bytes()
+        for path in Path(folder).iterdir()
+        if path.is_file() and path.name not in FIGURES
+    }
+
+
+# What is painted.
+
+
+def test_one_program_for_each_size(tiny_network, content, style):
+    """Weights, rates and counts are numbers in it: 12 members, 3 sizes, 3 programs."""
+    forget_programs()
+    compiled_targets.clear_cache()
+    sizes = {"size": 160, "min_size": 40, "coarse_steps": 2, "progress": False}
+    found = jaxnst.sweep(
+        content,
+        style,
+        network=tiny_network,
+        style_weight=[0.3, 1, 3],
+        content_weight=[0.1, 1],
+        tv_weight=[0, 0.5],
+        num_steps=3,
+        **sizes,
+    )
+    assert len(found) == len(found.results) == 12
+    assert num_programs() == 3
+    assert compiled_targets.num_programs() == 3
+    jaxnst.sweep(
+        content,
+        style,
+        network=tiny_network,
+        style_layers=[{"relu1_1": 1}, {"relu1_1": 1, "relu3_1": 0.5}, ["relu3_1"]],
+        learning_rate=[0.01, 0.05],
+        num_steps=2,
+        seed=[1, 2],
+        mode="product",
+        **sizes,
+    )
+    assert num_programs() == 6  # other layers, but the same for all of them
+
+
+def test_members_are_what_stylize_paints(tiny_network, content, style):
+    """One after the other, to the last bit."""
+    settings = {"style_weight": [0.3, 3.0], "seed": [1, 2]}
+    found = jaxnst.sweep(
+        content, style, network=tiny_network, init="noise", **settings, **FEW
+    )
+    for row in found.rows:
+        own = {name: row.settings[name] for name in settings}
+        alone = jaxnst.stylize(
+            content, style, network=tiny_network, init="noise", **own, **FEW
+        )
+        np.testing.assert_array_equal(found.results[row.index].image, alone.image)
+        assert row.losses["total"] == alone.history["total"][-1]
+        assert (row.height, row.width, row.steps) == (40, 48, 3)
+        mine, others = (dict(x.record) for x in (found.results[row.index], alone))
+        assert mine.pop("seconds") != others.pop("seconds")
+        assert mine == others
+
+
+def test_pictures_and_blends_are_axes(tiny_network, content, style, rng):
+    other = rng.random((40, 40, 3)).astype(np.float32)
+    found = jaxnst.sweep([content, other], [style, other], network=tiny_network, **FEW)
+    assert [list(row.labels.values()) for row in found.rows] == [
+        ["content 1", "style 1"],
+        ["content 1", "style 2"],
+        ["content 2", "style 1"],
+        ["content 2", "style 2"],
+    ]
+    alone = jaxnst.stylize(other, style, network=tiny_network, **FEW)
+    np.testing.assert_array_equal(found.results[2].image, alone.image)
+    blends = jaxnst.sweep(
+        content,
+        [style, other],
+        style_blend=[[1, 0], [1, 1]],
+        network=tiny_network,
+        **FEW,
+    )
+    assert len(blends) == 2
+    alone = jaxnst.stylize(content, [style, other], network=tiny_network, **FEW)
+    np.testing.assert_array_equal(blends.results[1].image, alone.image)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Steps and pictures of `sweep_worker`'s members, one by one."""
+    network = build(TINY, preprocessing=CAFFE, padding="replicate")
+    return [
+        jaxnst.stylize(*pictures(), network=network, **own, **SIZES)
+        for own in members_of(SETTINGS)
+    ]
+
+
+def test_the_members_are_of_all_kinds(alone):
+    sizes = [result.record["result"]["sizes"] for result in alone]
+    assert alone[3].record["recoveries"]
+    assert sizes[2][0]["stopped"] == "converged"
+    assert sizes[2][0]["steps"] < 25
+    assert any(size["is_averaged"] for each in sizes for size in each)
+
+
+def test_on_eight_devices(alone, tmp_path):
+    """Ten members: eight and two of them, over a mesh; nothing is configured."""
+    flags = "--xla_force_host_platform_device_count=8"
+    with start("all", tmp_path, XLA_FLAGS=flags) as process:
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    with np.load(tmp_path / "found.npz") as found:
+        for index, result in enumerate(alone):
+            image = found[str(index)]
+            np.testing.assert_allclose(image, result.image, atol=1 / 255)
+            assert found["steps"][index] == result.record["result"]["steps"]
+
+
+def test_side_by_side_on_one_device(alone, tiny_network):
+    """As on an accelerator: `vmap`, idle lanes, each at a pace of its own."""
+    found = jaxnst.sweep(
+        *pictures(),
+        mode="zip",
+        network=tiny_network,
+        batch_size=4,
+        **SETTINGS,
+        **SIZES,
+    )
+    # `vmap` rounds differently, and steps that begin with noise enlarge that.
+    for index, result in enumerate(alone):
+        other = found.results[index]
+        assert other.record["recoveries"] == result.record["recoveries"]
+        if not result.record["recoveries"]:
+            assert np.abs(other.image - result.image).mean() < 2 / 255
+            for name, column in result.history.items():
+                np.testing.assert_allclose(other.history[name], column, rtol=0.05)
+
+
+def test_searched_steps_and_several_pictures_side_by_side(tiny_network, content, style):
+    """L-BFGS has calls of its own, and each content its own targets."""
+    settings = {"optimizer": "lbfgs", "network": tiny_network} | FEW
+    contents, weights = [content, content[::-1].copy()], [0.5, 2.0]
+    found = jaxnst.sweep(
+        contents, style, style_weight=weights, batch_size=3, **settings
+    )
+    for index, row in enumerate(found.rows):
+        one = jaxnst.stylize(
+            contents[index // 2], style, style_weight=weights[index % 2], **settings
+        )
+        image = found.results[index].image
+        np.testing.assert_allclose(image, one.image, atol=1.01 / 255)
+        assert row.losses["total"] == pytest.approx(one.history["total"][-1], rel=1e-4)
+
+
+def test_networks_normalized_to_their_pictures(tiny_network, content, style):
+    settings = {"normalize_activations": True, "network": tiny_network} | FEW
+    contents = [content, 0.5 * content]
+    found = jaxnst.sweep(contents, style, batch_size=2, **settings)
+    for index, each in enumerate(contents):
+        one = jaxnst.stylize(each, style, **settings)
+        image = found.results[index].image
+        np.testing.assert_allclose(image, one.image, atol=1.01 / 255)
+
+
+# What goes wrong.
+
+
+def broken(updates, state, params=None):
+    raise ArithmeticError("it broke")
+
+
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_a_member_that_fails_does_not_disturb_others(
+    tiny_network, content, style, batch_size
+):
+    bad = optax.GradientTransformation(lambda _: optax.EmptyState(), broken)
+    rows = []
+    found = jaxnst.sweep(
+        content,
+        style,
+        network=tiny_network,
+        optimizer=["adam", bad],
+        style_weight=[1, 2],
+        batch_size=batch_size,
+        callback=rows.append,
+        **FEW,
+    )
+    assert len(rows) == 4
+    assert sorted(found.results) == [0, 1]
+    assert [row.error for row in found.rows[2:]] == ["ArithmeticError: it broke"] * 2
+    assert len(found.errors) == 2
+    with pytest.raises(ValueError, match="member 2 has no picture: ArithmeticError"):
+        found.picture(2)
+
+
+def test_too_many_at_once_become_fewer(tiny_network, content, style, monkeypatch):
+    """Out of memory is tried again with half as many."""
+    tried = []
+    make = Lanes.make
+
+    def limited(self, calls):
+        if self.num_lanes > 1:
+            tried.append(self.num_lanes)
+            raise MemoryError("RESOURCE_EXHAUSTED")
+        return make(self, calls)
+
+    monkeypatch.setattr(Lanes, "make", limited)
+    settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4]} | FEW
+    found = jaxnst.sweep(content, style, batch_size=4, **settings)
+    assert not found.errors
+    assert sorted(found.results) == [0, 1, 2, 3]
+    assert sorted(set(tried), reverse=True) == [4, 2]
+
+
+def test_as_many_at_once_as_there_is_memory_for(tiny_network, monkeypatch):
+    assert local._num_lanes(10, 4, 1) == 4  # 4, 4, 2 and not 3, 3, 3, 1
+    assert local._num_lanes(9, 4, 1) == 3
+    assert local._num_lanes(10, 8, 8) == 8
+    assert local._num_lanes(3, 8, 8) == 8
+    assert local._num_lanes(20, 16, 8) == 16
+    assert local._num_lanes(2, 1, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({}, ValueError, "nothing is swept; give a list"),
+        ({"style_weight": []}, ValueError, "`style_weight` is an empty list"),
+        ({"style_weight": [1, 1]}, ValueError, "`style_weight` has 1 twice"),
+        ({"style_weight": [1, -1]}, ValueError, r"got -1.*\(in member 1: style_weight"),
+        ({"styleweight": [1]}, TypeError, "Did you mean 'style_weight'"),
+        ({"seed": [1, 2], "size": 8}, ValueError, "`size` must be at least"),
+        ({"seed": [1, 2], "mode": "grid"}, ValueError, "`mode` is 'grid'"),
+        (
+            {"seed": [1, 2], "size": [48, 64, 96], "mode": "zip"},
+            ValueError,
+            "of one length, got size 3, seed 2",
+        ),
+        ({"init": ["content", "nois"]}, FileNotFoundError, "Did you mean 'noise'"),
+        ({"seed": [1], "batch_size": 0}, ValueError, "`batch_size` must be"),
+        ({"seed": [1], "extension": ".gif"}, ValueError, "unknown extension '.gif'"),
+        ({"style_blend": [[1, 0], [0, 1]]}, ValueError, "for 1 style picture"),
+    ],
+)
+def test_bad_sweeps_are_told_before_anything_is_painted(
+    tiny_network, content, style, settings, error, message
+):
+    settings = FEW | {"network": tiny_network} | settings
+    with pytest.raises(error, match=message):
+        jaxnst.sweep(content, style, **settings)
+
+
+# What comes out.
+
+
+def test_results_are_found_and_shown(tiny_network, content, style, tmp_path):
+    found = jaxnst.sweep(
+        content, style, network=tiny_network, style_weight=[1, 3], seed=[0, 1], **FEW
+    )
+    (row,) = found.find(style_weight=3.0, seed="1")
+    assert row.index == 3
+    assert len(found.find(seed=0)) == 2
+    with pytest.raises(ValueError, match="`seed` is never 7; it is 0, 1"):
+        found.find(seed=7)
+    with pytest.raises(ValueError, match=r"`axis` is 'sead'\. Did you mean 'seed'"):
+        found.find(sead=7)
+    assert found.picture(3).size == (48, 40)
+    sheet = found.sheet()
+    assert found._repr_png_().startswith(b"\x89PNG")
+    folder = found.save(tmp_path / "grid")
+    assert {"sheet.png", *FIGURES} < {path.name for path in folder.iterdir()}
+    assert (
+        jaxnst.read_record(folder / "3_style_weight-3_seed-1.png")["settings"][
+            "style_weight"
+        ]
+        == 3
+    )
+    again = jaxnst.sweep(
+        content,
+        style,
+        network=tiny_network,
+        style_weight=[1, 3],
+        seed=[0, 1],
+        output=tmp_path / "grid",
+        callback=lambda row: pytest.fail("nothing is missing"),
+        **FEW,
+    )
+    np.testing.assert_array_equal(again.picture(3), found.picture(3))
+    assert again.results == {}
+    assert again.sheet().size == sheet.size
+    copied = again.save(tmp_path / "copy")
+    assert files_of(copied) == files_of(folder)
+
+
+def test_a_changed_sweep_is_refused(tiny_network, content, style, tmp_path):
+    settings = {"network": tiny_network, "style_weight": [1, 3]} | FEW
+    settings["output"] = tmp_path / "grid"
+    jaxnst.sweep(content, style, **settings)
+    changes = {
+        "`num_steps` was 3, is 4": {"num_steps": 4},
+        r"`axes.style_weight` was \[1, 3\], is": {"style_weight": [1, 4]},
+        "`bits` was 8, is 16": {"bits": 16},
+        "`weights` was": {"network": other_network()},
+    }
+    for message, change in changes.items():
+        with pytest.raises(ValueError, match=f"holds another sweep: {message}"):
+            jaxnst.sweep(content, style, **settings | change)
+    with pytest.raises(ValueError, match="`content picture` was"):
+        jaxnst.sweep(0.9 * content, style, **settings)
+
+
+def other_network():
+    return build(TINY, seed=7, preprocessing=CAFFE, padding="replicate")
+
+
+def test_networks_are_told_by_their_weights(tiny_network):
+    assert weights_digest(tiny_network) == weights_digest(tiny_network)
+    assert weights_digest(tiny_network) != weights_digest(other_network())
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_ctrl_c_keeps_what_is_finished(
+    tiny_network, content, style, tmp_path, interruptible, batch_size
+):
+    settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4, 5]} | FEW
+    settings["batch_size"] = batch_size
+    whole = jaxnst.sweep(content, style, output=tmp_path / "whole", **settings)
+
+    def interrupt(row):
+        if row.index == 1:
+            # As the next picture is under way.
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        jaxnst.sweep(
+            content, style, output=tmp_path / "cut", callback=interrupt, **settings
+        )
+    assert isinstance(caught.value, jaxnst.SweepInterrupted)
+    assert [row.index for row in caught.value.result.rows] == [0, 1]
+    painted = []
+    jaxnst.sweep(
+        content, style, output=tmp_path / "cut", callback=painted.append, **settings
+    )
+    assert [row.index for row in painted] == [2, 3, 4]
+    assert files_of(tmp_path / "cut") == files_of(tmp_path / "whole")
+    assert len(whole) == 5
+
+
+# Elsewhere.
+
+
+def test_two_processes_share_a_sweep(tiny_network, content, style, tmp_path):
+    """With JAX's own runtime, `jax.distributed`: the files of one process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    processes = [start("share", tmp_path, number, address) for number in (0, 1)]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    jaxnst.sweep(
+        content,
+        style,
+        style_weight=[0.3, 1.0, 3.0, 10.0, 30.0],
+        size=48,
+        num_steps=3,
+        network=tiny_network,
+        output=tmp_path / "alone",
+        progress=False,
+    )
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "alone")
+    rows = [(tmp_path / name / "manifest.csv").read_text() for name in ("out", "alone")]
+    assert len(rows[0].splitlines()) == len(rows[1].splitlines()) == 6
+
+
+def spawning(num_workers=2):
+    context = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(num_workers, mp_context=context)
+
+
+def test_workers_paint_the_same_pictures(tiny_network, files, style, tmp_path):
+    """And when one is killed, what is missing is painted by the next sweep."""
+    settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4, 5, 6]} | FEW
+    content, _ = files
+    jaxnst.sweep(content, style, output=tmp_path / "here", **settings)
+    with spawning() as executor:
+
+        def kill(row):
+            if row.error is None:
+                os.kill(next(iter(executor._processes)), signal.SIGKILL)
+
+        found = jaxnst.sweep(
+            content,
+            style,
+            executor=executor,
+            output=tmp_path / "there",
+            callback=kill,
+            **settings,
+        )
+    errors = list(found.errors.values())
+    assert 0 < len(errors) < 6
+    assert all("a worker died" in error for error in errors)
+    assert len([row for row in found.rows if row.error is None]) == 6 - len(errors)
+    found = jaxnst.sweep(content, style, output=tmp_path / "there", **settings)
+    assert not found.errors
+    assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
+
+
+def test_jobs_hold_all_they_need(tiny_network, files, style, tmp_path):
+    from jaxnst.sweeping.brief import make_brief
+    from jaxnst.sweeping.studio import Studio
+
+    content, _ = files
+    settings = {"network": tiny_network, "init": [content, "noise"]} | FEW
+    del settings["progress"]
+    brief = make_brief(content, style, settings, mode="product", studio=Studio())
+    job = make_job(brief.assignments[0])
+    here = jaxnst.stylize(content, style, init=content, network=tiny_network, **FEW)
+    Path(content).unlink()
+    result, seconds = paint_job(job)
+    assert seconds > 0
+    np.testing.assert_array_equal(result.image, here.image)
+    assert result.record["inputs"] == here.record["inputs"]
+
+
+def test_executors_that_fork_are_refused(tiny_network, content, style):
+    context = multiprocessing.get_context("fork")
+    with (
+        concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor,
+        pytest.raises(ValueError, match="`executor` forks its processes"),
+    ):
+        jaxnst.sweep(content, style, seed=[1, 2], executor=executor, **FEW)
+
+
+def test_a_cluster_that_loses_a_worker(tiny_network, content, style):
+    """Dask gives the work of a worker that was killed to another."""
+    distributed = pytest.importorskip(
+        "distributed", reason="needs dask; pip install 'jaxnst[dask]'"
+    )
+    settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4, 5, 6]} | FEW
+    killed = []
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=50,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+
+        def kill(row):
+            if not killed:
+                pid = cluster.workers[0].pid
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+        found = jaxnst.sweep(
+            content, style, executor=client.get_executor(), callback=kill, **settings
+        )
+    assert killed
+    assert not found.errors
+    here = jaxnst.sweep(content, style, **settings)
+    for index in range(6):
+        np.testing.assert_array_equal(
+            found.results[index].image, here.results[index].image
+        )
+
+
+def test_several_processes_need_a_folder(tiny_network, content, style, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(ValueError, match="JAX runs in 2 processes; give `output`"):
+        jaxnst.sweep(content, style, seed=[1, 2], network=tiny_network, **FEW)
