@@ -160,10 +160,10 @@ def compute_targets(
         if before is not None:
             picture = after(picture, before[0, 0])
         for layer, found in measure_features(network, picture, measures).items():
-            before = share * found["style"]
+            gram = share * found["style"]
             if layer in style_grams:
-                before = style_grams[layer] + before
-            style_grams[layer] = before
+                gram = style_grams[layer] + gram
+            style_grams[layer] = before = gram
     if before is not None:
         content = after(content, before[0, 0])
     maps, grams = _measure_content(network, content, content_layers, style_layers)

@@ -51,6 +51,7 @@ def sweep_all(folder: Path) -> None:
     assert not found.errors, found.errors
     np.savez(
         folder / "found.npz",
+        allow_pickle=False,
         **{str(index): result.image for index, result in found.results.items()},
         steps=[row.steps for row in found.rows],
     )

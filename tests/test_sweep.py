@@ -220,7 +220,7 @@ def broken(updates, state, params=None):
 def test_a_member_that_fails_does_not_disturb_others(
     tiny_network, content, style, batch_size
 ):
-    bad = optax.GradientTransformation(lambda _: optax.EmptyState(), broken)
+    bad = optax.GradientTransformation(lambda params: optax.EmptyState(), broken)
     rows = []
     found = jaxnst.sweep(
         content,
