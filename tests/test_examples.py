@@ -1,7 +1,9 @@
 """The examples run, and show what they say they show."""
 
+import ast
 import functools
 import importlib.util
+import json
 from pathlib import Path
 
 import jax
@@ -85,3 +87,34 @@ def test_every_example_picture_has_its_source():
     for path in pictures:
         assert f"`{path.name}`" in sources
         jaxnst.load_picture(path)
+
+
+def test_the_notebook_runs_from_top_to_bottom(tiny_vgg19, tmp_path, monkeypatch):
+    """Small, and without what Colab installs; the sheet is what its cell shows."""
+    notebook = json.loads((EXAMPLES / "sweep_on_colab.ipynb").read_text())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").symlink_to(EXAMPLES / "images")
+    changes = {"SIZE = 512": "SIZE = 64", '"default"': '"draft"', "%pip": "# %pip"}
+    scope, shown = {}, []
+    for cell in notebook["cells"]:
+        assert not cell.get("outputs")
+        if cell["cell_type"] != "code":
+            continue
+        source = "".join(cell["source"])
+        for before in [before for before in changes if before in source]:
+            source = source.replace(before, changes.pop(before))
+        tree = ast.parse(source)
+        *statements, last = tree.body or [None]
+        is_shown = isinstance(last, ast.Expr)
+        run = tree.body if not is_shown else statements
+        exec(compile(ast.Module(run, []), "cell", "exec"), scope)
+        if isinstance(last, ast.Expr):
+            expression = ast.Expression(last.value)
+            shown.append(eval(compile(expression, "cell", "eval"), scope))
+    assert not changes  # each was there to be changed
+    sheet = next(x for x in shown if isinstance(x, jaxnst.SweepResult))
+    assert len(sheet) == len(sheet.rows) == 12
+    assert not sheet.errors
+    assert sheet._repr_png_().startswith(b"\x89PNG")
+    assert any(isinstance(x, Image.Image) for x in shown)
+    assert (tmp_path / "grid.zip").stat().st_size > 10_000

@@ -17,7 +17,7 @@ from .hosts import Hosts, find_hosts
 from .local import Done, paint_here
 from .members import Row
 from .opening import STATE
-from .remote import check_executor, paint_elsewhere
+from .remote import FileForm, check_executor, paint_elsewhere
 from .results import SweepResult, make_row, open_folder
 from .studio import Studio
 
@@ -115,7 +115,10 @@ def sweep(
 
     def painted(assignments: Sequence[Assignment]) -> Iterator[Done]:
         if executor is not None:
-            return paint_elsewhere(assignments, executor, progress=progress)
+            file_form = None if output is None else FileForm(extension, bits, quality)
+            return paint_elsewhere(
+                assignments, executor, form=file_form, progress=progress
+            )
         return paint_here(assignments, studio, batch_size=batch_size, progress=progress)
 
     if output is None:

@@ -16,7 +16,7 @@ from jaxnst.optimize import StepView, deferred_interrupt
 from jaxnst.painting import Painted, paint
 from jaxnst.preparation import Prepared, settle_memory
 from jaxnst.progress import Course, ProgressCallback
-from jaxnst.result import Interrupted, Result
+from jaxnst.result import Interrupted
 from jaxnst.running import make_result, stylize_prepared
 
 from .brief import Assignment
@@ -37,13 +37,14 @@ class Done(NamedTuple):
 
     Attributes:
         assignment: which one.
-        result: its picture; None if there is none.
+        result: its picture, something that has `record`, `history` and `save` as a
+            `Result` has; None if there is none.
         error: why there is none.
         seconds: it took; side by side, of all over their number.
     """
 
     assignment: Assignment
-    result: Result | None
+    result: Any
     error: Exception | None
     seconds: float
 

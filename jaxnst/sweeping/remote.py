@@ -34,6 +34,20 @@ class PictureFile(NamedTuple):
     data: bytes
 
 
+class FileForm(NamedTuple):
+    """How the file of a picture is written.
+
+    Attributes:
+        extension: with its dot.
+        bits: per channel.
+        quality: of JPEG and WebP.
+    """
+
+    extension: str
+    bits: int
+    quality: int
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PaintingJob:
     """One picture to be painted by another process; see `paint_job`.
@@ -42,15 +56,42 @@ class PaintingJob:
         content: the picture, as a `PictureFile` if it came as one.
         style: likewise; or a list of pictures.
         arguments: others of `jaxnst.stylize`.
+        form: of the file that is wanted; None: the result itself.
     """
 
     content: Any
     style: Any
     arguments: Mapping[str, Any]
+    form: FileForm | None = None
 
 
-def make_job(assignment: Assignment) -> PaintingJob:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PaintedFile:
+    """A result as a file: less to send, and nothing to encode where it arrives.
+
+    Attributes:
+        data: its bytes.
+        record: of the result.
+        history: likewise.
+    """
+
+    data: bytes
+    record: Mapping[str, Any]
+    history: Mapping[str, Any]
+
+    def save(self, path: str | os.PathLike[str], **_: Any) -> Path:
+        """Write the file, which has its form already."""
+        path = Path(path)
+        path.write_bytes(self.data)
+        return path
+
+
+def make_job(assignment: Assignment, form: FileForm | None = None) -> PaintingJob:
     """Return the job of a member.
+
+    Args:
+        assignment: the member.
+        form: of the file that is wanted.
 
     Raises:
         OSError: if a picture cannot be read.
@@ -68,11 +109,12 @@ def make_job(assignment: Assignment) -> PaintingJob:
         content=_packed(task.content),
         style=[*map(_packed, style)] if is_blend else _packed(style),
         arguments=arguments,
+        form=form,
     )
 
 
-def paint_job(job: PaintingJob) -> tuple[Result, float]:
-    """Paint a picture; return it, and the seconds that it took."""
+def paint_job(job: PaintingJob) -> tuple[Result | PaintedFile, float]:
+    """Paint a picture; return it, or its file, and the seconds that it took."""
     from jaxnst.transfer import stylize
 
     started = time.perf_counter()
@@ -88,13 +130,20 @@ def paint_job(job: PaintingJob) -> tuple[Result, float]:
             progress=False,
             **arguments,
         )
-    return result, time.perf_counter() - started
+        if job.form is None:
+            return result, time.perf_counter() - started
+        extension, bits, quality = job.form
+        place = Path(folder) / f"result{extension}"
+        data = result.save(place, bits=bits, quality=quality).read_bytes()
+    file = PaintedFile(data=data, record=result.record, history=result.history)
+    return file, time.perf_counter() - started
 
 
 def paint_elsewhere(
     assignments: Sequence[Assignment],
     executor: concurrent.futures.Executor,
     *,
+    form: FileForm | None = None,
     progress: bool = True,
 ) -> Iterator[Done]:
     """Paint members by the workers of an executor, and yield each as it is done.
@@ -102,6 +151,7 @@ def paint_elsewhere(
     Args:
         assignments: what to paint.
         executor: that of dask, Ray, loky, MPI, submitit, or a process pool.
+        form: of the files, if files are wanted and not results.
         progress: show how many are done.
 
     Raises:
@@ -114,7 +164,7 @@ def paint_elsewhere(
     started = time.monotonic()
     try:
         for assignment in assignments:
-            future = executor.submit(paint_job, make_job(assignment))
+            future = executor.submit(paint_job, make_job(assignment, form))
             futures[future] = assignment
         for count, future in enumerate(concurrent.futures.as_completed(futures), 1):
             done = _fetched(future, futures[future])
