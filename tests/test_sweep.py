@@ -178,9 +178,9 @@ def test_side_by_side_on_one_device(alone, tiny_network):
         other = found.results[index]
         assert other.record["recoveries"] == result.record["recoveries"]
         if not result.record["recoveries"]:
-            assert np.abs(other.image - result.image).mean() < 2 / 255
+            assert np.abs(other.image - result.image).mean() < 5 / 255
             for name, column in result.history.items():
-                np.testing.assert_allclose(other.history[name], column, rtol=0.05)
+                np.testing.assert_allclose(other.history[name], column, rtol=0.1)
 
 
 def test_searched_steps_and_several_pictures_side_by_side(tiny_network, content, style):
