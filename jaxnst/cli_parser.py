@@ -39,6 +39,7 @@ SETTINGS = (
     "conv",
     "precision",
     "memory",
+    "devices",
 )
 
 _EXAMPLES = """\
@@ -278,6 +279,7 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
         metavar="NAME",
         help="fast, balanced, low, or auto: the first that fits (auto)",
     )
+    add("--devices", metavar="NAME", help="all: spread the picture over them (one)")
     add(
         "--estimate",
         action="store_true",

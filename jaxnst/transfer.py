@@ -56,6 +56,7 @@ def stylize(
     conv: str | None = None,
     precision: str | None = None,
     memory: str | None = None,
+    devices: str | None = None,
     callback: StepCallback | None = None,
     progress: bool = True,
 ) -> Result:
@@ -125,6 +126,9 @@ def stylize(
             same kind.
         memory: "fast", "balanced" (a fifth slower) or "low"; "auto" takes the first for
             which there is memory enough. The pictures differ by rounding.
+        devices: "all" of this machine (GPUs, if it has any): each holds some rows of
+            the picture's activations, so that a larger one fits. Small sizes all paint
+            alike. By default one. The pictures differ by rounding.
         callback: called after every step with a `jaxnst.optimize.StepView`; returning
             True stops. The picture is then that of the last step; only where the loss
             has risen above where the size began is it the best one before, which the
@@ -186,6 +190,7 @@ def stylize(
         content_detail=content_detail,
         seed=seed,
         memory=memory,
+        devices=devices,
         progress=progress,
     )
     asked = config
@@ -229,6 +234,7 @@ def stylize(
             "run": round(painted.run_seconds, 3),
             "total": round(time.perf_counter() - started, 3),
         },
+        num_devices=network.num_devices,
     )
     result = Result(
         image=image,

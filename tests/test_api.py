@@ -24,6 +24,7 @@ MODULES = sorted(
 LAYERS = [
     {"_types", "_checks", "_version"},
     {"background", "hardware"},
+    {"placing"},
     {"compiling"},
     {"images"},
     {"networks", "losses"},
