@@ -15,7 +15,7 @@ from .config import TransferConfig
 from .hardware import default_device
 from .images import fitted_shape
 from .images.reading import MIN_SIDE
-from .networks import Network
+from .networks import Network, lay_by_rows, lay_whole
 from .objective import LossWeights, compute_targets, make_loss_weights
 from .optimize import (
     LineSearched,
@@ -162,6 +162,9 @@ def plan_size(
         lambda image: init_state(image, optimizer, use_average=config.averaging > 0),
         image,
     )
+    state = lay_whole(network, state)
+    by_rows = lay_by_rows(network, image, targets.content)
+    targets = lay_whole(network, targets)._replace(content=by_rows)
     if isinstance(optimizer, LineSearched):
         trial = (image, image, number, image, network, targets, weights)
         direction = (state.opt_state, image, image)

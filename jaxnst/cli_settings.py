@@ -92,6 +92,7 @@ _FLAGS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
             "float32, or bfloat16: half the memory, and fast on GPUs (float32)",
         ),
         ("memory", "NAME", "fast, balanced, low, or auto: the first that fits (auto)"),
+        ("devices", "NAME", "all: spread the picture over them (one)"),
     ),
 }
 

@@ -30,6 +30,7 @@ from jax.experimental import serialize_executable
 from ._version import __version__
 from .background import start_thread
 from .hardware import default_device
+from .placing import device_of, mesh_of, part_of, place_of, placed
 
 
 # The oldest programs go once there is more. A program is half a megabyte to a few.
@@ -143,9 +144,9 @@ class KeptFunction:
             return
 
         try:
-            lowered = self.lower(*args, **static)
+            lowered = self.lower(*placed(args), **static)
             # Here, as the thread does not see `with jax.default_device(...)`.
-            device = _device_of(args)
+            device = device_of(args)
             start_thread(
                 lambda: self._fulfill(key, future, lambda: _make(lowered, device))
             )
@@ -171,7 +172,9 @@ class KeptFunction:
             with contextlib.suppress(Exception):
                 return self._programs[key].result()
         return self._fulfill(
-            key, future, lambda: _make(self.lower(*args, **static), _device_of(args))
+            key,
+            future,
+            lambda: _make(self.lower(*placed(args), **static), device_of(args)),
         )
 
     def _claim(self, key: Hashable) -> "Future[jax.stages.Compiled] | None":
@@ -208,16 +211,17 @@ def _key(
     leaves: Sequence[Any], structure: Hashable, static: dict[str, Any]
 ) -> Hashable:
     """What decides which program it is: like `jax.jit`'s own key."""
+    mesh = mesh_of(leaves)
     shapes = tuple(
         (
             getattr(leaf, "shape", ()),
             getattr(leaf, "dtype", type(leaf)),
             getattr(leaf, "weak_type", False),
-            leaf.sharding if getattr(leaf, "committed", False) else None,
+            place_of(leaf) if mesh is None else part_of(leaf),
         )
         for leaf in leaves
     )
-    settings = default_device(), *_settings()
+    settings = default_device(), mesh, *_settings()
     return structure, shapes, tuple(sorted(static.items())), settings
 
 
@@ -225,17 +229,6 @@ def _settings() -> tuple[Any, ...]:
     config: Any = jax.config
     values = config.values
     return tuple(values.get(name) for name in _SETTINGS)  # not every version has all
-
-
-def _device_of(args: tuple[Any, ...]) -> Any:
-    """Return the one device on which a program will run; None if there are several."""
-    devices: set[Any] = set()
-    for leaf in jax.tree.leaves(args):
-        if getattr(leaf, "committed", False):
-            devices |= leaf.sharding.device_set
-    if len(devices) > 1:
-        return None
-    return devices.pop() if devices else default_device()
 
 
 def _make(lowered: jax.stages.Lowered, device: Any) -> jax.stages.Compiled:

@@ -20,6 +20,7 @@ from ._checks import (
 )
 from .images.reading import MIN_SIDE
 from .networks import (
+    DEVICES,
     MEMORY_LEVELS,
     PADDINGS,
     POOLINGS,
@@ -89,6 +90,8 @@ class TransferConfig:
         precision: "float32" or "bfloat16", of the network.
         memory: "fast", "balanced", "low", see `jaxnst.networks.measuring`; or "auto",
             the first of them that fits; `record["result"]["memory"]` says which.
+        devices: "all" of this machine, over which the rows of the picture are spread;
+            None: one.
 
     Raises:
         ValueError: if a value is out of range or unknown.
@@ -126,6 +129,7 @@ class TransferConfig:
     conv: str = "auto"
     precision: str = "float32"
     memory: str = "auto"
+    devices: str | None = None
 
     def __post_init__(self) -> None:
         """Check every value, and bring layers and numbers to one form."""
@@ -140,6 +144,8 @@ class TransferConfig:
         check_choice("padding", self.padding, PADDINGS)
         check_convolution(self.conv, self.precision)
         check_choice("memory", self.memory, ("auto", *MEMORY_LEVELS))
+        if self.devices is not None:
+            check_choice("devices", self.devices, DEVICES)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         self._set("size", check_count("size", self.size, minimum=MIN_SIDE))
         if self.style_size is not None:

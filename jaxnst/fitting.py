@@ -19,6 +19,7 @@ from .hardware import available_memory
 from .images import fitted_shape
 from .images.reading import MIN_SIDE
 from .networks import MEMORY_LEVELS, Network
+from .placing import num_bytes
 
 
 # Beside `Architecture.bytes_per_pixel`; a painting that would fit at so much needs no
@@ -39,7 +40,7 @@ class OutOfMemory(MemoryError):
 def needed_memory(plan: SizePlan) -> int:
     """Return how many bytes a size needs besides what the process holds before.
 
-    Its programs are compiled for it.
+    On each device, if there are several. Its programs are compiled for it.
     """
     make_ready(plan.programs)
     image = 12 * math.prod(plan.shape)
@@ -59,7 +60,7 @@ def _idle(plan: SizePlan, program: Call) -> int:
         return 0
     taken = {id(leaf) for leaf in jax.tree.leaves(program.args)}
     state = jax.tree.leaves(plan.state)
-    return _num_bytes([leaf for leaf in state if id(leaf) not in taken])
+    return num_bytes([leaf for leaf in state if id(leaf) not in taken])
 
 
 def _temporary(program: Call) -> int:
@@ -67,14 +68,10 @@ def _temporary(program: Call) -> int:
     compiled = program.function.get(*program.args, **program.static)
     stats = compiled.memory_analysis()
     if stats is None:  # a device that does not say
-        return _num_bytes(program.args) * len(MEMORY_LEVELS)
+        return num_bytes(program.args) * len(MEMORY_LEVELS)
     arrays = [arg for arg in program.args if not isinstance(arg, Network)]
     made = stats.output_size_in_bytes - stats.alias_size_in_bytes
-    return stats.temp_size_in_bytes + made + _num_bytes(arrays)
-
-
-def _num_bytes(tree: object) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    return stats.temp_size_in_bytes + made + num_bytes(arrays)
 
 
 def choose_memory(
@@ -98,7 +95,7 @@ def choose_memory(
         OutOfMemory: if none fits, or the one that is set does not.
     """
     asked = config.memory
-    available = available_memory()
+    available = available_memory(network.num_devices)
     full_styles = style_shapes_at(config, style_shapes, shape, shape)
     pixels = max(math.prod(each) for each in (shape, *full_styles))
     # Another optimizer may carry any number of pictures along.
@@ -134,9 +131,10 @@ def choose_memory(
     fitting = _fitting_size(shape, least, usable, lambda size: needed_at(level, size))
     if fitting is not None:
         ways.append(f"`size` {fitting}")
+    each = " on each device" if network.num_devices > 1 else ""
     helping = f"what would help: {', '.join(ways)}" if ways else "no size would fit"
     raise OutOfMemory(
-        f"`size` {size} needs {as_text(least)} with memory={level!r}, and "
+        f"`size` {size} needs {as_text(least)}{each} with memory={level!r}, and "
         f"{as_text(usable)} can be used; {helping}, or other programs closed. "
         "JAXNST_MEMORY_LIMIT=100G paints regardless."
     )

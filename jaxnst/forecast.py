@@ -38,7 +38,7 @@ class SizeEstimate:
         height: of the picture, in pixels.
         width: likewise.
         num_steps: how many there will be.
-        memory: bytes needed besides what the process holds before.
+        memory: bytes needed besides what the process holds before, on each device.
         step_seconds: of one step.
         seconds: of all of them, with the measuring of the pictures.
     """
@@ -57,7 +57,7 @@ class Estimate:
 
     Attributes:
         memory: peak, in bytes; on the CPU of the whole process, elsewhere of the
-            device.
+            device, or of each if there are several.
         available: bytes that can be had for it now, those that the process holds on the
             CPU already included; None if unknown.
         memory_level: "fast", "balanced" or "low".
@@ -143,7 +143,8 @@ def make_estimate(
         holds: bytes that the process held before anything was compiled.
     """
     network = network.with_memory(config.memory)
-    available = available_memory()
+    num_devices = network.num_devices
+    available = available_memory(num_devices)
     started = time.perf_counter()
     plans = plan_sizes(
         config, network, optimizer, shape=shape, style_shapes=style_shapes
@@ -171,15 +172,18 @@ def make_estimate(
             )
         )
     device = default_device()
-    held = holds if device.platform == "cpu" else 0
+    # Devices of the CPU are all in this process.
+    is_cpu = device.platform == "cpu"
+    held, between = (holds, num_devices) if is_cpu else (0, 1)
+    kind = device.device_kind
     return Estimate(
-        memory=max(needed) + held,
-        available=None if available is None else available + held,
+        memory=max(needed) * between + held,
+        available=None if available is None else available * between + held,
         memory_level=config.memory,
         seconds=sum(size.seconds for size in sizes),
         compile_seconds=compile_seconds,
         sizes=tuple(sizes),
-        device=device.device_kind,
+        device=kind if num_devices == 1 else f"{num_devices} x {kind}",
     )
 
 
@@ -233,7 +237,8 @@ def _some(leaf: object) -> jax.Array:
     """Return an array to calculate with, where only a shape is known."""
     if isinstance(leaf, jax.Array):
         return leaf
-    return jnp.full(leaf.shape, 0.5, leaf.dtype)  # type: ignore[attr-defined]
+    assert isinstance(leaf, jax.ShapeDtypeStruct)
+    return jnp.full(leaf.shape, 0.5, leaf.dtype, device=leaf.sharding)
 
 
 def _scaled(measured: dict[int, float], shape: tuple[int, int]) -> float:

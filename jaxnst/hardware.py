@@ -19,8 +19,15 @@ def default_device() -> Any:
     return device or jax.local_devices()[0]
 
 
-def available_memory() -> int | None:
+def local_devices() -> list[Any]:
+    """Return all devices of this machine like the one that JAX computes on."""
+    return jax.local_devices(backend=default_device().platform)
+
+
+def available_memory(num_devices: int = 1) -> int | None:
     """Return how many bytes can still be had where JAX computes; None if unknown.
+
+    For each of so many devices; several of the CPU have its memory between them.
 
     `JAXNST_MEMORY_LIMIT` (such as `6G`) takes the place of what would be found. On
     accelerators: what the device says. On the CPU: what the system can give without
@@ -29,17 +36,17 @@ def available_memory() -> int | None:
     Raises:
         ValueError: if `JAXNST_MEMORY_LIMIT` is not a size.
     """
-    if given := os.environ.get("JAXNST_MEMORY_LIMIT"):
-        return check_memory_size("JAXNST_MEMORY_LIMIT", given)
-    # Its type checkers' stubs do not have it.
     device = default_device()
+    between = num_devices if device.platform == "cpu" else 1
+    if given := os.environ.get("JAXNST_MEMORY_LIMIT"):
+        return check_memory_size("JAXNST_MEMORY_LIMIT", given) // between
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         if "bytes_limit" not in stats:
             return None
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     found = [x for x in (_system_memory(), *_container_memory()) if x is not None]
-    return min(found, default=None)
+    return min(found) // between if found else None
 
 
 def process_memory() -> int:

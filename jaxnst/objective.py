@@ -36,7 +36,7 @@ from .losses import (
     total_variation_loss,
 )
 from .networks import after, is_whole, measure_features
-from .networks.measuring import MeasureFn
+from .networks.measuring import MeasureFn, Part, filling
 
 
 NORMALIZATIONS = ("pair", "paper")
@@ -170,12 +170,13 @@ def compute_targets(
     targets = Targets({}, {}, {}, {})
     for layer in content_layers:
         target = maps[layer]
-        mean_square = content_loss(target, jnp.zeros_like(target))
+        more = filling(network, content, target)  # than the picture has
+        mean_square = more * content_loss(target, jnp.zeros_like(target))
         targets.content[layer] = target
         targets.content_scale[layer] = (
             mean_square + jnp.finfo(mean_square.dtype).tiny
             if normalization == "pair"
-            else jnp.float32(2 / target.size)  # eq. 1 is half the sum
+            else jnp.float32(2 * more / target.size)  # eq. 1 is half the sum
         )
     for layer in style_layers:
         target = style_grams[layer]
@@ -262,17 +263,17 @@ def perceptual_loss(
 
 
 def _content_error(
-    target: Float[Array, "_ _ channels"], features: FeatureMap, rows: slice
+    target: Float[Array, "_ _ channels"], features: FeatureMap, rows: Part
 ) -> Scalar:
     return content_loss(features, target[rows])
 
 
-def _gram(features: FeatureMap, rows: slice) -> GramMatrix:
+def _gram(features: FeatureMap, rows: Part) -> GramMatrix:
     del rows
     return gram_matrix(features)
 
 
-def _whole(features: FeatureMap, rows: slice) -> FeatureMap:
+def _whole(features: FeatureMap, rows: Part) -> FeatureMap:
     del rows
     return features
 

@@ -116,6 +116,7 @@ SETTINGS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "conv": str,
         "precision": str,
         "memory": str,
+        "devices": str,
     }
 )
 

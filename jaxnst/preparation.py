@@ -15,7 +15,14 @@ from .config import INITS, TransferConfig, make_config
 from .fitting import choose_memory
 from .images import Picture, PictureSource, fitted_shape, load_picture, resize
 from .images.reading import MIN_SIDE
-from .networks import Architecture, Network, cut_behind, normalize_activations
+from .networks import (
+    Architecture,
+    Network,
+    cut_behind,
+    device_mesh,
+    normalize_activations,
+    spread_network,
+)
 from .optimize import make_optimizer
 from .painting import Inputs
 from .pretrained import (
@@ -146,6 +153,15 @@ def prepare(
         preset=preset, init=init, network=network, optimizer=optimizer, **settings
     )
     transformation = _optimizer(optimizer, config)
+    mesh = device_mesh(config.devices)
+    conv = config.conv
+    if mesh is not None:
+        if conv == "winograd":
+            raise ValueError(
+                "`devices` needs convolutions in XLA's way, and `conv` is 'winograd'; "
+                "leave one of them out."
+            )
+        conv = "xla"
     inputs = _load(content, style, _split_init(init)[1], config, loaders.picture_fn)
     weights: UsedWeights | None = None
     if not isinstance(network, Network):
@@ -155,12 +171,15 @@ def prepare(
             pooling=config.pooling,
             padding=config.padding,
             smoothing=config.smoothing,
-            conv=config.conv,
+            conv=conv,
             precision=config.precision,
         )
     if config.normalize_activations:
         network = _normalized(network, inputs, config)
-    network = cut_behind(network, [*config.content_layers, *config.style_layers])
+    layers = [*config.content_layers, *config.style_layers]
+    network = cut_behind(network, layers)
+    if mesh is not None:
+        network = spread_network(network, mesh, layers)
     return Prepared(inputs, config, network, transformation, weights)
 
 

@@ -33,6 +33,7 @@ def make_record(
     sizes: list[dict[str, Any]],
     recoveries: list[dict[str, Any]],
     seconds: Mapping[str, float],
+    num_devices: int = 1,
 ) -> dict[str, Any]:
     """Return the record of one run.
 
@@ -52,6 +53,7 @@ def make_record(
         recoveries: for each time that steps went wrong {"size", "step", "reason",
             "action"}.
         seconds: {"compile", "run", "total"}.
+        num_devices: over which the picture was spread.
     """
     inputs = {"content": content, **name_styles(styles)}
     if init is not None:
@@ -79,7 +81,11 @@ def make_record(
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
-        "device": {"platform": device.platform, "kind": device.device_kind},
+        "device": {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "count": num_devices,
+        },
         "seconds": dict(seconds),
     }
 

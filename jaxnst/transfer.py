@@ -57,6 +57,7 @@ def stylize(
     conv: str | None = None,
     precision: str | None = None,
     memory: str | None = None,
+    devices: str | None = None,
     callback: StepCallback | None = None,
     progress: bool = True,
 ) -> Result:
@@ -129,6 +130,9 @@ def stylize(
             same kind.
         memory: "fast", "balanced" (a fifth slower) or "low"; "auto" takes the first for
             which there is memory enough. The pictures differ by rounding.
+        devices: "all" of this machine (GPUs, if it has any): each holds some rows of
+            the picture's activations, so that a larger one fits. Small sizes all paint
+            alike. By default one. The pictures differ by rounding.
         callback: called after every step with a `jaxnst.optimize.StepView`; returning
             True stops. The picture is then that of the last step; only where the loss
             has risen above where the size began is it the best one before, which the
@@ -191,6 +195,7 @@ def stylize(
         content_detail=content_detail,
         seed=seed,
         memory=memory,
+        devices=devices,
         progress=progress,
     )
     watcher = ProgressCallback(enabled=progress, inner=callback)

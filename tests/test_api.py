@@ -24,6 +24,7 @@ MODULES = sorted(
 LAYERS = [
     {"_types", "_checks", "_version", "parsing"},
     {"background", "hardware", "terminal"},
+    {"placing"},
     {"compiling"},
     {"calls"},
     {"images"},

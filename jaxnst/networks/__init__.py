@@ -14,8 +14,6 @@ from .base import (
     PADDINGS as PADDINGS,
     POOLINGS as POOLINGS,
     Architecture as Architecture,
-    ConvShape as ConvShape,
-    Layer as Layer,
     Network as Network,
 )
 from .convolution import (
@@ -31,6 +29,7 @@ from .googlenet import (
     GoogLeNetArchitecture as GoogLeNetArchitecture,
     Inception as Inception,
 )
+from .layers import ConvShape as ConvShape, Layer as Layer
 from .measuring import (
     Measures as Measures,
     after as after,
@@ -59,6 +58,13 @@ from .smoothing import (
     SMOOTHINGS as SMOOTHINGS,
     check_smoothing as check_smoothing,
     smooth as smooth,
+)
+from .spreading import (
+    DEVICES as DEVICES,
+    device_mesh as device_mesh,
+    lay_by_rows as lay_by_rows,
+    lay_whole as lay_whole,
+    spread_network as spread_network,
 )
 from .vgg import (
     VGG as VGG,

@@ -6,8 +6,9 @@ An `Architecture` says which layers there are and which convolutions they need; 
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +18,11 @@ from jaxtyping import Array, Float
 from jaxnst._checks import check_choice
 from jaxnst._types import FeatureMap, Features, Image
 
-from .convolution import Convolution, check_convolution
+from .convolution import Border, Convolution, check_convolution
+from .layers import ConvShape, Layer
 from .pooling import Window, pool_windows
 from .preprocessing import Preprocessing
+from .rows import Rows, Spread, go_around, rows_of
 from .smoothing import SMOOTHINGS, check_smoothing, smooth
 
 
@@ -33,57 +36,6 @@ PADDINGS = ("reflect", "replicate", "zeros", "circular")
 REFLECT_MARGIN = 8
 
 Activations = Float[Array, "1 _ _ _"]
-
-
-class Layer(NamedTuple):
-    """One layer, computed from the output of the one before it.
-
-    Attributes:
-        kind: what it does.
-        name: what its output is called.
-        block: the number of its block, from 1; a block may be computed again as a
-            whole, see `jaxnst.networks.measuring`.
-        in_width: channels it reads; 0 where that is of no matter.
-        out_width: channels it writes, likewise.
-        stride: of its output, in pixels of its input.
-        parts: names and widths of groups of its channels, in their order.
-    """
-
-    kind: str
-    name: str
-    block: int
-    in_width: int = 0
-    out_width: int = 0
-    stride: int = 1
-    parts: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of its output and of its parts."""
-        return self.name, *(name for name, _ in self.parts)
-
-
-class ConvShape(NamedTuple):
-    """One convolution that a network needs.
-
-    Attributes:
-        name: of its weights.
-        size: height and width of its kernel.
-        in_width: channels it reads.
-        out_width: channels it writes.
-        stride: in pixels of its input.
-    """
-
-    name: str
-    size: int
-    in_width: int
-    out_width: int
-    stride: int = 1
-
-    @property
-    def kernel_shape(self) -> tuple[int, int, int, int]:
-        """Shape of its kernel, HWIO."""
-        return (self.size, self.size, self.in_width, self.out_width)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -220,6 +172,9 @@ class Network(nnx.Module, abc.ABC):
         self.smoothing = check_smoothing(
             smoothing, architecture.smoothings, architecture.name
         )
+        # Set by `jaxnst.networks.spread_network`, and for each picture by `over`.
+        self.spread: Spread | None = None
+        self.rows: Rows | None = None
         for shape in architecture.convolutions:
             convolution = Convolution(
                 shape.in_width,
@@ -233,7 +188,7 @@ class Network(nnx.Module, abc.ABC):
             )
             setattr(self, shape.name, convolution)
 
-    def _border(self, name: str) -> Literal["zeros", "circular", "none"]:
+    def _border(self, name: str) -> Border:
         if self.padding == "circular":
             return "circular"
         if self._is_replicated(name):
@@ -258,16 +213,42 @@ class Network(nnx.Module, abc.ABC):
         """Names of all activations, in order."""
         return self.architecture.layer_names
 
+    @property
+    def num_devices(self) -> int:
+        """How many devices it is spread over."""
+        return 1 if self.spread is None else self.spread.mesh.size
+
     def with_memory(self, memory: str) -> "Network":
         """Return the same network, weights shared, with another level of memory.
 
         Raises:
             ValueError: if `memory` is unknown.
         """
+        return self.changed(memory=check_choice("memory", memory, MEMORY_LEVELS))
+
+    def changed(self, **attributes: Any) -> "Network":
+        """Return the same network, weights shared, with other attributes."""
         leaves, structure = jax.tree.flatten(self)
         network: Network = jax.tree.unflatten(structure, leaves)
-        network.memory = check_choice("memory", memory, MEMORY_LEVELS)
+        for name, value in attributes.items():
+            setattr(network, name, value)
         return network
+
+    def over(self, image: Image) -> "Network":
+        """Return the network as it sees one picture.
+
+        Over the devices it was spread over, if the picture has rows enough for them.
+        """
+        spread = self.spread
+        if spread is None or not spread.suits(image.shape[0]):
+            return self
+        plain = self.changed(spread=None, rows=None)
+        x = jax.eval_shape(plain.prepare, image)
+        counts = [x.shape[1]]
+        for layer in self.architecture.up_to([spread.deepest]):
+            x = jax.eval_shape(functools.partial(plain.apply_layer, layer), x)
+            counts.append(x.shape[1])
+        return self.changed(rows=rows_of(spread.mesh, counts))
 
     def __call__(self, image: Image, layers: Collection[str] | None = None) -> Features:
         """Return the named activations of one picture.
@@ -279,7 +260,8 @@ class Network(nnx.Module, abc.ABC):
 
         Returns:
             The activations in the network's order, in the units of its weights, of the
-            dtype that `precision` names.
+            dtype that `precision` names. Of a network that is spread over
+            devices, rows of zeros may follow those of the picture.
 
         Raises:
             ValueError: if a layer is unknown, or the picture is too small for it.
@@ -288,10 +270,11 @@ class Network(nnx.Module, abc.ABC):
         for name in wanted:
             check_choice("layers", name, self.layer_names)
         features: dict[str, Array] = {}
-        x = self.prepare(image)
+        network = self.over(image)
+        x = network.prepare(image)
         for layer in self.architecture.up_to(wanted):
-            x = self.apply_layer(layer, x)
-            features |= self.read(layer, x, wanted)
+            x = network.apply_layer(layer, x)
+            features |= network.read(layer, x, wanted)
         return features
 
     def prepare(self, image: Image) -> Activations:
@@ -301,7 +284,10 @@ class Network(nnx.Module, abc.ABC):
             margin = (REFLECT_MARGIN, REFLECT_MARGIN)
             x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)), mode="reflect")
         # Only here, where the mean is off: bfloat16 is finest around zero.
-        return x if self.precision == "float32" else x.astype(self.precision)
+        x = x if self.precision == "float32" else x.astype(self.precision)
+        if self.rows is None:
+            return x
+        return self.rows.lay_out(x, use_edge=self.padding == "replicate")
 
     @abc.abstractmethod
     def apply_layer(self, layer: Layer, x: Activations) -> Activations:
@@ -329,11 +315,18 @@ class Network(nnx.Module, abc.ABC):
     def convolve(self, name: str, x: Activations) -> Activations:
         """Return what the convolution called `name` makes of its input."""
         convolution: Convolution = getattr(self, name)
+        if self.rows is not None and self.padding == "circular":
+            own = self.rows.own[x.shape[1]]
+            return self.settle(go_around(convolution, x, own))
         if self._is_replicated(name):
             margin = convolution.kernel_shape[0] // 2
             around = (margin, margin)
             x = jnp.pad(x, ((0, 0), around, around, (0, 0)), mode="edge")
-        return convolution(x)
+        return self.settle(convolution(x))
+
+    def settle(self, x: Activations) -> Activations:
+        """Return what a layer made, once it lies where it is to lie."""
+        return x if self.rows is None else self.rows.settle(x)
 
     def pool(self, layer: Layer, x: Activations, window: Window) -> Activations:
         """Return what a pooling makes of its input.
@@ -347,4 +340,8 @@ class Network(nnx.Module, abc.ABC):
                 f"{x.shape[1]} values are left to pool."
             )
         is_circular = self.padding == "circular"
-        return pool_windows(x, window, self.pooling, is_circular=is_circular)
+        num_rows = None if self.rows is None else self.rows.own[x.shape[1]]
+        pooled = pool_windows(
+            x, window, self.pooling, is_circular=is_circular, num_rows=num_rows
+        )
+        return self.settle(pooled)

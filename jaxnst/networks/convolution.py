@@ -11,6 +11,7 @@ Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, sec
 kernels serves both ways.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -24,6 +25,7 @@ from jaxnst.hardware import default_device
 
 
 CONVOLUTIONS = ("auto", "xla", "winograd")
+Border = Literal["zeros", "circular", "none"]
 # What activations and kernels are held in.
 PRECISIONS = ("float32", "bfloat16")
 
@@ -106,7 +108,7 @@ class Convolution(nnx.Module):
         *,
         size: int = 3,
         stride: int = 1,
-        border: Literal["zeros", "circular", "none"] = "zeros",
+        border: Border = "zeros",
         method: str = "auto",
         precision: str = "float32",
         rngs: nnx.Rngs,
@@ -136,18 +138,26 @@ class Convolution(nnx.Module):
         self.kernel = nnx.Param(jnp.asarray(kernel, self.precision))
         self.bias = nnx.Param(jnp.asarray(bias, self.precision))
 
-    def __call__(self, x: Float[Array, "1 h w c"]) -> Float[Array, "1 h2 w2 c2"]:
-        """Return the convolution of one picture."""
+    def __call__(
+        self, x: Float[Array, "1 h w c"], *, vertical: Border | None = None
+    ) -> Float[Array, "1 h2 w2 c2"]:
+        """Return the convolution of one picture.
+
+        Args:
+            x: the picture.
+            vertical: what it sees above and below, if not the same as beside.
+        """
+        borders = (vertical or self.border, self.border)
         kernel = self.kernel[...].astype(x.dtype)
         bias = self.bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
         margin = self.kernel_shape[0] // 2
-        if self.border == "circular":
-            around = (margin, margin)
-            x = jnp.pad(x, ((0, 0), around, around, (0, 0)), mode="wrap")
+        if "circular" in borders:
+            around = [(margin, margin) if b == "circular" else (0, 0) for b in borders]
+            x = jnp.pad(x, ((0, 0), *around, (0, 0)), mode="wrap")
         if not self.is_winograd:
             # In numbers: with a stride, "SAME" is not what these networks learned with.
-            beyond = margin if self.border == "zeros" else 0
-            return _direct(x, kernel, self.stride, beyond) + bias
+            zeros = [margin if border == "zeros" else 0 for border in borders]
+            return _direct(x, kernel, self.stride, zeros) + bias
         y = winograd_convolution(x[0], kernel)[None]
         if self.border != "zeros":
             y = y[:, 1:-1, 1:-1]
@@ -186,13 +196,13 @@ def _direct(
     x: Float[Array, "1 h w c"],
     kernel: Float[Array, "k k c c2"],
     stride: int,
-    zeros: int,
+    zeros: Sequence[int],
 ) -> Float[Array, "1 h2 w2 c2"]:
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(stride, stride),
-        padding=((zeros, zeros), (zeros, zeros)),
+        padding=[(beyond, beyond) for beyond in zeros],
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         # Accelerators would else multiply in bfloat16 or TF32, and the same settings
         # would give another picture there. It changes nothing for bfloat16, whose

@@ -13,6 +13,9 @@ Blocks of a VGG are computed again in strips of rows, one after the other, of wh
 result is the same. Those of other networks, which shrink the picture at once, are
 computed again as a whole.
 
+Of a network that is spread over devices, each of which has some rows, strips are cut
+out of columns.
+
 `jax.checkpoint` does not do it: on the CPU, XLA drops the barriers that are to keep
 the second computation apart, finds it equal to the first and keeps everything.
 """
@@ -26,22 +29,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxnst._types import Image, Scalar
+from jaxnst._types import FeatureMap, Image, Scalar
 
-from .base import Layer, Network
+from .base import Network
+from .layers import Layer
 
 
 # Strips of fewer rows would be mostly overlap.
 _MIN_STRIP_ROWS = 8
 
-# A mean over the pixels of a feature map. Its second argument says which rows it was
-# given. With `jax.tree_util.Partial` it can hold arrays.
-MeasureFn = Callable[[Float[Array, "_ _ _"], slice], PyTree]
+# A mean over the pixels of a feature map. Its second argument says which part of it,
+# rows or rows and columns, it was given. A `jax.tree_util.Partial` can hold arrays.
+Part = slice | tuple[slice, slice]
+MeasureFn = Callable[[Float[Array, "_ _ _"], Part], PyTree]
 Measures = Mapping[str, Mapping[str, MeasureFn]]
 
 
 class _Strip(NamedTuple):
-    """Some rows of a block's input.
+    """Some rows, or columns, of a block's input.
 
     Attributes:
         start: first row that is its own.
@@ -70,12 +75,15 @@ def measure_features(
         image: RGB, [0, 1].
         measures: {layer: {name: mean over the pixels of its feature map}}.
     """
-    if not isinstance(network, Network) or network.memory == "fast":
+    if not isinstance(network, Network) or (
+        network.memory == "fast" and network.spread is None
+    ):
         features = network(image, list(measures))
         return {
             layer: {name: fn(features[layer], slice(None)) for name, fn in fns.items()}
             for layer, fns in measures.items()
         }
+    network = network.over(image)
     x = network.prepare(image)
     found: dict[str, dict[str, PyTree]] = {}
     blocks = dict(_blocks(network, measures))
@@ -93,10 +101,26 @@ def measure_features(
     return {layer: found[layer] for layer in measures}
 
 
+def filling(network: Callable, image: Image, features: FeatureMap) -> float:
+    """Return by what a mean over a feature map is too small for rows behind it.
+
+    Args:
+        network: anything that measures.
+        image: the picture.
+        features: what the network makes of it.
+    """
+    if not isinstance(network, Network) or network.spread is None:
+        return 1.0
+    rows = network.over(image).rows
+    return 1.0 if rows is None else rows.filling(features.shape[0])
+
+
 def is_whole(network: Callable, layer: str) -> bool:
     """Whether a measure sees all rows of a layer at once, whatever the picture."""
     if not isinstance(network, Network):
         return True
+    if network.spread is not None:
+        return False
     blocks = {n: known.block for known in network.architecture for n in known.names}
     strips = network.architecture.recomputed[network.memory]
     return strips.get(blocks[layer], 1) == 1
@@ -120,25 +144,28 @@ def _run(
 ) -> tuple[Array, dict[str, dict[str, PyTree]]]:
     """Compute a block; of a strip, its own rows and its share of the means."""
     found: dict[str, dict[str, PyTree]] = {}
-    whole = x.shape[1]
+    axis = _axis(network)
+    whole = x.shape[axis]
     start, stop, (above, _), num_rows = strip or _Strip(0, whole, (0, 0), whole)
     for layer in layers:
         x = network.apply_layer(layer, x)
         if strip is None:
-            stop = num_rows = x.shape[1]
+            stop = num_rows = x.shape[axis]
         elif layer.kind == "pool":
             start, stop, above, num_rows = (
                 n // 2 for n in (start, stop, above, num_rows)
             )
         for part, features in network.read(layer, x, measures).items():
             for name, measure_fn in measures[part].items():
-                own = features[above : above + stop - start]
-                mean = measure_fn(own, slice(start, stop))
+                own = _cut(features, above, above + stop - start, axis - 1)
+                mean = measure_fn(own, _part(start, stop, axis))
                 share = (stop - start) / num_rows
+                if network.rows is not None:
+                    share *= network.rows.filling(x.shape[1])
                 found.setdefault(part, {})[name] = jax.tree.map(
                     lambda leaf, share=share: share * leaf, mean
                 )
-    return x[:, above : above + stop - start], found
+    return _cut(x, above, above + stop - start, axis), found
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -150,22 +177,23 @@ def _recomputed(
     measures: Measures,
 ) -> tuple[Array, dict[str, dict[str, PyTree]]]:
     """Compute a block of which only the input is kept for the way back."""
-    strips = _strips(layers, x.shape[1], num_strips, network.padding == "circular")
+    axis = _axis(network)
+    strips = _strips(layers, x.shape[axis], num_strips, network.padding == "circular")
     if len(strips) == 1:
         return _run(layers, x, network, measures, None)
     shapes = jax.eval_shape(
         functools.partial(_run, layers, strip=None), x, network, measures
     )
     y, total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    before = _first(x)
+    before = _first(x, axis)
     row = 0
     for strip in strips:
-        rows = after(_take(x, strip), before)
+        rows = after(_take(x, strip, axis), before)
         part, found = _run(layers, rows, network, measures, strip)
-        y = jax.lax.dynamic_update_slice_in_dim(y, part, row, axis=1)
+        y = jax.lax.dynamic_update_slice_in_dim(y, part, row, axis=axis)
         total = jax.tree.map(jnp.add, total, found)
-        row += part.shape[1]
-        before = _first(part)
+        row += part.shape[axis]
+        before = _first(part, axis)
     return y, total
 
 
@@ -176,24 +204,25 @@ def _forward(layers, num_strips, x, network, measures):
 def _backward(layers, num_strips, kept, cotangents):
     x, network, measures = kept
     y_bar, total_bar = cotangents
-    strips = _strips(layers, x.shape[1], num_strips, network.padding == "circular")
-    before = _first(y_bar)
+    axis = _axis(network)
+    strips = _strips(layers, x.shape[axis], num_strips, network.padding == "circular")
+    before = _first(y_bar, axis)
     if len(strips) == 1:
         _, pull = jax.vjp(
             lambda x: _run(layers, x, network, measures, None), after(x, before)
         )
         return (*pull(cotangents), None, None)
     x_bar = jnp.zeros_like(x)
-    row = y_bar.shape[1]
+    row = y_bar.shape[axis]
     for strip in reversed(strips):
         (part, _), pull = jax.vjp(
             lambda rows, strip=strip: _run(layers, rows, network, measures, strip),
-            after(_take(x, strip), before),
+            after(_take(x, strip, axis), before),
         )
-        row -= part.shape[1]
-        (rows_bar,) = pull((y_bar[:, row : row + part.shape[1]], total_bar))
-        x_bar = _give(x_bar, rows_bar, strip)
-        before = _first(rows_bar)
+        behind, row = row, row - part.shape[axis]
+        (rows_bar,) = pull((_cut(y_bar, row, behind, axis), total_bar))
+        x_bar = _give(x_bar, rows_bar, strip, axis)
+        before = _first(rows_bar, axis)
     return x_bar, None, None
 
 
@@ -229,26 +258,41 @@ def _ranges(strip: _Strip) -> list[tuple[int, int]]:
     return ranges
 
 
-def _take(x: Array, strip: _Strip) -> Array:
+def _take(x: Array, strip: _Strip, axis: int) -> Array:
     """Return the rows of a strip."""
-    parts = [jax.lax.slice_in_dim(x, *rows, axis=1) for rows in _ranges(strip)]
-    return jnp.concatenate(parts, axis=1)
+    parts = [_cut(x, *rows, axis) for rows in _ranges(strip)]
+    return jnp.concatenate(parts, axis=axis)
 
 
-def _give(x_bar: Array, rows_bar: Array, strip: _Strip) -> Array:
+def _give(x_bar: Array, rows_bar: Array, strip: _Strip, axis: int) -> Array:
     """Add the gradient of a strip's rows to that of the whole: `_take` transposed."""
     row = 0
     for start, stop in _ranges(strip):
-        part = rows_bar[:, row : row + stop - start]
-        part += jax.lax.slice_in_dim(x_bar, start, stop, axis=1)
-        x_bar = jax.lax.dynamic_update_slice_in_dim(x_bar, part, start, axis=1)
+        part = _cut(rows_bar, row, row + stop - start, axis)
+        part += _cut(x_bar, start, stop, axis)
+        x_bar = jax.lax.dynamic_update_slice_in_dim(x_bar, part, start, axis=axis)
         row += stop - start
     return x_bar
 
 
-def _first(x: Array) -> Scalar:
+def _axis(network: Network) -> int:
+    """Return the axis that strips are cut from."""
+    return 1 if network.rows is None else 2
+
+
+def _cut(x: Array, start: int, stop: int, axis: int) -> Array:
+    return jax.lax.slice_in_dim(x, start, stop, axis=axis)
+
+
+def _part(start: int, stop: int, axis: int) -> Part:
+    inside = slice(start, stop)
+    return inside if axis == 1 else (slice(None), inside)
+
+
+def _first(x: Array, axis: int) -> Scalar:
     """Return one number that is known only once `x` is."""
-    return x[0, 0, 0, 0]
+    # Where every device has some rows, one of them would ask the others for theirs.
+    return x[0, 0, 0, 0] if axis == 1 else jnp.sum(x[0, :, 0, 0])
 
 
 def after(x: Float[Array, "*shape"], before: Scalar) -> Float[Array, "*shape"]:

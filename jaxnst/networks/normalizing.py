@@ -18,7 +18,7 @@ from jaxnst._types import FeatureMap, Image
 from jaxnst.compiling import KeptFunction
 
 from .base import Architecture, Network
-from .measuring import measure_features
+from .measuring import Part, measure_features
 from .vgg import VGG, VGGArchitecture
 
 
@@ -122,7 +122,7 @@ def _means(network: Network, image: Image) -> dict[str, Float[Array, " _"]]:
     }
 
 
-def _mean(features: FeatureMap, rows: slice) -> Float[Array, " channels"]:
+def _mean(features: FeatureMap, rows: Part) -> Float[Array, " channels"]:
     del rows
     return jnp.mean(features.astype(jnp.float32), axis=(0, 1))
 

@@ -93,7 +93,14 @@ class Window(NamedTuple):
         return self.margin, last - length - self.margin
 
 
-def pool_windows(x: Pixels, window: Window, kind: str, *, is_circular: bool) -> Pixels:
+def pool_windows(
+    x: Pixels,
+    window: Window,
+    kind: str,
+    *,
+    is_circular: bool,
+    num_rows: int | None = None,
+) -> Pixels:
     """Return the largest or the mean of what is there in every window.
 
     Args:
@@ -102,15 +109,17 @@ def pool_windows(x: Pixels, window: Window, kind: str, *, is_circular: bool) -> 
         kind: "max" or "average".
         is_circular: whether windows see the opposite border beyond the border; else
             they see nothing there.
+        num_rows: how many rows are the picture's, where rows of zeros follow; what
+            comes of those means nothing. Not where it goes around.
     """
-    for axis in (2, 1):
-        x = _pool_axis(x, axis, window, kind, is_circular)
-    return x
+    x = _pool_axis(x, 2, window, kind, is_circular, x.shape[2])
+    return _pool_axis(x, 1, window, kind, is_circular, num_rows or x.shape[1])
 
 
 def _pool_axis(
-    x: Pixels, axis: int, window: Window, kind: str, is_circular: bool
+    x: Pixels, axis: int, window: Window, kind: str, is_circular: bool, own: int
 ) -> Pixels:
+    """Pool along one axis, on which so many pixels are the picture's own."""
     length = x.shape[axis]
     before, behind = window.reach(length)
     x = jax.lax.slice_in_dim(x, 0, length + min(behind, 0), axis=axis)
@@ -128,7 +137,7 @@ def _pool_axis(
     total = functools.reduce(jnp.add, _shifted(x, axis, window.size, window.stride))
     counts = np.full(window.count(length), window.size)
     if not is_circular:
-        counts = _num_inside(window, length)
+        counts[: window.count(own)] = _num_inside(window, own)
     return total / jnp.asarray(np.expand_dims(counts, _other_axes(axis)), x.dtype)
 
 

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import jax
 
-from .base import Activations, Architecture, ConvShape, Layer, Network
+from .base import Activations, Architecture, Network
+from .layers import ConvShape, Layer
 from .pooling import average_pool, max_pool
 
 
@@ -110,6 +111,6 @@ class VGG(Network):
                 f"{x.shape[1]} values are left to pool."
             )
         if self.pooling == "max":
-            return max_pool(x)
+            return self.settle(max_pool(x))
         pooled = average_pool(x)
-        return pooled * 2 if self.rescale_pooling else pooled
+        return self.settle(pooled * 2 if self.rescale_pooling else pooled)

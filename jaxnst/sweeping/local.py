@@ -11,7 +11,7 @@ import jax
 from jaxnst.ahead import compiled_targets
 from jaxnst.calls import Call, Calls
 from jaxnst.fitting import OutOfMemory, clear_memory_errors
-from jaxnst.hardware import available_memory, default_device
+from jaxnst.hardware import available_memory, default_device, local_devices
 from jaxnst.optimize import StepView, deferred_interrupt
 from jaxnst.painting import Painted, paint
 from jaxnst.preparation import Prepared, settle_memory
@@ -54,7 +54,7 @@ def own_devices() -> list[Any]:
     device = default_device()
     if getattr(jax.config, "jax_default_device", None) is not None:
         return [device]
-    return jax.local_devices(backend=device.platform)
+    return local_devices()
 
 
 def paint_here(
@@ -82,7 +82,9 @@ def paint_here(
     course = Course(sum(assignment.work for assignment in assignments))
     shown = _Shown(course, len(assignments), enabled=progress)
     is_alone = devices[0].platform == "cpu" and len(devices) == 1
-    if is_alone and batch_size is None:
+    # Pictures that are spread over all devices themselves.
+    is_spread = any(a.task.config.devices is not None for a in assignments)
+    if is_spread or (is_alone and batch_size is None):
         for assignment in assignments:
             yield shown.count(_paint_alone(assignment, studio, shown))
         return
