@@ -119,6 +119,7 @@ def kill(args: argparse.Namespace) -> dict[str, Any]:
         whole = _files(_run(base / "whole", content, style).folder)
         span = time.perf_counter() - started
         kills = complete = number = 0
+        cut = base / "cut-0"
         while kills < args.kills:
             cut = base / f"cut-{number}"
             is_killed = _run(

@@ -36,7 +36,7 @@ def sweep_all(folder: Path) -> None:
     """Paint all members on all devices, side by side; keep them in `found.npz`."""
     import jax
     import numpy as np
-    from conftest import CAFFE, TINY, build
+    from conftest import make_tiny
 
     import jaxnst
 
@@ -44,7 +44,7 @@ def sweep_all(folder: Path) -> None:
     found = jaxnst.sweep(
         *pictures(),
         mode="zip",
-        network=build(TINY, preprocessing=CAFFE, padding="replicate"),
+        network=make_tiny(),
         **SETTINGS,
         **SIZES,
     )
@@ -60,7 +60,7 @@ def sweep_all(folder: Path) -> None:
 def share(folder: Path, process: str, address: str) -> None:
     """Be one of two processes of a sweep."""
     import jax
-    from conftest import CAFFE, TINY, build
+    from conftest import make_tiny
 
     import jaxnst
 
@@ -70,7 +70,7 @@ def share(folder: Path, process: str, address: str) -> None:
         style_weight=[0.3, 1.0, 3.0, 10.0, 30.0],
         size=48,
         num_steps=3,
-        network=build(TINY, preprocessing=CAFFE, padding="replicate"),
+        network=make_tiny(),
         output=folder / "out",
         progress=False,
     )

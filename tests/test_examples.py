@@ -104,10 +104,10 @@ def test_the_notebook_runs_from_top_to_bottom(tiny_vgg19, tmp_path, monkeypatch)
         for before in [before for before in changes if before in source]:
             source = source.replace(before, changes.pop(before))
         tree = ast.parse(source)
-        *statements, last = tree.body or [None]
-        is_shown = isinstance(last, ast.Expr)
-        run = tree.body if not is_shown else statements
-        exec(compile(ast.Module(run, []), "cell", "exec"), scope)
+        last = tree.body.pop() if tree.body else None
+        if last is not None and not isinstance(last, ast.Expr):
+            tree.body.append(last)
+        exec(compile(tree, "cell", "exec"), scope)
         if isinstance(last, ast.Expr):
             expression = ast.Expression(last.value)
             shown.append(eval(compile(expression, "cell", "eval"), scope))

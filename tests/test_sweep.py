@@ -13,7 +13,14 @@ import jax
 import numpy as np
 import optax
 import pytest
-from conftest import CAFFE, TINY, build, forget_programs, num_programs
+from conftest import (
+    CAFFE,
+    TINY,
+    build,
+    forget_programs,
+    make_tiny,
+    num_programs,
+)
 from sweep_worker import SETTINGS, SIZES, pictures
 
 import jaxnst
@@ -135,7 +142,7 @@ def test_pictures_and_blends_are_axes(tiny_network, content, style, rng):
 @pytest.fixture(scope="module")
 def alone():
     """Steps and pictures of `sweep_worker`'s members, one by one."""
-    network = build(TINY, preprocessing=CAFFE, padding="replicate")
+    network = make_tiny()
     return [
         jaxnst.stylize(*pictures(), network=network, **own, **SIZES)
         for own in members_of(SETTINGS)
@@ -465,6 +472,7 @@ def test_jobs_hold_all_they_need(tiny_network, files, style, tmp_path):
     Path(content).unlink()
     result, seconds = paint_job(job)
     assert seconds > 0
+    assert isinstance(result, jaxnst.Result)
     np.testing.assert_array_equal(result.image, here.image)
     assert result.record["inputs"] == here.record["inputs"]
 

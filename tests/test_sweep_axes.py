@@ -9,8 +9,10 @@ from jaxnst.parsing import parse_values
 from jaxnst.sweeping.axes import make_members, split_axes
 
 
-def axes_of(content="a.jpg", style="b.jpg", mode="product", **settings):
-    axes, fixed = split_axes(content, style, settings, mode=mode)
+def axes_of(mode="product", **settings):
+    pictures = {"content": "a.jpg", "style": "b.jpg"} | settings
+    content, style = pictures.pop("content"), pictures.pop("style")
+    axes, fixed = split_axes(content, style, pictures, mode=mode)
     return {axis.name: axis for axis in axes}, fixed
 
 
