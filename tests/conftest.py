@@ -73,16 +73,9 @@ def run(network, image, layers=None) -> dict[str, np.ndarray]:
     return {name: np.asarray(x, np.float32) for name, x in features.items()}
 
 
-def make_tiny() -> VGG:
-    """Return the tiny network, the same in every process."""
-    network = build(TINY, preprocessing=CAFFE, padding="replicate", seed=2)
-    assert isinstance(network, VGG)
-    return network
-
-
 @pytest.fixture(scope="session")
 def tiny_network() -> VGG:
-    return make_tiny()
+    return VGG(TINY, preprocessing=CAFFE, padding="replicate", rngs=nnx.Rngs(0))
 
 
 def tiny_weights() -> Weights:

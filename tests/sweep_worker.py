@@ -7,6 +7,7 @@ Paints the sweep of `test_sweep.SETTINGS` with the tiny network, on whatever dev
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 
 os.environ.setdefault("JAXNST_CACHE", "0")
@@ -26,6 +27,13 @@ SETTINGS = {
 }
 
 
+def make_network() -> Any:
+    """Return a network, the same in every process; nothing is compiled for it."""
+    from conftest import CAFFE, TINY, build
+
+    return build(TINY, preprocessing=CAFFE, padding="replicate")
+
+
 def pictures() -> tuple:
     from conftest import picture
 
@@ -36,7 +44,6 @@ def sweep_all(folder: Path) -> None:
     """Paint all members on all devices, side by side; keep them in `found.npz`."""
     import jax
     import numpy as np
-    from conftest import make_tiny
 
     import jaxnst
 
@@ -44,7 +51,7 @@ def sweep_all(folder: Path) -> None:
     found = jaxnst.sweep(
         *pictures(),
         mode="zip",
-        network=make_tiny(),
+        network=make_network(),
         **SETTINGS,
         **SIZES,
     )
@@ -60,7 +67,6 @@ def sweep_all(folder: Path) -> None:
 def share(folder: Path, process: str, address: str) -> None:
     """Be one of two processes of a sweep."""
     import jax
-    from conftest import make_tiny
 
     import jaxnst
 
@@ -70,7 +76,7 @@ def share(folder: Path, process: str, address: str) -> None:
         style_weight=[0.3, 1.0, 3.0, 10.0, 30.0],
         size=48,
         num_steps=3,
-        network=make_tiny(),
+        network=make_network(),
         output=folder / "out",
         progress=False,
     )

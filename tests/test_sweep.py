@@ -18,10 +18,9 @@ from conftest import (
     TINY,
     build,
     forget_programs,
-    make_tiny,
     num_programs,
 )
-from sweep_worker import SETTINGS, SIZES, pictures
+from sweep_worker import SETTINGS, SIZES, make_network, pictures
 
 import jaxnst
 from jaxnst.ahead import compiled_targets
@@ -142,7 +141,7 @@ def test_pictures_and_blends_are_axes(tiny_network, content, style, rng):
 @pytest.fixture(scope="module")
 def alone():
     """Steps and pictures of `sweep_worker`'s members, one by one."""
-    network = make_tiny()
+    network = make_network()
     return [
         jaxnst.stylize(*pictures(), network=network, **own, **SIZES)
         for own in members_of(SETTINGS)
@@ -170,12 +169,12 @@ def test_on_eight_devices(alone, tmp_path):
             assert found["steps"][index] == result.record["result"]["steps"]
 
 
-def test_side_by_side_on_one_device(alone, tiny_network):
+def test_side_by_side_on_one_device(alone):
     """As on an accelerator: `vmap`, idle lanes, each at a pace of its own."""
     found = jaxnst.sweep(
         *pictures(),
         mode="zip",
-        network=tiny_network,
+        network=make_network(),
         batch_size=4,
         **SETTINGS,
         **SIZES,
@@ -403,7 +402,7 @@ def test_ctrl_c_keeps_what_is_finished(
 # Elsewhere.
 
 
-def test_two_processes_share_a_sweep(tiny_network, content, style, tmp_path):
+def test_two_processes_share_a_sweep(content, style, tmp_path):
     """With JAX's own runtime, `jax.distributed`: the files of one process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -417,7 +416,7 @@ def test_two_processes_share_a_sweep(tiny_network, content, style, tmp_path):
         style_weight=[0.3, 1.0, 3.0, 10.0, 30.0],
         size=48,
         num_steps=3,
-        network=tiny_network,
+        network=make_network(),
         output=tmp_path / "alone",
         progress=False,
     )
