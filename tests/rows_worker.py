@@ -16,8 +16,7 @@ LAYERS = {"content_layers": ["relu3_2"], "style_layers": ["relu1_1", "relu3_1"]}
 # and others, every border, strips as well as whole blocks.
 CASES = {
     "reflect": ("vgg", {"padding": "reflect"}, 277, 40, {"memory": "low"}),
-    "replicate": ("vgg", {"padding": "replicate"}, 256, 40, {"optimizer": "lbfgs"}),
-    "zeros": ("vgg", {"padding": "zeros"}, 301, 40, {"pooling": "average"}),
+    "replicate": ("vgg", {"padding": "replicate"}, 301, 40, {"pooling": "average"}),
     "circular": ("vgg", {"padding": "circular"}, 256, 40, SHORT),
     "resnet": ("resnet", {"padding": "reflect"}, 270, 40, {}),
     "googlenet": ("googlenet", {"padding": "zeros"}, 263, 40, {}),
