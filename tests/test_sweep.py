@@ -432,11 +432,14 @@ def test_workers_paint_the_same_pictures(tiny_network, files, style, tmp_path):
     settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4, 5, 6]} | FEW
     content, _ = files
     jaxnst.sweep(content, style, output=tmp_path / "here", **settings)
+    killed = []
     with spawning() as executor:
 
         def kill(row):
-            if row.error is None:
-                os.kill(next(iter(executor._processes)), signal.SIGKILL)
+            del row
+            if not killed:
+                killed.append(next(iter(executor._processes)))
+                os.kill(killed[0], signal.SIGKILL)
 
         found = jaxnst.sweep(
             content,
