@@ -18,6 +18,7 @@ EXIT_INTERRUPTED = 130
 _FLAGS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
     "": (
         ("size", "PX", "longest side of the result (512)"),
+        ("strength", "S", "0: the photo, 1: all of the style; the weights follow"),
         ("style_weight", "W", "3: more of the painting, 0.3: more of the photo (1)"),
         ("style_size", "PX", "smaller: finer strokes"),
         ("style_blend", "B,B,...", "what each of several styles counts for (the same)"),

@@ -58,6 +58,9 @@ class TransferConfig:
         content_layers: {layer: weight}; a list, to weigh them equally, becomes that,
             and None those that the network's architecture comes with.
         style_layers: likewise.
+        strength: how much of the way from the content picture's style to the painting's
+            the result goes, 0 to 1, see `jaxnst.optimize.steering`; None: as far as the
+            weights take it. With a strength the two weights have no effect.
         content_weight: of the content terms.
         style_weight: of the style terms.
         tv_weight: of total variation.
@@ -108,6 +111,7 @@ class TransferConfig:
     # None is gone once `__post_init__` is through.
     content_layers: Mapping[str, float] = None  # type: ignore[assignment]
     style_layers: Mapping[str, float] = None  # type: ignore[assignment]
+    strength: float | None = None
     content_weight: float = 0.25
     style_weight: float = 1.0
     tv_weight: float = 0.0
@@ -159,6 +163,8 @@ class TransferConfig:
             self._set(name, check_count(name, getattr(self, name), minimum=0))
         if self.seed > MAX_SEED:
             raise ValueError(f"`seed` must be at most {MAX_SEED}, got {self.seed}.")
+        if self.strength is not None:
+            self._check_strength()
         for name in ("content_weight", "style_weight", "tv_weight"):
             self._set(name, check_number(name, getattr(self, name)))
         if not (self.content_weight or self.style_weight or self.tv_weight):
@@ -197,6 +203,22 @@ class TransferConfig:
             self._fit(VGG19, is_checked=False)
         else:
             self._fit(_architecture_of(self.network))
+
+    def _check_strength(self) -> None:
+        strength = check_number("strength", self.strength)
+        if strength > 1:
+            raise ValueError(f"`strength` must be between 0 and 1, got {strength:g}.")
+        self._set("strength", strength)
+        if self.normalization != "pair":
+            raise ValueError(
+                "`strength` is a part of the pair's own distance; it needs "
+                f"`normalization` 'pair', got {self.normalization!r}."
+            )
+        if self.optimizer == "lbfgs":
+            raise ValueError(
+                "`strength` changes the weights from step to step, which the line "
+                "searches of `optimizer` 'lbfgs' do not bear; take 'adam'."
+            )
 
     def _fit(self, architecture: Architecture, *, is_checked: bool = True) -> None:
         """Fill in what the architecture comes with, and check what is set."""
@@ -284,6 +306,13 @@ def make_config(
         if changed["optimizer"] == "adam":
             own = {name: getattr(TransferConfig, name) for name in own}
         changed = own | changed
+    if "strength" in changed:
+        for name in ("content_weight", "style_weight"):
+            if name in changed:
+                raise ValueError(
+                    f"`strength` finds the weights itself; leave `{name}` out, or "
+                    "`strength`."
+                )
     if architecture is None:
         architecture = _architecture_of(changed.get("network", base.network))
     known = set(architecture.layer_names)

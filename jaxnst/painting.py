@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -34,6 +34,7 @@ from .optimize import (
     Problem,
     Recovery,
     Schedule,
+    Steering,
     StepCallback,
     TransferState,
     init_state,
@@ -82,6 +83,9 @@ class Painted(NamedTuple):
         recoveries: when steps went wrong, and what was done.
         compile_seconds: spent on compiling, measuring the targets included.
         run_seconds: spent on steps.
+        strength: {"asked", "reached", "ratio"} if one was asked for: how much of the
+            way to the painting's style, see `jaxnst.optimize.steering`, and the style
+            weight over the content weight at the end; None where that is not known.
     """
 
     image: HostImage
@@ -91,6 +95,7 @@ class Painted(NamedTuple):
     recoveries: list[Recovery]
     compile_seconds: float
     run_seconds: float
+    strength: Mapping[str, float | None] | None = None
 
 
 class PaintedSize(NamedTuple):
@@ -135,6 +140,10 @@ def paint(
         is_interrupted: asked after each step whether to stop.
         ready_fn: told which calls come next at a size, and which at the one after it.
     """
+    if config.strength == 0:
+        return _unpainted(inputs)
+    steering = None if config.strength is None else Steering(config.strength)
+    gap: float | None = None
     shapes = shapes_of(config, inputs.shape)
     num_steps = [config.coarse_steps] * (len(shapes) - 1) + [config.num_steps]
     pixels = [height * width for height, width in shapes]
@@ -225,10 +234,11 @@ def paint(
             ),
             averaging=config.averaging,
             steps_per_call=steps_per_call(config),
+            steering=steering,
             callback=callback,
             is_interrupted=is_interrupted,
         )
-        run, method = done.run, done.method
+        run, method, gap = done.run, done.method, done.gap
         state = run.state
         compile_seconds += run.compile_seconds
         terms += [(max(shape), step_terms) for step_terms in run.terms]
@@ -260,7 +270,25 @@ def paint(
         recoveries=recoveries,
         compile_seconds=compile_seconds,
         run_seconds=run_seconds,
+        strength=None if steering is None else _reached(config, steering, gap),
     )
+
+
+def _unpainted(inputs: Inputs) -> Painted:
+    """Return the content picture, which has nothing of the style."""
+    strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0}
+    image = resize(inputs.content.rgb, inputs.shape)
+    return Painted(image, [], None, [], [], 0.0, 0.0, strength)
+
+
+def _reached(
+    config: TransferConfig, steering: Steering, gap: float | None
+) -> dict[str, float | None]:
+    return {
+        "asked": config.strength,
+        "reached": None if gap is None else round(1 - gap, 4),
+        "ratio": round(math.exp(steering.log_ratio), 6),
+    }
 
 
 def _first_image(

@@ -92,6 +92,7 @@ SETTINGS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "min_size": parse_count,
         "content_layers": parse_layers,
         "style_layers": parse_layers,
+        "strength": parse_number,
         "content_weight": parse_number,
         "style_weight": parse_number,
         "tv_weight": parse_number,

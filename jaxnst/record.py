@@ -34,6 +34,7 @@ def make_record(
     recoveries: list[dict[str, Any]],
     seconds: Mapping[str, float],
     num_devices: int = 1,
+    strength: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the record of one run.
 
@@ -54,6 +55,7 @@ def make_record(
             "action"}.
         seconds: {"compile", "run", "total"}.
         num_devices: over which the picture was spread.
+        strength: {"asked", "reached", "ratio"} where one was asked for.
     """
     inputs = {"content": content, **name_styles(styles)}
     if init is not None:
@@ -74,6 +76,7 @@ def make_record(
             "steps": num_steps,
             "stopped": stopped,
             "memory": memory,
+            **({} if strength is None else {"strength": dict(strength)}),
             "sizes": sizes,
         },
         "recoveries": recoveries,
@@ -153,5 +156,8 @@ def settings_of(
         raise ValueError(
             f"the record's `init` is {settings['init']!r}, not a known one."
         )
+    if settings.get("strength") is not None:  # the weights had no effect
+        settings.pop("content_weight", None)
+        settings.pop("style_weight", None)
     # Every setting is there, so the preset only names where they started.
     return {"preset": record.get("preset", "default"), **settings}

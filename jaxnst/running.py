@@ -107,6 +107,7 @@ def make_result(
             "run": round(painted.run_seconds, 3),
             "total": round(seconds, 3),
         },
+        strength=painted.strength,
         num_devices=prepared.network.num_devices,
     )
     return Result(

@@ -33,6 +33,7 @@ def stylize(
     min_size: int | None = None,
     content_layers: LayerWeights | None = None,
     style_layers: LayerWeights | None = None,
+    strength: float | None = None,
     content_weight: float | None = None,
     style_weight: float | None = None,
     tv_weight: float | None = None,
@@ -82,6 +83,11 @@ def stylize(
         content_layers: layers that keep the content, as a list or {layer: weight};
             those of the preset or, if the network has none such, of its architecture.
         style_layers: layers that take on the style, likewise.
+        strength: how much of the way from the photograph's style to the painting's to
+            go, 0 to 1, with as much content as that leaves: 1 minus the style term,
+            which is measured by `network`. Takes the place of the two weights, which
+            are changed while it is painted. `record["result"]["strength"]` says what
+            was reached; seldom more than 0.95 can be.
         content_weight: of all content layers together, 0 or more.
         style_weight: of all style layers together; 1 pulls about as hard as content
             does, whatever the inputs. Higher is more painterly.
@@ -180,6 +186,7 @@ def stylize(
         style_size=style_size,
         style_blend=style_blend,
         min_size=min_size,
+        strength=strength,
         content_weight=content_weight,
         style_weight=style_weight,
         tv_weight=tv_weight,

@@ -36,6 +36,7 @@ from .recovery import (
     SizeResult as SizeResult,
     paint_size as paint_size,
 )
+from .steering import Steering as Steering
 from .step import (
     StepInfo as StepInfo,
     TransferState as TransferState,

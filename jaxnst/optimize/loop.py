@@ -18,6 +18,7 @@ from jaxnst.calls import Calls
 from jaxnst.objective import LossTerms
 
 from .pace import Pace
+from .steering import Steering
 from .step import StepInfo, TransferState
 from .stepper import Stepper, Taken
 from .watch import Watch
@@ -131,6 +132,7 @@ def run_size(
     pace: Pace,
     *,
     schedule: Schedule,
+    steering: Steering | None = None,
     callback: StepCallback | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
 ) -> Calls[Attempt]:
@@ -141,12 +143,14 @@ def run_size(
         stepper: makes the steps.
         pace: how many steps there are, and how long they are.
         schedule: what came before and what comes after.
+        steering: changes the weights from step to step.
         callback: called after each step; returning True stops.
         is_interrupted: asked after each step whether to stop.
     """
     height, width = state.image.shape[:2]
     pending: list[Taken] = []
-    watch = Watch(state.image)
+    watch = Watch(state.image, is_steered=steering is not None)
+    base = stepper.weights
     stopped: str | None = None
     started = time.perf_counter()
     first_seconds = 0.0
@@ -154,6 +158,8 @@ def run_size(
     done_before = pace.done
     trouble: str | None = None
     while trouble is None and (rates := pace.next_rates(stepper.steps_per_call)):
+        if steering is not None:
+            stepper.weights = steering.weigh(base)
         state, taken = yield from stepper(state, rates)
         pending.append(taken)
         num_steps += taken.num_steps
@@ -165,6 +171,8 @@ def run_size(
         if len(pending) > _MAX_AHEAD:
             losses = watch.learn(pending.pop(0))
             pace.observe(losses, done_before + len(watch.losses))
+            if steering is not None and losses:
+                steering.observe(watch.gaps[-len(losses) :])
         watch.offer(state.image, num_steps)
         if taken.is_flat:
             pace.converge()

@@ -18,8 +18,10 @@ from .lbfgs import LineSearched
 from .loop import Schedule, SizeRun, StepCallback, run_size
 from .optimizers import make_optimizer
 from .pace import Pace
+from .steering import Steering
 from .step import TransferState, init_state
-from .stepper import Problem, make_stepper
+from .stepper import OptaxStepper, Problem, make_stepper
+from .trimming import trim
 
 
 # How often a size is taken up again.
@@ -74,12 +76,14 @@ class SizeResult(NamedTuple):
         method: as it is now.
         recoveries: in their order.
         is_averaged: whether the picture is the average of the steps' pictures.
+        gap: style term of the picture, where it was trimmed to a strength.
     """
 
     run: SizeRun
     method: Method
     recoveries: list[Recovery]
     is_averaged: bool
+    gap: float | None = None
 
 
 def paint_size(
@@ -91,6 +95,7 @@ def paint_size(
     schedule: Schedule,
     averaging: float = 0.0,
     steps_per_call: int = 1,
+    steering: Steering | None = None,
     callback: StepCallback | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
 ) -> Calls[SizeResult]:
@@ -104,6 +109,8 @@ def paint_size(
         schedule: what came before and what comes after.
         averaging: decay of the average of pictures; 0: none.
         steps_per_call: see `make_stepper`.
+        steering: changes the weights from step to step, and at the full size trims the
+            picture to what was asked for.
         callback: called after each step; returning True stops.
         is_interrupted: asked after each step whether to stop.
     """
@@ -123,6 +130,7 @@ def paint_size(
             stepper,
             pace,
             schedule=schedule,
+            steering=steering,
             callback=callback,
             is_interrupted=is_interrupted,
         )
@@ -148,7 +156,13 @@ def paint_size(
             runs[-1] = dataclasses.replace(run, stopped="not finite")
         break
     is_averaged = False
-    if (
+    gap: float | None = None
+    if steering is not None:
+        steering.begin_size()
+        if is_last and runs[-1].stopped in _PAINTED_OUT:
+            assert isinstance(stepper, OptaxStepper)
+            state, gap, _ = yield from trim(state, stepper, steering)
+    elif (
         state.average is not None
         and float(state.average.weight) > 0
         and runs[-1].stopped in _PAINTED_OUT
@@ -159,7 +173,7 @@ def paint_size(
         if mean.total < last.total:
             state = state._replace(image=average)
             is_averaged = True
-    return SizeResult(_joined(runs, state), method, recoveries, is_averaged)
+    return SizeResult(_joined(runs, state), method, recoveries, is_averaged, gap)
 
 
 def _gentler(method: Method, *, is_first: bool) -> tuple[Method, str]:

@@ -64,7 +64,14 @@ class Taken(NamedTuple):
 
 
 class OptaxStepper:
-    """Steps of any optax transformation."""
+    """Steps of any optax transformation.
+
+    Attributes:
+        steps_per_call: how many at most.
+        optimizer: the transformation.
+        is_averaging: whether there is an average of the pictures.
+        weights: of the loss terms; may be changed between calls.
+    """
 
     def __init__(
         self,
@@ -74,17 +81,19 @@ class OptaxStepper:
         steps_per_call: int,
     ):
         self.steps_per_call = steps_per_call
+        self.optimizer = optimizer
+        self.is_averaging = averaging > 0
+        self.weights = problem.weights
         self._problem = problem
-        self._optimizer = optimizer
         self._averaging = np.float32(averaging) if averaging else None
 
     def __call__(
         self, state: TransferState, rates: Sequence[float]
     ) -> Calls[tuple[TransferState, Taken]]:
         """Make a step for every rate; the state given is given up."""
-        network, targets, weights, normalization = self._problem
-        static = {"optimizer": self._optimizer, "normalization": normalization}
-        common = (state, network, targets, weights)
+        network, targets, _, normalization = self._problem
+        static = {"optimizer": self.optimizer, "normalization": normalization}
+        common = (state, network, targets, self.weights)
         if self.steps_per_call == 1:
             (rate,) = rates
             args = (*common, np.float32(rate), self._averaging)
@@ -98,8 +107,7 @@ class OptaxStepper:
 
     def measure_terms(self, image: Image) -> Calls[LossTerms]:
         """Measure a picture by making a step from it that nobody keeps."""
-        use_average = self._averaging is not None
-        state = init_state(image, self._optimizer, use_average=use_average)
+        state = init_state(image, self.optimizer, use_average=self.is_averaging)
         _, taken = yield from self(state, [0.0])
         terms = jax.device_get(taken.info.terms)
         return jax.tree.map(lambda leaf: np.ravel(leaf)[0], terms)
@@ -114,6 +122,7 @@ class SearchStepper:
     steps_per_call = 1
 
     def __init__(self, problem: Problem, optimizer: LineSearched, averaging: float):
+        self.weights = problem.weights
         self._problem = problem
         self._optimizer = optimizer
         self._averaging = averaging
@@ -192,9 +201,9 @@ class SearchStepper:
         return self._try(image, still, 0.0, still)
 
     def _try(self, image: Any, vector: Any, length: float, gradient: Any) -> Call:
-        network, targets, weights, normalization = self._problem
+        network, targets, _, normalization = self._problem
         where = (image, vector, np.float32(length), gradient)
-        args = (*where, network, targets, weights)
+        args = (*where, network, targets, self.weights)
         return Call(compiled_try, args, {"normalization": normalization})
 
 

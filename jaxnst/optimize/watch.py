@@ -31,10 +31,20 @@ class Watch:
 
     Args:
         image: from which the first step starts: an array, or a lane of a batch of them.
+        is_steered: whether the weights change from step to step, so that losses cannot
+            be compared; then only what is not finite counts as trouble.
+
+    Attributes:
+        losses: of the steps so far.
+        gaps: their style terms.
+        trouble: what is wrong; or None.
+        kept: the best picture so far.
     """
 
-    def __init__(self, image: Any):
+    def __init__(self, image: Any, *, is_steered: bool = False):
+        self._is_steered = is_steered
         self.losses: list[float] = []
+        self.gaps: list[float] = []
         self.trouble: str | None = None
         self.kept: jax.Array = image.copy()
         self._kept_loss = math.inf
@@ -52,13 +62,15 @@ class Watch:
     def learn(self, taken: Taken) -> list[float]:
         """Fetch the losses of steps; this waits for them. Return the finite ones."""
         self._taken.append(taken)
-        fetched = jax.device_get((taken.info.terms.total, taken.info.is_finite))
-        totals, are_finite = (np.atleast_1d(x)[: taken.num_steps] for x in fetched)
+        terms = taken.info.terms
+        fetched = jax.device_get((terms.total, terms.style, taken.info.is_finite))
+        columns = (np.atleast_1d(x)[: taken.num_steps] for x in fetched)
         losses = []
-        for total, is_finite in zip(totals, are_finite, strict=True):
+        for total, gap, is_finite in zip(*columns, strict=True):
             if not is_finite:
                 self.trouble = "not finite"
                 break
+            self.gaps.append(float(gap))
             losses.append(float(total))
             self._note(float(total))
         return losses
@@ -81,7 +93,7 @@ class Watch:
 
         However they ended: whoever stops them wants the best that there is, too.
         """
-        if self.trouble is not None or not self.losses:
+        if self.trouble is not None or not self.losses or self._is_steered:
             return self.trouble
         # Adam's steps have one length, so from a picture that is already right (content
         # and style alike, say) they only lead away.
@@ -90,9 +102,12 @@ class Watch:
 
     def _note(self, loss: float) -> None:
         candidate = self._candidates.pop(len(self.losses), None)
-        if candidate is not None and loss < self._kept_loss:
+        # Of steered pictures the last one is as good as any.
+        if candidate is not None and (loss < self._kept_loss or self._is_steered):
             self.kept, self._kept_loss = candidate, loss
         self.losses.append(loss)
+        if self._is_steered:
+            return
         if len(self.losses) > _PATIENCE and self._is_astray():
             self.trouble = "the loss rose"
 

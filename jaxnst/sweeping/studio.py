@@ -29,6 +29,7 @@ _MAX_PICTURES = 8
 # Settings that are numbers in a program, or are read by Python alone: programs are the
 # same for all their values.
 _DYNAMIC = (
+    "strength",
     "content_weight",
     "style_weight",
     "tv_weight",

@@ -1,0 +1,81 @@
+"""The last small steps to the strength that was asked for."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnst.calls import Calls
+
+from .steering import Steering, weigh
+from .step import TransferState, init_state
+from .stepper import OptaxStepper
+
+
+# The gap may be off by this.
+_TOLERANCE = 0.005
+_MAX_STEPS = 30
+# Of the first step, in units of pixel values: less than a level of 8 bits.
+_FIRST_RATE = 0.003
+# All for one, nearly nothing for the other.
+_LOG_RATIO = 5.0
+
+
+class Trimmed(NamedTuple):
+    """Where trimming ended.
+
+    Attributes:
+        state: with the best picture.
+        gap: its style term.
+        num_steps: how many were made.
+    """
+
+    state: TransferState
+    gap: float
+    num_steps: int
+
+
+def trim(
+    state: TransferState, stepper: OptaxStepper, steering: Steering
+) -> Calls[Trimmed]:
+    """Go on towards more style or more content, until the gap is right.
+
+    Args:
+        state: with the picture; its buffers are given up.
+        stepper: makes the steps.
+        steering: what is aimed at.
+
+    """
+    image = state.image.copy()  # its own, where it was a lane of a batch
+    state = init_state(image, stepper.optimizer, use_average=stepper.is_averaging)
+    base = stepper.weights
+    best: tuple[float, jax.Array] | None = None
+    rate, direction = _FIRST_RATE, 0
+    for count in range(_MAX_STEPS + 1):
+        picture = state.image.copy()
+        log_ratio = _LOG_RATIO * (direction or 1)
+        stepper.weights = weigh(base, log_ratio)
+        # What it says is of the picture before it; so its weights are a guess at first.
+        stepped, taken = yield from stepper(state, [rate if direction else 0.0])
+        gap = float(np.ravel(jax.device_get(taken.info.terms.style))[0])
+        error = gap - steering.gap
+        if best is None or abs(error) < abs(best[0]):
+            best = error, picture
+        if not math.isfinite(gap) or abs(error) <= _TOLERANCE or count == _MAX_STEPS:
+            break
+        wanted = 1 if error > 0 else -1
+        if wanted != direction:
+            if direction:
+                rate /= 3
+            # The step just made led the wrong way, or nowhere; Adam forgets it.
+            state = init_state(
+                picture.copy(), stepper.optimizer, use_average=stepper.is_averaging
+            )
+            direction = wanted
+        else:
+            state = stepped
+    stepper.weights = base
+    assert best is not None
+    final = init_state(best[1], stepper.optimizer, use_average=False)
+    return Trimmed(final, best[0] + steering.gap, count)

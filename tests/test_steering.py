@@ -1,0 +1,166 @@
+"""Strength: as much style as was asked for, with as much content as that leaves."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxnst
+from jaxnst.cli import main
+from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
+from jaxnst.optimize import Steering
+from jaxnst.optimize.steering import weigh
+from jaxnst.record import settings_of
+
+
+FEW = {"size": 48, "min_size": 0, "num_steps": 60, "progress": False}
+LAYERS = {"content_layers": {"relu4_2": 1.0}, "style_layers": {"relu1_1": 1.0}}
+
+
+@pytest.fixture
+def stylize(tiny_network, content, style):
+    """Paint with a strength; return the result and the gap, measured anew."""
+
+    def run(strength, **settings):
+        result = jaxnst.stylize(
+            content,
+            style,
+            strength=strength,
+            network=tiny_network,
+            **(FEW | settings),
+        )
+        config = result.record["settings"]
+        layers = {
+            "content_layers": config["content_layers"],
+            "style_layers": config["style_layers"],
+        }
+        full = jaxnst.images.resize(content, result.image.shape[:2])
+        targets = compute_targets(
+            tiny_network, jnp.asarray(full), jnp.asarray(style), **layers
+        )
+        weights = make_loss_weights(content=1, style=1, tv=0, **layers)
+        _, terms = perceptual_loss(
+            jnp.asarray(result.image), tiny_network, targets, weights
+        )
+        return result, terms
+
+    return run
+
+
+def test_what_was_asked_for_is_reached(stylize):
+    """Measured apart from the painting; more style leaves less content."""
+    contents = []
+    for strength in (0.15, 0.4, 0.7):
+        result, terms = stylize(strength)
+        reached = result.record["result"]["strength"]
+        assert reached["asked"] == strength
+        assert reached["reached"] == pytest.approx(strength, abs=0.03)
+        assert float(terms.style) == pytest.approx(1 - reached["reached"], abs=2e-3)
+        contents.append(float(terms.content))
+    assert contents == sorted(contents)
+    assert contents[0] < 0.5 * contents[2]
+
+
+def test_no_strength_is_the_content_picture(stylize, content):
+    result, _ = stylize(0, size=64)
+    np.testing.assert_array_equal(result.image, jaxnst.images.resize(content, (53, 64)))
+    made = result.record["result"]
+    assert made["strength"]["reached"] == made["steps"] == 0
+    assert result.to_pil().size == (64, 53)
+
+
+def test_what_cannot_be_reached_is_told(stylize):
+    result, terms = stylize(1.0, num_steps=12)
+    reached = result.record["result"]["strength"]["reached"]
+    assert 0.2 < reached < 0.99
+    assert float(terms.style) == pytest.approx(1 - reached, abs=2e-3)
+
+
+def test_averages_and_noise_do_not_disturb_it(stylize):
+    several = {"size": 96, "min_size": 48, "coarse_steps": 40}
+    for settings in ({"averaging": 0.9} | several, {"init": "noise", "seed": 3}):
+        result, _ = stylize(0.5, **settings)
+        reached = result.record["result"]["strength"]["reached"]
+        assert reached == pytest.approx(0.5, abs=0.03)
+        assert not result.record["recoveries"]
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("hardness", [0.05, 0.2, 2.0])
+def test_the_ratio_is_found_where_it_is_known(strength, hardness):
+    """A made-up pair whose gap follows the ratio by a known law, with some delay.
+
+    In the end the gap is 1 / (1 + (ratio / hardness) ** 0.6).
+    """
+    steering = Steering(strength)
+    gap, seen = 1.0, []
+    for _ in range(190):
+        rest = 1 / (1 + (math.exp(steering.log_ratio) / hardness) ** 0.6)
+        gap += (rest - gap) / 12
+        seen.append(gap)
+        if len(seen) > 2:
+            steering.observe([seen[-3]])  # as the device is two steps ahead
+    assert gap == pytest.approx(1 - strength, abs=0.02)
+    expected = hardness * (strength / (1 - strength)) ** (1 / 0.6)
+    assert steering.log_ratio == pytest.approx(math.log(expected), abs=0.4)
+
+
+def test_weights_add_up_and_keep_their_ratio():
+    weights = make_loss_weights(content=7, style=5, tv=0.5, **LAYERS)
+    for log_ratio in (-8.0, 0.0, 3.0):
+        found = weigh(weights, log_ratio)
+        assert found.content + found.style == pytest.approx(1)
+        ratio = float(found.style) / float(found.content)
+        assert math.log(ratio) == pytest.approx(log_ratio, abs=1e-3)
+        assert found.tv == weights.tv
+        assert found.style_layers is weights.style_layers
+
+
+def test_strengths_are_swept(tiny_network, content, style):
+    """Side by side as well, each with a ratio of its own."""
+    found = jaxnst.sweep(
+        content,
+        style,
+        strength=[0, 0.2, 0.6],
+        network=tiny_network,
+        batch_size=2,
+        **FEW,
+    )
+    assert not found.errors
+    for row in found.rows:
+        made = found.results[row.index].record["result"]["strength"]
+        asked = row.settings["strength"]
+        assert made["reached"] == pytest.approx(asked, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"strength": -0.1}, "`strength` must be finite and 0 or more"),
+        ({"strength": 1.5}, "`strength` must be between 0 and 1, got 1.5"),
+        ({"strength": 0.5, "style_weight": 3}, "leave `style_weight` out, or `stren"),
+        ({"strength": 0.5, "content_weight": 3}, "leave `content_weight` out"),
+        ({"strength": 0.5, "preset": "gatys2016"}, "needs `normalization` 'pair'"),
+        ({"strength": 0.5, "optimizer": "lbfgs"}, "`optimizer` 'lbfgs' do not bear"),
+    ],
+)
+def test_bad_strengths_are_told(tiny_network, content, style, settings, message):
+    with pytest.raises(ValueError, match=message):
+        jaxnst.stylize(content, style, network=tiny_network, **settings)
+
+
+def test_a_command_has_a_strength_and_its_record_gives_it_back(
+    files, tmp_path, tiny_vgg19
+):
+    output, again = tmp_path / "out.png", tmp_path / "again.png"
+    arguments = ["stylize", *map(str, files), "--quiet", "-o"]
+    few = ["--size", "48", "--num-steps", "20"]
+    assert main([*arguments, str(output), "--strength", "0.3", *few]) == 0
+    record = jaxnst.read_record(output)
+    assert record["result"]["strength"]["reached"] == pytest.approx(0.3, abs=0.05)
+    settings = settings_of(record)
+    assert settings["strength"] == 0.3
+    assert "style_weight" not in settings
+    assert main([*arguments, str(again), "--like", str(output)]) == 0
+    assert again.read_bytes() == output.read_bytes()
