@@ -37,6 +37,11 @@ _FLAGS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
             "L[:W],...",
             "layers that take on the style (relu1_1,relu2_1,...,relu5_1 of a VGG)",
         ),
+        (
+            "color",
+            "NAME",
+            "style; content, luminance, match, histogram: the photo's; palette (style)",
+        ),
         ("normalization", "NAME", "pair, or paper: the literal sums"),
     ),
     "the painting": (

@@ -18,6 +18,7 @@ from ._checks import (
     check_layer_weights,
     check_number,
 )
+from .coloring import COLORS
 from .images.reading import MIN_SIDE
 from .networks import (
     DEVICES,
@@ -64,6 +65,9 @@ class TransferConfig:
         content_weight: of the content terms.
         style_weight: of the style terms.
         tv_weight: of total variation.
+        color: "style": as it comes; "content", "luminance", "match" or "histogram":
+            ways to keep the content's colors; "palette": nothing but the painting's
+            colors. See `jaxnst.coloring`.
         normalization: "pair" or "paper", see `jaxnst.objective`.
         num_steps: at the full size.
         coarse_steps: at each smaller size.
@@ -115,6 +119,7 @@ class TransferConfig:
     content_weight: float = 0.25
     style_weight: float = 1.0
     tv_weight: float = 0.0
+    color: str = "style"
     normalization: str = "pair"
     num_steps: int = 50
     coarse_steps: int = 70
@@ -151,6 +156,7 @@ class TransferConfig:
         if self.devices is not None:
             check_choice("devices", self.devices, DEVICES)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
+        check_choice("color", self.color, COLORS)
         self._set("size", check_count("size", self.size, minimum=MIN_SIDE))
         if self.style_size is not None:
             style_size = check_count("style_size", self.style_size, minimum=MIN_SIDE)

@@ -23,6 +23,7 @@ from .ahead import (
     weights_of,
 )
 from .calls import Call, Calls
+from .coloring import take_palette
 from .config import TransferConfig
 from .images import Picture, resize
 from .networks import Network
@@ -140,8 +141,8 @@ def paint(
         is_interrupted: asked after each step whether to stop.
         ready_fn: told which calls come next at a size, and which at the one after it.
     """
-    if config.strength == 0:
-        return _unpainted(inputs)
+    if config.strength == 0 or config.color == "palette":
+        return _unpainted(inputs, config)
     steering = None if config.strength is None else Steering(config.strength)
     gap: float | None = None
     shapes = shapes_of(config, inputs.shape)
@@ -274,10 +275,21 @@ def paint(
     )
 
 
-def _unpainted(inputs: Inputs) -> Painted:
-    """Return the content picture, which has nothing of the style."""
-    strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0}
+def _unpainted(inputs: Inputs, config: TransferConfig) -> Painted:
+    """Return the content picture, which has nothing of the style but perhaps colors."""
     image = resize(inputs.content.rgb, inputs.shape)
+    strength = None
+    if config.strength == 0:
+        strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0}
+    else:
+        shapes = style_shapes_at(
+            config, inputs.style_shapes, inputs.shape, inputs.shape
+        )
+        colors = [
+            resize(style.rgb, shape).reshape(1, -1, 3)
+            for style, shape in zip(inputs.styles, shapes, strict=True)
+        ]
+        image = take_palette(image, np.concatenate(colors, axis=1))
     return Painted(image, [], None, [], [], 0.0, 0.0, strength)
 
 

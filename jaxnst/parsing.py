@@ -96,6 +96,7 @@ SETTINGS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "content_weight": parse_number,
         "style_weight": parse_number,
         "tv_weight": parse_number,
+        "color": str,
         "normalization": str,
         "num_steps": parse_count,
         "coarse_steps": parse_count,

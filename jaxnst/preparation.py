@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from ._checks import suggestion
+from .coloring import recolor_style
 from .config import INITS, TransferConfig, make_config
 from .fitting import choose_memory
 from .images import Picture, PictureSource, fitted_shape, load_picture, resize
@@ -251,7 +252,10 @@ def _load(
     content_picture = picture_fn(content, argument="content")
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))
-    style_pictures = tuple(picture_fn(each, argument="style") for each in styles)
+    style_pictures = tuple(
+        _recolored(picture_fn(each, argument="style"), content_picture, config.color)
+        for each in styles
+    )
     init_picture = None
     if init is not None:
         with naming_inits(init):
@@ -261,6 +265,11 @@ def _load(
     if alpha is not None:
         alpha = resize(alpha, shape)
     return Inputs(content_picture, style_pictures, init_picture, shape, alpha)
+
+
+def _recolored(style: Picture, content: Picture, color: str) -> Picture:
+    rgb = recolor_style(style.rgb, content.rgb, color)
+    return style if rgb is style.rgb else dataclasses.replace(style, rgb=rgb)
 
 
 def check_styles(blend: Sequence[float] | None, num_styles: int) -> None:

@@ -37,6 +37,7 @@ def stylize(
     content_weight: float | None = None,
     style_weight: float | None = None,
     tv_weight: float | None = None,
+    color: str | None = None,
     normalization: str | None = None,
     num_steps: int | None = None,
     coarse_steps: int | None = None,
@@ -92,6 +93,12 @@ def stylize(
         style_weight: of all style layers together; 1 pulls about as hard as content
             does, whatever the inputs. Higher is more painterly.
         tv_weight: of total variation, which smooths; 0 or more.
+        color: "style": the painting's, as they come; the photograph's are kept by
+            "match" (the painting is looked at with their mean and covariance),
+            "histogram" (with their histograms), "luminance" (the result
+            gets the photograph's color differences), or "content" (match before,
+            luminance after); "palette" takes nothing but the painting's colors, and
+            paints nothing. See `jaxnst.coloring`.
         normalization: "pair" or "paper", see `jaxnst.objective`.
         num_steps: at the full size.
         coarse_steps: at each smaller size.
@@ -190,6 +197,7 @@ def stylize(
         content_weight=content_weight,
         style_weight=style_weight,
         tv_weight=tv_weight,
+        color=color,
         normalization=normalization,
         num_steps=num_steps,
         coarse_steps=coarse_steps,

@@ -27,7 +27,7 @@ LAYERS = [
     {"placing"},
     {"compiling"},
     {"calls"},
-    {"images"},
+    {"images", "coloring"},
     {"networks", "losses"},
     {"pretrained", "objective"},
     {"config", "metrics"},

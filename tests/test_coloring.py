@@ -1,0 +1,136 @@
+"""Colors kept and colors taken, against what is known of them."""
+
+import numpy as np
+import pytest
+
+import jaxnst
+from jaxnst.coloring import (
+    COLORS,
+    keep_luminance,
+    match_colors,
+    match_histogram,
+    take_palette,
+)
+
+
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+@pytest.fixture
+def painted(rng):
+    """Colors well inside their range, so that none is clipped."""
+    return (0.3 + 0.4 * rng.random((40, 48, 3))).astype(np.float32)
+
+
+@pytest.fixture
+def photo(rng):
+    mixed = rng.random((40, 48, 3)) @ np.array(
+        [[0.2, 0.1, 0.0], [0.0, 0.15, 0.1], [0.05, 0.0, 0.1]]
+    )
+    return (0.3 + mixed).astype(np.float32)
+
+
+def moments(image):
+    pixels = image.reshape(-1, 3).astype(np.float64)
+    return pixels.mean(0), np.cov(pixels.T, bias=True)
+
+
+@pytest.mark.parametrize("matching", ["symmetric", "pca", "cholesky"])
+def test_moments_become_the_other_s(painted, photo, matching):
+    moved = match_colors(painted, photo, matching=matching)
+    for found, wanted in zip(moments(moved), moments(photo), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-4)
+
+
+def test_colors_move_as_little_as_they_can(painted, photo):
+    """Of the three maps; and none that are right already."""
+    moves = {
+        matching: np.square(match_colors(painted, photo, matching=matching) - painted)
+        for matching in ("symmetric", "pca", "cholesky")
+    }
+    assert min(moves, key=lambda name: moves[name].mean()) == "symmetric"
+    same = match_colors(painted, painted)
+    np.testing.assert_allclose(same, painted, atol=1e-4)
+    with pytest.raises(ValueError, match=r"`matching` is 'pcb'\. Did you mean 'pca'"):
+        match_colors(painted, photo, matching="pcb")
+
+
+def test_luminance_and_color_come_apart(painted, photo):
+    mixed = keep_luminance(painted, photo)
+    np.testing.assert_allclose(mixed @ LUMA, painted @ LUMA, atol=1e-5)
+    # In the direction of the photograph's color, and all of it where there is room.
+    chroma = photo - (photo @ LUMA)[..., None]
+    found = mixed - (mixed @ LUMA)[..., None]
+    part = (found * chroma).sum(-1) / np.square(chroma).sum(-1)
+    np.testing.assert_allclose(found, part[..., None] * chroma, atol=1e-5)
+    assert part.max() <= 1 + 1e-5
+    assert np.mean(part > 0.999) > 0.9
+    same = keep_luminance(photo, photo)
+    np.testing.assert_allclose(same, photo, atol=1e-6)
+
+
+def test_colors_without_room_become_pale_and_keep_their_lightness():
+    white = np.ones((2, 2, 3), np.float32)
+    red = np.zeros((2, 2, 3), np.float32)
+    red[..., 0] = 1
+    np.testing.assert_allclose(keep_luminance(white, red), white, atol=1e-6)
+    np.testing.assert_allclose(keep_luminance(0 * white, red), 0, atol=1e-6)
+    gray = keep_luminance(red, white)
+    np.testing.assert_allclose(gray, np.full((2, 2, 3), 0.299), atol=1e-6)
+
+
+def test_histograms_become_the_other_s(painted, photo):
+    moved = match_histogram(painted, photo)
+    for channel in range(3):
+        found, wanted = (np.sort(x[..., channel].ravel()) for x in (moved, photo))
+        np.testing.assert_allclose(found, wanted, atol=0.01)
+        # The order of the pixels stays.
+        order = np.argsort(painted[..., channel].ravel(), kind="stable")
+        assert (np.diff(moved[..., channel].ravel()[order]) >= -1e-6).all()
+
+
+def test_a_palette_is_taken_as_a_whole(rng, painted):
+    """Two colors that no channel alone tells apart: red with green, or blue alone."""
+    centers = np.array([[0.8, 0.7, 0.1], [0.1, 0.2, 0.9]])
+    two = np.where(rng.random((30, 30, 1)) < 0.5, *centers)
+    two = (two + 0.02 * rng.standard_normal((30, 30, 3))).clip(0, 1).astype(np.float32)
+    moved = take_palette(painted, two).reshape(-1, 3)
+    away = np.linalg.norm(moved[:, None] - centers, axis=-1).min(1)
+    assert np.quantile(away, 0.8) < 0.15
+    nearest = np.linalg.norm(moved[:, None] - centers, axis=-1).argmin(1)
+    assert 0.4 < nearest.mean() < 0.6
+
+
+def test_flat_and_gray_pictures_have_colors_too(painted):
+    flat = np.full((40, 48, 3), 0.25, np.float32)
+    for function in (match_colors, match_histogram, take_palette):
+        for image, target in ((flat, painted), (painted, flat), (flat, flat)):
+            made = function(image, target)
+            assert np.isfinite(made).all()
+            mean = moments(target)[0]
+            np.testing.assert_allclose(moments(made)[0], mean, atol=0.02)
+
+
+@pytest.mark.parametrize("color", COLORS)
+def test_every_setting_paints(tiny_network, content, style, color):
+    settings = {"size": 48, "min_size": 0, "num_steps": 4, "progress": False}
+    result = jaxnst.stylize(
+        content, style, color=color, network=tiny_network, **settings
+    )
+    plain = jaxnst.stylize(content, style, network=tiny_network, **settings)
+    difference = np.abs(result.image - plain.image).mean()
+    assert (difference == 0) == (color == "style")
+    assert result.record["settings"]["color"] == color
+    assert (result.record["result"]["steps"] == 0) == (color == "palette")
+    if color in ("content", "luminance"):
+        np.testing.assert_allclose(
+            keep_luminance(result.image, content), result.image, atol=1e-3
+        )
+    if color == "palette":
+        mean = moments(style)[0]
+        np.testing.assert_allclose(moments(result.image)[0], mean, atol=0.03)
+
+
+def test_unknown_colors_are_told(content, style):
+    with pytest.raises(ValueError, match="`color` is 'colour'"):
+        jaxnst.stylize(content, style, color="colour")
