@@ -221,7 +221,7 @@ def _values(name):
         kind = int
     if name == "style_blend":
         kind = list
-    if name == "max_seconds":
+    if name in ("max_seconds", "strength"):
         kind = float
     return {
         float: [0.5, 3.0, 0.001],

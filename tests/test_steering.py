@@ -15,7 +15,6 @@ from jaxnst.record import settings_of
 
 
 FEW = {"size": 48, "min_size": 0, "num_steps": 60, "progress": False}
-LAYERS = {"content_layers": {"relu4_2": 1.0}, "style_layers": {"relu1_1": 1.0}}
 
 
 @pytest.fixture
@@ -107,7 +106,10 @@ def test_the_ratio_is_found_where_it_is_known(strength, hardness):
 
 
 def test_weights_add_up_and_keep_their_ratio():
-    weights = make_loss_weights(content=7, style=5, tv=0.5, **LAYERS)
+    layers = {"relu1_1": 1.0}
+    weights = make_loss_weights(
+        content=7, style=5, tv=0.5, content_layers=layers, style_layers=layers
+    )
     for log_ratio in (-8.0, 0.0, 3.0):
         found = weigh(weights, log_ratio)
         assert found.content + found.style == pytest.approx(1)

@@ -51,7 +51,7 @@ def trim(
     state = init_state(image, stepper.optimizer, use_average=stepper.is_averaging)
     base = stepper.weights
     best: tuple[float, jax.Array] | None = None
-    rate, direction = _FIRST_RATE, 0
+    rate, direction, count = _FIRST_RATE, 0, 0
     for count in range(_MAX_STEPS + 1):
         picture = state.image.copy()
         log_ratio = _LOG_RATIO * (direction or 1)
