@@ -28,8 +28,10 @@ _GAIN = 0.25
 # The gap now is not what it will be: so many steps on, at the speed of the last ones.
 _HORIZON = 8
 _WINDOW = 4
-# Beyond it a weight is none.
-_MAX_LOG_RATIO = 9.0
+# How far below and above the first guess it may go. Large steps leave a gap that no
+# weight closes, but smaller ones at the end do; until then a ratio without an upper
+# bound would run away, and take the content with it.
+_REACH = -6.0, 2.5
 # What is aimed at where all of the style is asked for: a gap of 0 has no logarithm.
 _MIN_GAP = 0.005
 
@@ -48,8 +50,8 @@ class Steering:
     def __init__(self, strength: float):
         self.gap = max(1 - strength, _MIN_GAP)
         odds = (1 - self.gap) / self.gap
-        first = _FIRST_RATIO * odds**_FIRST_POWER
-        self.log_ratio = _bounded(math.log(first)) if first > 0 else -_MAX_LOG_RATIO
+        self._first = math.log(_FIRST_RATIO) + _FIRST_POWER * math.log(odds)
+        self.log_ratio = self._first
         self._gaps: list[float] = []
 
     def weigh(self, weights: LossWeights) -> LossWeights:
@@ -69,7 +71,9 @@ class Steering:
             # Far from rest, a speed says less about where it leads.
             coming = math.log(past[-1]) + max(-1.0, min(1.0, _HORIZON * speed))
             error = coming - math.log(self.gap)
-            self.log_ratio = _bounded(self.log_ratio + _GAIN * error)
+            least, most = _REACH
+            moved = self.log_ratio + _GAIN * error - self._first
+            self.log_ratio = self._first + max(least, min(most, moved))
 
     def begin_size(self) -> None:
         """Forget the gaps of another size, and keep the ratio."""
@@ -80,7 +84,3 @@ def weigh(weights: LossWeights, log_ratio: float) -> LossWeights:
     """Return weights of this ratio of style to content, which add up to 1."""
     style = 1 / (1 + math.exp(-log_ratio))
     return weights._replace(content=np.float32(1 - style), style=np.float32(style))
-
-
-def _bounded(log_ratio: float) -> float:
-    return max(-_MAX_LOG_RATIO, min(_MAX_LOG_RATIO, log_ratio))

@@ -18,6 +18,10 @@ _TOLERANCE = 0.005
 _MAX_STEPS = 30
 # Of the first step, in units of pixel values: less than a level of 8 bits.
 _FIRST_RATE = 0.003
+# After so many steps one way, each is longer than the one before, up to a bound.
+_PATIENCE = 5
+_GROWTH = 1.3
+_MAX_RATE = 0.02
 # All for one, nearly nothing for the other.
 _LOG_RATIO = 5.0
 
@@ -52,6 +56,7 @@ def trim(
     base = stepper.weights
     best: tuple[float, jax.Array] | None = None
     rate, direction, count = _FIRST_RATE, 0, 0
+    num_along = 0
     for count in range(_MAX_STEPS + 1):
         picture = state.image.copy()
         log_ratio = _LOG_RATIO * (direction or 1)
@@ -72,9 +77,12 @@ def trim(
             state = init_state(
                 picture.copy(), stepper.optimizer, use_average=stepper.is_averaging
             )
-            direction = wanted
+            direction, num_along = wanted, 0
         else:
             state = stepped
+            num_along += 1
+            if num_along > _PATIENCE:
+                rate = min(_GROWTH * rate, _MAX_RATE)
     stepper.weights = base
     assert best is not None
     final = init_state(best[1], stepper.optimizer, use_average=False)
