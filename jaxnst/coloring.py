@@ -78,16 +78,18 @@ def match_colors(
 
 
 def match_histogram(image: HostImage, target: AnyHostImage) -> HostImage:
-    """Return a picture whose channels have the histograms of another one's.
+    """Return a picture with the histograms of another one's colors.
+
+    Those along the main axes of its colors, after `match_colors`: of red, green and
+    blue, each by itself, colors would come that neither picture has.
 
     Args:
         image: that is changed.
         target: whose histograms it gets; of any shape.
     """
-    channels = [
-        _matched(image[..., channel], target[..., channel]) for channel in range(3)
-    ]
-    return np.clip(np.stack(channels, -1), 0, 1).astype(np.float32)
+    _, axes = np.linalg.eigh(_moments(target)[0])
+    moved = _match_along(match_colors(image, target), target, axes)
+    return np.clip(moved, 0, 1).astype(np.float32)
 
 
 def take_palette(image: HostImage, target: AnyHostImage) -> HostImage:
@@ -104,9 +106,7 @@ def take_palette(image: HostImage, target: AnyHostImage) -> HostImage:
     generator = np.random.default_rng(0)
     for _ in range(_MAX_TURNS):
         axes, _ = np.linalg.qr(generator.standard_normal((3, 3)))
-        turned, wanted = moved @ axes, target.astype(np.float64) @ axes
-        channels = [_matched(turned[..., i], wanted[..., i]) for i in range(3)]
-        moved = np.stack(channels, -1) @ axes.T
+        moved = _match_along(moved, target, axes)
     return np.clip(moved, 0, 1).astype(np.float32)
 
 
@@ -138,6 +138,13 @@ def _root(matrix: np.ndarray) -> np.ndarray:
     """Return the symmetric root of a matrix that is symmetric and positive."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+def _match_along(image: np.ndarray, target: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Give a picture the histograms of another one's along three axes."""
+    turned, wanted = image.astype(np.float64) @ axes, target.astype(np.float64) @ axes
+    channels = [_matched(turned[..., i], wanted[..., i]) for i in range(3)]
+    return np.stack(channels, -1) @ axes.T
 
 
 def _matched(values: np.ndarray, target: np.ndarray) -> np.ndarray:
