@@ -447,5 +447,5 @@ def test_layers_of_an_own_network_are_checked(stylize, content, style):
 
 
 def test_a_setting_unknown_to_the_config_is_named():
-    with pytest.raises(TypeError, match="strength"):
-        jaxnst.config.make_config(strength=1)
+    with pytest.raises(TypeError, match="vigor"):
+        jaxnst.config.make_config(vigor=1)
