@@ -1,5 +1,6 @@
 """What a size will need, known before it is painted: programs, from shapes alone."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -96,6 +97,12 @@ def shapes_of(config: TransferConfig, full: tuple[int, int]) -> list[tuple[int, 
     """Return height and width of every size, the coarsest first."""
     shapes = pyramid_sizes(full, min_size=config.min_size, min_side=MIN_SIDE)
     return list(shapes)
+
+
+def work_of(config: TransferConfig, full: tuple[int, int]) -> float:
+    """Return pixels times steps over all sizes, if none stops early."""
+    *coarse, last = (math.prod(shape) for shape in shapes_of(config, full))
+    return float(config.coarse_steps * sum(coarse) + config.num_steps * last)
 
 
 def style_shapes_at(

@@ -178,12 +178,11 @@ def _pictures(names: list[str], argument: str) -> list[str]:
 
 
 def _tell_row(row: "Row", folder: Path, *, is_quiet: bool) -> None:
-    title = ", ".join(f"{name} {label}" for name, label in row.labels.items())
     if row.error is not None:
-        say_error(f"error: {title}: {row.error}")
+        say_error(f"error: {row.title}: {row.error}")
         return
     if row.stopped not in (None, "out of time"):
-        say_error(f"warning: {title}: stopped early ({row.stopped})")
+        say_error(f"warning: {row.title}: stopped early ({row.stopped})")
     if not is_quiet:
         say(
             f"{folder / str(row.file)}  ({row.width} x {row.height}, {row.steps} "

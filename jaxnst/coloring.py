@@ -17,6 +17,8 @@ from ._types import AnyHostImage, HostImage
 
 
 COLORS = ("style", "content", "luminance", "match", "histogram", "palette")
+# Those that change what was painted.
+AFTERWARDS = ("content", "luminance")
 MATCHINGS = ("symmetric", "pca", "cholesky")
 # Of the luminance of sRGB values (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -117,13 +119,6 @@ def recolor_style(style: HostImage, content: AnyHostImage, color: str) -> HostIm
     if color == "histogram":
         return match_histogram(style, content)
     return style
-
-
-def recolor_result(image: HostImage, content: HostImage, color: str) -> HostImage:
-    """Return what was painted as it is shown with a setting of `color`."""
-    if color in ("content", "luminance"):
-        return keep_luminance(image, content)
-    return image
 
 
 def _moments(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -38,6 +38,7 @@ from .optimize import (
     Steering,
     StepCallback,
     TransferState,
+    Trimmed,
     init_state,
     paint_size,
 )
@@ -84,9 +85,10 @@ class Painted(NamedTuple):
         recoveries: when steps went wrong, and what was done.
         compile_seconds: spent on compiling, measuring the targets included.
         run_seconds: spent on steps.
-        strength: {"asked", "reached", "ratio"} if one was asked for: how much of the
-            way to the painting's style, see `jaxnst.optimize.steering`, and the style
-            weight over the content weight at the end; None where that is not known.
+        strength: {"asked", "reached", "ratio", "trimming_steps"} if one was asked for:
+            how much of the way to the painting's style, see `jaxnst.optimize.steering`,
+            None where that is not known; the style weight over the content weight
+            before trimming; and how many steps that made.
     """
 
     image: HostImage
@@ -144,7 +146,7 @@ def paint(
     if config.strength == 0 or config.color == "palette":
         return _unpainted(inputs, config)
     steering = None if config.strength is None else Steering(config.strength)
-    gap: float | None = None
+    trimmed: Trimmed | None = None
     shapes = shapes_of(config, inputs.shape)
     num_steps = [config.coarse_steps] * (len(shapes) - 1) + [config.num_steps]
     pixels = [height * width for height, width in shapes]
@@ -239,7 +241,7 @@ def paint(
             callback=callback,
             is_interrupted=is_interrupted,
         )
-        run, method, gap = done.run, done.method, done.gap
+        run, method, trimmed = done.run, done.method, done.trimmed
         state = run.state
         compile_seconds += run.compile_seconds
         terms += [(max(shape), step_terms) for step_terms in run.terms]
@@ -271,7 +273,7 @@ def paint(
         recoveries=recoveries,
         compile_seconds=compile_seconds,
         run_seconds=run_seconds,
-        strength=None if steering is None else _reached(config, steering, gap),
+        strength=None if steering is None else _reached(config, steering, trimmed),
     )
 
 
@@ -280,7 +282,7 @@ def _unpainted(inputs: Inputs, config: TransferConfig) -> Painted:
     image = resize(inputs.content.rgb, inputs.shape)
     strength = None
     if config.strength == 0:
-        strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0}
+        strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0, "trimming_steps": 0}
     else:
         shapes = style_shapes_at(
             config, inputs.style_shapes, inputs.shape, inputs.shape
@@ -294,12 +296,13 @@ def _unpainted(inputs: Inputs, config: TransferConfig) -> Painted:
 
 
 def _reached(
-    config: TransferConfig, steering: Steering, gap: float | None
+    config: TransferConfig, steering: Steering, trimmed: Trimmed | None
 ) -> dict[str, float | None]:
     return {
         "asked": config.strength,
-        "reached": None if gap is None else round(1 - gap, 4),
+        "reached": None if trimmed is None else round(1 - trimmed.gap, 4),
         "ratio": round(math.exp(steering.log_ratio), 6),
+        "trimming_steps": 0 if trimmed is None else trimmed.num_steps,
     }
 
 

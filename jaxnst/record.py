@@ -55,7 +55,7 @@ def make_record(
             "action"}.
         seconds: {"compile", "run", "total"}.
         num_devices: over which the picture was spread.
-        strength: {"asked", "reached", "ratio"} where one was asked for.
+        strength: what `Painted` says of it, where one was asked for.
     """
     inputs = {"content": content, **name_styles(styles)}
     if init is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .calls import Call, run_calls
-from .coloring import recolor_result
+from .coloring import AFTERWARDS, keep_luminance
 from .fitting import clear_memory_errors
 from .images import resize
 from .optimize import deferred_interrupt
@@ -90,8 +90,9 @@ def make_result(
     image = painted.image
     if image.shape[:2] != inputs.shape:  # stopped at a smaller size
         image = resize(image, inputs.shape)
-    content = resize(inputs.content.rgb, inputs.shape)
-    image = recolor_result(image, content, prepared.config.color)
+    if prepared.config.color in AFTERWARDS:
+        content = resize(inputs.content.rgb, inputs.shape)
+        image = keep_luminance(image, content)
     record = make_record(
         prepared.config,
         preset=preset,

@@ -1,6 +1,7 @@
 """Strength: as much style as was asked for, with as much content as that leaves."""
 
 import math
+import signal
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ from jaxnst.cli import main
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 from jaxnst.optimize import Steering
 from jaxnst.optimize.steering import weigh
+from jaxnst.optimize.trimming import trim
 from jaxnst.record import settings_of
 
 
@@ -85,6 +87,31 @@ def test_averages_and_noise_do_not_disturb_it(stylize):
         reached = result.record["result"]["strength"]["reached"]
         assert reached == pytest.approx(0.5, abs=0.03)
         assert not result.record["recoveries"]
+
+
+def test_trimming_ends_with_the_time_there_is(stylize):
+    """The picture is measured all the same, and the record says by how many steps."""
+    result, terms = stylize(0.15, num_steps=300, max_seconds=0.01)
+    made = result.record["result"]
+    assert made["stopped"] == "out of time"
+    assert made["strength"]["trimming_steps"] == 0
+    reached = made["strength"]["reached"]
+    assert float(terms.style) == pytest.approx(1 - reached, abs=2e-3)
+    result, _ = stylize(0.15)
+    assert 0 < result.record["result"]["strength"]["trimming_steps"] <= 30
+
+
+def test_ctrl_c_while_trimming_keeps_the_picture(stylize, monkeypatch, interruptible):
+    def interrupt(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return trim(*arguments)
+
+    monkeypatch.setattr("jaxnst.optimize.recovery.trim", interrupt)
+    with pytest.raises(jaxnst.Interrupted) as caught:
+        stylize(0.15)
+    made = caught.value.result.record["result"]
+    assert made["stopped"] == "interrupted"
+    assert made["strength"]["trimming_steps"] == 0
 
 
 @pytest.mark.parametrize("strength", [0.2, 0.5, 0.9])

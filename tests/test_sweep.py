@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -25,9 +26,10 @@ from sweep_worker import SETTINGS, SIZES, make_network, pictures
 import jaxnst
 from jaxnst.ahead import compiled_targets
 from jaxnst.sweeping import local
-from jaxnst.sweeping.brief import weights_digest
+from jaxnst.sweeping.brief import make_brief, weights_digest
 from jaxnst.sweeping.lanes import Lanes
 from jaxnst.sweeping.remote import make_job, paint_job
+from jaxnst.sweeping.studio import Studio
 
 
 HERE = Path(__file__).parent
@@ -262,13 +264,37 @@ def test_too_many_at_once_become_fewer(tiny_network, content, style, monkeypatch
     assert sorted(set(tried), reverse=True) == [4, 2]
 
 
-def test_as_many_at_once_as_there_is_memory_for(tiny_network, monkeypatch):
+def test_lanes_are_as_few_as_do_with_no_more_batches():
     assert local._num_lanes(10, 4, 1) == 4  # 4, 4, 2 and not 3, 3, 3, 1
     assert local._num_lanes(9, 4, 1) == 3
     assert local._num_lanes(10, 8, 8) == 8
     assert local._num_lanes(3, 8, 8) == 8
     assert local._num_lanes(20, 16, 8) == 16
     assert local._num_lanes(2, 1, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("available", "size", "expected"),
+    # Of 53 x 64 and 427 x 512 px: 4 megapixels keep a device busy; memory bounds it.
+    [(10**12, 64, 1236), (10**12, 512, 19), (10**9, 64, None), (10**6, 512, 1)],
+)
+def test_as_many_at_once_as_there_is_memory_for(
+    tiny_network, content, style, monkeypatch, available, size, expected
+):
+    studio = Studio()
+    settings = {"network": tiny_network, "size": size, "seed": [1, 2]}
+    brief = make_brief(content, style, settings, mode="product", studio=studio)
+    first = brief.assignments[0]
+    assert local._at_once(first, studio) == 1  # on the CPU
+    gpu = types.SimpleNamespace(platform="gpu")
+    monkeypatch.setattr(local, "default_device", lambda: gpu)
+    monkeypatch.setattr(local, "available_memory", lambda: available)
+    pixels = first.shape[0] * first.shape[1]
+    per_pixel = tiny_network.architecture.bytes_per_pixel
+    assert per_pixel is not None
+    by_memory = int(0.8 * available / (per_pixel * pixels))
+    found = local._at_once(first, studio)
+    assert found == (by_memory if expected is None else expected)
 
 
 @pytest.mark.parametrize(
@@ -459,9 +485,6 @@ def test_workers_paint_the_same_pictures(tiny_network, files, style, tmp_path):
 
 
 def test_jobs_hold_all_they_need(tiny_network, files, style, tmp_path):
-    from jaxnst.sweeping.brief import make_brief
-    from jaxnst.sweeping.studio import Studio
-
     content, _ = files
     settings = {"network": tiny_network, "init": [content, "noise"]} | FEW
     del settings["progress"]

@@ -52,3 +52,4 @@ from .stepper import (
     Stepper as Stepper,
     make_stepper as make_stepper,
 )
+from .trimming import Trimmed as Trimmed

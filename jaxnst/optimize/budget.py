@@ -98,5 +98,12 @@ class Budget:
             1, min(math.floor(part * planned), math.floor((left - reserve) / here))
         )
 
+    def has_time(self) -> bool:
+        """Whether a step of this size more would be done by the deadline."""
+        step = 0.0
+        if self._per_pixel is not None:
+            step = self._per_pixel * self._pixels[self._index]
+        return self._left() >= step
+
     def _left(self) -> float:
         return self._deadline - self._now()

@@ -95,6 +95,10 @@ class Pace:
             total, reason = self._budget.num_steps(), "out of time"
         return total, reason
 
+    def has_time(self) -> bool:
+        """Whether there is time for a step more than were planned."""
+        return self._budget is None or self._budget.has_time()
+
     def observe(self, losses: Sequence[float], num_done: int) -> None:
         """Take note of what steps began with.
 

@@ -21,7 +21,7 @@ from .pace import Pace
 from .steering import Steering
 from .step import TransferState, init_state
 from .stepper import OptaxStepper, Problem, make_stepper
-from .trimming import trim
+from .trimming import Trimmed, trim
 
 
 # How often a size is taken up again.
@@ -76,14 +76,14 @@ class SizeResult(NamedTuple):
         method: as it is now.
         recoveries: in their order.
         is_averaged: whether the picture is the average of the steps' pictures.
-        gap: style term of the picture, where it was trimmed to a strength.
+        trimmed: how the picture was brought to a strength, if one was asked for.
     """
 
     run: SizeRun
     method: Method
     recoveries: list[Recovery]
     is_averaged: bool
-    gap: float | None = None
+    trimmed: Trimmed | None = None
 
 
 def paint_size(
@@ -156,12 +156,20 @@ def paint_size(
             runs[-1] = dataclasses.replace(run, stopped="not finite")
         break
     is_averaged = False
-    gap: float | None = None
+    trimmed: Trimmed | None = None
     if steering is not None:
         steering.begin_size()
         if is_last and runs[-1].stopped in _PAINTED_OUT:
             assert isinstance(stepper, OptaxStepper)
-            state, gap, _ = yield from trim(state, stepper, steering)
+            trimmed = yield from trim(
+                state,
+                stepper,
+                steering,
+                lambda: pace.has_time() and not is_interrupted(),
+            )
+            state = trimmed.state
+            if is_interrupted():
+                runs[-1] = dataclasses.replace(runs[-1], stopped="interrupted")
     elif (
         state.average is not None
         and float(state.average.weight) > 0
@@ -173,7 +181,7 @@ def paint_size(
         if mean.total < last.total:
             state = state._replace(image=average)
             is_averaged = True
-    return SizeResult(_joined(runs, state), method, recoveries, is_averaged, gap)
+    return SizeResult(_joined(runs, state), method, recoveries, is_averaged, trimmed)
 
 
 def _gentler(method: Method, *, is_first: bool) -> tuple[Method, str]:

@@ -1,6 +1,7 @@
 """The last small steps to the strength that was asked for."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -41,7 +42,10 @@ class Trimmed(NamedTuple):
 
 
 def trim(
-    state: TransferState, stepper: OptaxStepper, steering: Steering
+    state: TransferState,
+    stepper: OptaxStepper,
+    steering: Steering,
+    may_go_on_fn: Callable[[], bool] = lambda: True,
 ) -> Calls[Trimmed]:
     """Go on towards more style or more content, until the gap is right.
 
@@ -49,7 +53,7 @@ def trim(
         state: with the picture; its buffers are given up.
         stepper: makes the steps.
         steering: what is aimed at.
-
+        may_go_on_fn: asked before every step; the picture is measured in any case.
     """
     image = state.image.copy()  # its own, where it was a lane of a batch
     state = init_state(image, stepper.optimizer, use_average=stepper.is_averaging)
@@ -67,7 +71,8 @@ def trim(
         error = gap - steering.gap
         if best is None or abs(error) < abs(best[0]):
             best = error, picture
-        if not math.isfinite(gap) or abs(error) <= _TOLERANCE or count == _MAX_STEPS:
+        is_done = not math.isfinite(gap) or abs(error) <= _TOLERANCE
+        if is_done or count == _MAX_STEPS or not may_go_on_fn():
             break
         wanted = 1 if error > 0 else -1
         if wanted != direction:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,8 +10,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from jaxnst._checks import FORESEEN, one_line
-from jaxnst.ahead import shapes_of
-from jaxnst.config import TransferConfig
+from jaxnst.ahead import work_of
 from jaxnst.images import PictureSource, to_pil
 from jaxnst.networks import Network
 from jaxnst.preparation import check_styles, naming_inits, result_shape
@@ -101,7 +99,7 @@ def make_brief(
             shape = _check_pictures(task, looks)
         except FORESEEN as error:
             raise _of_member(error, member) from None
-        work = _work(task.config, shape)
+        work = work_of(task.config, shape)
         assignments.append(Assignment(member, task, shape, work))
     tasks = [assignment.task for assignment in assignments]
     identity = _identity(tasks, [axis.name for axis in axes], looks)
@@ -198,11 +196,6 @@ def weights_digest(network: Network) -> str:
         digest.update(f"{array.shape} {array.dtype}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _work(config: TransferConfig, shape: tuple[int, int]) -> float:
-    *coarse, full = (math.prod(each) for each in shapes_of(config, shape))
-    return float(config.coarse_steps * sum(coarse) + config.num_steps * full)
 
 
 def _of_member(error: BaseException, member: Member) -> Exception:

@@ -53,7 +53,8 @@ def sweep(
 
     Any argument of `jaxnst.stylize` may be a list, the pictures as well. Everything is
     checked before anything is painted; a picture that then fails does not stop the
-    others. Each picture is that of `stylize` with the same settings.
+    others. Each picture is that of `stylize` with the same settings; where one device
+    paints several side by side, up to rounding.
 
     On one CPU the pictures are painted one after the other; on accelerators, and where
     there are several devices, side by side, on all of them. Where JAX runs in several
@@ -204,7 +205,7 @@ def _sweep_into(
                 failed[row.index] = row
             if callback is not None:
                 callback(row)
+        hosts.finish(folder.path / STATE)
     except KeyboardInterrupt:
         raise SweepInterrupted(result()) from None
-    hosts.finish(folder.path / STATE)
     return result()

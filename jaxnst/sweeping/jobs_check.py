@@ -1,14 +1,13 @@
 """One job checked by itself: its settings, its pictures, the name of its output."""
 
 import functools
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxnst._checks import FORESEEN, one_line
-from jaxnst.ahead import shapes_of
+from jaxnst.ahead import work_of
 from jaxnst.config import INITS, TransferConfig
 from jaxnst.images import PictureSource, check_format, check_picture, load_picture
 from jaxnst.networks import Network
@@ -192,7 +191,7 @@ def check_job(
         try:
             shape = _shape(files, source, name.split()[0])
             if name == "content" and config is not None:
-                work = _work(config, result_shape(shape, config.size))
+                work = work_of(config, result_shape(shape, config.size))
         except FORESEEN as error:
             wrong.append(one_line(error))
     output = None
@@ -236,11 +235,6 @@ def _shape(files: Files, source: PictureSource, name: str) -> tuple[int, int]:
         return files.shape(source, name)
     with naming_inits(source):
         return files.shape(source, name)
-
-
-def _work(config: TransferConfig, shape: tuple[int, int]) -> float:
-    *coarse, full = (math.prod(each) for each in shapes_of(config, shape))
-    return float(config.coarse_steps * sum(coarse) + config.num_steps * full)
 
 
 def _output_name(

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from jaxnst.running import stylize_prepared
 from .jobs_check import NOT_SET
 from .jobs_file import COLUMNS, read_jobs
 from .jobs_plan import PlannedJob, plan_jobs
+from .keeping import Kept
 
 
 # Networks that are held; a VGG-19 takes up to 200 MB.
@@ -131,7 +131,15 @@ def paint_jobs(
     """
     waiting = [job for job in plan if job.record is None]
     course = Course(sum(job.work for job in waiting))
-    loaders = Loaders(load_picture, _Networks().load)
+    networks = Kept(_MAX_NETWORKS)
+
+    def load_network(place: str, **options: Any) -> tuple[Network, UsedWeights]:
+        return networks.get(
+            (place, *sorted(options.items())),
+            lambda: load_used_network(place, **options),
+        )
+
+    loaders = Loaders(load_picture, load_network)
     count = 0
     for job in plan:
         if job.record is not None:
@@ -216,22 +224,3 @@ def _outcome(
         record=record,
         error=error,
     )
-
-
-class _Networks:
-    """The networks that were loaded last."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[object, tuple[Network, UsedWeights]] = OrderedDict()
-
-    def load(
-        self, place: str, *, progress: bool, **options: Any
-    ) -> tuple[Network, UsedWeights]:
-        """Return a network as `load_used_network` does, perhaps one of before."""
-        key = place, *sorted(options.items())
-        if key not in self._kept:
-            while len(self._kept) >= _MAX_NETWORKS:  # before more memory is taken
-                self._kept.popitem(last=False)
-            self._kept[key] = load_used_network(place, progress=progress, **options)
-        self._kept.move_to_end(key)
-        return self._kept[key]

@@ -146,15 +146,15 @@ class Lanes:
             {lane: what came of it}, every array a `Lane`.
         """
         first = next(iter(calls.values()))
+        leaves, structure = jax.tree.flatten(first.args)
         flat = {lane: jax.tree.leaves(call.args) for lane, call in calls.items()}
-        structure = jax.tree.structure(first.args)
         split, whole, is_shared = [], [], []
-        for position, leaf in enumerate(jax.tree.leaves(first.args)):
+        for position, leaf in enumerate(leaves):
             is_shared.append(id(leaf) in self._shared)
             if is_shared[-1]:
                 whole.append(self._shared[id(leaf)][1])
             else:
-                column = {lane: leaves[position] for lane, leaves in flat.items()}
+                column = {lane: own[position] for lane, own in flat.items()}
                 split.append(self._gather(column))
         function = _mapped(first.function, structure, tuple(is_shared), self._mesh)
         made = function(split, whole, **first.static)

@@ -37,7 +37,7 @@ class Member:
     @property
     def title(self) -> str:
         """What people call it: `style_weight 3, seed 1`."""
-        return ", ".join(f"{name} {label}" for name, label in self.labels.items())
+        return _title(self.labels)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,3 +72,12 @@ class Row:
     losses: Mapping[str, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     error: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What people call its member."""
+        return _title(self.labels)
+
+
+def _title(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {label}" for name, label in labels.items())

@@ -77,10 +77,7 @@ class SweepResult:
     @property
     def errors(self) -> dict[str, str]:
         """{title of a member: why it has no picture}."""
-        titles = {member.index: member.title for member in self.brief.members}
-        return {
-            titles[row.index]: row.error for row in self.rows if row.error is not None
-        }
+        return {row.title: row.error for row in self.rows if row.error is not None}
 
     def find(self, **settings: Any) -> list[Row]:
         """Return the rows with these values: `find(style_weight=3)`.
@@ -98,7 +95,7 @@ class SweepResult:
             labels = [
                 label
                 for label, own in zip(axis.labels, axis.values, strict=True)
-                if value is own or value == label or _is_equal(value, own)
+                if value is own or _is_equal(value, label) or _is_equal(value, own)
             ]
             if not labels:
                 raise ValueError(
@@ -228,5 +225,5 @@ def open_folder(
 def _is_equal(one: Any, other: Any) -> bool:
     try:
         return bool(one == other)
-    except ValueError:  # arrays
+    except (TypeError, ValueError):  # arrays
         return False

@@ -7,9 +7,8 @@ as long as they are the same.
 import dataclasses
 import functools
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple
 
 from jaxnst.ahead import compiled_targets
 from jaxnst.calls import Call
@@ -22,6 +21,8 @@ from jaxnst.preparation import (
     prepare,
     settle_config,
 )
+
+from .keeping import Kept
 
 
 # Pictures that are held; the others are read again.
@@ -43,8 +44,6 @@ _DYNAMIC = (
     "style_blend",
 )
 _OBJECTS = ("init", "network", "optimizer")
-
-T = TypeVar("T")
 
 
 class Task(NamedTuple):
@@ -119,10 +118,10 @@ class Studio:
 
     def __init__(self, *, progress: bool = True, num_kept: int = 1):
         self._progress = progress
-        self._pictures = _Kept(_MAX_PICTURES)
-        self._networks = _Kept(1)
-        self._prepared = _Kept(1)
-        self._targets = _Kept(num_kept)
+        self._pictures = Kept(_MAX_PICTURES)
+        self._networks = Kept(1)
+        self._prepared = Kept(1)
+        self._targets = Kept(num_kept)
         self._loaders = Loaders(self.load_picture, self._load_network)
 
     def prepare(self, task: Task) -> Prepared:
@@ -166,22 +165,6 @@ class Studio:
             (place, *sorted(options.items())),
             functools.partial(load_used_network, place, **options),
         )
-
-
-class _Kept:
-    """The last few things that were made, by what they were made from."""
-
-    def __init__(self, most: int):
-        self._most = most
-        self._things: OrderedDict[Hashable, Any] = OrderedDict()
-
-    def get(self, key: Hashable, make_fn: Callable[[], T]) -> T:
-        if key not in self._things:
-            while len(self._things) >= self._most:  # before more memory is taken
-                self._things.popitem(last=False)
-            self._things[key] = make_fn()
-        self._things.move_to_end(key)
-        return self._things[key]
 
 
 def identify(source: Any) -> Hashable:
