@@ -2,7 +2,8 @@
 
 pip install -e '.[bench]'
 python benchmarks/sweep.py [--size 256] [--members 8] [--repeats 5]
-    [--set NAME=VALUE ...] [--pairs CONTENT,STYLE] [--kills 50] [--json FILE]
+    [--set NAME=VALUE ...] [--pairs CONTENT,STYLE] [--kills 50] [--files 1000]
+    [--json FILE]
 
 The first part paints the same pictures, differing in their style weight, by turns in
 one process: with `jaxnst.stylize` one after the other, and with one `jaxnst.sweep`. On
@@ -15,10 +16,15 @@ The second part, with `--kills`, starts `jaxnst sweep` as a process on small pic
 kills it with SIGKILL at a random moment, looks whether every picture in place is whole,
 and starts it again, until so many were killed. Each folder that became complete must
 hold, byte for byte, what a sweep that nobody disturbed writes.
+
+The third, with `--files`, is the work of the one process that hands out jobs and writes
+files: the size of a job, and seconds for so many rows and files in a folder, for the
+last sheet, and for taking the folder up again.
 """
 
 import argparse
 import os
+import pickle
 import random
 import statistics
 import subprocess
@@ -44,6 +50,11 @@ from PIL import Image
 
 import jaxnst
 from jaxnst.optimize import compiled_step, compiled_steps
+from jaxnst.sweeping.brief import make_brief
+from jaxnst.sweeping.members import Row
+from jaxnst.sweeping.remote import make_job
+from jaxnst.sweeping.results import open_folder
+from jaxnst.sweeping.studio import Studio
 
 
 # They hold seconds.
@@ -60,6 +71,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--members", type=count_of, default=8, help="(%(default)s)")
     add("--set", dest="settings", type=setting_of, nargs="+", default=[], metavar="N=V")
     add("--kills", type=int, default=0, help="how many (%(default)s)")
+    add("--files", type=int, default=0, help="how many (%(default)s)")
     return parser.parse_args(argv)
 
 
@@ -135,6 +147,41 @@ def kill(args: argparse.Namespace) -> dict[str, Any]:
         return {"kills": kills, "complete_sweeps": complete + 1, "seconds_of_one": span}
 
 
+def write_files(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what a folder of so many pictures costs the process that fills it."""
+    content, style = args.pairs[0]
+    settings = {"seed": range(args.files), "init": "noise"}
+    brief = make_brief(content, style, settings, mode="product", studio=Studio())
+    photo = jaxnst.images.resize_picture(jaxnst.load_picture(content), 512).rgb
+    form = {"bits": 8, "quality": 95}
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        one, grid = Path(folder) / "one.png", Path(folder) / "grid"
+        jaxnst.images.save_picture(one, photo)
+        data = one.read_bytes()
+        opened = open_folder(brief, grid, extension=".png", form=form)
+        started = time.perf_counter()
+        for assignment in brief.assignments:
+            row = Row(
+                index=assignment.member.index,
+                labels=dict(assignment.member.labels),
+                settings=assignment.task.config.to_dict(),
+                height=photo.shape[0],
+                width=photo.shape[1],
+            )
+            opened.add(row, lambda place: place.write_bytes(data))
+        seconds["files and rows"] = time.perf_counter() - started
+        started = time.perf_counter()
+        opened.close()
+        seconds["the last sheet"] = time.perf_counter() - started
+        started = time.perf_counter()
+        again = open_folder(brief, grid, extension=".png", form=form)
+        seconds["taking it up again"] = time.perf_counter() - started
+        again.close()
+    job = len(pickle.dumps(make_job(brief.assignments[0])))
+    return {"job": job, "file": len(data), "files": args.files, "seconds": seconds}
+
+
 class Run(argparse.Namespace):
     """A process that was run: its `folder`, and whether it was `killed`."""
 
@@ -204,6 +251,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"killed {rows[-1]['kills']} times; {rows[-1]['complete_sweeps']} sweeps "
             "became complete, and are what one undisturbed writes"
         )
+    if args.files:
+        rows.append(found := write_files(args))
+        print(f"a job {found['job'] / 1e3:.0f} kB, a file {found['file'] / 1e3:.0f} kB")
+        for name, value in found["seconds"].items():
+            print(f"{args.files} pictures, {name:18} {value:8.2f} s")
     write_json(args.json, rows, load=load)
 
 
