@@ -18,16 +18,18 @@ if TYPE_CHECKING:
         pretrained as pretrained,
     )
     from ._version import __version__ as __version__
-    from .config import PRESETS as PRESETS, TransferConfig as TransferConfig
+    from .config import TransferConfig as TransferConfig
     from .fitting import OutOfMemory as OutOfMemory
     from .forecast import Estimate as Estimate
     from .images import load_picture as load_picture, read_record as read_record
+    from .presets import PRESETS as PRESETS
     from .pretrained import load_network as load_network
     from .result import Interrupted as Interrupted, Result as Result
     from .sweeping.driver import SweepInterrupted as SweepInterrupted, sweep as sweep
     from .sweeping.jobs_plan import BadJobs as BadJobs
     from .sweeping.jobs_run import Outcome as Outcome, batch as batch
     from .sweeping.results import SweepResult as SweepResult
+    from .synthesis import texture as texture
     from .transfer import estimate as estimate, stylize as stylize
 
 __all__ = [
@@ -49,12 +51,13 @@ __all__ = [
     "read_record",
     "stylize",
     "sweep",
+    "texture",
 ]
 
 # Imported when first used (PEP 562): JAX takes a second or two, and `jaxnst --help` has
 # no use for it.
 _HOMES = {
-    "PRESETS": "config",
+    "PRESETS": "presets",
     "BadJobs": "sweeping.jobs_plan",
     "Estimate": "forecast",
     "Interrupted": "result",
@@ -72,6 +75,7 @@ _HOMES = {
     "read_record": "images",
     "stylize": "transfer",
     "sweep": "sweeping.driver",
+    "texture": "synthesis",
 }
 _SUBMODULES = {
     "images",

@@ -58,20 +58,51 @@ def check_number(name: str, value: object, *, positive: bool = False) -> float:
         ValueError: if it is NaN, infinite or out of range.
         TypeError: if it is not a number.
     """
-    if isinstance(value, bool | str):
-        raise TypeError(f"`{name}` must be a number, got {value!r}.")
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except OverflowError:
-        number = math.inf
-    except (TypeError, ValueError):
-        raise TypeError(f"`{name}` must be a number, got {value!r}.") from None
+    number = _number(name, value)
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         wanted = "greater than 0" if positive else "0 or more"
         raise ValueError(f"`{name}` must be finite and {wanted}, got {number:g}.")
     if number > MAX_NUMBER:
         raise ValueError(f"`{name}` must be at most {MAX_NUMBER:g}, got {number:g}.")
     return number
+
+
+def check_range(name: str, value: object, least: float, most: float) -> float:
+    """Return `value` as a float from `least` to `most`.
+
+    Raises:
+        ValueError: if it is not between them.
+        TypeError: if it is not a number.
+    """
+    number = _number(name, value)
+    if not least <= number <= most:  # NaN is not, either
+        raise ValueError(
+            f"`{name}` must be between {least:g} and {most:g}, got {number:g}."
+        )
+    return number
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool | str):
+        raise TypeError(f"`{name}` must be a number, got {value!r}.")
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"`{name}` must be a number, got {value!r}.") from None
+
+
+def check_shares(name: str, value: object, known: Iterable[str]) -> dict[str, float]:
+    """Return {name: weight}, from one name, several, or names with weights.
+
+    Raises:
+        ValueError: if a name is unknown, or no weight is above 0.
+        TypeError: if it is none of these.
+    """
+    if not isinstance(value, str | Mapping) and not isinstance(value, Iterable):
+        raise TypeError(f"`{name}` must be a name or {{name: weight}}, got {value!r}.")
+    return check_layer_weights(name, value, known)
 
 
 def check_layer_weights(
@@ -105,15 +136,27 @@ def check_layer_weights(
     return checked
 
 
-def check_blend(name: str, shares: object) -> tuple[float, ...]:
-    """Return numbers of which at least one is above 0.
+def check_blend(
+    name: str, shares: object
+) -> tuple[float, ...] | tuple[tuple[float, ...], ...]:
+    """Return numbers of which at least one is above 0; or rows of such numbers.
 
     Raises:
-        ValueError: if there is none, or one is negative or not finite.
-        TypeError: if it is not a list of numbers.
+        ValueError: if there is none, one is negative or not finite, or rows differ in
+            length.
+        TypeError: if it is not a list of numbers, or of lists of them.
     """
     if isinstance(shares, str) or not isinstance(shares, Iterable):
         raise TypeError(f"`{name}` must be a list of numbers, got {shares!r}.")
+    shares = list(shares)
+    if shares and all(isinstance(row, list | tuple) for row in shares):
+        rows = tuple(check_blend(f"{name}[{i}]", row) for i, row in enumerate(shares))
+        if len({len(row) for row in rows}) > 1:
+            raise ValueError(
+                f"`{name}` has rows of different length; give a number for each style "
+                "in each."
+            )
+        return rows  # type: ignore[return-value]
     checked = tuple(check_number(f"{name}[{i}]", x) for i, x in enumerate(shares))
     if not any(checked):
         raise ValueError(f"`{name}` needs a number above 0, got {list(checked)}.")

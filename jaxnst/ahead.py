@@ -1,15 +1,15 @@
 """What a size will need, known before it is painted: programs, from shapes alone."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Float
 
-from ._types import HostNumbers
 from .calls import Call
 from .compiling import KeptFunction
 from .config import TransferConfig
@@ -28,18 +28,30 @@ from .optimize import (
     pyramid_sizes,
     resize_state,
 )
+from .regions import Regions, layer_shapes
 
 
 # Where a call costs more than a step; 1 on the CPU, see `jaxnst.optimize.steps`.
 _STEPS_PER_CALL = 5
+# All that is halved before the deepest layers.
+_TILE_MULTIPLE = 16
+# What `detail` 1 multiplies the weight of the finest style layer with.
+_TILT = 4.0
+
+HostBlend = Float[np.ndarray, "regions layers styles"]
 
 # Made once, here, they compile once.
 compiled_targets = KeptFunction(
     compute_targets,
-    static_argnames=("content_layers", "style_layers", "normalization"),
+    static_argnames=(
+        "content_layers",
+        "style_layers",
+        "style_losses",
+        "normalization",
+    ),
 )
 compiled_resize = KeptFunction(
-    resize_state, static_argnames=("optimizer", "content_detail")
+    resize_state, static_argnames=("optimizer", "content_detail", "wraps")
 )
 
 
@@ -77,25 +89,79 @@ def steps_per_call(config: TransferConfig) -> int:
 
 def weights_of(config: TransferConfig) -> LossWeights:
     """Return the weights of the loss terms."""
-    return make_loss_weights(
+    weights = make_loss_weights(
         content=config.content_weight,
         style=config.style_weight,
         tv=config.tv_weight,
         content_layers=config.content_layers,
-        style_layers=config.style_layers,
+        style_layers=tilt(config.style_layers, config.detail),
+        style_losses=config.style_loss,
         normalization=config.normalization,
     )
+    if config.regions and config.strength is not None:  # each is steered by itself
+        style = np.full(config.regions, config.style_weight, np.float32)
+        weights = weights._replace(style=style)
+    return weights
 
 
-def blend_of(config: TransferConfig, num_styles: int) -> HostNumbers:
-    """Return what each style picture counts for, in parts of 1."""
+def tilt(layers: Mapping[str, float], detail: float) -> dict[str, float]:
+    """Return weights of layers, tilted towards the fine or the coarse ones.
+
+    Args:
+        layers: {layer: weight}, from fine to coarse.
+        detail: -1 (coarse) to 1 (fine).
+    """
+    heights = np.linspace(1, -1, len(layers)) if len(layers) > 1 else [0.0]
+    return {
+        layer: float(weight * _TILT ** (detail * height))
+        for (layer, weight), height in zip(layers.items(), heights, strict=True)
+    }
+
+
+def blend_of(
+    config: TransferConfig, num_styles: int, regions: Regions | None = None
+) -> HostBlend:
+    """Return what each style counts for in each region and layer, in parts of 1.
+
+    Args:
+        config: the settings.
+        num_styles: how many style pictures there are.
+        regions: of the picture.
+    """
+    num_layers = len(config.style_layers)
     blend = np.ones(num_styles) if config.style_blend is None else config.style_blend
-    return np.asarray(blend / np.sum(blend), np.float32)
+    rows = np.atleast_2d(np.asarray(blend, float))
+    rows = rows / rows.sum(1, keepdims=True)
+    places = np.linspace(0, len(rows) - 1, num_layers)
+    columns = [np.interp(places, np.arange(len(rows)), column) for column in rows.T]
+    parts = np.stack(columns, axis=-1)[None]
+    if regions is not None and regions.styles is not None:
+        own = np.eye(num_styles)[list(regions.styles)]
+        parts = np.repeat(own[:, None], num_layers, axis=1)
+    elif regions is not None:
+        parts = np.repeat(parts, len(regions.maps), axis=0)
+    return parts.astype(np.float32)
+
+
+def multiples_of(tile: str | None) -> tuple[int, int]:
+    """Return what height and width are multiples of, so that poolings go around, too.
+
+    Args:
+        tile: as `TransferConfig` has it.
+    """
+    down = _TILE_MULTIPLE if tile in ("xy", "y") else 1
+    across = _TILE_MULTIPLE if tile in ("xy", "x") else 1
+    return down, across
 
 
 def shapes_of(config: TransferConfig, full: tuple[int, int]) -> list[tuple[int, int]]:
     """Return height and width of every size, the coarsest first."""
-    shapes = pyramid_sizes(full, min_size=config.min_size, min_side=MIN_SIDE)
+    shapes = pyramid_sizes(
+        full,
+        min_size=config.min_size,
+        min_side=MIN_SIDE,
+        multiples=multiples_of(config.tile),
+    )
     return list(shapes)
 
 
@@ -121,7 +187,9 @@ def style_shapes_at(
     """
     shapes = []
     for file_shape in style_shapes:
-        largest = config.style_size or min(config.size, max(file_shape))
+        largest = config.style_size or (
+            config.style_scale * min(config.size, max(file_shape))
+        )
         longest = largest * max(shape) / max(full)
         # Never so small that the deepest layers see nothing.
         longest = max(longest, MIN_SIDE * max(file_shape) / min(file_shape))
@@ -159,10 +227,22 @@ def plan_size(
     layers = {
         "content_layers": tuple(config.content_layers),
         "style_layers": tuple(config.style_layers),
+        "style_losses": tuple(config.style_loss),
         "normalization": normalization,
     }
-    blend = jax.ShapeDtypeStruct((len(styles),), jnp.float32)
-    pictures = (network, image, styles, blend)
+    num_regions = max(1, config.regions)
+    blend_shape = (num_regions, len(config.style_layers), len(styles))
+    blend = jax.ShapeDtypeStruct(blend_shape, jnp.float32)
+    guides = shares = None
+    if config.regions:
+        guides = {
+            layer: jax.ShapeDtypeStruct((num_regions, *layer_shape), jnp.float32)
+            for layer, layer_shape in layer_shapes(
+                network, shape, config.style_layers
+            ).items()
+        }
+        shares = jax.ShapeDtypeStruct((num_regions,), jnp.float32)
+    pictures = (network, image, styles, blend, guides, shares)
     measuring = Call(compiled_targets, pictures, layers)
     targets = jax.eval_shape(lambda *args: compute_targets(*args, **layers), *pictures)
     state = jax.eval_shape(

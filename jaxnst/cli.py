@@ -1,4 +1,4 @@
-"""The command line: `jaxnst stylize`, `sweep`, `batch`, `compare`, `networks`, `show`.
+"""The command line: `jaxnst stylize` and the other commands.
 
 Errors are one line on standard error and exit code 2; `--debug` shows the traceback.
 JAX is imported by the commands themselves, so that help and wrong usage are quick.
@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 from ._checks import FORESEEN, one_line
 from .cli_batch import batch
 from .cli_compare import compare
+from .cli_finish import finish
 from .cli_networks import networks
 from .cli_parser import build_parser
 from .cli_settings import EXIT_ERROR, EXIT_INTERRUPTED, given_settings
 from .cli_sweep import sweep
+from .cli_texture import texture
 
 
 if TYPE_CHECKING:
@@ -160,6 +162,8 @@ COMMANDS = {
     "stylize": _stylize,
     "sweep": sweep,
     "batch": batch,
+    "texture": texture,
+    "finish": finish,
     "compare": compare,
     "networks": networks,
     "show": _show,

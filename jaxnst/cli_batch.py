@@ -9,6 +9,7 @@ from .cli_settings import (
     EXIT_ERROR,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    add_command,
     add_file_options,
     add_settings,
     given_settings,
@@ -68,15 +69,15 @@ def add_batch(commands: Any, common: argparse.ArgumentParser) -> None:
         commands: of argparse, to which it is added.
         common: the options that all commands have.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "batch",
+        shown=("output", "check", "overwrite"),
         parents=[common],
         help="paint the pictures that a table asks for",
         usage="jaxnst batch JOBS -o FOLDER [options]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("jobs", metavar="JOBS", help=".csv, .tsv, .json or .toml")
@@ -101,7 +102,7 @@ def add_batch(commands: Any, common: argparse.ArgumentParser) -> None:
         "is asked for stays)",
     )
     add("-q", "--quiet", action="store_true", help="print nothing but errors")
-    add_settings(parser)
+    add_settings(parser, without=["masks"])
     add_file_options(parser)
 
 

@@ -5,9 +5,11 @@ import sys
 from typing import Any, NoReturn
 
 from .cli_batch import add_batch
+from .cli_finish import add_finish
 from .cli_networks import add_networks
-from .cli_settings import add_file_options, add_settings
+from .cli_settings import add_command, add_file_options, add_settings
 from .cli_sweep import add_sweep
+from .cli_texture import add_texture
 
 
 _EXAMPLES = """\
@@ -66,6 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_stylize(commands, common)
     add_sweep(commands, common)
     add_batch(commands, common)
+    add_texture(commands, common)
+    add_finish(commands, common)
     _add_compare(commands, common)
     add_networks(commands, common)
     show = commands.add_parser(
@@ -98,15 +102,15 @@ def _add_compare(commands: Any, common: _Parser) -> None:
 
 
 def _add_stylize(commands: Any, common: _Parser) -> None:
-    stylize = commands.add_parser(
+    stylize = add_command(
+        commands,
         "stylize",
+        shown=("output",),
         parents=[common],
         help="paint a picture in the style of another",
         usage="jaxnst stylize CONTENT STYLE [STYLE ...] [-o FILE] [options]",
         description="Paint CONTENT in the style of STYLE; several are blended.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = stylize.add_argument
     add("content", metavar="CONTENT", help="what is to be seen: a picture file")

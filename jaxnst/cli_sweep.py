@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .cli_settings import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    add_command,
     add_file_options,
     add_settings,
     given_settings,
@@ -57,15 +58,15 @@ def add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
         commands: of argparse, to which it is added.
         common: the options that all commands have.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "sweep",
+        shown=("output", "mode", "style_weight", "seed"),
         parents=[common],
         help="paint a picture for each combination of settings",
         usage="jaxnst sweep CONTENT STYLE [STYLE ...] -o FOLDER [options]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("content", metavar="CONTENT", help="what is to be seen: a picture, or a folder")
@@ -74,7 +75,7 @@ def add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="STYLE",
         help="how it is to be painted: pictures or folders; each in turn, or blended "
-        "where there is --style-blend",
+        "where there is --style-blend or --mask",
     )
     add(
         "-o",

@@ -1,12 +1,11 @@
-"""What a user may set, checked when it is set, and the presets.
+"""What a user may set, checked when it is set.
 
 Everything here is read by Python alone and can be written into a picture's record.
 What changes the compiled program (layers, pooling) and what does not (weights) is
-sorted out by `jaxnst.transfer`.
+sorted out by `jaxnst.ahead`.
 """
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -17,8 +16,11 @@ from ._checks import (
     check_count,
     check_layer_weights,
     check_number,
+    check_range,
+    check_shares,
 )
 from .coloring import COLORS
+from .finishing import check_filters
 from .images.reading import MIN_SIDE
 from .networks import (
     DEVICES,
@@ -33,10 +35,15 @@ from .networks import (
 )
 from .objective import NORMALIZATIONS
 from .pretrained import get_spec
+from .style_terms import PARTWISE, STYLE_LOSSES
 
 
 OPTIMIZERS = ("adam", "lbfgs")
 INITS = ("content", "style", "noise")
+# What a record says of a strength that is a picture.
+STRENGTH_MAP = "map"
+# {how the result is to tile: the padding that makes it}.
+TILINGS = MappingProxyType({"xy": "circular", "x": "circular_x", "y": "circular_y"})
 MAX_SEED = 2**32 - 1
 
 LayerWeights = Mapping[str, float] | Iterable[str]
@@ -50,24 +57,37 @@ class TransferConfig:
         size: longest side of the result, in pixels.
         style_size: longest side of the style picture, in pixels, at full size; smaller
             makes finer strokes. None: as `size`, but no larger than its file.
-        style_blend: what each of several style pictures counts for; None: all the same.
+        style_scale: a factor on that, where `style_size` is None.
+        style_blend: what each of several style pictures counts for; or such a row for
+            the finest style layer, more for those behind it, and one for the coarsest,
+            with layers in between taking their parts. None: all the same.
         min_size: longest side of the smallest size painted; the sizes double from
             about there up to `size`. 0: the full size only.
         network: name of pretrained weights, see `jaxnst.load_network`, or "custom".
         pooling: "max" or "average".
-        padding: "reflect", "replicate", "zeros" or "circular".
+        padding: "reflect", "replicate", "zeros", "circular", "circular_x" or
+            "circular_y".
+        tile: "xy", "x" or "y": the result goes on at its other end; None: it does not.
+        style_loss: {style loss: weight}, of `jaxnst.style_terms.STYLE_LOSSES`; a name
+            becomes that.
         content_layers: {layer: weight}; a list, to weigh them equally, becomes that,
             and None those that the network's architecture comes with.
         style_layers: likewise.
+        detail: weighs the style layers from fine to coarse, -1 to 1: the finest by 4 to
+            this power, the coarsest by 4 to the negative of it.
         strength: how much of the way from the content picture's style to the painting's
             the result goes, 0 to 1, see `jaxnst.optimize.steering`; None: as far as the
-            weights take it. With a strength the two weights have no effect.
+            weights take it; "map": as a picture says. With a strength the two weights
+            have no effect.
+        regions: how many the masks and the map of strengths make; jaxnst sets it.
         content_weight: of the content terms.
         style_weight: of the style terms.
         tv_weight: of total variation.
         color: "style": as it comes; "content", "luminance", "match" or "histogram":
             ways to keep the content's colors; "palette": nothing but the painting's
             colors. See `jaxnst.coloring`.
+        finish: {filter: amount}, applied to the result in this order; names get their
+            usual amounts. See `jaxnst.finishing`.
         normalization: "pair" or "paper", see `jaxnst.objective`.
         num_steps: at the full size.
         coarse_steps: at each smaller size.
@@ -107,19 +127,25 @@ class TransferConfig:
 
     size: int = 512
     style_size: int | None = None
-    style_blend: Sequence[float] | None = None
+    style_scale: float = 1.0
+    style_blend: Sequence[float] | Sequence[Sequence[float]] | None = None
     min_size: int = 128
     network: str = "vgg19"
     pooling: str = "max"
     padding: str = "reflect"
+    tile: str | None = None
+    style_loss: Mapping[str, float] = "gram"  # type: ignore[assignment]
     # None is gone once `__post_init__` is through.
     content_layers: Mapping[str, float] = None  # type: ignore[assignment]
     style_layers: Mapping[str, float] = None  # type: ignore[assignment]
-    strength: float | None = None
+    detail: float = 0.0
+    strength: float | str | None = None
+    regions: int = 0
     content_weight: float = 0.25
     style_weight: float = 1.0
     tv_weight: float = 0.0
     color: str = "style"
+    finish: Mapping[str, float] = ()  # type: ignore[assignment]
     normalization: str = "pair"
     num_steps: int = 50
     coarse_steps: int = 70
@@ -144,7 +170,7 @@ class TransferConfig:
         """Check every value, and bring layers and numbers to one form."""
         # "custom" and "image" stand for objects that no record can hold.
         if self.network != "custom":
-            _architecture_of(self.network)
+            architecture_of(self.network)
         if self.optimizer != "custom":
             check_choice("optimizer", self.optimizer, OPTIMIZERS)
         if self.init != "image":
@@ -157,12 +183,26 @@ class TransferConfig:
             check_choice("devices", self.devices, DEVICES)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         check_choice("color", self.color, COLORS)
+        self._set("finish", check_filters("finish", self.finish, tile=self.tile))
         self._set("size", check_count("size", self.size, minimum=MIN_SIDE))
         if self.style_size is not None:
             style_size = check_count("style_size", self.style_size, minimum=MIN_SIDE)
             self._set("style_size", style_size)
+        scale = check_number("style_scale", self.style_scale, positive=True)
+        self._set("style_scale", scale)
+        if self.style_size is not None and scale != 1:
+            raise ValueError(
+                "`style_size` is in pixels and `style_scale` a factor on the default; "
+                "give one of them."
+            )
         if self.style_blend is not None:
             self._set("style_blend", check_blend("style_blend", self.style_blend))
+        self._check_style_loss()
+        detail = check_range("detail", self.detail, -1, 1)
+        self._set("detail", detail)
+        if self.tile is not None:
+            check_choice("tile", self.tile, TILINGS)
+        self._set("regions", check_count("regions", self.regions, minimum=0))
         for name in ("num_steps", "coarse_steps"):
             self._set(name, check_count(name, getattr(self, name)))
         for name in ("min_size", "seed"):
@@ -181,11 +221,7 @@ class TransferConfig:
         rate = check_number("learning_rate", self.learning_rate, positive=True)
         self._set("learning_rate", rate)
         for name in ("decay", "content_detail"):
-            self._set(name, check_number(name, getattr(self, name)))
-            if getattr(self, name) > 1:
-                raise ValueError(
-                    f"`{name}` must be between 0 and 1, got {getattr(self, name):g}."
-                )
+            self._set(name, check_range(name, getattr(self, name), 0, 1))
         for name in ("averaging", "tolerance"):
             self._set(name, check_number(name, getattr(self, name)))
             if getattr(self, name) >= 1:
@@ -206,15 +242,37 @@ class TransferConfig:
             )
         # What is set for a network of the user's own is checked in `make_config`.
         if self.network == "custom":
-            self._fit(VGG19, is_checked=False)
+            self.fit(VGG19, is_checked=False)
         else:
-            self._fit(_architecture_of(self.network))
+            self.fit(architecture_of(self.network))
+
+    def _check_style_loss(self) -> None:
+        losses = check_shares("style_loss", self.style_loss, STYLE_LOSSES)
+        self._set("style_loss", losses)
+        others = ", ".join(name for name in losses if name != "gram")
+        if others and self.normalization != "pair":
+            raise ValueError(
+                f"`style_loss` {others} needs `normalization` 'pair', got "
+                f"{self.normalization!r}: the paper's sums are of Gram matrices."
+            )
+        whole = ", ".join(name for name in losses if name not in PARTWISE)
+        if whole and self.memory not in ("auto", "fast"):
+            raise ValueError(
+                f"`style_loss` {whole} sorts all pixels of a layer at once, so it "
+                f"needs `memory` 'fast' or 'auto', got {self.memory!r}."
+            )
+        if self.devices is not None and set(losses) & {
+            "sliced_wasserstein",
+            "nearest_neighbor",
+        }:
+            raise ValueError(
+                f"`style_loss` {others} does not go with `devices`; leave one of them "
+                "out."
+            )
 
     def _check_strength(self) -> None:
-        strength = check_number("strength", self.strength)
-        if strength > 1:
-            raise ValueError(f"`strength` must be between 0 and 1, got {strength:g}.")
-        self._set("strength", strength)
+        if self.strength != STRENGTH_MAP:
+            self._set("strength", check_range("strength", self.strength, 0, 1))
         if self.normalization != "pair":
             raise ValueError(
                 "`strength` is a part of the pair's own distance; it needs "
@@ -226,15 +284,28 @@ class TransferConfig:
                 "searches of `optimizer` 'lbfgs' do not bear; take 'adam'."
             )
 
-    def _fit(self, architecture: Architecture, *, is_checked: bool = True) -> None:
-        """Fill in what the architecture comes with, and check what is set."""
+    def fit(self, architecture: Architecture, *, is_checked: bool = True) -> None:
+        """Fill in what the architecture comes with, and check what is set.
+
+        Args:
+            architecture: of the network.
+            is_checked: whether what is set is checked.
+
+        Raises:
+            ValueError: if the architecture does not have what is set.
+        """
         for name in ("content_layers", "style_layers"):
             layers = getattr(self, name)
             if layers is None:
                 self._set(name, dict(getattr(architecture, name)))
             elif is_checked:
                 known = architecture.layer_names
-                self._set(name, check_layer_weights(name, layers, known))
+                weights = check_layer_weights(name, layers, known)
+                # From fine to coarse, which `detail` and `style_blend` count on.
+                in_order = {
+                    layer: weights[layer] for layer in known if layer in weights
+                }
+                self._set(name, in_order)
         if self.smoothing is None:
             self._set("smoothing", architecture.default_smoothing)
         elif is_checked:
@@ -250,93 +321,6 @@ class TransferConfig:
         return dataclasses.asdict(self)
 
 
-def _architecture_of(network: str) -> Architecture:
+def architecture_of(network: str) -> Architecture:
+    """Return the architecture of a network of that name."""
     return get_spec(network).architecture
-
-
-PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
-    {
-        # Chosen by `jaxnst.metrics` and by eye, see the README.
-        "default": TransferConfig(),
-        # Large shapes and colors, strokes not settled yet.
-        "draft": TransferConfig(num_steps=4, coarse_steps=25, learning_rate=0.07),
-        "fine": TransferConfig(num_steps=200, coarse_steps=200),
-        # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), their layers
-        # and weights (w_l = 1/5, alpha/beta = 1e-3), average pooling, one size. Adam
-        # takes the place of their L-BFGS, the content picture that of their noise, and
-        # their network was rescaled to a mean activation of one.
-        "gatys2016": TransferConfig(
-            min_size=0,
-            pooling="average",
-            padding="zeros",
-            style_layers={f"relu{block}_1": 0.2 for block in range(1, 6)},
-            content_weight=1.0,
-            style_weight=1000.0,
-            normalization="paper",
-            num_steps=200,
-            learning_rate=0.05,
-            decay=0.0,
-        ),
-    }
-)
-
-
-def make_config(
-    preset: str | os.PathLike[str] = "default",
-    *,
-    architecture: Architecture | None = None,
-    **settings: Any,
-) -> TransferConfig:
-    """Return a preset with some settings changed; None leaves one as it is.
-
-    With another optimizer than the preset's, learning rate and decay are those of that
-    optimizer. Where the size is so small that none is painted before it, it gets as
-    many steps as a smaller one would. With a network that does not have the preset's
-    layers, layers are those that its architecture comes with.
-
-    Args:
-        preset: one of `PRESETS`.
-        architecture: of a network of the user's own.
-        settings: what is changed.
-
-    Raises:
-        ValueError: if the preset or a value is unknown or out of range.
-        TypeError: if a setting is unknown.
-    """
-    base = PRESETS[check_choice("preset", preset, PRESETS)]
-    changed: dict[str, Any] = {
-        name: value for name, value in settings.items() if value is not None
-    }
-    if changed.get("optimizer", base.optimizer) != base.optimizer:
-        own: dict[str, Any] = {"learning_rate": 1.0, "decay": 0.0}
-        if changed["optimizer"] == "adam":
-            own = {name: getattr(TransferConfig, name) for name in own}
-        changed = own | changed
-    if "strength" in changed:
-        for name in ("content_weight", "style_weight"):
-            if name in changed:
-                raise ValueError(
-                    f"`strength` finds the weights itself; leave `{name}` out, or "
-                    "`strength`."
-                )
-    if architecture is None:
-        architecture = _architecture_of(changed.get("network", base.network))
-    known = set(architecture.layer_names)
-    for name in ("content_layers", "style_layers"):
-        if name in changed:
-            changed[name] = check_layer_weights(
-                name, changed[name], architecture.layer_names
-            )
-        elif not known.issuperset(getattr(base, name)):
-            changed[name] = dict(getattr(architecture, name))
-    if architecture != _architecture_of(base.network):
-        changed.setdefault("smoothing", architecture.default_smoothing)
-    config = dataclasses.replace(base, **changed)
-    # So small that there is no smaller size (see `jaxnst.optimize.pyramid_sizes`) which
-    # would have done most of the work.
-    is_alone = 0 < config.size / 2 < config.min_size / 2**0.5
-    if is_alone and "num_steps" not in changed:
-        num_steps = max(config.num_steps, config.coarse_steps)
-        config = dataclasses.replace(config, num_steps=num_steps)
-    config._fit(architecture)
-    return config

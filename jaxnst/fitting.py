@@ -20,6 +20,7 @@ from .images import fitted_shape
 from .images.reading import MIN_SIDE
 from .networks import MEMORY_LEVELS, Network
 from .placing import num_bytes
+from .style_terms import PARTWISE
 
 
 # Beside `Architecture.bytes_per_pixel`; a painting that would fit at so much needs no
@@ -121,12 +122,14 @@ def choose_memory(
 
     size = max(shape)
     needed: dict[str, int] = {}
-    for level in MEMORY_LEVELS if asked == "auto" else (asked,):
+    # What sorts all pixels of a layer at once cannot compute them in strips.
+    levels = MEMORY_LEVELS if set(config.style_loss) <= set(PARTWISE) else ("fast",)
+    for level in levels if asked == "auto" else (asked,):
         needed[level] = needed_at(level, size)
         if needed[level] <= usable:
             return level
     level, least = list(needed.items())[-1]
-    lower = MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]
+    lower = levels[levels.index(level) + 1 :]
     ways = [f"memory={low!r}" for low in lower if needed_at(low, size) <= usable]
     fitting = _fitting_size(shape, least, usable, lambda size: needed_at(level, size))
     if fitting is not None:

@@ -10,43 +10,38 @@ are divided by their sum. So a weight means the same for every pair, size, layer
 set and network.
 
 `"paper"`: the sums of Gatys, Ecker, Bethge, CVPR 2016, as printed; nothing is divided.
+
+A picture may have regions, each with a style of its own: what is measured then counts
+every pixel by a guide (Gatys, Ecker, Bethge, Hertzmann, Shechtman, "Controlling
+Perceptual Factors in Neural Style Transfer", CVPR 2017, eq. 5), and a region's term
+counts for as much as its part of the picture, so the pull on a pixel is what it would
+be without regions.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
-from ._types import (
-    AnyImage,
-    FeatureMap,
-    Features,
-    GramMatrix,
-    Image,
-    Scalar,
-    StyleImage,
+from ._types import FeatureMap, Image, Scalar
+from .losses import content_loss, gram_loss, total_variation_loss
+from .networks import Network, measure_features
+from .networks.measuring import Part
+from .targets import (
+    FeatureFn as FeatureFn,
+    Regional,
+    Targets as Targets,
+    compute_targets as compute_targets,
+    key_of,
+    style_distances,
+    style_measures,
 )
-from .losses import (
-    content_loss,
-    gram_distance,
-    gram_loss,
-    gram_matrix,
-    total_variation_loss,
-)
-from .networks import after, is_whole, measure_features
-from .networks.measuring import MeasureFn, Part, filling
 
 
 NORMALIZATIONS = ("pair", "paper")
-
-# A gap below this part of the target's own size counts as if it were so large:
-# pictures of nearly one style are not driven by what rounding leaves between them.
-# Gaps of real pairs are 0.4 to 2 times the target.
-_RELATIVE_FLOOR = 0.05
-
-FeatureFn = Callable[[Image, Collection[str]], Features]
 
 
 class LossWeights(NamedTuple):
@@ -54,33 +49,19 @@ class LossWeights(NamedTuple):
 
     Attributes:
         content: of the content terms together.
-        style: of the style terms together.
+        style: of the style terms together; or one number for each region.
         tv: of the total variation.
         content_layers: of each content layer among themselves.
         style_layers: of each style layer among themselves.
+        style_losses: of each style loss among themselves.
     """
 
     content: Scalar
-    style: Scalar
+    style: Scalar | Regional
     tv: Scalar
     content_layers: dict[str, Scalar]
     style_layers: dict[str, Scalar]
-
-
-class Targets(NamedTuple):
-    """What a picture is measured against: one set per pair and size.
-
-    Attributes:
-        content: {layer: feature map of the content picture}.
-        content_scale: {layer: what its loss is divided by}.
-        style: {layer: Gram matrix of the style picture, or the mean of several}.
-        style_scale: {layer: what its loss is divided by}.
-    """
-
-    content: dict[str, FeatureMap]
-    content_scale: dict[str, Scalar]
-    style: dict[str, GramMatrix]
-    style_scale: dict[str, Scalar]
+    style_losses: dict[str, Scalar]
 
 
 class LossTerms(NamedTuple):
@@ -93,6 +74,7 @@ class LossTerms(NamedTuple):
         tv: total variation.
         content_layers: {layer: its term before any weight}.
         style_layers: likewise.
+        style_regions: the style term of each region, by itself.
     """
 
     total: Scalar
@@ -101,6 +83,7 @@ class LossTerms(NamedTuple):
     tv: Scalar
     content_layers: dict[str, Scalar]
     style_layers: dict[str, Scalar]
+    style_regions: Regional
 
 
 def make_loss_weights(
@@ -110,6 +93,7 @@ def make_loss_weights(
     tv: float,
     content_layers: Mapping[str, float],
     style_layers: Mapping[str, float],
+    style_losses: Mapping[str, float] = MappingProxyType({"gram": 1.0}),
     normalization: str = "pair",
 ) -> LossWeights:
     """Return the weights as float32 scalars; "pair" makes layer weights sum to 1."""
@@ -124,100 +108,8 @@ def make_loss_weights(
         jnp.float32(tv),
         scalars(content_layers),
         scalars(style_layers),
+        scalars(style_losses),
     )
-
-
-def compute_targets(
-    network: FeatureFn,
-    content: Image,
-    style: StyleImage | Sequence[AnyImage],
-    blend: Float[Array, " styles"] | None = None,
-    *,
-    content_layers: Collection[str],
-    style_layers: Collection[str],
-    normalization: str = "pair",
-) -> Targets:
-    """Measure the pictures.
-
-    Args:
-        network: the feature extractor.
-        content: RGB, [0, 1], at the size that is painted.
-        style: RGB, [0, 1], of any size; or several such.
-        blend: what each of several counts for; by default all the same. The target is
-            the weighted mean of their Gram matrices.
-        content_layers: where content is compared.
-        style_layers: where style is compared.
-        normalization: "pair" or "paper", see the module.
-    """
-    styles = list(style) if isinstance(style, Sequence) else [style]
-    if blend is None:
-        blend = jnp.full(len(styles), 1 / len(styles), jnp.float32)
-    style_grams: dict[str, GramMatrix] = {}
-    measures = {layer: {"style": _GRAM} for layer in style_layers}
-    # One picture after the other, or they need memory at the same time.
-    before: GramMatrix | None = None
-    for picture, share in zip(styles, blend, strict=True):
-        if before is not None:
-            picture = after(picture, before[0, 0])
-        for layer, found in measure_features(network, picture, measures).items():
-            gram = share * found["style"]
-            if layer in style_grams:
-                gram = style_grams[layer] + gram
-            style_grams[layer] = before = gram
-    if before is not None:
-        content = after(content, before[0, 0])
-    maps, grams = _measure_content(network, content, content_layers, style_layers)
-    targets = Targets({}, {}, {}, {})
-    for layer in content_layers:
-        target = maps[layer]
-        more = filling(network, content, target)  # than the picture has
-        mean_square = more * content_loss(target, jnp.zeros_like(target))
-        targets.content[layer] = target
-        targets.content_scale[layer] = (
-            mean_square + jnp.finfo(mean_square.dtype).tiny
-            if normalization == "pair"
-            else jnp.float32(2 * more / target.size)  # eq. 1 is half the sum
-        )
-    for layer in style_layers:
-        target = style_grams[layer]
-        start = grams[layer]
-        targets.style[layer] = target
-        targets.style_scale[layer] = (
-            _style_gap(start, target)
-            if normalization == "pair"
-            else jnp.float32(4 * target.shape[0] ** 2)  # eq. 4
-        )
-    return targets
-
-
-def _measure_content(
-    network: FeatureFn,
-    content: Image,
-    content_layers: Collection[str],
-    style_layers: Collection[str],
-) -> tuple[Features, dict[str, Float[Array, "_ _"]]]:
-    """Return feature maps and Gram matrices of the content picture."""
-    maps: dict[str, Array] = {}
-    measures: dict[str, dict[str, MeasureFn]] = {}
-    for layer in style_layers:
-        measures[layer] = {"style": _GRAM}
-    if all(is_whole(network, layer) for layer in content_layers):
-        for layer in content_layers:
-            measures.setdefault(layer, {})["content"] = _WHOLE
-    else:  # strips give no maps
-        maps = dict(network(content, content_layers))
-    found = measure_features(network, content, measures)
-    for layer in content_layers:
-        if layer not in maps:
-            maps[layer] = found[layer]["content"]
-    return maps, {layer: found[layer]["style"] for layer in style_layers}
-
-
-def _style_gap(start: GramMatrix, target: GramMatrix) -> Scalar:
-    """How far the content picture is from the style; never zero."""
-    floor = jnp.sum(jnp.square(target)) * _RELATIVE_FLOOR**2
-    floor = floor + jnp.finfo(target.dtype).tiny
-    return jnp.sqrt(gram_loss(start, target) + floor)
 
 
 def perceptual_loss(
@@ -240,26 +132,38 @@ def perceptual_loss(
     References:
         Gatys, Ecker, Bethge, CVPR 2016, eq. 7, with total variation added.
     """
-    measures: dict[str, dict[str, MeasureFn]] = {}
+    measures = style_measures(targets)
     for layer, target in targets.content.items():
-        measures[layer] = {"content": Partial(_content_error, target)}
-    for layer in targets.style:
-        measures.setdefault(layer, {})["style"] = _GRAM
+        measures.setdefault(layer, {})["content"] = Partial(_content_error, target)
     found = measure_features(network, image, measures)
-    distance = gram_distance if normalization == "pair" else gram_loss
     content_layers = {
         layer: found[layer]["content"] / targets.content_scale[layer]
         for layer in targets.content
     }
+    regions: dict[str, Regional] = {}
+    for layer, losses in targets.style.items():
+        terms: dict[str, Regional] = {}
+        for name, aims in losses.items():
+            if normalization == "pair":
+                distances = style_distances(found[layer], targets, layer, name)
+            else:
+                distances = gram_loss(found[layer][key_of(name, 0)], aims[0])[None]
+            terms[name] = distances / targets.style_scale[layer][name]
+        regions[layer] = _weighted_sum(terms, weights.style_losses)
+    style_regions = _weighted_sum(regions, weights.style_layers)
     style_layers = {
-        layer: distance(found[layer]["style"], target) / targets.style_scale[layer]
-        for layer, target in targets.style.items()
+        layer: jnp.sum(targets.shares * terms) for layer, terms in regions.items()
     }
     content = _weighted_sum(content_layers, weights.content_layers)
-    style = _weighted_sum(style_layers, weights.style_layers)
-    tv = total_variation_loss(image)
-    total = weights.content * content + weights.style * style + weights.tv * tv
-    return total, LossTerms(total, content, style, tv, content_layers, style_layers)
+    style = jnp.sum(targets.shares * style_regions)
+    # One weight, or one for each region.
+    weighted = jnp.sum(weights.style * (targets.shares * style_regions))
+    wraps = network.wraps if isinstance(network, Network) else (False, False)
+    tv = total_variation_loss(image, wraps=wraps)
+    total = weights.content * content + weighted + weights.tv * tv
+    return total, LossTerms(
+        total, content, style, tv, content_layers, style_layers, style_regions
+    )
 
 
 def _content_error(
@@ -268,19 +172,8 @@ def _content_error(
     return content_loss(features, target[rows])
 
 
-def _gram(features: FeatureMap, rows: Part) -> GramMatrix:
-    del rows
-    return gram_matrix(features)
-
-
-def _whole(features: FeatureMap, rows: Part) -> FeatureMap:
-    del rows
-    return features
-
-
-# `Partial`s, as JAX takes no plain function as an argument.
-_GRAM, _WHOLE = Partial(_gram), Partial(_whole)
-
-
-def _weighted_sum(terms: dict[str, Scalar], weights: dict[str, Scalar]) -> Scalar:
-    return jnp.sum(jnp.stack([weights[layer] * term for layer, term in terms.items()]))
+def _weighted_sum(
+    terms: Mapping[str, Float[Array, "*shape"]], weights: Mapping[str, Scalar]
+) -> Float[Array, "*shape"]:
+    parts = [weights[layer] * term for layer, term in terms.items()]
+    return jnp.sum(jnp.stack(parts), axis=0)

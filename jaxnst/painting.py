@@ -3,14 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ._types import HostAlpha, HostImage, HostStyleImage
+from ._types import HostImage, HostStyleImage
 from .ahead import (
     SizePlan,
     blend_of,
@@ -25,7 +25,8 @@ from .ahead import (
 from .calls import Call, Calls
 from .coloring import take_palette
 from .config import TransferConfig
-from .images import Picture, resize
+from .images import resize
+from .inputs import Inputs
 from .networks import Network
 from .objective import LossTerms
 from .optimize import (
@@ -35,42 +36,20 @@ from .optimize import (
     Problem,
     Recovery,
     Schedule,
-    Steering,
     StepCallback,
     TransferState,
     Trimmed,
     init_state,
     paint_size,
 )
+from .regions import guides_at
+from .strength import make_steering, report_strength
 
 
 # Gentler learning rates are no higher, in units of pixel values.
 _MAX_RATE = 0.1
 # Why a size ended early, where all of the painting ends with it.
 _ENDS_ALL = ("callback", "interrupted", "not finite")
-
-
-class Inputs(NamedTuple):
-    """The pictures of one transfer.
-
-    Attributes:
-        content: as read.
-        styles: as read; one, or several that are blended.
-        init: the picture to start from, if one was given.
-        shape: height and width of the result.
-        alpha: opacity of the result.
-    """
-
-    content: Picture
-    styles: tuple[Picture, ...]
-    init: Picture | None
-    shape: tuple[int, int]
-    alpha: HostAlpha | None
-
-    @property
-    def style_shapes(self) -> list[tuple[int, int]]:
-        """Height and width of each style picture's file."""
-        return [(style.rgb.shape[0], style.rgb.shape[1]) for style in self.styles]
 
 
 class Painted(NamedTuple):
@@ -88,7 +67,8 @@ class Painted(NamedTuple):
         strength: {"asked", "reached", "ratio", "trimming_steps"} if one was asked for:
             how much of the way to the painting's style, see `jaxnst.optimize.steering`,
             None where that is not known; the style weight over the content weight
-            before trimming; and how many steps that made.
+            before trimming; and how many steps that made. With regions the first three
+            are lists, and there is "shares".
     """
 
     image: HostImage
@@ -98,7 +78,7 @@ class Painted(NamedTuple):
     recoveries: list[Recovery]
     compile_seconds: float
     run_seconds: float
-    strength: Mapping[str, float | None] | None = None
+    strength: Mapping[str, Any] | None = None
 
 
 class PaintedSize(NamedTuple):
@@ -145,7 +125,7 @@ def paint(
     """
     if config.strength == 0 or config.color == "palette":
         return _unpainted(inputs, config)
-    steering = None if config.strength is None else Steering(config.strength)
+    steering = make_steering(config, inputs.regions)
     trimmed: Trimmed | None = None
     shapes = shapes_of(config, inputs.shape)
     num_steps = [config.coarse_steps] * (len(shapes) - 1) + [config.num_steps]
@@ -155,7 +135,7 @@ def paint(
     max_rate = math.inf if config.optimizer == "custom" else _MAX_RATE
     method = Method(optimizer, config.learning_rate, config.decay, max_rate)
     budget = Budget(pixels, num_steps, deadline=deadline)
-    blend = blend_of(config, len(inputs.styles))
+    blend = blend_of(config, len(inputs.styles), inputs.regions)
     style_shapes = [
         style_shapes_at(config, inputs.style_shapes, shape, inputs.shape)
         for shape in shapes
@@ -194,7 +174,10 @@ def paint(
         before = time.perf_counter()
         plan = plan_at(index)
         ready_fn(plan.programs, ())
-        pictures = jax.tree.map(jnp.asarray, (content, styles, blend))
+        guides = None, None
+        if inputs.regions is not None:
+            guides = guides_at(inputs.regions, network, shape, config.style_layers)
+        pictures = jax.tree.map(jnp.asarray, (content, styles, blend, *guides))
         targets = yield plan.targets._replace(args=(network, *pictures))
         jax.block_until_ready(targets)
         compile_seconds += time.perf_counter() - before
@@ -209,6 +192,7 @@ def paint(
             resizing = {
                 "optimizer": method.optimizer,
                 "content_detail": config.content_detail,
+                "wraps": network.wraps,
             }
             args = (state, jnp.asarray(content))
             state = yield Call(compiled_resize, args, resizing)
@@ -273,7 +257,9 @@ def paint(
         recoveries=recoveries,
         compile_seconds=compile_seconds,
         run_seconds=run_seconds,
-        strength=None if steering is None else _reached(config, steering, trimmed),
+        strength=None
+        if steering is None
+        else report_strength(config, steering, trimmed),
     )
 
 
@@ -293,17 +279,6 @@ def _unpainted(inputs: Inputs, config: TransferConfig) -> Painted:
         ]
         image = take_palette(image, np.concatenate(colors, axis=1))
     return Painted(image, [], None, [], [], 0.0, 0.0, strength)
-
-
-def _reached(
-    config: TransferConfig, steering: Steering, trimmed: Trimmed | None
-) -> dict[str, float | None]:
-    return {
-        "asked": config.strength,
-        "reached": None if trimmed is None else round(1 - trimmed.gap, 4),
-        "ratio": round(math.exp(steering.log_ratio), 6),
-        "trimming_steps": 0 if trimmed is None else trimmed.num_steps,
-    }
 
 
 def _first_image(

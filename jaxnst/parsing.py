@@ -73,13 +73,62 @@ def parse_layers(text: str) -> dict[str, float]:
     return weights
 
 
-def parse_numbers(text: str) -> list[float]:
-    """Return `3,1` as numbers; a semicolon separates them as well.
+def parse_blend(text: str) -> list[float] | list[list[float]]:
+    """Return `3,1` as numbers, and `1,0/0,1` as rows; semicolons do as well as commas.
 
     Raises:
         ValueError: if one of them is none.
     """
-    return [parse_number(part.strip()) for part in text.replace(";", ",").split(",")]
+    rows = [
+        [parse_number(part.strip()) for part in row.replace(";", ",").split(",")]
+        for row in text.split("/")
+    ]
+    return rows if len(rows) > 1 else rows[0]
+
+
+def parse_strength(text: str) -> float | str:
+    """Return a number, or the path of a picture, which has a point or a slash.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    with contextlib.suppress(ValueError):
+        return float(text)
+    stem, point, extension = text.rpartition(".")
+    if "/" in text or (stem and point and extension.isalpha()):
+        return text
+    raise ValueError(f"{text[:60]!r} is neither a number nor a picture file")
+
+
+def parse_finish(text: str) -> dict[str, float | None]:
+    """Return `sharpen:0.5,grain` as filters and amounts, in their order.
+
+    Returns:
+        {filter: amount}; None where none is given.
+
+    Raises:
+        ValueError: if a filter is named twice, or an amount is no number.
+    """
+    amounts: dict[str, float | None] = {}
+    for part in text.split(","):
+        name, colon, amount = (piece.strip() for piece in part.partition(":"))
+        if name in amounts:
+            raise ValueError(f"filter {name} is named twice")
+        amounts[name] = parse_number(amount) if colon else None
+    return amounts
+
+
+def parse_tile(text: str) -> bool | str:
+    """Return yes or no, or which way: `x`, `y`, `xy`.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    if text.lower() in ("x", "y", "xy"):
+        return text.lower()
+    with contextlib.suppress(ValueError):
+        return parse_flag(text)
+    raise ValueError(f"{text[:60]!r} is not yes, no, x or y")
 
 
 # The settings of `stylize` that text can set, and how it is read.
@@ -88,15 +137,19 @@ SETTINGS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "preset": str,
         "size": parse_count,
         "style_size": parse_count,
-        "style_blend": parse_numbers,
+        "style_scale": parse_number,
+        "style_blend": parse_blend,
         "min_size": parse_count,
         "content_layers": parse_layers,
         "style_layers": parse_layers,
-        "strength": parse_number,
+        "style_loss": parse_layers,
+        "detail": parse_number,
+        "strength": parse_strength,
         "content_weight": parse_number,
         "style_weight": parse_number,
         "tv_weight": parse_number,
         "color": str,
+        "finish": parse_finish,
         "normalization": str,
         "num_steps": parse_count,
         "coarse_steps": parse_count,
@@ -113,6 +166,7 @@ SETTINGS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "network": str,
         "pooling": str,
         "padding": str,
+        "tile": parse_tile,
         "smoothing": str,
         "normalize_activations": parse_flag,
         "conv": str,
@@ -137,7 +191,7 @@ def parse_values(name: str, text: str) -> Any:
         ValueError: if it cannot be read so.
     """
     parse_fn = SETTINGS[name]
-    separator = ";" if parse_fn in (parse_layers, parse_numbers) else ","
+    separator = ";" if parse_fn in (parse_layers, parse_blend, parse_finish) else ","
     values: list[Any] = []
     for part in text.split(separator):
         first, dots, last = part.strip().partition("..")

@@ -1,21 +1,19 @@
 """From what a user gives to what painting needs: checked, loaded, settled."""
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
 
-from ._checks import suggestion
-from .coloring import recolor_style
-from .config import INITS, TransferConfig, make_config
+from .config import INITS, TransferConfig
 from .fitting import choose_memory
+from .guiding import check_masks_alone, split_strength
 from .images import Picture, PictureSource, fitted_shape, load_picture, resize
-from .images.reading import MIN_SIDE
+from .inputs import Inputs, StyleSource, load_inputs
 from .networks import (
     Architecture,
     Network,
@@ -25,7 +23,7 @@ from .networks import (
     spread_network,
 )
 from .optimize import make_optimizer
-from .painting import Inputs
+from .presets import make_config
 from .pretrained import (
     UsedWeights,
     architecture_of_file,
@@ -35,10 +33,6 @@ from .pretrained import (
 )
 
 
-# A list or a tuple of pictures is blended.
-StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
-# No device holds the activations of so many; it is a slip of the finger.
-MAX_PIXELS = 200_000_000
 # Longest side at which a network is normalized: one set of weights is for all sizes,
 # and means hardly change beyond.
 _MEASURED_SIZE = 512
@@ -91,9 +85,18 @@ def settle_config(
     init: str | PictureSource | None,
     network: str | os.PathLike[str] | Network | None,
     optimizer: str | optax.GradientTransformation | None,
+    masks: Sequence[PictureSource] | None = None,
+    strength: float | PictureSource | None = None,
     **settings: Any,
 ) -> TransferConfig:
     """Check the settings alone; arguments and errors are those of `prepare`."""
+    setting, strength_map = split_strength(strength)
+    check_masks_alone(
+        masks,
+        blend=settings.get("style_blend"),
+        devices=settings.get("devices"),
+        has_map=strength_map is not None,
+    )
     is_custom = optimizer is not None and not isinstance(optimizer, str)
     if is_custom and not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
@@ -118,6 +121,7 @@ def settle_config(
         optimizer="custom" if is_custom else optimizer,
         init=_split_init(init)[0],
         network=source if architecture is None else "custom",
+        strength=setting,
         **settings,
     )
 
@@ -130,6 +134,8 @@ def prepare(
     init: str | PictureSource | None,
     network: str | os.PathLike[str] | Network | None,
     optimizer: str | optax.GradientTransformation | None,
+    masks: Sequence[PictureSource] | None = None,
+    strength: float | PictureSource | None = None,
     progress: bool = True,
     loaders: Loaders = LOADERS,
     **settings: Any,
@@ -143,6 +149,8 @@ def prepare(
         init: likewise.
         network: likewise.
         optimizer: likewise.
+        masks: likewise.
+        strength: likewise.
         progress: show a bar if weights have to be downloaded.
         loaders: of pictures and networks.
         settings: all others; None leaves one at the preset's.
@@ -151,7 +159,13 @@ def prepare(
         ValueError, TypeError, OSError: if something is unusable.
     """
     config = settle_config(
-        preset=preset, init=init, network=network, optimizer=optimizer, **settings
+        preset=preset,
+        init=init,
+        network=network,
+        optimizer=optimizer,
+        masks=masks,
+        strength=strength,
+        **settings,
     )
     transformation = _optimizer(optimizer, config)
     mesh = device_mesh(config.devices)
@@ -163,7 +177,17 @@ def prepare(
                 "leave one of them out."
             )
         conv = "xla"
-    inputs = _load(content, style, _split_init(init)[1], config, loaders.picture_fn)
+    inputs = load_inputs(
+        content,
+        style,
+        _split_init(init)[1],
+        config,
+        loaders.picture_fn,
+        masks=masks,
+        strength=split_strength(strength)[1],
+    )
+    if inputs.regions is not None:
+        config = dataclasses.replace(config, regions=len(inputs.regions.maps))
     weights: UsedWeights | None = None
     if not isinstance(network, Network):
         network, weights = loaders.network_fn(
@@ -240,91 +264,6 @@ def _split_init(
     if init is None or (isinstance(init, str) and init in INITS):
         return init, None
     return "image", init
-
-
-def _load(
-    content: PictureSource,
-    style: StyleSource,
-    init: PictureSource | None,
-    config: TransferConfig,
-    picture_fn: Callable[..., Picture],
-) -> Inputs:
-    content_picture = picture_fn(content, argument="content")
-    styles = list(style) if isinstance(style, list | tuple) else [style]
-    check_styles(config.style_blend, len(styles))
-    style_pictures = tuple(
-        _recolored(picture_fn(each, argument="style"), content_picture, config.color)
-        for each in styles
-    )
-    init_picture = None
-    if init is not None:
-        with naming_inits(init):
-            init_picture = picture_fn(init, argument="init")
-    shape = result_shape(content_picture.rgb.shape, config.size)
-    alpha = content_picture.alpha
-    if alpha is not None:
-        alpha = resize(alpha, shape)
-    return Inputs(content_picture, style_pictures, init_picture, shape, alpha)
-
-
-def _recolored(style: Picture, content: Picture, color: str) -> Picture:
-    rgb = recolor_style(style.rgb, content.rgb, color)
-    return style if rgb is style.rgb else dataclasses.replace(style, rgb=rgb)
-
-
-def check_styles(blend: Sequence[float] | None, num_styles: int) -> None:
-    """Check that there are styles, and as many as numbers to blend them.
-
-    Raises:
-        ValueError: if not.
-    """
-    if not num_styles:
-        raise ValueError("`style` is an empty list; give at least one picture.")
-    if blend is not None and len(blend) != num_styles:
-        raise ValueError(
-            f"`style_blend` has {len(blend)} numbers for {num_styles} style "
-            f"picture{'s' * (num_styles > 1)}; give one for each."
-        )
-
-
-@contextlib.contextmanager
-def naming_inits(init: PictureSource) -> Iterator[None]:
-    """Say, where no picture to start from is found, which other starts there are."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        name = Path(init).name if isinstance(init, str | os.PathLike) else ""
-        raise FileNotFoundError(
-            f"{error}.{suggestion(name, INITS)} Known besides pictures: "
-            f"{', '.join(INITS)}."
-        ) from None
-
-
-def result_shape(picture_shape: tuple[int, ...], size: int) -> tuple[int, int]:
-    """Return height and width of a result.
-
-    Args:
-        picture_shape: height and width of the content picture.
-        size: longest side of the result.
-
-    Raises:
-        ValueError: if it would be too small or too large; with a size that is not.
-    """
-    shape = fitted_shape(picture_shape, size)
-    if min(shape) < MIN_SIDE:
-        needed = size
-        while min(fitted_shape(picture_shape, needed)) < MIN_SIDE:
-            needed += 1
-        raise ValueError(
-            f"`size` {size} would make the result {shape[1]} x {shape[0]} px; "
-            f"no side may be below {MIN_SIDE} px, so use {needed} or more."
-        )
-    if shape[0] * shape[1] > MAX_PIXELS:
-        raise ValueError(
-            f"`size` {size} would make the result {shape[1]} x {shape[0]} px, "
-            f"more than {MAX_PIXELS // 1_000_000} megapixels; use less."
-        )
-    return shape
 
 
 def _optimizer(

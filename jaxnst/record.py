@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from ._version import __version__
-from .config import INITS, TransferConfig
+from .config import INITS, STRENGTH_MAP, TransferConfig
 from .hardware import default_device
 from .images import Picture
 from .pretrained import UsedWeights, get_spec
@@ -25,6 +25,7 @@ def make_record(
     content: Picture,
     styles: Sequence[Picture],
     init: Picture | None,
+    guiding: Sequence[tuple[str, Picture]] = (),
     weights: UsedWeights | None,
     shape: tuple[int, int],
     num_steps: int,
@@ -44,6 +45,7 @@ def make_record(
         content: the content picture.
         styles: the style pictures.
         init: the picture it started from, if it was given one.
+        guiding: masks and maps, and what to call them.
         weights: of the network, unless it was one of the user's own.
         shape: height and width of the result.
         num_steps: how many steps were made, over all sizes.
@@ -60,6 +62,7 @@ def make_record(
     inputs = {"content": content, **name_styles(styles)}
     if init is not None:
         inputs["init"] = init
+    inputs |= dict(guiding)
     device = default_device()
     return {
         "jaxnst": __version__,
@@ -101,7 +104,12 @@ def name_styles(styles: Sequence[T]) -> dict[str, T]:
 
 
 def settings_of(
-    record: Mapping[str, Any], *, has_init: bool = False, has_network: bool = False
+    record: Mapping[str, Any],
+    *,
+    has_init: bool = False,
+    has_network: bool = False,
+    has_masks: bool = False,
+    has_strength: bool = False,
 ) -> dict[str, Any]:
     """Return the settings in a record as arguments of `stylize`.
 
@@ -109,6 +117,8 @@ def settings_of(
         record: of `jaxnst.read_record`.
         has_init: whether a picture to start from will be given anew.
         has_network: whether a network will be given anew.
+        has_masks: whether masks will be given anew.
+        has_strength: whether a strength will be.
 
     Raises:
         ValueError: if the record is not complete, or if the picture was made with
@@ -118,6 +128,11 @@ def settings_of(
     given = record.get("settings")
     if not isinstance(given, dict) or not given:
         raise ValueError("the record holds no settings.")
+    if (kind := record.get("kind", "picture")) != "picture":
+        raise ValueError(
+            f"it is a {kind}, which `jaxnst {kind}` makes; `jaxnst show` prints its "
+            "settings."
+        )
     settings = dict(given)
     if unknown := sorted(settings.keys() - known):
         raise ValueError(
@@ -156,7 +171,18 @@ def settings_of(
         raise ValueError(
             f"the record's `init` is {settings['init']!r}, not a known one."
         )
-    if settings.get("strength") is not None:  # the weights had no effect
+    is_mapped = settings.get("strength") == STRENGTH_MAP
+    if is_mapped and not has_strength:
+        raise ValueError(
+            "the picture was made with a map of strengths; give that as `strength`."
+        )
+    # A map makes regions, too.
+    named = any(name.startswith("mask") for name in record.get("inputs", ()))
+    if settings.pop("regions", 0) and not has_masks and (named or not is_mapped):
+        raise ValueError("the picture was made with masks; give them as `masks`.")
+    if has_strength:
+        settings["strength"] = None
+    if has_strength or settings.get("strength") is not None:  # they had no effect
         settings.pop("content_weight", None)
         settings.pop("style_weight", None)
     # Every setting is there, so the preset only names where they started.

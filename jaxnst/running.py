@@ -6,6 +6,7 @@ from typing import Any
 
 from .calls import Call, run_calls
 from .coloring import AFTERWARDS, keep_luminance
+from .finishing import finish_picture
 from .fitting import clear_memory_errors
 from .images import resize
 from .optimize import deferred_interrupt
@@ -93,12 +94,14 @@ def make_result(
     if prepared.config.color in AFTERWARDS:
         content = resize(inputs.content.rgb, inputs.shape)
         image = keep_luminance(image, content)
+    image = finish_picture(image, prepared.config.finish, tile=prepared.config.tile)
     record = make_record(
         prepared.config,
         preset=preset,
         content=inputs.content,
         styles=inputs.styles,
         init=inputs.init,
+        guiding=inputs.guiding,
         weights=prepared.weights,
         shape=inputs.shape,
         num_steps=len(painted.terms),

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optax
@@ -14,9 +14,10 @@ from .fitting import OutOfMemory, clear_memory_errors
 from .forecast import Estimate, make_estimate
 from .hardware import process_memory
 from .images import PictureSource
+from .inputs import StyleSource
 from .networks import MEMORY_LEVELS, Network
 from .optimize import StepCallback
-from .preparation import StyleSource, prepare, settle_memory
+from .preparation import prepare, settle_memory
 from .progress import ProgressCallback
 from .result import Result
 from .running import stylize_prepared
@@ -29,15 +30,20 @@ def stylize(
     preset: str = "default",
     size: int | None = None,
     style_size: int | None = None,
-    style_blend: Sequence[float] | None = None,
+    style_scale: float | None = None,
+    style_blend: Sequence[float] | Sequence[Sequence[float]] | None = None,
     min_size: int | None = None,
     content_layers: LayerWeights | None = None,
     style_layers: LayerWeights | None = None,
-    strength: float | None = None,
+    style_loss: str | LayerWeights | None = None,
+    detail: float | None = None,
+    masks: Sequence[PictureSource] | None = None,
+    strength: float | PictureSource | None = None,
     content_weight: float | None = None,
     style_weight: float | None = None,
     tv_weight: float | None = None,
     color: str | None = None,
+    finish: str | Iterable[str] | Mapping[str, float] | None = None,
     normalization: str | None = None,
     num_steps: int | None = None,
     coarse_steps: int | None = None,
@@ -54,6 +60,7 @@ def stylize(
     network: str | os.PathLike[str] | Network | None = None,
     pooling: str | None = None,
     padding: str | None = None,
+    tile: bool | str | None = None,
     smoothing: str | None = None,
     normalize_activations: bool | None = None,
     conv: str | None = None,
@@ -77,18 +84,33 @@ def stylize(
         size: longest side of the result, in pixels; at least 32.
         style_size: longest side at which the style picture is looked at, in pixels;
             smaller makes finer strokes. By default `size`, but never enlarged.
+        style_scale: a factor on that default: 0.5 makes strokes half as large, 2 twice
+            as large (the style picture is enlarged where it has to be).
         style_blend: what each of several style pictures counts for, such as [3, 1]; by
             default all the same. What is aimed at is the mean of their Gram matrices.
+            Several rows go from fine to coarse: with [[1, 0], [0, 1]] fine strokes are
+            those of the first picture and coarse shapes those of the second.
         min_size: longest side of the coarsest size painted first; 0 paints at the full
             size only.
         content_layers: layers that keep the content, as a list or {layer: weight};
             those of the preset or, if the network has none such, of its architecture.
         style_layers: layers that take on the style, likewise.
+        style_loss: "gram", "moments", "wasserstein", "sliced_wasserstein" or
+            "nearest_neighbor", see `jaxnst.losses`; several are mixed, by a list or
+            {loss: weight}.
+        detail: weighs the style layers: up to 1 for fine strokes, down to -1 for coarse
+            shapes; 0 as they are.
+        masks: where each style is painted: one gray picture for each style, white
+            where it is, of the content's proportions; with "rest" for what the others
+            leave, or "alpha" for the content's own opacity. Soft edges blend. Where no
+            mask is, the content stays.
         strength: how much of the way from the photograph's style to the painting's to
             go, 0 to 1, with as much content as that leaves: 1 minus the style term,
             which is measured by `network`. Takes the place of the two weights, which
             are changed while it is painted. `record["result"]["strength"]` says what
-            was reached; seldom more than 0.95 can be.
+            was reached; seldom more than 0.95 can be. Or a gray picture of the
+            content's proportions, for strengths that differ from place to place: white
+            is 1.
         content_weight: of all content layers together, 0 or more.
         style_weight: of all style layers together; 1 pulls about as hard as content
             does, whatever the inputs. Higher is more painterly.
@@ -99,6 +121,10 @@ def stylize(
             gets the photograph's color differences), or "content" (match before,
             luminance after); "palette" takes nothing but the painting's colors, and
             paints nothing. See `jaxnst.coloring`.
+        finish: filters that the result goes through, in this order: {filter: amount},
+            or names, which get their usual amounts: "denoise", "sharpen", "contrast",
+            "levels", "saturation", "grain", "vignette", "halftone". See
+            `jaxnst.finishing`.
         normalization: "pair" or "paper", see `jaxnst.objective`.
         num_steps: at the full size.
         coarse_steps: at each smaller size.
@@ -127,8 +153,11 @@ def stylize(
             `jaxnst.load_network`; or a network of your own: a `VGG`, `ResNet` or
             `GoogLeNet` of `jaxnst.networks`.
         pooling: "max" or "average".
-        padding: "reflect", "replicate", "zeros" or "circular", see
-            `jaxnst.networks.Network`.
+        padding: "reflect", "replicate", "zeros", "circular", "circular_x" or
+            "circular_y", see `jaxnst.networks.Network`.
+        tile: True for a result that repeats without a seam, "x" or "y" for one that
+            does so only across or only down. Its opposite borders are cross-faded in
+            the content picture first, and its sides become multiples of 16 pixels.
         smoothing: "none", or "log" or "softmax", which take the peaks off the
             activations of networks other than VGGs, see `jaxnst.networks.smooth`; by
             default "log" for ResNets.
@@ -191,13 +220,19 @@ def stylize(
         style_layers=style_layers,
         size=size,
         style_size=style_size,
+        style_scale=style_scale,
         style_blend=style_blend,
+        style_loss=style_loss,
+        detail=detail,
+        tile=tile,
         min_size=min_size,
+        masks=masks,
         strength=strength,
         content_weight=content_weight,
         style_weight=style_weight,
         tv_weight=tv_weight,
         color=color,
+        finish=finish,
         normalization=normalization,
         num_steps=num_steps,
         coarse_steps=coarse_steps,

@@ -37,16 +37,16 @@ def test_the_target_is_the_weighted_mean_of_the_grams(
         ).style
 
     grams = [measure(picture) for picture in (style, other)]
-    blend = jnp.asarray([0.75, 0.25], jnp.float32)
+    blend = jnp.asarray([[[0.75, 0.25]] * 2], jnp.float32)
     mixed = measure((style, other), blend)
     plain = measure((style, other))
     for layer in STYLE_LAYERS:
-        first, second = (np.asarray(gram[layer]) for gram in grams)
+        first, second = (np.asarray(gram[layer]["gram"][0]) for gram in grams)
         scale = np.abs(first).max()
         expected = 0.75 * first + 0.25 * second
-        np.testing.assert_allclose(mixed[layer], expected, atol=1e-6 * scale)
+        np.testing.assert_allclose(mixed[layer]["gram"][0], expected, atol=1e-6 * scale)
         expected = (first + second) / 2
-        np.testing.assert_allclose(plain[layer], expected, atol=1e-6 * scale)
+        np.testing.assert_allclose(plain[layer]["gram"][0], expected, atol=1e-6 * scale)
 
 
 def test_a_blend_of_one_is_that_one(tiny_network, content, style, other):

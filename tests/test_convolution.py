@@ -122,7 +122,7 @@ def test_under_vmap_and_jit(rng):
 def test_borders(rng, border, method):
     x, kernel, _ = problem(rng, 7, 6, 5, 4)
     bias = rng.standard_normal(4, np.float32)
-    convolution = Convolution(5, 4, border=border, method=method, rngs=nnx.Rngs(0))
+    convolution = Convolution(5, 4, method=method, rngs=nnx.Rngs(0))
     assert convolution.is_winograd == (method == "winograd")
     convolution.set_weights(kernel, bias)
     if border == "circular":
@@ -132,8 +132,25 @@ def test_borders(rng, border, method):
         expected = directly(x, kernel)[1:-1, 1:-1]
     else:
         expected = directly(x, kernel)
-    found = convolution(jnp.asarray(x)[None])[0]
+    x = jnp.asarray(x)[None]
+    found = convolution(x, vertical=border, horizontal=border)[0]
     assert_near(found, expected + bias.reshape(1, 1, 4))
+
+
+@pytest.mark.parametrize("method", ["xla", "winograd"])
+def test_a_border_may_go_around_one_way_only(rng, method):
+    x, kernel, _ = problem(rng, 7, 6, 5, 4)
+    convolution = Convolution(5, 4, method=method, rngs=nnx.Rngs(0))
+    convolution.set_weights(kernel, np.zeros(4, np.float32))
+    wrapped = np.pad(x, ((0, 0), (1, 1), (0, 0)), mode="wrap")
+    expected = directly(wrapped, kernel)[:, 1:-1]
+    x = jnp.asarray(x)[None]
+    found = convolution(x, vertical="zeros", horizontal="circular")[0]
+    assert_near(found, expected)
+    with pytest.raises(AssertionError):
+        assert_near(
+            convolution(x, vertical="circular", horizontal="zeros")[0], expected
+        )
 
 
 def test_random_weights_are_the_same_either_way():

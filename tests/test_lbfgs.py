@@ -42,8 +42,10 @@ def quadratic(target, scale):
     targets = Targets(
         content={"x": target * scale},
         content_scale={"x": jnp.float32(1)},
-        style={"x": jnp.eye(3)},
-        style_scale={"x": jnp.float32(1)},
+        style={"x": {"gram": (jnp.eye(3),)}},
+        style_scale={"x": {"gram": jnp.ones(1)}},
+        guides=None,
+        shares=jnp.ones(1),
     )
     return Problem(jax.tree_util.Partial(scaled, scale), targets, weights)
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 import jaxnst
 from jaxnst.cli import main
+from jaxnst.losses.slicing import MAX_POINTS, NUM_QUANTILES
 from jaxnst.metrics import (
     Metrics,
     compute_metrics,
@@ -27,7 +28,6 @@ from jaxnst.metrics import (
 )
 from jaxnst.metrics.detail import CUTOFF
 from jaxnst.metrics.measuring import compiled_metrics
-from jaxnst.metrics.wasserstein import MAX_POINTS, NUM_QUANTILES
 
 
 REFERENCES = np.load(Path(__file__).parent / "references" / "lpips_references.npz")

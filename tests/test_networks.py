@@ -9,7 +9,7 @@ import pytest
 from conftest import QUICK, TINY_GOOGLENET, TINY_RESNET, build, picture, run
 
 import jaxnst
-from jaxnst.config import TransferConfig, make_config
+from jaxnst.config import TransferConfig
 from jaxnst.networks import (
     GOOGLENET,
     MEMORY_LEVELS,
@@ -24,6 +24,7 @@ from jaxnst.networks import (
     smooth,
 )
 from jaxnst.objective import compute_targets
+from jaxnst.presets import make_config
 from jaxnst.pretrained import get_spec
 
 
@@ -324,7 +325,7 @@ def test_part_of_a_layer_can_be_a_target():
         image,
     )
     assert targets.content["inception3a.branch2"].shape[-1] == 3
-    assert targets.style["inception3b.branch4"].shape == (3, 3)
+    assert targets.style["inception3b.branch4"]["gram"][0].shape == (3, 3)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The weighted sum: its normalizations, its terms, its invariances."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,7 +34,7 @@ def objective(network, kept, painted, normalization="pair", **weights):
         style_layers=tuple(STYLE_LAYERS),
         normalization=normalization,
     )
-    chosen = {"content": 1.0, "style": 1.0, "tv": 0.0} | weights
+    chosen: dict[str, Any] = {"content": 1.0, "style": 1.0, "tv": 0.0} | weights
     loss_weights = make_loss_weights(
         **chosen,
         content_layers=CONTENT_LAYERS,

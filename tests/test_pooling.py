@@ -104,7 +104,7 @@ def test_windows_pool_what_is_there(window, kind, rng):
             [pool(x[0, a:b, c:d], axis=(0, 1)) for c, d in columns] for a, b in rows
         ]
         assert window.count(shape[0]) == len(rows)
-        found = pool_windows(jnp.asarray(x), window, kind, is_circular=False)
+        found = pool_windows(jnp.asarray(x), window, kind, wraps=(False, False))
         np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -128,7 +128,7 @@ def test_gradient_of_windows_is_that_of_xla(window, rng):
         return jnp.sum(weights * pooled)
 
     def own(x):
-        return jnp.sum(weights * pool_windows(x, window, "max", is_circular=False))
+        return jnp.sum(weights * pool_windows(x, window, "max", wraps=(False, False)))
 
     np.testing.assert_allclose(jax.grad(own)(x), jax.grad(by_xla)(x), atol=1e-6)
 
@@ -142,7 +142,7 @@ def test_windows_that_see_the_opposite_border(rng):
             for i in range(0, 4, 2)
         ]
         window = Window(3, 2, margin=1)
-        found = pool_windows(jnp.asarray(x), window, kind, is_circular=True)
+        found = pool_windows(jnp.asarray(x), window, kind, wraps=(True, True))
         np.testing.assert_allclose(found[0, :, :, 0], expected, rtol=1e-5, atol=1e-6)
 
 

@@ -21,7 +21,10 @@ def view(step, num_steps=3):
         full_shape=(64, 96),
         work_done=step / num_steps,
         _taken=Taken(
-            StepInfo(LossTerms(value, value, value, value, {}, {}), jnp.array(True))
+            StepInfo(
+                LossTerms(value, value, value, value, {}, {}, value[None]),
+                jnp.array(True),
+            )
         ),
         _state=TransferState(jnp.zeros((32, 48, 3)), ()),
     )

@@ -121,17 +121,17 @@ def test_the_ratio_is_found_where_it_is_known(strength, hardness):
 
     In the end the gap is 1 / (1 + (ratio / hardness) ** 0.6).
     """
-    steering = Steering(strength)
+    steering = Steering([strength])
     gap, seen = 1.0, []
     for _ in range(190):
-        rest = 1 / (1 + (math.exp(steering.log_ratio) / hardness) ** 0.6)
+        rest = 1 / (1 + (math.exp(steering.log_ratios[0]) / hardness) ** 0.6)
         gap += (rest - gap) / 12
         seen.append(gap)
         if len(seen) > 2:
-            steering.observe([seen[-3]])  # as the device is two steps ahead
+            steering.observe([np.array([seen[-3]])])  # as the device is two steps ahead
     assert gap == pytest.approx(1 - strength, abs=0.02)
     expected = hardness * (strength / (1 - strength)) ** (1 / 0.6)
-    assert steering.log_ratio == pytest.approx(math.log(expected), abs=0.4)
+    assert steering.log_ratios[0] == pytest.approx(math.log(expected), abs=0.4)
 
 
 def test_weights_add_up_and_keep_their_ratio():
@@ -140,7 +140,7 @@ def test_weights_add_up_and_keep_their_ratio():
         content=7, style=5, tv=0.5, content_layers=layers, style_layers=layers
     )
     for log_ratio in (-8.0, 0.0, 3.0):
-        found = weigh(weights, log_ratio)
+        found = weigh(weights, np.array([log_ratio]), np.ones(1))
         assert found.content + found.style == pytest.approx(1)
         ratio = float(found.style) / float(found.content)
         assert math.log(ratio) == pytest.approx(log_ratio, abs=1e-3)
@@ -168,7 +168,7 @@ def test_strengths_are_swept(tiny_network, content, style):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"strength": -0.1}, "`strength` must be finite and 0 or more"),
+        ({"strength": -0.1}, "`strength` must be between 0 and 1, got -0.1"),
         ({"strength": 1.5}, "`strength` must be between 0 and 1, got 1.5"),
         ({"strength": 0.5, "style_weight": 3}, "leave `style_weight` out, or `stren"),
         ({"strength": 0.5, "content_weight": 3}, "leave `content_weight` out"),

@@ -15,7 +15,7 @@ from conftest import forget_programs, num_programs
 from PIL import Image
 
 import jaxnst
-from jaxnst.config import make_config
+from jaxnst.presets import make_config
 
 
 FEW = {"size": 96, "min_size": 48, "num_steps": 4, "coarse_steps": 3, "progress": False}
@@ -448,4 +448,4 @@ def test_layers_of_an_own_network_are_checked(stylize, content, style):
 
 def test_a_setting_unknown_to_the_config_is_named():
     with pytest.raises(TypeError, match="vigor"):
-        jaxnst.config.make_config(vigor=1)
+        make_config(vigor=1)

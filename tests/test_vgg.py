@@ -131,12 +131,27 @@ def test_average_pooling_and_its_rescaling():
     np.testing.assert_allclose(rescaled["pool1"], plain["pool1"] * 2, rtol=1e-6)
 
 
-def test_circular_padding_commutes_with_rolling():
-    network = VGG(VGG16, preprocessing=CAFFE, padding="circular", rngs=nnx.Rngs(0))
+@pytest.mark.parametrize(
+    ("padding", "shift", "crop"),
+    [
+        ("circular", (8, 16), (slice(None), slice(None))),
+        ("circular_x", (0, 16), (slice(2, -2), slice(None))),
+        ("circular_y", (8, 0), (slice(None), slice(2, -2))),
+    ],
+)
+def test_circular_padding_commutes_with_rolling(padding, shift, crop):
+    network = VGG(VGG16, preprocessing=CAFFE, padding=padding, rngs=nnx.Rngs(0))
     image = jnp.asarray(np.random.default_rng(0).random((32, 48, 3), np.float32))
-    rolled = network(jnp.roll(image, (8, 16), (0, 1)), ["conv3_1"])["conv3_1"]
-    expected = jnp.roll(network(image, ["conv3_1"])["conv3_1"], (2, 4), (0, 1))
+    rolled = network(jnp.roll(image, shift, (0, 1)), ["conv3_1"])["conv3_1"]
+    found = network(image, ["conv3_1"])["conv3_1"]
+    # The mirrored margin, where there is one, is 2 places of this layer.
+    assert found[crop].shape[:2] == (8, 12)
+    expected = jnp.roll(found, (shift[0] // 4, shift[1] // 4), (0, 1))
     np.testing.assert_allclose(rolled, expected, rtol=1e-4, atol=2e-3)
+    other = network.changed(padding="reflect")
+    ends = other(jnp.roll(image, shift, (0, 1)), ["conv3_1"])["conv3_1"]
+    moved = jnp.roll(other(image, ["conv3_1"])["conv3_1"], (2, 4), (0, 1))
+    assert not np.allclose(ends, moved, atol=2e-3)
 
 
 def test_reflect_padding_is_the_mirrored_picture():

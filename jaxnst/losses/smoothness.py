@@ -1,11 +1,14 @@
 """How rough a picture is, without asking any network."""
 
+import jax
 import jax.numpy as jnp
 
 from jaxnst._types import Image, Scalar
 
 
-def total_variation_loss(image: Image) -> Scalar:
+def total_variation_loss(
+    image: Image, *, wraps: tuple[bool, bool] = (False, False)
+) -> Scalar:
     r"""Mean squared step between neighboring pixels, across and down.
 
     .. math::
@@ -13,6 +16,8 @@ def total_variation_loss(image: Image) -> Scalar:
 
     Args:
         image: RGB, [0, 1].
+        wraps: whether the picture goes on at its other end, down and across; then the
+            steps over that seam count, too.
 
     Returns:
         Between 0 and 2: a flat picture has 0, a checkerboard of black and white 2.
@@ -31,6 +36,14 @@ def total_variation_loss(image: Image) -> Scalar:
     """
     if min(image.shape[:2]) < 2:
         raise ValueError(f"`image` must be at least 2 x 2, got shape {image.shape}.")
-    down = jnp.mean(jnp.square(image[1:] - image[:-1]))
-    across = jnp.mean(jnp.square(image[:, 1:] - image[:, :-1]))
-    return down + across
+    total = jnp.zeros((), image.dtype)
+    for axis, goes_around in enumerate(wraps):
+        following = jax.lax.slice_in_dim(image, 1, None, axis=axis)
+        before = jax.lax.slice_in_dim(image, 0, -1, axis=axis)
+        if goes_around:
+            first = jax.lax.slice_in_dim(image, 0, 1, axis=axis)
+            following = jnp.concatenate([following, first], axis)
+            before = image
+        steps = following - before
+        total = total + jnp.mean(jnp.square(steps))
+    return total

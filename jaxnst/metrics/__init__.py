@@ -5,6 +5,11 @@ optimized on is the last to ask. Pictures are RGB, float32, [0, 1], HWC, sRGB. `
 takes pictures of any kind; the rest are pure functions, for `jax.jit` and `jax.vmap`.
 """
 
+from jaxnst.losses.slicing import (
+    projection_directions as projection_directions,
+    sliced_quantiles as sliced_quantiles,
+)
+
 from .detail import (
     detail_ratio as detail_ratio,
     high_frequency_energy as high_frequency_energy,
@@ -16,9 +21,6 @@ from .measuring import (
 )
 from .palette import oklab as oklab, palette_gap as palette_gap
 from .perceptual import lpips as lpips
+from .seam import seam_score as seam_score
 from .style_gap import gram_gap as gram_gap, wasserstein_gap as wasserstein_gap
 from .table import format_table as format_table
-from .wasserstein import (
-    projection_directions as projection_directions,
-    sliced_quantiles as sliced_quantiles,
-)

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst._types import Image, Scalar, StyleImage
+from jaxnst.losses.slicing import sliced_quantiles
 
 from .style_gap import relative_gap
-from .wasserstein import sliced_quantiles
 
 
 NUM_DIRECTIONS = 64

@@ -12,8 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxnst._types import FeatureMap, Features, Scalar
 from jaxnst.losses import gram_loss, gram_matrix
-
-from .wasserstein import projection_directions, sliced_quantiles
+from jaxnst.losses.slicing import projection_directions, sliced_quantiles
 
 
 NUM_DIRECTIONS = 128

@@ -1,14 +1,9 @@
-"""What all networks that paint have in common: described as data, computed by modules.
-
-An `Architecture` says which layers there are and which convolutions they need; its
-`build` makes the `Network` that computes them.
-"""
+"""What all networks that paint have in common: modules that compute their layers."""
 
 import abc
-import dataclasses
 import functools
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Collection
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,88 +13,32 @@ from jaxtyping import Array, Float
 from jaxnst._checks import check_choice
 from jaxnst._types import FeatureMap, Features, Image
 
+from .architecture import Architecture
 from .convolution import Border, Convolution, check_convolution
-from .layers import ConvShape, Layer
+from .layers import Layer
 from .pooling import Window, pool_windows
 from .preprocessing import Preprocessing
 from .rows import Rows, Spread, go_around, rows_of
-from .smoothing import SMOOTHINGS, check_smoothing, smooth
+from .smoothing import check_smoothing, smooth
 
 
 POOLINGS = ("max", "average")
 # From most memory and least time to the reverse, see `jaxnst.networks.measuring`.
 MEMORY_LEVELS = ("fast", "balanced", "low")
-PADDINGS = ("reflect", "replicate", "zeros", "circular")
+PADDINGS = (
+    "reflect",
+    "replicate",
+    "zeros",
+    "circular",
+    "circular_x",
+    "circular_y",
+)
 
 # By how many pixels "reflect" continues the picture on every side. 4 are enough to keep
 # rims of a pixel or two out of the result; 8 keep out the blotches behind them too.
 REFLECT_MARGIN = 8
 
 Activations = Float[Array, "1 _ _ _"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Architecture(abc.ABC):
-    """A network as data.
-
-    Attributes:
-        name: the field's name of it.
-        norm_epsilon: what its batch norms add to the variance; None: it has none.
-        smoothings: which of `SMOOTHINGS` it can have.
-        default_smoothing: with which it is painted, if nobody says otherwise.
-        is_rescalable: whether its average pooling can be rescaled.
-        recomputed: {level of memory: {block: in how many strips it is computed again}}.
-    """
-
-    name: str
-    norm_epsilon: ClassVar[float | None] = None
-    smoothings: ClassVar[tuple[str, ...]] = SMOOTHINGS
-    default_smoothing: ClassVar[str] = "none"
-    is_rescalable: ClassVar[bool] = False
-    recomputed: ClassVar[Mapping[str, Mapping[int, int]]]
-
-    @abc.abstractmethod
-    def __iter__(self) -> Iterator[Layer]:
-        """Yield the layers in the order in which they are computed."""
-
-    @property
-    @abc.abstractmethod
-    def convolutions(self) -> tuple[ConvShape, ...]:
-        """The convolutions it needs, in the order in which they are computed."""
-
-    @property
-    @abc.abstractmethod
-    def content_layers(self) -> Mapping[str, float]:
-        """Layers that keep the content, and their weights, if nobody says otherwise."""
-
-    @property
-    @abc.abstractmethod
-    def style_layers(self) -> Mapping[str, float]:
-        """Layers that take on the style, likewise."""
-
-    @property
-    def bytes_per_pixel(self) -> int | None:
-        """More bytes than any step needs for a pixel, at any size; None if unknown."""
-        return None
-
-    @property
-    def layer_names(self) -> tuple[str, ...]:
-        """Names of all activations, in order."""
-        return tuple(name for layer in self for name in layer.names)
-
-    def up_to(self, wanted: Collection[str]) -> tuple[Layer, ...]:
-        """Return the layers that are computed for some activations."""
-        layers = tuple(self)
-        needed = [i for i, layer in enumerate(layers) if {*wanted} & {*layer.names}]
-        return layers[: 1 + max(needed, default=-1)]
-
-    @abc.abstractmethod
-    def build(self, **options: Any) -> "Network":
-        """Return the network, with random weights.
-
-        Args:
-            options: of `Network`.
-        """
 
 
 class Network(nnx.Module, abc.ABC):
@@ -122,7 +61,9 @@ class Network(nnx.Module, abc.ABC):
             convolution sees the border pixels repeated, the others zeros (Crowson).
             "zeros": as trained; the border is a frame to the network. The last two
             leave a rim of wrong colors on some results. "circular": every convolution
-            and pooling sees the opposite border, as in a tiled plane.
+            and pooling sees the opposite border, as in a tiled plane. "circular_x" and
+            "circular_y" do so to the left and right, or above and below, and are
+            "reflect" the other way.
         memory: what losses keep for their gradient: "fast" keeps all activations,
             "balanced" and "low" compute some or most of them again, see
             `jaxnst.networks.measuring`.
@@ -181,19 +122,25 @@ class Network(nnx.Module, abc.ABC):
                 shape.out_width,
                 size=shape.size,
                 stride=shape.stride,
-                border=self._border(shape.name),
                 method=conv,
                 precision=precision,
                 rngs=rngs,
             )
             setattr(self, shape.name, convolution)
 
-    def _border(self, name: str) -> Border:
-        if self.padding == "circular":
-            return "circular"
+    @property
+    def wraps(self) -> tuple[bool, bool]:
+        """Whether a picture goes on at its other end, down and across."""
+        return (
+            self.padding in ("circular", "circular_y"),
+            self.padding in ("circular", "circular_x"),
+        )
+
+    def _borders(self, name: str) -> tuple[Border, Border]:
         if self._is_replicated(name):
-            return "none"  # the border is added in `convolve`
-        return "zeros"
+            return "none", "none"  # the border is added in `convolve`
+        down, across = self.wraps
+        return "circular" if down else "zeros", "circular" if across else "zeros"
 
     def _is_replicated(self, name: str) -> bool:
         first = self.architecture.convolutions[0].name
@@ -277,12 +224,21 @@ class Network(nnx.Module, abc.ABC):
             features |= network.read(layer, x, wanted)
         return features
 
+    @property
+    def margins(self) -> tuple[int, int]:
+        """By how many pixels a picture is continued, up and down, left and right."""
+        if self.padding not in ("reflect", "circular_x", "circular_y"):
+            return 0, 0
+        down, across = self.wraps
+        return 0 if down else REFLECT_MARGIN, 0 if across else REFLECT_MARGIN
+
     def prepare(self, image: Image) -> Activations:
         """Return what the first layer sees of a picture, RGB, [0, 1]."""
         x = self.preprocessing(image)[None]
-        if self.padding == "reflect":
-            margin = (REFLECT_MARGIN, REFLECT_MARGIN)
-            x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)), mode="reflect")
+        down, across = self.margins
+        if down or across:
+            around = ((0, 0), (down, down), (across, across), (0, 0))
+            x = jnp.pad(x, around, mode="reflect")
         # Only here, where the mean is off: bfloat16 is finest around zero.
         x = x if self.precision == "float32" else x.astype(self.precision)
         if self.rows is None:
@@ -315,14 +271,15 @@ class Network(nnx.Module, abc.ABC):
     def convolve(self, name: str, x: Activations) -> Activations:
         """Return what the convolution called `name` makes of its input."""
         convolution: Convolution = getattr(self, name)
-        if self.rows is not None and self.padding == "circular":
-            own = self.rows.own[x.shape[1]]
-            return self.settle(go_around(convolution, x, own))
         if self._is_replicated(name):
             margin = convolution.kernel_shape[0] // 2
             around = (margin, margin)
             x = jnp.pad(x, ((0, 0), around, around, (0, 0)), mode="edge")
-        return self.settle(convolution(x))
+        vertical, horizontal = self._borders(name)
+        if self.rows is not None and vertical == "circular":
+            own = self.rows.own[x.shape[1]]
+            return self.settle(go_around(convolution, x, own, horizontal))
+        return self.settle(convolution(x, vertical=vertical, horizontal=horizontal))
 
     def settle(self, x: Activations) -> Activations:
         """Return what a layer made, once it lies where it is to lie."""
@@ -339,9 +296,8 @@ class Network(nnx.Module, abc.ABC):
                 f"the picture is too small for {layer.name}: only {x.shape[2]} x "
                 f"{x.shape[1]} values are left to pool."
             )
-        is_circular = self.padding == "circular"
         num_rows = None if self.rows is None else self.rows.own[x.shape[1]]
         pooled = pool_windows(
-            x, window, self.pooling, is_circular=is_circular, num_rows=num_rows
+            x, window, self.pooling, wraps=self.wraps, num_rows=num_rows
         )
         return self.settle(pooled)

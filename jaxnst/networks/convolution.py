@@ -89,8 +89,6 @@ class Convolution(nnx.Module):
         out_width: channels it writes.
         size: height and width of its kernel, odd.
         stride: in pixels of its input.
-        border: what it sees beyond the border: "zeros", "circular", or "none", which
-            makes what it sees `size` - 1 pixels smaller.
         method: "xla", "winograd", or "auto", the faster one on this device; Winograd's
             way is for 3 x 3 pixels and stride 1, all others are convolved in XLA's.
         precision: "float32" or "bfloat16", of the weights that are kept; bfloat16 is
@@ -108,7 +106,6 @@ class Convolution(nnx.Module):
         *,
         size: int = 3,
         stride: int = 1,
-        border: Border = "zeros",
         method: str = "auto",
         precision: str = "float32",
         rngs: nnx.Rngs,
@@ -116,7 +113,6 @@ class Convolution(nnx.Module):
         check_convolution(method, precision)
         self.kernel_shape = (size, size, in_width, out_width)
         self.stride = stride
-        self.border = border
         self.precision = precision
         self.is_winograd = (
             precision == "float32"
@@ -139,15 +135,21 @@ class Convolution(nnx.Module):
         self.bias = nnx.Param(jnp.asarray(bias, self.precision))
 
     def __call__(
-        self, x: Float[Array, "1 h w c"], *, vertical: Border | None = None
+        self,
+        x: Float[Array, "1 h w c"],
+        *,
+        vertical: Border = "zeros",
+        horizontal: Border = "zeros",
     ) -> Float[Array, "1 h2 w2 c2"]:
         """Return the convolution of one picture.
 
         Args:
             x: the picture.
-            vertical: what it sees above and below, if not the same as beside.
+            vertical: what it sees above and below: "zeros", "circular", or "none",
+                which makes what it sees `size` - 1 pixels smaller.
+            horizontal: what it sees on the left and right, likewise.
         """
-        borders = (vertical or self.border, self.border)
+        borders = (vertical, horizontal)
         kernel = self.kernel[...].astype(x.dtype)
         bias = self.bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
         margin = self.kernel_shape[0] // 2
@@ -159,9 +161,8 @@ class Convolution(nnx.Module):
             zeros = [margin if border == "zeros" else 0 for border in borders]
             return _direct(x, kernel, self.stride, zeros) + bias
         y = winograd_convolution(x[0], kernel)[None]
-        if self.border != "zeros":
-            y = y[:, 1:-1, 1:-1]
-        return y + bias
+        rows, columns = (slice(None) if b == "zeros" else slice(1, -1) for b in borders)
+        return y[:, rows, columns] + bias
 
 
 def check_convolution(method: str, precision: str) -> None:

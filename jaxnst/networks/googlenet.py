@@ -18,7 +18,8 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .base import Activations, Architecture, Network
+from .architecture import Architecture
+from .base import Activations, Network
 from .layers import ConvShape, Layer
 from .pooling import Window
 

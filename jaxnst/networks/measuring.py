@@ -178,7 +178,7 @@ def _recomputed(
 ) -> tuple[Array, dict[str, dict[str, PyTree]]]:
     """Compute a block of which only the input is kept for the way back."""
     axis = _axis(network)
-    strips = _strips(layers, x.shape[axis], num_strips, network.padding == "circular")
+    strips = _strips(layers, x.shape[axis], num_strips, network.wraps[axis - 1])
     if len(strips) == 1:
         return _run(layers, x, network, measures, None)
     shapes = jax.eval_shape(
@@ -205,7 +205,7 @@ def _backward(layers, num_strips, kept, cotangents):
     x, network, measures = kept
     y_bar, total_bar = cotangents
     axis = _axis(network)
-    strips = _strips(layers, x.shape[axis], num_strips, network.padding == "circular")
+    strips = _strips(layers, x.shape[axis], num_strips, network.wraps[axis - 1])
     before = _first(y_bar, axis)
     if len(strips) == 1:
         _, pull = jax.vjp(

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float
 from jaxnst._types import FeatureMap, Image
 from jaxnst.compiling import KeptFunction
 
-from .base import Architecture, Network
+from .architecture import Architecture
+from .base import Network
 from .measuring import Part, measure_features
 from .vgg import VGG, VGGArchitecture
 

@@ -98,7 +98,7 @@ def pool_windows(
     window: Window,
     kind: str,
     *,
-    is_circular: bool,
+    wraps: tuple[bool, bool],
     num_rows: int | None = None,
 ) -> Pixels:
     """Return the largest or the mean of what is there in every window.
@@ -107,13 +107,14 @@ def pool_windows(
         x: of which at least one window is made.
         window: which pixels are pooled.
         kind: "max" or "average".
-        is_circular: whether windows see the opposite border beyond the border; else
-            they see nothing there.
+        wraps: whether windows see the opposite border beyond the border, down and
+            across; else they see nothing there.
         num_rows: how many rows are the picture's, where rows of zeros follow; what
             comes of those means nothing. Not where it goes around.
     """
-    x = _pool_axis(x, 2, window, kind, is_circular, x.shape[2])
-    return _pool_axis(x, 1, window, kind, is_circular, num_rows or x.shape[1])
+    down, across = wraps
+    x = _pool_axis(x, 2, window, kind, across, x.shape[2])
+    return _pool_axis(x, 1, window, kind, down, num_rows or x.shape[1])
 
 
 def _pool_axis(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from .convolution import Convolution
+from .convolution import Border, Convolution
 
 
 AXIS = "rows"
@@ -124,16 +124,19 @@ def rows_of(mesh: Mesh, counts: Sequence[int]) -> Rows:
     return Rows(mesh, tuple((num_rows >> depth, n) for depth, n in enumerate(own)))
 
 
-def go_around(convolution: Convolution, x: Activations, num_rows: int) -> Activations:
+def go_around(
+    convolution: Convolution, x: Activations, num_rows: int, horizontal: Border
+) -> Activations:
     """Convolve a picture that goes around, behind which rows of zeros follow.
 
     Args:
-        convolution: with a circular border.
+        convolution: any.
         x: the picture, and the rows of zeros.
         num_rows: of the picture.
+        horizontal: what is seen to the left and right.
     """
     size = convolution.kernel_shape[0]
-    y = convolution(x, vertical="zeros")
+    y = convolution(x, vertical="zeros", horizontal=horizontal)
     starts = range(-(size // 2), num_rows - size // 2, convolution.stride)
     for index, start in enumerate(starts):
         if start < 0 or start + size > num_rows:  # it sees over a border
@@ -142,7 +145,8 @@ def go_around(convolution: Convolution, x: Activations, num_rows: int) -> Activa
                 jnp.sum(jnp.where(_index(x) == row % num_rows, x, 0), 1, keepdims=True)
                 for row in range(start, start + size)
             ]
-            row = convolution(jnp.concatenate(seen, axis=1), vertical="none")
+            seen_rows = jnp.concatenate(seen, axis=1)
+            row = convolution(seen_rows, vertical="none", horizontal=horizontal)
             y = jnp.where(_index(y) == index, row, y)
     return y
 

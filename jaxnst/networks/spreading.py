@@ -78,10 +78,10 @@ def check_spreadable(network: Network) -> None:
         )
     if isinstance(network.architecture, VGGArchitecture):
         return
-    if network.padding == "circular":
+    if any(network.wraps):
         raise ValueError(
-            f"`devices` does not go with `padding` 'circular' in {name}; leave one of "
-            "them out, or take a VGG."
+            f"`devices` does not go with `padding` {network.padding!r} in {name}; "
+            "leave one of them out, or take a VGG."
         )
     if network.smoothing == "softmax":
         raise ValueError(

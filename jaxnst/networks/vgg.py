@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import jax
 
-from .base import Activations, Architecture, Network
+from .architecture import Architecture
+from .base import Activations, Network
 from .layers import ConvShape, Layer
 from .pooling import average_pool, max_pool
 

@@ -11,7 +11,11 @@ from .step import TransferState, init_state
 
 
 def pyramid_sizes(
-    shape: tuple[int, int], *, min_size: int, min_side: int
+    shape: tuple[int, int],
+    *,
+    min_size: int,
+    min_side: int,
+    multiples: tuple[int, int] = (1, 1),
 ) -> tuple[tuple[int, int], ...]:
     """Return the (height, width) of every size, the last being `shape`.
 
@@ -22,7 +26,9 @@ def pyramid_sizes(
         shape: the full size.
         min_size: longest side of the coarsest size; 0 gives the full size alone.
         min_side: no side of any size but the last is shorter.
+        multiples: of which height and width of all but the last are.
     """
+    down, across = multiples
     shapes = [shape]
     factor = 2
     while (
@@ -30,7 +36,8 @@ def pyramid_sizes(
         and max(shape) / factor >= min_size / 2**0.5
         and min(shape) / factor >= min_side
     ):
-        shapes.append((round(shape[0] / factor), round(shape[1] / factor)))
+        height = round(shape[0] / factor / down) * down
+        shapes.append((height, round(shape[1] / factor / across) * across))
         factor *= 2
     return tuple(reversed(shapes))
 
@@ -41,6 +48,7 @@ def resize_state(
     optimizer: optax.GradientTransformation,
     *,
     content_detail: float = 0.0,
+    wraps: tuple[bool, bool] = (False, False),
 ) -> TransferState:
     """Return the state at the size of `content`, the optimizer's memory kept.
 
@@ -59,6 +67,7 @@ def resize_state(
         content_detail: how much of what the content picture shows at this size and
             could not show at the last is added; 0 to 1. It gives the coming steps
             edges to paint, where there is else only blur (after STROTSS).
+        wraps: whether pictures go on at their other end, down and across.
     """
     old, new = state.image.shape, content.shape
 
@@ -66,12 +75,13 @@ def resize_state(
         # Leaves with leading axes (L-BFGS keeps past steps) are resized in the last
         # three.
         if leaf.ndim >= 3 and leaf.shape[-3:] == old:
-            return jax.image.resize(leaf, (*leaf.shape[:-3], *new), "linear")
+            return _resize(leaf, new, "linear", wraps)
         return leaf
 
-    image = jax.image.resize(state.image, new, "cubic")
+    image = _resize(state.image, new, "cubic", wraps)
     if content_detail > 0:
-        known = jax.image.resize(jax.image.resize(content, old, "linear"), new, "cubic")
+        small = _resize(content, old, "linear", wraps)
+        known = _resize(small, new, "cubic", wraps)
         image = image + content_detail * (content - known)
     image = jnp.clip(image, 0.0, 1.0)
     begun = init_state(image, optimizer, use_average=state.average is not None)
@@ -81,6 +91,31 @@ def resize_state(
     if _shapes(opt_state) != _shapes(begun.opt_state):
         return begun
     return begun._replace(opt_state=opt_state)
+
+
+def _resize(
+    x: jax.Array, shape: tuple[int, ...], method: str, wraps: tuple[bool, bool]
+) -> jax.Array:
+    """Resize the last three axes, of which rows and columns may go around."""
+    leading = x.shape[:-3]
+    if not any(wraps):
+        return jax.image.resize(x, (*leading, *shape), method)
+    # More than any kernel sees.
+    beyond = [4 if goes_around else 0 for goes_around in wraps]
+    around = [(0, 0)] * len(leading) + [(n, n) for n in beyond] + [(0, 0)]
+    padded = jnp.pad(x, around, mode="wrap")
+    old = x.shape[-3:-1]
+    scales = [shape[axis] / old[axis] for axis in (0, 1)]
+    shifts = [-n * scale for n, scale in zip(beyond, scales, strict=True)]
+    axes = (x.ndim - 3, x.ndim - 2)
+    return jax.image.scale_and_translate(
+        padded,
+        (*leading, *shape),
+        axes,
+        jnp.asarray(scales),
+        jnp.asarray(shifts),
+        method,
+    )
 
 
 def _shapes(tree: optax.OptState) -> tuple:

@@ -40,47 +40,68 @@ class Steering:
     """Weights of content and style, changed from step to step.
 
     Args:
-        strength: asked for; above 0, at most 1.
+        strengths: asked for in each region, above 0, at most 1; one where the picture
+            is one region.
+        shares: what part of the picture each region is.
 
     Attributes:
-        gap: the style term that is aimed at, 1 - strength.
-        log_ratio: logarithm of the style weight over the content weight, now.
+        gaps: the style terms that are aimed at, 1 - strength.
+        shares: as given.
+        log_ratios: logarithms of the style weight over the content weight, now.
     """
 
-    def __init__(self, strength: float):
-        self.gap = max(1 - strength, _MIN_GAP)
-        odds = (1 - self.gap) / self.gap
-        self._first = math.log(_FIRST_RATIO) + _FIRST_POWER * math.log(odds)
-        self.log_ratio = self._first
-        self._gaps: list[float] = []
+    def __init__(
+        self,
+        strengths: Sequence[float],
+        shares: Sequence[float] | np.ndarray = (1.0,),
+    ):
+        self.gaps = np.maximum(1 - np.asarray(strengths, float), _MIN_GAP)
+        self.shares = np.asarray(shares, float)
+        odds = (1 - self.gaps) / self.gaps
+        self._first = math.log(_FIRST_RATIO) + _FIRST_POWER * np.log(odds)
+        self.log_ratios = self._first
+        self._seen: list[np.ndarray] = []
 
     def weigh(self, weights: LossWeights) -> LossWeights:
         """Return weights with the present ratio; content and style add up to 1."""
-        return weigh(weights, self.log_ratio)
+        return weigh(weights, self.log_ratios, self.shares)
 
-    def observe(self, gaps: Sequence[float]) -> None:
+    def observe(self, gaps: Sequence[np.ndarray]) -> None:
         """Take note of the style terms that steps began with, and steer.
 
         Args:
-            gaps: in the order of the steps, without those that were not finite.
+            gaps: of each region, in the order of the steps, without those that were
+                not finite.
         """
         for gap in gaps:
-            self._gaps.append(max(gap, _MIN_GAP / 2))
-            past = self._gaps[-1 - _WINDOW :]
-            speed = math.log(past[-1] / past[0]) / max(1, len(past) - 1)
+            self._seen.append(np.maximum(gap, _MIN_GAP / 2))
+            past = self._seen[-1 - _WINDOW :]
+            speed = np.log(past[-1] / past[0]) / max(1, len(past) - 1)
             # Far from rest, a speed says less about where it leads.
-            coming = math.log(past[-1]) + max(-1.0, min(1.0, _HORIZON * speed))
-            error = coming - math.log(self.gap)
-            least, most = _REACH
-            moved = self.log_ratio + _GAIN * error - self._first
-            self.log_ratio = self._first + max(least, min(most, moved))
+            coming = np.log(past[-1]) + np.clip(_HORIZON * speed, -1.0, 1.0)
+            error = coming - np.log(self.gaps)
+            moved = self.log_ratios + _GAIN * error - self._first
+            self.log_ratios = self._first + np.clip(moved, *_REACH)
 
     def begin_size(self) -> None:
-        """Forget the gaps of another size, and keep the ratio."""
-        self._gaps.clear()
+        """Forget the gaps of another size, and keep the ratios."""
+        self._seen.clear()
 
 
-def weigh(weights: LossWeights, log_ratio: float) -> LossWeights:
-    """Return weights of this ratio of style to content, which add up to 1."""
-    style = 1 / (1 + math.exp(-log_ratio))
-    return weights._replace(content=np.float32(1 - style), style=np.float32(style))
+def weigh(
+    weights: LossWeights, log_ratios: np.ndarray, shares: np.ndarray
+) -> LossWeights:
+    """Return weights of these ratios of style to content, which add up to 1.
+
+    Args:
+        weights: of which the others stay.
+        log_ratios: of each region.
+        shares: what part of the picture each region is.
+    """
+    ratios = np.exp(log_ratios)
+    total = 1 + np.sum(shares * ratios) / max(np.sum(shares), 1e-6)
+    style = (ratios / total).astype(np.float32)
+    return weights._replace(
+        content=np.float32(1 / total),
+        style=style if np.ndim(weights.style) else style[0],
+    )

@@ -110,7 +110,8 @@ class OptaxStepper:
         state = init_state(image, self.optimizer, use_average=self.is_averaging)
         _, taken = yield from self(state, [0.0])
         terms = jax.device_get(taken.info.terms)
-        return jax.tree.map(lambda leaf: np.ravel(leaf)[0], terms)
+        is_one = np.ndim(terms.total) == 0
+        return terms if is_one else jax.tree.map(lambda leaf: leaf[0], terms)
 
 
 class SearchStepper:

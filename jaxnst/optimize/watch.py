@@ -36,7 +36,7 @@ class Watch:
 
     Attributes:
         losses: of the steps so far.
-        gaps: their style terms.
+        gaps: their style terms, of each region.
         trouble: what is wrong; or None.
         kept: the best picture so far.
     """
@@ -44,7 +44,7 @@ class Watch:
     def __init__(self, image: Any, *, is_steered: bool = False):
         self._is_steered = is_steered
         self.losses: list[float] = []
-        self.gaps: list[float] = []
+        self.gaps: list[np.ndarray] = []
         self.trouble: str | None = None
         self.kept: jax.Array = image.copy()
         self._kept_loss = math.inf
@@ -63,14 +63,17 @@ class Watch:
         """Fetch the losses of steps; this waits for them. Return the finite ones."""
         self._taken.append(taken)
         terms = taken.info.terms
-        fetched = jax.device_get((terms.total, terms.style, taken.info.is_finite))
-        columns = (np.atleast_1d(x)[: taken.num_steps] for x in fetched)
+        regions, is_finite = terms.style_regions, taken.info.is_finite
+        fetched = jax.device_get((terms.total, regions, is_finite))
+        if np.ndim(fetched[-1]) == 0:  # a single step
+            fetched = jax.tree.map(lambda leaf: np.asarray(leaf)[None], fetched)
+        columns = (leaf[: taken.num_steps] for leaf in fetched)
         losses = []
         for total, gap, is_finite in zip(*columns, strict=True):
             if not is_finite:
                 self.trouble = "not finite"
                 break
-            self.gaps.append(float(gap))
+            self.gaps.append(gap)
             losses.append(float(total))
             self._note(float(total))
         return losses

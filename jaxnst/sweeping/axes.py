@@ -17,7 +17,7 @@ from .members import Axis, Member
 
 MODES = ("product", "zip")
 # Settings whose single value is a list already; an axis of them is a list of lists.
-_LAYERS = ("content_layers", "style_layers")
+_LAYERS = ("content_layers", "style_layers", "style_loss", "finish")
 _PICTURES = ("content", "style", "init")
 # What is set for the sweep as a whole.
 _NEVER = ("callback", "progress")
@@ -32,7 +32,8 @@ def split_axes(
 
     Args:
         content: a picture, or a list of them.
-        style: likewise; where `style_blend` is set a list of pictures is one value.
+        style: likewise; where `style_blend` or `masks` is set a list of pictures is one
+            value.
         settings: of `jaxnst.stylize`; None where not set.
         mode: "zip" lets a list have a value more than once.
 
@@ -45,7 +46,10 @@ def split_axes(
     """
     axes: list[Axis] = []
     fixed: dict[str, Any] = {}
-    is_blended = settings.get("style_blend") is not None
+    # Then several styles make one picture.
+    is_blended = any(
+        settings.get(name) is not None for name in ("style_blend", "masks")
+    )
     for name, value in {"content": content, "style": style, **settings}.items():
         if value is None:
             continue
@@ -57,8 +61,14 @@ def split_axes(
         values = tuple(_listed(value))
         if not values:
             raise ValueError(f"`{name}` is an empty list; give at least one value.")
+        if name == "strength" and not all(map(_is_number, values)):
+            raise TypeError(
+                "`strength` may be a list of numbers, or one picture; give each "
+                "picture to a sweep of its own."
+            )
         if name in _LAYERS:
-            values = _same_layers(values)
+            # What is only named counts 1, or as much as is usual.
+            values = _same_layers(values, None if name == "finish" else 1.0)
         axes.append(Axis(name=name, values=values, labels=_labels(name, values, mode)))
     return axes, fixed
 
@@ -114,6 +124,10 @@ def _is_axis(name: str, value: Any, *, is_blended: bool) -> bool:
         return _is_list(value) and any(
             isinstance(each, Mapping) or _is_list(each) for each in value
         )
+    if name == "masks":
+        return False
+    if name == "strength" and getattr(value, "ndim", 0) > 1:  # a map
+        return False
     if name == "init":
         return isinstance(value, list | tuple)
     return _is_list(value)
@@ -130,7 +144,9 @@ def _listed(value: Iterable[Any]) -> list[Any]:
     return value.tolist() if isinstance(value, np.ndarray) else list(value)
 
 
-def _same_layers(values: Sequence[Any]) -> tuple[dict[str, float], ...]:
+def _same_layers(
+    values: Sequence[Any], count: float | None
+) -> tuple[dict[str, Any], ...]:
     """Give every value the same layers, the ones missing with a weight of 0.
 
     So which layers there are is the same for all members, and so is their program.
@@ -138,7 +154,7 @@ def _same_layers(values: Sequence[Any]) -> tuple[dict[str, float], ...]:
     mappings = [
         dict(value)
         if isinstance(value, Mapping)
-        else dict.fromkeys([value] if isinstance(value, str) else value, 1.0)
+        else dict.fromkeys([value] if isinstance(value, str) else value, count)
         for value in values
     ]
     names = list(dict.fromkeys(name for mapping in mappings for name in mapping))
@@ -167,12 +183,13 @@ def _label(name: str, value: Any, number: int) -> str:
         return f"{value:g}"
     if isinstance(value, Mapping):
         label = ", ".join(
-            layer if weight == 1 else f"{layer} {weight:g}"
+            layer if weight in (1, None) else f"{layer} {weight:g}"
             for layer, weight in value.items()
-            if weight
+            if weight != 0
         )
         if len(label) > _MAX_LABEL:
-            label = "/".join(f"{weight:g}" for weight in value.values())
+            weights = value.values()
+            label = "/".join("" if w is None else f"{w:g}" for w in weights)
         return label or "none"
     if isinstance(value, list | tuple):
         return "+".join(_label(name, each, number) for each in value)[:_MAX_LABEL]

@@ -11,9 +11,10 @@ from PIL import Image as PILImage
 
 from jaxnst._checks import FORESEEN, one_line
 from jaxnst.ahead import work_of
+from jaxnst.guiding import MASK_NAMES
 from jaxnst.images import PictureSource, to_pil
+from jaxnst.inputs import check_styles, naming_inits, result_shape
 from jaxnst.networks import Network
-from jaxnst.preparation import check_styles, naming_inits, result_shape
 
 from .axes import make_members, split_axes
 from .jobs_check import Files
@@ -21,6 +22,7 @@ from .members import Axis, Member
 from .studio import Studio, Task, identify, make_task
 
 
+_GUIDING = ("masks", "strength")
 # Pictures at the head of a contact sheet are shrunk to this.
 _THUMBNAIL = 512
 
@@ -142,12 +144,18 @@ def _check_pictures(task: Task, looks: _Looks) -> tuple[int, int]:
     """Return height and width of the result."""
     styles = _listed(task.style)
     check_styles(task.config.style_blend, len(styles))
-    shape = result_shape(looks.shape(task.content, "content"), task.config.size)
+    shape = result_shape(
+        looks.shape(task.content, "content"), task.config.size, tile=task.config.tile
+    )
     for style in styles:
         looks.shape(style, "style")
     if "init" in task.sources:
         with naming_inits(task.sources["init"]):
             looks.shape(task.sources["init"], "init")
+    for argument in _GUIDING:
+        for source in _listed(task.sources.get(argument, [])):
+            if not (isinstance(source, str) and source in MASK_NAMES):
+                looks.shape(source, argument)
     return shape
 
 
@@ -162,9 +170,11 @@ def _identity(
         # What differs and is no axis follows from one, as a preset's settings do.
         if name not in axes and all(config[name] == value for config in configs)
     }
-    for argument in ("content", "style", "init"):
+    for argument in ("content", "style", "init", *_GUIDING):
         digests = [
-            looks.digest(source, argument)
+            source
+            if isinstance(source, str) and source in MASK_NAMES
+            else looks.digest(source, argument)
             for task in tasks
             for source in _listed(task.sources.get(argument, []))
         ]

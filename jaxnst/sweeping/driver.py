@@ -94,7 +94,7 @@ def sweep(
         >>> grid.find(style_weight=3, seed=1)[0].file  # doctest: +SKIP
     """
     for name in settings:
-        if name not in SETTINGS:
+        if name not in (*SETTINGS, "masks"):
             raise TypeError(
                 f"{name!r} is no setting of `stylize`.{suggestion(name, SETTINGS)}"
             )

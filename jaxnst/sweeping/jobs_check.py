@@ -10,14 +10,10 @@ from jaxnst._checks import FORESEEN, one_line
 from jaxnst.ahead import work_of
 from jaxnst.config import INITS, TransferConfig
 from jaxnst.images import PictureSource, check_format, check_picture, load_picture
+from jaxnst.inputs import check_styles, naming_inits, result_shape
 from jaxnst.networks import Network
 from jaxnst.parsing import SETTINGS, parse_setting
-from jaxnst.preparation import (
-    check_styles,
-    naming_inits,
-    result_shape,
-    settle_config,
-)
+from jaxnst.preparation import settle_config
 from jaxnst.pretrained import SPECS
 from jaxnst.pretrained.tensors import SUFFIXES, file_sha256
 from jaxnst.record import name_styles
@@ -169,6 +165,9 @@ def check_job(
                 settings[name] = parse_setting(name, values[name])
             except ValueError as error:
                 wrong.append(f"`{name}`: {error}")
+    if isinstance(settings.get("strength"), str):
+        wrong.append("`strength` is a number from 0 to 1 here; maps are for `stylize`")
+        del settings["strength"]
     config, bad_settings = files.settle(settings)
     wrong += bad_settings
     pictures: dict[str, Any] = {}
@@ -191,7 +190,9 @@ def check_job(
         try:
             shape = _shape(files, source, name.split()[0])
             if name == "content" and config is not None:
-                work = work_of(config, result_shape(shape, config.size))
+                work = work_of(
+                    config, result_shape(shape, config.size, tile=config.tile)
+                )
         except FORESEEN as error:
             wrong.append(one_line(error))
     output = None

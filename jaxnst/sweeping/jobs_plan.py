@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxnst._checks import one_line
 from jaxnst.images import PictureSource, check_format
-from jaxnst.preparation import StyleSource
+from jaxnst.inputs import StyleSource
 
 from .jobs_check import Draft, Files, check_job, place_paths
 from .jobs_file import Jobs

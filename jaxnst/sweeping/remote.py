@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxnst.config import STRENGTH_MAP
+from jaxnst.guiding import MASK_NAMES
 from jaxnst.result import Result
 from jaxnst.terminal import Screen
 
@@ -100,6 +102,13 @@ def make_job(assignment: Assignment, form: FileForm | None = None) -> PaintingJo
     arguments = dict(task.arguments)
     if task.config.init == "image":
         arguments["init"] = _packed(arguments["init"])
+    if arguments.get("masks") is not None:
+        arguments["masks"] = [
+            mask if isinstance(mask, str) and mask in MASK_NAMES else _packed(mask)
+            for mask in arguments["masks"]
+        ]
+    if task.config.strength == STRENGTH_MAP:
+        arguments["strength"] = _packed(arguments["strength"])
     network = arguments["network"]
     if isinstance(network, str | os.PathLike) and Path(network).is_file():
         arguments["network"] = Path(network).absolute()
@@ -124,6 +133,9 @@ def paint_job(job: PaintingJob) -> tuple[Result | PaintedFile, float]:
         unpack = functools.partial(_unpacked, folder=Path(folder))
         styles = [unpack(each, f"style-{i}") for i, each in enumerate(several)]
         arguments = {name: unpack(value, name) for name, value in job.arguments.items()}
+        if (masks := arguments.get("masks")) is not None:
+            masks = [unpack(mask, f"mask-{i}") for i, mask in enumerate(masks)]
+            arguments["masks"] = masks
         result = stylize(
             unpack(job.content, "content"),
             styles if isinstance(style, list) else styles[0],

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from jaxnst.ahead import compiled_targets
 from jaxnst.calls import Call
-from jaxnst.config import TransferConfig
+from jaxnst.config import STRENGTH_MAP, TransferConfig
 from jaxnst.images import Picture, PictureSource, load_picture
 from jaxnst.preparation import (
     Loaders,
@@ -31,6 +31,8 @@ _MAX_PICTURES = 8
 # same for all their values.
 _DYNAMIC = (
     "strength",
+    "detail",
+    "finish",
     "content_weight",
     "style_weight",
     "tv_weight",
@@ -72,6 +74,10 @@ class Task(NamedTuple):
         sources = {"content": self.content, "style": self.style}
         if self.config.init == "image":
             sources["init"] = self.arguments["init"]
+        if self.arguments.get("masks") is not None:
+            sources["masks"] = self.arguments["masks"]
+        if self.config.strength == STRENGTH_MAP:
+            sources["strength"] = self.arguments["strength"]
         return sources
 
     @property
@@ -88,7 +94,7 @@ class Task(NamedTuple):
             for field in dataclasses.fields(config)
             if field.name not in _DYNAMIC
         }
-        for name in ("content_layers", "style_layers"):
+        for name in ("content_layers", "style_layers", "style_loss"):
             fixed[name] = tuple(fixed[name])
         fixed["averaging"] = config.averaging > 0
         objects = id(self.arguments["network"]), id(self.arguments["optimizer"])
@@ -141,7 +147,9 @@ class Studio:
                 **task.arguments,
             ),
         )
-        return shared._replace(config=task.config)
+        # How many regions there are is known once their pictures are read.
+        config = dataclasses.replace(task.config, regions=shared.config.regions)
+        return shared._replace(config=config)
 
     def make_call(self, task: Task, call: Call) -> Any:
         """Make a call of a task; targets that were measured before are not again."""

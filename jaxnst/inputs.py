@@ -1,0 +1,188 @@
+"""The pictures of one transfer: loaded, checked, and of which shape the result is."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ._checks import suggestion
+from ._types import HostAlpha
+from .ahead import multiples_of
+from .coloring import recolor_style
+from .config import INITS, TransferConfig
+from .guiding import load_guiding
+from .images import Picture, PictureSource, fitted_shape, resize
+from .images.reading import MIN_SIDE
+from .regions import Regions
+from .tiling import make_tileable
+
+
+# A list or a tuple of pictures is blended.
+StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
+# No device holds the activations of so many; it is a slip of the finger.
+MAX_PIXELS = 200_000_000
+
+
+class Inputs(NamedTuple):
+    """The pictures of one transfer.
+
+    Attributes:
+        content: as read.
+        styles: as read; one, or several that are blended.
+        init: the picture to start from, if one was given.
+        shape: height and width of the result.
+        alpha: opacity of the result.
+        regions: of the result; None: it is all one.
+        guiding: (what it is called in a record, picture) of masks and strengths.
+    """
+
+    content: Picture
+    styles: tuple[Picture, ...]
+    init: Picture | None
+    shape: tuple[int, int]
+    alpha: HostAlpha | None
+    regions: Regions | None = None
+    guiding: tuple[tuple[str, Picture], ...] = ()
+
+    @property
+    def style_shapes(self) -> list[tuple[int, int]]:
+        """Height and width of each style picture's file."""
+        return [(style.rgb.shape[0], style.rgb.shape[1]) for style in self.styles]
+
+
+def load_inputs(
+    content: PictureSource,
+    style: StyleSource,
+    init: PictureSource | None,
+    config: TransferConfig,
+    picture_fn: Callable[..., Picture],
+    *,
+    masks: Sequence[PictureSource] | None = None,
+    strength: PictureSource | None = None,
+) -> Inputs:
+    """Load and check the pictures of one transfer.
+
+    Args:
+        content: as for `jaxnst.stylize`.
+        style: likewise.
+        init: the picture to start from, if it is one.
+        config: the settings.
+        picture_fn: as `load_picture`.
+        masks: as for `jaxnst.stylize`.
+        strength: a map of strengths, if there is one.
+
+    Raises:
+        ValueError, TypeError, OSError: if one is unusable.
+    """
+    content_picture = picture_fn(content, argument="content")
+    if config.tile is not None:
+        content_picture = _tileable(content_picture, config.tile)
+    styles = list(style) if isinstance(style, list | tuple) else [style]
+    check_styles(config.style_blend, len(styles))
+    style_pictures = tuple(
+        _recolored(picture_fn(each, argument="style"), content_picture, config.color)
+        for each in styles
+    )
+    init_picture = None
+    if init is not None:
+        with naming_inits(init):
+            init_picture = picture_fn(init, argument="init")
+    shape = result_shape(content_picture.rgb.shape, config.size, tile=config.tile)
+    alpha = content_picture.alpha
+    if alpha is not None:
+        alpha = resize(alpha, shape)
+    guiding = load_guiding(
+        masks,
+        strength,
+        content=content_picture,
+        num_styles=len(styles),
+        shape=shape,
+        config=config,
+        picture_fn=picture_fn,
+    )
+    regions, pictures = guiding or (None, ())
+    return Inputs(
+        content_picture, style_pictures, init_picture, shape, alpha, regions, pictures
+    )
+
+
+def _tileable(picture: Picture, tile: str) -> Picture:
+    alpha = None if picture.alpha is None else make_tileable(picture.alpha, tile)
+    return dataclasses.replace(
+        picture, rgb=make_tileable(picture.rgb, tile), alpha=alpha
+    )
+
+
+def _recolored(style: Picture, content: Picture, color: str) -> Picture:
+    rgb = recolor_style(style.rgb, content.rgb, color)
+    return style if rgb is style.rgb else dataclasses.replace(style, rgb=rgb)
+
+
+def check_styles(blend: Sequence[Any] | None, num_styles: int) -> None:
+    """Check that there are styles, and as many as numbers to blend them.
+
+    Raises:
+        ValueError: if not.
+    """
+    if not num_styles:
+        raise ValueError("`style` is an empty list; give at least one picture.")
+    if blend is None:
+        return
+    is_table = isinstance(blend[0], Sequence)
+    count = len(blend[0]) if is_table else len(blend)
+    if count != num_styles:
+        numbers = "numbers in a row" if is_table else "numbers"
+        raise ValueError(
+            f"`style_blend` has {count} {numbers} for {num_styles} style "
+            f"picture{'s' * (num_styles > 1)}; give one for each."
+        )
+
+
+@contextlib.contextmanager
+def naming_inits(init: PictureSource) -> Iterator[None]:
+    """Say, where no picture to start from is found, which other starts there are."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        name = Path(init).name if isinstance(init, str | os.PathLike) else ""
+        raise FileNotFoundError(
+            f"{error}.{suggestion(name, INITS)} Known besides pictures: "
+            f"{', '.join(INITS)}."
+        ) from None
+
+
+def result_shape(
+    picture_shape: tuple[int, ...], size: int, *, tile: str | None = None
+) -> tuple[int, int]:
+    """Return height and width of a result.
+
+    Args:
+        picture_shape: height and width of the content picture.
+        size: longest side of the result.
+        tile: as `TransferConfig` has it.
+
+    Raises:
+        ValueError: if it would be too small or too large; with a size that is not.
+    """
+    fitted = fitted_shape(picture_shape, size)
+    down, across = (
+        max(1, round(length / each)) * each
+        for length, each in zip(fitted, multiples_of(tile), strict=True)
+    )
+    shape = down, across
+    if min(shape) < MIN_SIDE:
+        needed = size
+        while min(fitted_shape(picture_shape, needed)) < MIN_SIDE:
+            needed += 1
+        raise ValueError(
+            f"`size` {size} would make the result {shape[1]} x {shape[0]} px; "
+            f"no side may be below {MIN_SIDE} px, so use {needed} or more."
+        )
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise ValueError(
+            f"`size` {size} would make the result {shape[1]} x {shape[0]} px, "
+            f"more than {MAX_PIXELS // 1_000_000} megapixels; use less."
+        )
+    return shape

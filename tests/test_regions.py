@@ -1,0 +1,273 @@
+"""Regions: a style for each, strengths that differ from place to place."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxnst
+from jaxnst.cli import main
+from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
+from jaxnst.record import settings_of
+from jaxnst.regions import check_masks, guides_at, make_regions, split_strengths
+
+
+FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 25, "progress": False}
+# Layers that see little, so that small pictures have more than one region.
+NEAR: dict[str, Any] = {
+    "content_layers": ["relu2_2"],
+    "style_layers": ["relu1_1", "relu2_1"],
+}
+
+
+@pytest.fixture
+def dark(rng):
+    return (0.2 * rng.random((40, 64, 3))).astype(np.float32)
+
+
+@pytest.fixture
+def bright(rng):
+    return (0.8 + 0.2 * rng.random((40, 64, 3))).astype(np.float32)
+
+
+@pytest.fixture
+def left():
+    """A mask of the left half of the content picture, 40 x 48."""
+    mask = np.zeros((40, 48), np.float32)
+    mask[:, :24] = 1
+    return mask
+
+
+def test_each_region_gets_its_style(tiny_network, content, dark, bright, left):
+    settings: dict[str, Any] = (
+        FEW | NEAR | {"network": tiny_network, "content_weight": 0.05}
+    )
+    settings["num_steps"] = 60
+    result = jaxnst.stylize(content, [dark, bright], masks=[left, "rest"], **settings)
+    means = result.image[:, :20].mean(), result.image[:, 28:].mean()
+    assert means[0] < 0.35
+    assert means[1] > 0.65
+    swapped = jaxnst.stylize(content, [bright, dark], masks=["rest", left], **settings)
+    np.testing.assert_allclose(swapped.image, result.image, atol=2e-2)
+    assert list(result.record["inputs"]) == ["content", "style 1", "style 2", "mask 1"]
+    assert result.record["settings"]["regions"] == 2
+
+
+def test_where_no_mask_is_the_content_stays(tiny_network, content, bright, left):
+    settings: dict[str, Any] = FEW | NEAR | {"network": tiny_network}
+    result = jaxnst.stylize(content, bright, masks=[left], **settings)
+    full = jaxnst.images.resize(content, result.image.shape[:2])
+    change = np.abs(result.image - full).mean((0, 2))
+    assert change[:20].mean() > 3 * change[30:].mean()
+
+
+def test_a_region_of_everything_is_no_region(tiny_network, content, style):
+    settings: dict[str, Any] = FEW | {"network": tiny_network, "num_steps": 4}
+    plain = jaxnst.stylize(content, style, **settings)
+    whole = jaxnst.stylize(content, style, masks=[np.ones((40, 48), bool)], **settings)
+    np.testing.assert_allclose(whole.image, plain.image, atol=2e-3)
+
+
+def test_the_pull_on_a_pixel_is_that_without_regions(tiny_network, content, style):
+    """Two regions of one style, statistics alike: the loss is that of the whole."""
+    image, style = jnp.asarray(np.tile(content, (1, 2, 1))), jnp.asarray(style)
+    layers = {"content_layers": {"relu2_2": 1.0}, "style_layers": {"relu1_1": 1.0}}
+    names = {key: list(value) for key, value in layers.items()}
+    weights = make_loss_weights(content=0, style=1, tv=0, **layers)
+    whole = compute_targets(tiny_network, image, style, **names)
+    guides = np.zeros((2, *image.shape[:2]), np.float32)
+    guides[0, :, :48] = guides[1, :, 48:] = 1
+    parts = compute_targets(
+        tiny_network,
+        image,
+        style,
+        jnp.ones((2, 1, 1)),
+        {"relu1_1": jnp.asarray(guides)},
+        jnp.asarray([0.5, 0.5]),
+        **names,
+    )
+    shown = 0.7 * image
+    expected = perceptual_loss(shown, tiny_network, whole, weights)[0]
+    found, terms = perceptual_loss(shown, tiny_network, parts, weights)
+    assert float(found) == pytest.approx(float(expected), rel=0.03)
+    assert terms.style_regions.shape == (2,)
+
+
+def test_guides_keep_off_the_border_of_their_region(tiny_network, left):
+    regions = make_regions([left, 1 - left], None)
+    np.testing.assert_allclose(regions.shares, 0.5)
+    found = guides_at(regions, tiny_network, (80, 96), ["relu1_1", "relu3_1"])
+    first, second = found.guides["relu1_1"]
+    assert first.shape == (80, 96)
+    assert first[:, :44].min() == pytest.approx(1, abs=0.05)
+    assert first[:, 47:].max() == pytest.approx(0, abs=0.05)
+    assert second[:, :49].max() == pytest.approx(0, abs=0.05)
+    assert 0 <= min(first.min(), second.min()) <= max(first.max(), second.max()) <= 1
+    assert found.guides["relu3_1"].shape == (2, 20, 24)
+    # So little of a small region would be left that it keeps more.
+    small = np.zeros((40, 48), np.float32)
+    small[18:22, 20:24] = 1
+    kept = guides_at(make_regions([small], None), tiny_network, (40, 48), ["relu3_1"])
+    assert kept.guides["relu3_1"].sum() > 0.3
+
+
+@pytest.mark.parametrize("masks", [["alpha"], ["alpha", "rest"]])
+def test_the_content_s_alpha_is_a_mask(
+    tiny_network, content, dark, bright, left, masks
+):
+    cut_out = np.dstack([content, left])
+    styles = [dark, bright][: len(masks)]
+    settings: dict[str, Any] = FEW | NEAR | {"network": tiny_network, "num_steps": 4}
+    found = jaxnst.stylize(cut_out, styles, masks=masks, **settings)
+    given = [left, 1 - left][: len(masks)]
+    expected = jaxnst.stylize(cut_out, styles, masks=given, **settings)
+    np.testing.assert_allclose(found.image, expected.image, atol=1e-4)
+
+
+def test_a_map_of_strengths_is_a_few_of_them():
+    ramp = np.tile(np.linspace(0, 1, 101, dtype=np.float32), (8, 1))
+    levels, parts = split_strengths(ramp)
+    assert len(levels) == len(parts) <= 4
+    # Where a pixel asks for as much as the least, levels make up what it asks for.
+    asked = np.tensordot(levels, parts, 1)
+    inside = (ramp >= levels[0]) & (ramp <= levels[-1])
+    np.testing.assert_allclose(asked[inside], ramp[inside], atol=1e-3)
+    np.testing.assert_allclose(parts.sum(0)[inside], 1, atol=1e-5)
+    assert parts[:, :, 0].max() == 0  # none is asked for there
+    two = np.where(ramp > 0.5, np.float32(0.8), np.float32(0.3))
+    levels, parts = split_strengths(two)
+    assert levels == pytest.approx((0.3, 0.8))
+    np.testing.assert_allclose(parts[1], two > 0.5, atol=1e-2)
+
+
+def test_strengths_differ_from_place_to_place(tiny_network, content, bright, left):
+    settings: dict[str, Any] = FEW | NEAR | {"network": tiny_network, "num_steps": 60}
+    wanted = 0.2 + 0.6 * left
+    result = jaxnst.stylize(content, bright, strength=wanted, **settings)
+    found = result.record["result"]["strength"]
+    assert found["asked"] == pytest.approx([0.2, 0.8], abs=0.01)
+    assert found["reached"] == pytest.approx([0.2, 0.8], abs=0.05)
+    assert found["shares"] == pytest.approx([0.5, 0.5])
+    full = jaxnst.images.resize(content, result.image.shape[:2])
+    change = np.abs(result.image - full).mean((0, 2))
+    assert change[:20].mean() > 2 * change[28:].mean()
+    assert result.record["settings"]["strength"] == "map"
+
+
+def test_a_strength_holds_in_every_region(tiny_network, content, dark, bright, left):
+    settings: dict[str, Any] = FEW | NEAR | {"network": tiny_network, "num_steps": 60}
+    result = jaxnst.stylize(
+        content, [dark, bright], masks=[left, 1 - left], strength=0.5, **settings
+    )
+    found = result.record["result"]["strength"]
+    assert found["reached"] == pytest.approx([0.5, 0.5], abs=0.05)
+
+
+def test_regions_at_every_level_of_memory(tiny_network, content, dark, bright, left):
+    settings: dict[str, Any] = FEW | {"network": tiny_network, "num_steps": 3}
+    masks: dict[str, Any] = {"masks": [left, "rest"]}
+    images = [
+        jaxnst.stylize(
+            content, [dark, bright], memory=memory, **masks, **settings
+        ).image
+        for memory in ("fast", "low")
+    ]
+    np.testing.assert_allclose(*images, atol=2e-3)
+
+
+def test_sweeps_have_masks(tiny_network, content, dark, bright, left):
+    settings: dict[str, Any] = FEW | NEAR | {"network": tiny_network, "num_steps": 3}
+    found = jaxnst.sweep(
+        content,
+        [dark, bright],
+        masks=[left, "rest"],
+        style_weight=[0.5, 2],
+        batch_size=2,
+        **settings,
+    )
+    assert not found.errors
+    assert len(found.rows) == 2
+    alone = jaxnst.stylize(
+        content, [dark, bright], masks=[left, "rest"], style_weight=2, **settings
+    )
+    image = found.results[found.find(style_weight=2)[0].index].image
+    np.testing.assert_allclose(image, alone.image, atol=2e-2)
+
+
+def bad(mask=None, **settings):
+    return settings | ({} if mask is None else {"masks": [mask]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            bad(np.ones((40, 40))),
+            "mask 1 is 40 x 40 px and the content picture 48 x 40",
+        ),
+        (bad(np.ones((2, 40, 48))), r"`masks` must have shape \(height, width\)"),
+        (bad(np.zeros((40, 48))), "mask 1 is empty"),
+        (bad(2 * np.ones((40, 48))), "`masks` must have floats within"),
+        (bad("alpha"), "the content picture has no transparency"),
+        (bad("aplha"), "no such file: aplha. Did you mean 'alpha'"),
+        (bad("nowhere.png"), "no such file: nowhere.png. Known besides"),
+        ({"masks": np.ones((40, 48))}, "`masks` must be a list"),
+        ({"masks": []}, "`masks` is an empty list"),
+        ({"masks": ["rest"]}, "'rest' only"),
+        ({"masks": [np.ones((40, 48))] * 2}, "`masks` has 2 for 1 style picture;"),
+        (bad(np.ones((40, 48)), style_blend=[1]), "`style_blend`; leave one"),
+        (bad(np.ones((40, 48)), devices="all"), "`masks` and `devices` do not go"),
+        ({"strength": np.zeros((40, 48))}, "`strength` is a map that is 0 everywhere"),
+        ({"strength": np.ones((48, 40))}, "`strength` is 40 x 48 px and the content"),
+        ({"strength": "nowhere.png"}, "A strength is a number from 0 to 1, or"),
+        (
+            {"strength": np.ones((40, 48)), "style_weight": 1},
+            "leave `style_weight` out",
+        ),
+    ],
+)
+def test_bad_regions_are_told(
+    tiny_network, content, style, settings, message, as_installed
+):
+    with pytest.raises((ValueError, TypeError, OSError), match=message):
+        jaxnst.stylize(content, style, network=tiny_network, progress=False, **settings)
+
+
+def test_masks_that_overlap_are_told(left):
+    with pytest.raises(ValueError, match=r"overlap: at 0 across, 0 down .* to 2\.00"):
+        check_masks([left, left])
+    soft = 0.5 * np.ones((4, 4))
+    check_masks([soft, soft])
+    with pytest.raises(ValueError, match="mask 2 is empty"):
+        check_masks([left, 0 * left])
+
+
+def test_lists_of_maps_are_told(tiny_network, content, style, left):
+    with pytest.raises(TypeError, match="`strength` may be a list of numbers, or one"):
+        jaxnst.sweep(content, style, strength=[left, 0.5], network=tiny_network)
+
+
+def test_the_command_has_masks_and_maps(files, tmp_path, tiny_vgg19, left, capsys):
+    mask, output, again = (tmp_path / name for name in ("m.png", "a.png", "b.png"))
+    Image.fromarray((255 * left).astype(np.uint8)).save(mask)
+    few = ["--size", "48", "--min-size", "0", "--num-steps", "3", "--quiet"]
+    paint = ["stylize", *map(str, files), "-o"]
+    masks = ["--mask", str(mask)]
+    assert main([*paint, str(output), *masks, *few]) == 0
+    record = jaxnst.read_record(output)
+    assert record["inputs"]["mask 1"]["name"] == "m.png"
+    with pytest.raises(ValueError, match="made with masks; give them as `masks`"):
+        settings_of(record)
+    assert main([*paint, str(again), *masks, "--like", str(output), "-q"]) == 0
+    assert again.read_bytes() == output.read_bytes()
+    mapped = tmp_path / "c.png"
+    assert main([*paint, str(mapped), "--strength", str(mask), *few]) == 0
+    record = jaxnst.read_record(mapped)
+    assert record["inputs"]["strength"]["name"] == "m.png"
+    assert main([*paint, str(again), "--like", str(mapped), "-q"]) == 2
+    assert "made with a map of strengths" in capsys.readouterr().err
+    number = ["--strength", "0.4", "--like", str(mapped), "-q"]
+    assert main([*paint, str(again), *number]) == 0
+    assert jaxnst.read_record(again)["settings"]["strength"] == 0.4

@@ -1,0 +1,184 @@
+"""Pictures that repeat without a seam, and textures."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import load_tiny, picture
+
+import jaxnst
+from jaxnst.cli import main
+from jaxnst.inputs import result_shape
+from jaxnst.losses import total_variation_loss
+from jaxnst.metrics import seam_score
+from jaxnst.tiling import border_step, make_tileable
+
+
+FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 12, "progress": False}
+SHORT: dict[str, Any] = {
+    "content_layers": ["relu2_2"],
+    "style_layers": ["relu1_1", "relu3_1"],
+}
+
+
+def score(image, axis):
+    return float(seam_score(jnp.asarray(image), axis))
+
+
+def waves(height, width):
+    """A picture that repeats."""
+    y = np.arange(height)[:, None, None] * 2 * np.pi / height
+    x = np.arange(width)[:, None] * 2 * np.pi / width
+    phase = np.arange(3)
+    return (0.5 + 0.2 * np.sin(3 * x + phase) + 0.2 * np.sin(2 * y + phase)).astype(
+        "f4"
+    )
+
+
+def test_a_cut_shows_and_a_wave_does_not():
+    image = waves(64, 80)
+    for axis in (0, 1):
+        assert score(image, axis) == pytest.approx(1, abs=0.35)
+    assert score(image[:, :-30], 1) > 3
+    assert score(image[:-17], 0) > 3
+    # The border is the step over it alone: noise has the same everywhere.
+    noise = np.random.default_rng(0).random((64, 64, 3), np.float32)
+    assert score(noise, 0) == pytest.approx(1, abs=0.2)
+
+
+def test_borders_are_faded_only_where_they_do_not_fit():
+    image = waves(64, 80)
+    np.testing.assert_array_equal(make_tileable(image, "xy"), image)
+    cut = image[:, :-30]
+    found = make_tileable(cut, "xy")
+    assert found.shape == (64, 44, 3)  # an eighth less
+    assert border_step(cut, 1) > 3 > 1.6 > border_step(found, 1)
+    np.testing.assert_array_equal(found[:, 6:], cut[:, 6:44])
+    np.testing.assert_array_equal(make_tileable(cut, "y"), cut)
+
+
+def test_total_variation_goes_over_the_border_that_is_none():
+    ramp = np.broadcast_to(np.linspace(0, 1, 8, dtype="f4")[:, None], (4, 8, 3))
+    ramp = jnp.asarray(ramp[:, :, :])
+    ramp = jnp.broadcast_to(jnp.linspace(0, 1, 8)[None, :, None], (4, 8, 3))
+    inside = (1 / 7) ** 2
+    np.testing.assert_allclose(total_variation_loss(ramp), inside, rtol=1e-5)
+    around = total_variation_loss(ramp, wraps=(False, True))
+    np.testing.assert_allclose(around, (7 * inside + 1) / 8, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("tile", "shape"),
+    [("xy", (48, 64)), ("x", (50, 64)), ("y", (48, 61)), (None, (50, 61))],
+)
+def test_sides_that_repeat_are_multiples_of_16(tile, shape):
+    assert result_shape((500, 610), 61, tile=tile) == shape
+
+
+@pytest.mark.parametrize("tile", [True, "x", "y"])
+def test_a_tile_painted_somewhere_else_in_the_pattern_is_the_same(tile):
+    """So there is no border: what is at the edge is painted as what is inside."""
+    content, style = waves(48, 64), picture(36, 50, seed=2)
+    ways = "xy" if tile is True else tile
+    shift = (16 if "y" in ways else 0), (32 if "x" in ways else 0)
+    padding = {"xy": "circular", "x": "circular_x", "y": "circular_y"}[ways]
+    network = load_tiny(padding=padding, conv="xla")
+    settings: dict[str, Any] = (
+        FEW | SHORT | {"network": network, "tile": tile, "size": 64}
+    )
+    settings |= {"num_steps": 4, "tv_weight": 0.1}
+    one = jaxnst.stylize(content, style, **settings).image
+    rolled = np.roll(content, shift, (0, 1))
+    other = jaxnst.stylize(rolled, style, **settings).image
+    assert np.abs(one - jaxnst.images.resize(content, one.shape[:2])).max() > 0.05
+    np.testing.assert_allclose(np.roll(one, shift, (0, 1)), other, atol=2e-2)
+    # And with a border it is not.
+    plain = settings | {"tile": None, "network": load_tiny(conv="xla")}
+    one, other = (jaxnst.stylize(x, style, **plain).image for x in (content, rolled))
+    assert np.abs(np.roll(one, shift, (0, 1)) - other).max() > 5e-2
+
+
+def test_a_tile_is_painted_from_a_content_that_is_none(tiny_vgg19, content, style):
+    """Over two sizes; the record says how, and gives it back."""
+    settings: dict[str, Any] = (
+        FEW | SHORT | {"size": 96, "min_size": 48, "coarse_steps": 12}
+    )
+    tiled = jaxnst.stylize(content, style, tile=True, **settings)
+    plain = jaxnst.stylize(content, style, **settings)
+    assert tiled.image.shape[0] % 16 == tiled.image.shape[1] % 16 == 0
+    for axis in (0, 1):
+        assert score(tiled.image, axis) < 2 < score(plain.image, axis)
+    assert tiled.record["settings"]["tile"] == "xy"
+    assert tiled.record["settings"]["padding"] == "circular"
+    again = jaxnst.stylize(
+        content, style, progress=False, **jaxnst.record.settings_of(tiled.record)
+    )
+    np.testing.assert_array_equal(again.image, tiled.image)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tile": "z"}, "`tile` is 'z'"),
+        ({"tile": True, "padding": "zeros"}, "`tile` 'xy' needs `padding` 'circular'"),
+        ({"tile": True, "finish": "vignette"}, "`finish` vignette would show"),
+    ],
+)
+def test_bad_tiles_are_told(tiny_vgg19, content, style, settings, message):
+    with pytest.raises(ValueError, match=message):
+        jaxnst.stylize(content, style, progress=False, **settings)
+
+
+def test_a_texture_has_the_style_and_repeats(tiny_vgg19, style):
+    settings: dict[str, Any] = {
+        "min_size": 0,
+        "num_steps": 40,
+        "progress": False,
+        "style_layers": ["relu1_1", "relu3_1"],
+    }
+    made = jaxnst.texture(style, size=(96, 60), **settings)
+    assert made.image.shape == (64, 96, 3)
+    assert made.alpha is None
+    assert made.history["style"][-1] < 0.5 * made.history["style"][0]
+    for axis in (0, 1):
+        assert score(made.image, axis) == pytest.approx(1, abs=0.5)
+    assert list(made.record["inputs"]) == ["style"]
+    assert made.record["kind"] == "texture"
+    same = jaxnst.texture(style, size=(96, 60), **settings)
+    np.testing.assert_array_equal(made.image, same.image)
+    other = jaxnst.texture(style, size=(96, 60), seed=1, tile=False, **settings)
+    assert other.image.shape == (60, 96, 3)
+    assert np.abs(other.image.mean((0, 1)) - style.mean((0, 1))).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"content_weight": 1}, "no content picture; leave `content_weight` out"),
+        ({"strength": 0.5}, "leave `strength` out"),
+        ({"size": 8}, "`size` must be at least 32, got 8"),
+        ({"size": (64, 64, 64)}, r"`size` must be a number or \(width, height\)"),
+        ({"size": (32, 640)}, "no side may be more than 10 times"),
+        ({"style_blend": [1, 2]}, "`style_blend` has 2 numbers for 1 style"),
+        ({"tile": "diagonal"}, "`tile` is 'diagonal'"),
+    ],
+)
+def test_bad_textures_are_told(tiny_vgg19, style, settings, message, as_installed):
+    with pytest.raises(ValueError, match=message):
+        jaxnst.texture(style, progress=False, **settings)
+
+
+def test_the_command(files, tmp_path, tiny_vgg19, capsys):
+    output = tmp_path / "tile.png"
+    few = ["--num-steps", "2", "--min-size", "0", "--style-layers", "relu1_1"]
+    arguments = ["texture", str(files[1]), "-o", str(output), *few]
+    assert main([*arguments, "--size", "64x48"]) == 0
+    assert "(64 x 48, 2 steps" in capsys.readouterr().out
+    assert jaxnst.load_picture(output).rgb.shape == (48, 64, 3)
+    paint = ["stylize", *map(str, files), "-o", str(tmp_path / "x.png")]
+    assert main([*paint, "--like", str(output)]) == 2
+    assert "it is a texture" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*arguments, "--size", "large"])
+    assert "'large' is neither 512 nor 768x512" in capsys.readouterr().err
