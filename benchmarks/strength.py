@@ -2,13 +2,14 @@
 
 pip install -e '.[bench]'
 python benchmarks/strength.py [--size 192] [--strengths 0.2 0.4 0.6 0.8 0.9]
-    [--pairs CONTENT,STYLE ...] [--set NAME=VALUE ...] [--json FILE]
+    [--pairs CONTENT,STYLE ...] [--set NAME=VALUE ...] [-o FOLDER] [--json FILE]
 
 What was reached is what the record says: 1 minus the style term of the picture itself.
 """
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from _common import (
     PAIRS,
@@ -31,6 +32,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     strengths = [0.2, 0.4, 0.6, 0.8, 0.9]
     add("--strengths", type=float, nargs="+", default=strengths, metavar="S")
     add("--set", dest="settings", type=setting_of, nargs="+", default=[], metavar="N=V")
+    add("-o", "--output", type=Path, metavar="FOLDER", help="keep the pictures there")
     return parser.parse_args(argv)
 
 
@@ -43,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for pair in args.pairs:
         for strength in args.strengths:
             result = jaxnst.stylize(*pair, strength=strength, **settings)
+            if args.output is not None:
+                args.output.mkdir(parents=True, exist_ok=True)
+                result.save(args.output / f"{name_of(pair)}_{strength:g}.png")
             made = dict(result.record["result"]["strength"])
             seconds = result.record["seconds"]["total"]
             rows.append({"pair": name_of(pair), **made, "seconds": seconds})

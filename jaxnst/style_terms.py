@@ -21,6 +21,7 @@ from .losses import (
     center_samples,
     channel_moments,
     fit_gaussian,
+    gaussian_target,
     gram_distance,
     gram_matrix,
     moments_distance,
@@ -153,10 +154,10 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
         ),
         "wasserstein": StyleLoss(
             fit_gaussian,
-            _mean,
+            lambda descriptions, shares: gaussian_target(_mean(descriptions, shares)),
             _measure_gaussian,
             _smoothed(wasserstein_distance),
-            lambda target: jnp.sqrt(jnp.trace(target.second)),
+            lambda target: jnp.sqrt(target.size),
         ),
         "sliced_wasserstein": StyleLoss(
             style_quantiles,

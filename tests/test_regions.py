@@ -73,8 +73,11 @@ def test_a_region_of_everything_is_no_region(tiny_network, content, style):
 def test_the_pull_on_a_pixel_is_that_without_regions(tiny_network, content, style):
     """Two regions of one style, statistics alike: the loss is that of the whole."""
     image, style = jnp.asarray(np.tile(content, (1, 2, 1))), jnp.asarray(style)
-    layers = {"content_layers": {"relu2_2": 1.0}, "style_layers": {"relu1_1": 1.0}}
-    names = {key: list(value) for key, value in layers.items()}
+    layers: dict[str, Any] = {
+        "content_layers": {"relu2_2": 1.0},
+        "style_layers": {"relu1_1": 1.0},
+    }
+    names: dict[str, Any] = {key: list(value) for key, value in layers.items()}
     weights = make_loss_weights(content=0, style=1, tv=0, **layers)
     whole = compute_targets(tiny_network, image, style, **names)
     guides = np.zeros((2, *image.shape[:2]), np.float32)
@@ -174,7 +177,7 @@ def test_regions_at_every_level_of_memory(tiny_network, content, dark, bright, l
         ).image
         for memory in ("fast", "low")
     ]
-    np.testing.assert_allclose(*images, atol=2e-3)
+    np.testing.assert_allclose(images[0], images[1], atol=2e-3)
 
 
 def test_sweeps_have_masks(tiny_network, content, dark, bright, left):

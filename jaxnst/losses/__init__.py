@@ -28,5 +28,6 @@ from .style import gram_distance as gram_distance, gram_loss as gram_loss
 from .wasserstein import (
     Gaussian as Gaussian,
     fit_gaussian as fit_gaussian,
+    gaussian_target as gaussian_target,
     wasserstein_distance as wasserstein_distance,
 )

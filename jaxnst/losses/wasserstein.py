@@ -28,6 +28,24 @@ class Gaussian(NamedTuple):
     second: GramMatrix
 
 
+class GaussianTarget(NamedTuple):
+    """A normal distribution that others are compared with.
+
+    Attributes:
+        mean: of every channel.
+        covariance: damped.
+        root: of the covariance.
+        damping: that others get as well.
+        size: mean square length of the features.
+    """
+
+    mean: Float[Array, " channels"]
+    covariance: GramMatrix
+    root: GramMatrix
+    damping: Scalar
+    size: Scalar
+
+
 def fit_gaussian(features: FeatureMap) -> Gaussian:
     """Return mean and second moments of a feature map, in float32.
 
@@ -38,8 +56,22 @@ def fit_gaussian(features: FeatureMap) -> Gaussian:
     return Gaussian(jnp.mean(features.astype(dtype), (0, 1)), gram_matrix(features))
 
 
+def gaussian_target(gaussian: Gaussian) -> GaussianTarget:
+    """Return a distribution ready to be compared with: its root is taken once."""
+    covariance = _covariance(gaussian)
+    width = covariance.shape[0]
+    damping = _DAMPING * jnp.trace(covariance) / width
+    damping += 1e-6 * jnp.trace(gaussian.second) / width + 1e-30
+    covariance = covariance + damping * jnp.eye(width)
+    values, vectors = jnp.linalg.eigh(covariance)
+    roots = jnp.sqrt(jnp.maximum(values, 0))
+    root = _product(vectors * roots[None], vectors.T)
+    size = jnp.trace(gaussian.second)
+    return GaussianTarget(gaussian.mean, covariance, root, damping, size)
+
+
 def wasserstein_distance(
-    found: Gaussian, target: Gaussian, *, smoothing: float = 5e-3
+    found: Gaussian, target: GaussianTarget, *, smoothing: float = 5e-3
 ) -> Scalar:
     r"""2-Wasserstein distance of two normal distributions, smooth at zero.
 
@@ -53,7 +85,7 @@ def wasserstein_distance(
 
     Args:
         found: of the picture, at one layer.
-        target: of the style picture, at the same layer.
+        target: of `gaussian_target`, of the style picture at the same layer.
         smoothing: below this part of the target's norm it is a parabola.
 
     Returns:
@@ -67,23 +99,15 @@ def wasserstein_distance(
     Examples:
         >>> one = Gaussian(jnp.zeros(1), jnp.ones((1, 1)))
         >>> other = Gaussian(3 * jnp.ones(1), 10 * jnp.ones((1, 1)))
-        >>> wasserstein_distance(other, one, smoothing=0.0).round(3)
+        >>> wasserstein_distance(other, gaussian_target(one), smoothing=0.0).round(3)
         Array(3., dtype=float32)
     """
-    wanted = _covariance(target)
-    width = wanted.shape[0]
-    damping = _DAMPING * jnp.trace(wanted) / width
-    damping += 1e-6 * jnp.trace(target.second) / width + 1e-30
-    damping = damping * jnp.eye(width)
-    own, wanted = _covariance(found) + damping, wanted + damping
-    values, vectors = jnp.linalg.eigh(wanted)
-    root = _product(vectors * jnp.sqrt(jnp.maximum(values, 0))[None], vectors.T)
-    inner = _product(_product(root, own), root)
-    squared = jnp.trace(own) + jnp.trace(wanted) - 2 * trace_of_root(inner)
+    own = _covariance(found) + target.damping * jnp.eye(found.mean.shape[0])
+    inner = _product(_product(target.root, own), target.root)
+    squared = jnp.trace(own) + jnp.trace(target.covariance) - 2 * trace_of_root(inner)
     squared = jnp.maximum(squared, 0)  # of equal ones, rounding
     squared += jnp.sum(jnp.square(found.mean - target.mean))
-    epsilon_squared = jnp.trace(target.second) * smoothing**2
-    epsilon_squared += jnp.finfo(squared.dtype).tiny
+    epsilon_squared = target.size * smoothing**2 + jnp.finfo(squared.dtype).tiny
     return jnp.sqrt(squared + epsilon_squared) - jnp.sqrt(epsilon_squared)
 
 
