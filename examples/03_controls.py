@@ -66,7 +66,7 @@ PAINTED = {
                 "luminance",
                 "match",
                 "histogram",
-                "palette",
+                "palette-only",
             )
         },
     ),
@@ -212,7 +212,7 @@ def make_sheet(name, folder, size):
 
 if __name__ == "__main__":
     sheets = [*PAINTED, "texture", "finish"]
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Paint the sheets in docs/controls.")
     parser.add_argument("sheets", nargs="*", metavar="SHEET", help=", ".join(sheets))
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/controls"))
     parser.add_argument("--size", type=int, default=320)

@@ -10,9 +10,9 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._checks import FORESEEN, one_line
 from .cli_batch import batch
@@ -27,6 +27,9 @@ from .cli_texture import texture
 
 if TYPE_CHECKING:
     from .result import Result
+
+# Strengths may be off by so much before anybody is told.
+STRENGTH_TOLERANCE = 0.03
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +89,13 @@ def _stylize(args: argparse.Namespace) -> int:
     from .transfer import stylize
 
     try:
-        result = stylize(args.content, style, progress=not args.quiet, **settings)
+        result = stylize(
+            args.content,
+            style,
+            metrics=args.metrics,
+            progress=not args.quiet,
+            **settings,
+        )
     except Interrupted as interrupted:
         result = interrupted.result
         output = _save(result, output, args)
@@ -106,6 +115,7 @@ def _stylize(args: argparse.Namespace) -> int:
             f"({made['stopped']}); the last good picture is in {output}",
             file=sys.stderr,
         )
+    _tell_strength(made.get("strength"))
     for recovery in result.record["recoveries"]:
         print(
             f"jaxnst: warning: {recovery['reason']} at {recovery['size']} px, step "
@@ -117,7 +127,30 @@ def _stylize(args: argparse.Namespace) -> int:
             f"{output}  ({made['width']} x {made['height']}, {made['steps']} steps, "
             f"{seconds['total']:.0f} s)"
         )
+    if args.metrics and not args.quiet:
+        from .metrics import Metrics, format_table
+        from .metrics.table import LEGEND
+
+        metrics = Metrics(**result.record["metrics"])
+        print(f"{format_table({output.name: metrics})}\n\n{LEGEND}")
     return 0 if is_good else EXIT_ERROR
+
+
+def _tell_strength(strength: Mapping[str, Any] | None) -> None:
+    """Warn of strengths that were not reached."""
+    if strength is None or strength["reached"] is None:
+        return
+    asked, reached = (
+        value if isinstance(value, list) else [value]
+        for value in (strength["asked"], strength["reached"])
+    )
+    for wanted, found in zip(asked, reached, strict=True):
+        if abs(wanted - found) > STRENGTH_TOLERANCE:
+            print(
+                f"jaxnst: warning: strength {wanted:g} was asked for, {found:.2f} was "
+                "reached; more steps, as of --preset fine, may reach more",
+                file=sys.stderr,
+            )
 
 
 def _save(result: "Result", output: Path, args: argparse.Namespace) -> Path:

@@ -129,6 +129,7 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
     )
     add_settings(stylize)
     add("-q", "--quiet", action="store_true", help="print nothing")
+    add("--metrics", action="store_true", help="measure the result, with AlexNet")
     add(
         "--estimate",
         action="store_true",

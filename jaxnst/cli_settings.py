@@ -27,7 +27,8 @@ _FLAGS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
         (
             "color",
             "NAME",
-            "style; content, luminance, match, histogram: the photo's; palette (style)",
+            "style; the photo's: content, luminance, match, histogram; palette-only "
+            "(style)",
         ),
         ("detail", "D", "of the style: 1 fine strokes, -1 coarse shapes (0)"),
         (

@@ -109,6 +109,11 @@ def add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="EXT",
         help="of the pictures: .png .jpg .webp .tif (default: %(default)s)",
     )
+    add(
+        "--metrics",
+        action="store_true",
+        help="measure every picture, with AlexNet; the page shows what is gained",
+    )
     add("-q", "--quiet", action="store_true", help="print nothing but errors")
     add_settings(parser, are_swept=True)
     add_file_options(parser)
@@ -140,6 +145,7 @@ def sweep(args: argparse.Namespace) -> int:
             bits=args.bits,
             quality=args.quality,
             batch_size=args.batch_size,
+            metrics=args.metrics,
             callback=tell,
             progress=not args.quiet,
             **settings,

@@ -84,8 +84,8 @@ class TransferConfig:
         style_weight: of the style terms.
         tv_weight: of total variation.
         color: "style": as it comes; "content", "luminance", "match" or "histogram":
-            ways to keep the content's colors; "palette": nothing but the painting's
-            colors. See `jaxnst.coloring`.
+            ways to keep the content's colors; "palette-only": nothing but the
+            painting's colors. See `jaxnst.coloring`.
         finish: {filter: amount}, applied to the result in this order; names get their
             usual amounts. See `jaxnst.finishing`.
         normalization: "pair" or "paper", see `jaxnst.objective`.

@@ -89,6 +89,8 @@ def load_inputs(
     if init is not None:
         with naming_inits(init):
             init_picture = picture_fn(init, argument="init")
+        if config.tile is not None:
+            init_picture = _tileable(init_picture, config.tile)
     shape = result_shape(content_picture.rgb.shape, config.size, tile=config.tile)
     alpha = content_picture.alpha
     if alpha is not None:

@@ -123,7 +123,7 @@ def paint(
         is_interrupted: asked after each step whether to stop.
         ready_fn: told which calls come next at a size, and which at the one after it.
     """
-    if config.strength == 0 or config.color == "palette":
+    if config.strength == 0 or config.color == "palette-only":
         return _unpainted(inputs, config)
     steering = make_steering(config, inputs.regions)
     trimmed: Trimmed | None = None

@@ -4,14 +4,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ._types import HostImage
+from .ahead import blend_of
 from .calls import Call, run_calls
 from .coloring import AFTERWARDS, keep_luminance
 from .finishing import finish_picture
 from .fitting import clear_memory_errors
 from .images import resize
+from .metrics import Metrics, measure
 from .optimize import deferred_interrupt
 from .painting import Painted, paint
 from .preparation import Prepared, settle_memory
+from .pretrained import load_lpips_network
 from .progress import ProgressCallback
 from .record import make_record
 from .result import Interrupted, Result, make_history
@@ -25,6 +29,7 @@ def stylize_prepared(
     started: float,
     notice_fn: Callable[[str], None] | None = None,
     make_fn: Callable[[Call], Any] = Call.make,
+    metrics: bool = False,
 ) -> Result:
     """Paint what was prepared.
 
@@ -35,6 +40,7 @@ def stylize_prepared(
         started: when, on the clock of `time.perf_counter`.
         notice_fn: told what happens on Ctrl-C; by default `watcher` shows it.
         make_fn: makes the calls of compiled programs.
+        metrics: whether the result is measured.
 
     Raises:
         OutOfMemory, Interrupted: as `stylize`.
@@ -69,6 +75,7 @@ def stylize_prepared(
         preset=preset,
         memory=settled.memory,
         seconds=time.perf_counter() - started,
+        metrics=metrics,
     )
     if painted.stopped == "interrupted":
         raise Interrupted(result)
@@ -76,7 +83,13 @@ def stylize_prepared(
 
 
 def make_result(
-    painted: Painted, prepared: Prepared, *, preset: str, memory: str, seconds: float
+    painted: Painted,
+    prepared: Prepared,
+    *,
+    preset: str,
+    memory: str,
+    seconds: float,
+    metrics: bool = False,
 ) -> Result:
     """Return what was painted, at the size asked for and with its record.
 
@@ -86,6 +99,7 @@ def make_result(
         preset: from which they started.
         memory: the level that was used.
         seconds: it took in all.
+        metrics: whether it is measured.
     """
     inputs = prepared.inputs
     image = painted.image
@@ -117,9 +131,30 @@ def make_result(
         strength=painted.strength,
         num_devices=prepared.network.num_devices,
     )
+    if metrics:
+        record["metrics"] = _measured(image, prepared)
     return Result(
         image=image,
         alpha=inputs.alpha,
         history=make_history(painted.terms),
         record=record,
     )
+
+
+def _measured(image: HostImage, prepared: Prepared) -> dict[str, float]:
+    """Return the metrics; of several styles the mean, as they are blended."""
+    inputs = prepared.inputs
+    content = resize(inputs.content.rgb, inputs.shape)
+    judge = load_lpips_network()
+    found = [measure(image, content, each.rgb, judge=judge) for each in inputs.styles]
+    shares = blend_of(prepared.config, len(found), inputs.regions).mean((0, 1))
+    return {
+        name: round(
+            sum(
+                float(share) * getattr(each, name)
+                for share, each in zip(shares, found, strict=True)
+            ),
+            5,
+        )
+        for name in Metrics._fields
+    }

@@ -67,6 +67,7 @@ def stylize(
     precision: str | None = None,
     memory: str | None = None,
     devices: str | None = None,
+    metrics: bool = False,
     callback: StepCallback | None = None,
     progress: bool = True,
 ) -> Result:
@@ -119,8 +120,8 @@ def stylize(
             "match" (the painting is looked at with their mean and covariance),
             "histogram" (with their histograms), "luminance" (the result
             gets the photograph's color differences), or "content" (match before,
-            luminance after); "palette" takes nothing but the painting's colors, and
-            paints nothing. See `jaxnst.coloring`.
+            luminance after); "palette-only" takes nothing but the painting's colors,
+            and paints nothing. See `jaxnst.coloring`.
         finish: filters that the result goes through, in this order: {filter: amount},
             or names, which get their usual amounts: "denoise", "sharpen", "contrast",
             "levels", "saturation", "grain", "vignette", "halftone". See
@@ -175,6 +176,7 @@ def stylize(
         devices: "all" of this machine (GPUs, if it has any): each holds some rows of
             the picture's activations, so that a larger one fits. Small sizes all paint
             alike. By default one. The pictures differ by rounding.
+        metrics: measure the result, see `jaxnst.metrics`; `record["metrics"]` has it.
         callback: called after every step with a `jaxnst.optimize.StepView`; returning
             True stops. The picture is then that of the last step; only where the loss
             has risen above where the size began is it the best one before, which the
@@ -249,7 +251,9 @@ def stylize(
         progress=progress,
     )
     watcher = ProgressCallback(enabled=progress, inner=callback)
-    return stylize_prepared(prepared, watcher, preset=preset, started=started)
+    return stylize_prepared(
+        prepared, watcher, preset=preset, started=started, metrics=metrics
+    )
 
 
 def estimate(

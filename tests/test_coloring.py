@@ -126,12 +126,12 @@ def test_every_setting_paints(tiny_network, content, style, color):
     difference = np.abs(result.image - plain.image).mean()
     assert (difference == 0) == (color == "style")
     assert result.record["settings"]["color"] == color
-    assert (result.record["result"]["steps"] == 0) == (color == "palette")
+    assert (result.record["result"]["steps"] == 0) == (color == "palette-only")
     if color in ("content", "luminance"):
         np.testing.assert_allclose(
             keep_luminance(result.image, content), result.image, atol=1e-3
         )
-    if color == "palette":
+    if color == "palette-only":
         mean = moments(style)[0]
         np.testing.assert_allclose(moments(result.image)[0], mean, atol=0.03)
 

@@ -1,5 +1,6 @@
 """Regions: a style for each, strengths that differ from place to place."""
 
+import concurrent.futures
 from typing import Any
 
 import jax.numpy as jnp
@@ -197,6 +198,28 @@ def test_sweeps_have_masks(tiny_network, content, dark, bright, left):
     )
     image = found.results[found.find(style_weight=2)[0].index].image
     np.testing.assert_allclose(image, alone.image, atol=2e-2)
+
+
+def test_executors_get_masks(tiny_vgg19, files, tmp_path, dark, bright, left):
+    """As files, which are there where the worker is."""
+    mask = tmp_path / "mask.png"
+    Image.fromarray((255 * left).astype(np.uint8)).save(mask)
+    settings: dict[str, Any] = FEW | NEAR | {"num_steps": 2}
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        found = jaxnst.sweep(
+            files[0],
+            [dark, bright],
+            masks=[mask, "rest"],
+            style_weight=[1, 2],
+            executor=executor,
+            **settings,
+        )
+    assert not found.errors
+    alone = jaxnst.stylize(
+        files[0], [dark, bright], masks=[mask, "rest"], style_weight=2, **settings
+    )
+    np.testing.assert_allclose(found.results[1].image, alone.image, atol=1e-5)
+    assert found.results[1].record["inputs"]["mask 1"]["name"] == "mask.png"
 
 
 def bad(mask=None, **settings):

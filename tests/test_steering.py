@@ -181,6 +181,15 @@ def test_bad_strengths_are_told(tiny_network, content, style, settings, message)
         jaxnst.stylize(content, style, network=tiny_network, **settings)
 
 
+def test_a_command_warns_of_what_was_not_reached(files, tmp_path, tiny_vgg19, capsys):
+    arguments = ["stylize", *map(str, files), "-o", str(tmp_path / "out.png")]
+    few = ["--size", "48", "--num-steps", "5", "--quiet"]
+    assert main([*arguments, "--strength", "1", *few]) == 0
+    assert "warning: strength 1 was asked for, 0." in capsys.readouterr().err
+    assert main([*arguments, "--strength", "0", *few]) == 0
+    assert not capsys.readouterr().err
+
+
 def test_a_command_has_a_strength_and_its_record_gives_it_back(
     files, tmp_path, tiny_vgg19
 ):

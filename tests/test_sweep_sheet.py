@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -146,6 +147,9 @@ def painted(
 ) -> dict[int, Row]:
     rows = {}
     for index in set(range(count)) - set(missing):
+        made: dict[str, Any] = {"file": f"{index}.png", "sha256": "0" * 64}
+        if index in failed:
+            made = {"error": "out of memory"}
         rows[index] = Row(
             index=index,
             labels={},
@@ -155,11 +159,7 @@ def painted(
             steps=7,
             losses={"total": 2.0, "content": 0.25, "style": 0.125 * (index + 1)},
             seconds=1.5,
-            **(
-                {"error": "out of memory"}
-                if index in failed
-                else {"file": f"{index}.png", "sha256": "0" * 64}
-            ),
+            **made,
         )
     return rows
 

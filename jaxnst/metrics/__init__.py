@@ -22,5 +22,9 @@ from .measuring import (
 from .palette import oklab as oklab, palette_gap as palette_gap
 from .perceptual import lpips as lpips
 from .seam import seam_score as seam_score
-from .style_gap import gram_gap as gram_gap, wasserstein_gap as wasserstein_gap
+from .style_gap import (
+    bures_gap as bures_gap,
+    gram_gap as gram_gap,
+    wasserstein_gap as wasserstein_gap,
+)
 from .table import format_table as format_table

@@ -45,6 +45,7 @@ def sweep(
     quality: int = 95,
     executor: concurrent.futures.Executor | None = None,
     batch_size: int | None = None,
+    metrics: bool = False,
     callback: Callable[[Row], object] | None = None,
     progress: bool = True,
     **settings: Any,
@@ -76,6 +77,8 @@ def sweep(
             dask.distributed, Ray, loky, MPI, submitit, or a pool of processes that does
             not fork.
         batch_size: how many are painted at once; by default as memory allows.
+        metrics: measure every picture that is painted, see `jaxnst.metrics`; the page
+            then shows what is gained and lost.
         callback: called with the `Row` of each member that is done.
         progress: show a bar on standard error (lines where there is no terminal).
         settings: of `stylize`, or lists of them.
@@ -111,14 +114,18 @@ def sweep(
             f"JAX runs in {hosts.num_processes} processes; give `output`, a folder "
             "that all of them see."
         )
-    studio = Studio(progress=progress)
+    studio = Studio(progress=progress, metrics=metrics)
     brief = make_brief(content, style, settings, mode=mode, studio=studio)
 
     def painted(assignments: Sequence[Assignment]) -> Iterator[Done]:
         if executor is not None:
             file_form = None if output is None else FileForm(extension, bits, quality)
             return paint_elsewhere(
-                assignments, executor, form=file_form, progress=progress
+                assignments,
+                executor,
+                form=file_form,
+                metrics=metrics,
+                progress=progress,
             )
         return paint_here(assignments, studio, batch_size=batch_size, progress=progress)
 

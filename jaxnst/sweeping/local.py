@@ -147,6 +147,7 @@ def _paint_alone(assignment: Assignment, studio: Studio, shown: _Shown) -> Done:
             started=started,
             notice_fn=lambda _: watcher.notice(_NOTICE),
             make_fn=functools.partial(studio.make_call, task),
+            metrics=studio.metrics,
         )
     except Interrupted:
         raise KeyboardInterrupt from None
@@ -206,7 +207,7 @@ def _paint_batch(
     front = _Front(watcher, len(ready))
     with watcher, deferred_interrupt(lambda _: watcher.notice(_NOTICE)) as is_off:
         paintings = []
-        for number, (assignment, prepared, level) in enumerate(ready):
+        for number, (_, prepared, level) in enumerate(ready):
             inputs, config, network, optimizer, _ = prepared
             network = network.with_memory(level)
             if is_common:
@@ -216,7 +217,7 @@ def _paint_batch(
                 inputs,
                 network,
                 optimizer,
-                assignment.task.config,
+                config,
                 functools.partial(front.show, number),
                 deadline=None if limit is None else started + limit,
                 is_interrupted=is_off,
@@ -252,6 +253,7 @@ def _paint_batch(
                 preset=assignment.task.preset,
                 memory=level,
                 seconds=wall,
+                metrics=studio.metrics,
             )
         done[assignment.member.index] = Done(assignment, result, problem, seconds)
     return [done[assignment.member.index] for assignment in batch]

@@ -83,9 +83,9 @@ def manifest_csv(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> by
     """Return the bytes of `manifest.csv`.
 
     One column for each axis, then those settings that differ though they are no axis,
-    then status, steps, losses and the rest. UTF-8; with a byte order mark, which Excel
-    wants and others stumble over, only if there is more than ASCII. Text that a
-    spreadsheet would take for a formula starts with an apostrophe.
+    then status, steps, losses, metrics and the rest. UTF-8; with a byte order mark,
+    which Excel wants and others stumble over, only if there is more than ASCII. Text
+    that a spreadsheet would take for a formula starts with an apostrophe.
 
     Args:
         axes: at least one.
@@ -100,7 +100,9 @@ def manifest_csv(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> by
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     head = ["index", *names, *others, "status", "stopped", "steps", "width", "height"]
-    head += [*(f"{name}_loss" for name in losses), "seconds", "file", "sha256", "error"]
+    metrics = list(dict.fromkeys(n for row in rows.values() for n in row.metrics))
+    head += [*(f"{name}_loss" for name in losses), *metrics]
+    head += ["seconds", "file", "sha256", "error"]
     writer.writerow([_cell(name) for name in head])
     for index, place in enumerate(places(axes, mode)):
         row = rows.get(index)
@@ -111,6 +113,7 @@ def manifest_csv(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> by
             cells += [row.settings.get(name) for name in others]
             cells += [status_of(row), row.stopped, row.steps, row.width, row.height]
             cells += [row.losses.get(name) for name in losses]
+            cells += [row.metrics.get(name) for name in metrics]
             cells += [row.seconds, row.file, row.sha256, row.error]
         cells += [None] * (len(head) - len(cells))
         writer.writerow([_cell(value) for value in cells])

@@ -56,6 +56,7 @@ class Row:
         stopped: why it ended early, see `jaxnst.Result`; or None.
         losses: {"total", "content", "style", "tv"} of the last step, before weights but
             for the total.
+        metrics: see `jaxnst.metrics.Metrics`, if they were asked for.
         seconds: it took; in a batch, of the batch over its members.
         error: why there is no picture; or None.
     """
@@ -70,6 +71,7 @@ class Row:
     steps: int = 0
     stopped: str | None = None
     losses: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     error: str | None = None
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from .arranging import Block, arrange, heading, in_common
+from .frontier import draw_frontier
 from .manifest import status_of
 from .members import Axis, Row
 
@@ -55,6 +56,7 @@ img { display: block; width: 100%; height: auto; border: 1px solid var(--line) }
 .failed { color: var(--alarm) }
 figcaption { font-size: .85rem; color: var(--quiet); margin-top: .2rem;
   font-variant-numeric: tabular-nums }
+.frontier { display: block; width: 100%; max-width: 60rem; height: auto }
 figcaption span { white-space: nowrap }
 @media (max-width: 40rem) { :root { --cell: 42vw } body { padding: .75rem } }
 """
@@ -102,11 +104,24 @@ def make_page(
             _table(block, rows, shape) if block.row_name else _line(block, rows, shape)
             for block in blocks
         ),
+        *(_frontier(rows)),
         "</html>",
     ]
     text = "\n".join(parts) + "\n"
     # File names of other systems may hold what UTF-8 has no place for.
     return text.encode(errors="replace").decode()
+
+
+def _frontier(rows: Mapping[int, Row]) -> list[str]:
+    drawing = draw_frontier(rows)
+    if not drawing:
+        return []
+    return [
+        "<h2>What is gained and lost</h2>",
+        "<p>Measured with AlexNet, which painted none of them; pictures that no other "
+        "beats in both are joined.</p>",
+        drawing,
+    ]
 
 
 def _text(text: str) -> str:
@@ -185,6 +200,11 @@ def _caption(row: Row) -> str:
         f"<span>{name} {row.losses[name]:.3g}</span>"
         for name in ("content", "style")
         if name in row.losses
+    ]
+    losses += [
+        f"<span>{title} {row.metrics[name]:.3g}</span>"
+        for name, title in (("lpips", "LPIPS"), ("gram_gap", "Gram gap"))
+        if name in row.metrics
     ]
     end = f"{row.steps} steps"
     if row.stopped:

@@ -88,18 +88,21 @@ class PaintedFile:
         return path
 
 
-def make_job(assignment: Assignment, form: FileForm | None = None) -> PaintingJob:
+def make_job(
+    assignment: Assignment, form: FileForm | None = None, *, metrics: bool = False
+) -> PaintingJob:
     """Return the job of a member.
 
     Args:
         assignment: the member.
         form: of the file that is wanted.
+        metrics: whether the picture is measured.
 
     Raises:
         OSError: if a picture cannot be read.
     """
     task = assignment.task
-    arguments = dict(task.arguments)
+    arguments: dict[str, Any] = {**task.arguments, "metrics": metrics}
     if task.config.init == "image":
         arguments["init"] = _packed(arguments["init"])
     if arguments.get("masks") is not None:
@@ -156,6 +159,7 @@ def paint_elsewhere(
     executor: concurrent.futures.Executor,
     *,
     form: FileForm | None = None,
+    metrics: bool = False,
     progress: bool = True,
 ) -> Iterator[Done]:
     """Paint members by the workers of an executor, and yield each as it is done.
@@ -164,6 +168,7 @@ def paint_elsewhere(
         assignments: what to paint.
         executor: that of dask, Ray, loky, MPI, submitit, or a process pool.
         form: of the files, if files are wanted and not results.
+        metrics: whether pictures are measured.
         progress: show how many are done.
 
     Raises:
@@ -176,7 +181,9 @@ def paint_elsewhere(
     started = time.monotonic()
     try:
         for assignment in assignments:
-            future = executor.submit(paint_job, make_job(assignment, form))
+            future = executor.submit(
+                paint_job, make_job(assignment, form, metrics=metrics)
+            )
             futures[future] = assignment
         for count, future in enumerate(concurrent.futures.as_completed(futures), 1):
             done = _fetched(future, futures[future])

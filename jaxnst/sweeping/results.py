@@ -47,6 +47,7 @@ def make_row(done: Done) -> Row:
         steps=made["steps"],
         stopped=made["stopped"],
         losses=losses,
+        metrics=dict(done.result.record.get("metrics", {})),
     )
 
 

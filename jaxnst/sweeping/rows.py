@@ -21,6 +21,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "steps": (int,),
     "stopped": (str, type(None)),
     "losses": (dict,),
+    "metrics": (dict,),
     "seconds": (int, float),
     "error": (str, type(None)),
 }
@@ -65,9 +66,10 @@ def decode_row(text: str) -> Row:
     for name, kinds in _KINDS.items():
         if not isinstance(fields[name], kinds) or isinstance(fields[name], bool):
             raise ValueError(f"`{name}` is {fields[name]!r}")
-    numbers = fields["losses"].values()
-    if not all(isinstance(number, int | float) for number in numbers):
-        raise ValueError(f"`losses` are {fields['losses']!r}")
+    for name in ("losses", "metrics"):
+        numbers = fields[name].values()
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError(f"`{name}` are {fields[name]!r}")
     return Row(**fields)
 
 

@@ -120,10 +120,14 @@ class Studio:
     Args:
         progress: show a bar if weights have to be downloaded.
         num_kept: of how many tasks at a time the pictures' targets are kept.
+        metrics: whether results are measured.
     """
 
-    def __init__(self, *, progress: bool = True, num_kept: int = 1):
+    def __init__(
+        self, *, progress: bool = True, num_kept: int = 1, metrics: bool = False
+    ):
         self._progress = progress
+        self.metrics = metrics
         self._pictures = Kept(_MAX_PICTURES)
         self._networks = Kept(1)
         self._prepared = Kept(1)
