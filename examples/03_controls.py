@@ -121,7 +121,7 @@ PAINTED = {
 TEXTURES = {"village": VILLAGE, "wave": WAVE, "lines": LINES}
 FINISHES = {
     "as painted": {},
-    "denoise 0.3": {"denoise": 0.3},
+    "denoise 0.2": {"denoise": 0.2},
     "sharpen 1.5": {"sharpen": 1.5},
     "contrast 0.3": {"contrast": 0.3},
     "levels": {"levels": 1},

@@ -11,6 +11,7 @@ References:
 """
 
 import numpy as np
+import scipy.ndimage
 
 from ._checks import check_choice
 from ._types import AnyHostImage, HostImage
@@ -28,6 +29,10 @@ _EPSILON = 1e-5
 _MAX_TURNS = 12
 # Quantiles that stand for a distribution.
 _NUM_QUANTILES = 512
+# Changes of color are smoothed over this part of the longest side, where the picture
+# varies by less than this (squared).
+_SMOOTHING_SIZE = 80
+_SMOOTHING_NOISE = 0.02**2
 
 
 def keep_luminance(painted: HostImage, content: HostImage) -> HostImage:
@@ -110,6 +115,37 @@ def take_palette(image: HostImage, target: AnyHostImage) -> HostImage:
         axes, _ = np.linalg.qr(generator.standard_normal((3, 3)))
         moved = _match_along(moved, target, axes)
     return np.clip(moved, 0, 1).astype(np.float32)
+
+
+def smooth_recoloring(before: HostImage, after: HostImage) -> HostImage:
+    """Return a recolored picture without the noise that its recoloring has made loud.
+
+    What was nearly one color and is spread over many shows every grain of it. So the
+    change of color is smoothed, but not over edges.
+
+    Args:
+        before: the picture.
+        after: the same recolored.
+
+    References:
+        He, Sun, Tang, "Guided Image Filtering", ECCV 2010, of the difference of the
+        two; that the difference is what to smooth is from Rabin, Delon, Gousseau,
+        "Regularization of Transportation Maps for Color and Contrast Transfer", ICIP
+        2010.
+    """
+    size = 2 * max(2, round(max(before.shape) / _SMOOTHING_SIZE)) + 1
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        spans = (size, size) + (1,) * (x.ndim - 2)
+        return scipy.ndimage.uniform_filter(x, spans, mode="reflect")
+
+    guide = (before @ _LUMA).astype(np.float64)[..., None]
+    change = after.astype(np.float64) - before
+    center, moved = mean(guide), mean(change)
+    variance = mean(guide * guide) - center * center
+    slope = (mean(guide * change) - center * moved) / (variance + _SMOOTHING_NOISE)
+    smooth = mean(slope) * guide + mean(moved - slope * center)
+    return np.clip(before + smooth, 0, 1).astype(np.float32)
 
 
 def recolor_style(style: HostImage, content: AnyHostImage, color: str) -> HostImage:

@@ -24,7 +24,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _SHARPEN_RADIUS = 1 / 700
 _MIN_RADIUS = 0.7
 # Total variation is weighed with up to this by denoising.
-_MAX_DENOISING = 0.15
+_MAX_DENOISING = 0.1
 # Of the darkest and of the brightest pixels, what "levels" gives up at most.
 _CLIPPED = 0.01
 # Standard deviation of all of the grain, and the size of its grains in pixels.
@@ -212,7 +212,7 @@ class Filter(NamedTuple):
 
 FILTERS: Mapping[str, Filter] = MappingProxyType(
     {
-        "denoise": Filter(denoise, 0, 1, 0.3, looks_around=True),
+        "denoise": Filter(denoise, 0, 1, 0.2, looks_around=True),
         "sharpen": Filter(sharpen, 0, 3, 0.5, looks_around=True),
         "contrast": Filter(contrast, -1, 1, 0.2),
         "levels": Filter(levels, 0, 1, 1.0),

@@ -23,7 +23,7 @@ from .ahead import (
     weights_of,
 )
 from .calls import Call, Calls
-from .coloring import take_palette
+from .coloring import smooth_recoloring, take_palette
 from .config import TransferConfig
 from .images import resize
 from .inputs import Inputs
@@ -277,7 +277,8 @@ def _unpainted(inputs: Inputs, config: TransferConfig) -> Painted:
             resize(style.rgb, shape).reshape(1, -1, 3)
             for style, shape in zip(inputs.styles, shapes, strict=True)
         ]
-        image = take_palette(image, np.concatenate(colors, axis=1))
+        taken = take_palette(image, np.concatenate(colors, axis=1))
+        image = smooth_recoloring(image, taken)
     return Painted(image, [], None, [], [], 0.0, 0.0, strength)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -15,6 +16,7 @@ from .ahead import multiples_of, shapes_of
 from .images import Picture, PictureSource, load_picture, resize
 from .images.reading import MAX_ASPECT, MIN_SIDE
 from .inputs import StyleSource, check_styles
+from .metrics import line_scores
 from .networks import Network
 from .optimize import StepCallback
 from .preparation import LOADERS, prepare, settle_config
@@ -178,7 +180,10 @@ def _as_texture(result: Result, tile: str | None) -> Result:
 
 
 def _rolled(image: HostImage, axis: int) -> HostImage:
-    """Return a picture that repeats, moved so that its border is an ordinary line."""
-    steps = np.abs(image - np.roll(image, 1, axis)).mean((1 - axis, 2))
-    usual = int(np.argmin(np.abs(steps - steps.mean())))
+    """Return a picture that repeats, moved so that its border is an ordinary line.
+
+    One whose step is as large as those beside it, see `jaxnst.metrics.seam_score`.
+    """
+    scores = np.asarray(line_scores(jnp.asarray(image), axis))
+    usual = int(np.argmin(np.abs(scores - 1)))
     return np.roll(image, -usual, axis)

@@ -9,6 +9,7 @@ from jaxnst.coloring import (
     keep_luminance,
     match_colors,
     match_histogram,
+    smooth_recoloring,
     take_palette,
 )
 
@@ -104,6 +105,20 @@ def test_a_palette_is_taken_as_a_whole(rng, painted):
     assert np.quantile(away, 0.8) < 0.15
     nearest = np.linalg.norm(moved[:, None] - centers, axis=-1).argmin(1)
     assert 0.4 < nearest.mean() < 0.6
+
+
+def test_recoloring_is_smooth_but_not_over_edges(rng):
+    """A dark, noisy side whose noise a map has made loud, and an edge."""
+    before = np.full((64, 64, 3), 0.05, np.float32)
+    before[:, 32:] = 0.8
+    before += 0.004 * rng.standard_normal(before.shape, np.float32)
+    after = 1 - 0.9 * before
+    after[:, :32] += 20 * (before[:, :32] - 0.05)
+    found = smooth_recoloring(before, after)
+    assert found[:, 4:24].std() < 0.2 * after[:, 4:24].std()
+    np.testing.assert_allclose(found[:, :28].mean(), after[:, :28].mean(), atol=0.02)
+    step = found[:, 33].mean() - found[:, 30].mean()
+    assert step == pytest.approx(after[:, 33].mean() - after[:, 30].mean(), rel=0.15)
 
 
 def test_flat_and_gray_pictures_have_colors_too(painted):

@@ -63,7 +63,7 @@ def gaussian_target(gaussian: Gaussian) -> GaussianTarget:
     damping = _DAMPING * jnp.trace(covariance) / width
     damping += 1e-6 * jnp.trace(gaussian.second) / width + 1e-30
     covariance = covariance + damping * jnp.eye(width)
-    values, vectors = jnp.linalg.eigh(covariance)
+    values, vectors = _eigh(covariance)
     roots = jnp.sqrt(jnp.maximum(values, 0))
     root = _product(vectors * roots[None], vectors.T)
     size = jnp.trace(gaussian.second)
@@ -118,7 +118,7 @@ def trace_of_root(matrix: GramMatrix) -> Scalar:
 
 
 def _root_forward(matrix: GramMatrix) -> tuple[Scalar, tuple[Array, Array]]:
-    values, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
+    values, vectors = _eigh((matrix + matrix.T) / 2)
     # Rounding is all that there is below.
     values = jnp.maximum(values, 1e-7 * values[-1] + jnp.finfo(values.dtype).tiny)
     roots = jnp.sqrt(values)
@@ -134,6 +134,14 @@ def _root_backward(
 
 
 trace_of_root.defvjp(_root_forward, _root_backward)
+
+
+# One matrix after the other also where a batch is painted: on CPUs, programs that hold
+# LAPACK's calls for batches were seen to hang.
+@jax.custom_batching.sequential_vmap
+def _eigh(matrix: GramMatrix) -> tuple[Float[Array, " channels"], GramMatrix]:
+    values, vectors = jnp.linalg.eigh(matrix)
+    return values, vectors
 
 
 def _covariance(gaussian: Gaussian) -> GramMatrix:

@@ -1,6 +1,8 @@
 """Whether a picture that is to repeat has a seam."""
 
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
 from jaxnst._types import Image, Scalar
 
@@ -20,8 +22,22 @@ def seam_score(image: Image, axis: int) -> Scalar:
         About 1 where nothing is to be seen of the border; a cut has several times as
         much.
     """
+    return line_scores(image, axis)[0]
+
+
+def line_scores(image: Image, axis: int) -> Float[Array, " lines"]:
+    """The step from each line to the next of a repeated picture, over those beside it.
+
+    Args:
+        image: RGB, [0, 1].
+        axis: 0: of rows, 1: of columns.
+
+    Returns:
+        One for each line, from the one before it; the first is `seam_score`.
+    """
     steps = jnp.abs(image - jnp.roll(image, 1, axis))
-    lines = jnp.mean(steps, (1 - axis, 2))  # the first is the one over the border
+    lines = jnp.mean(steps, (1 - axis, 2))
     count = min(_NUM_LINES, (image.shape[axis] - 1) // 2)
-    beside = jnp.concatenate([lines[1 : 1 + count], lines[-count:]])
-    return lines[0] / jnp.maximum(jnp.mean(beside), 1e-6)
+    offsets = np.array([*range(-count, 0), *range(1, count + 1)])
+    places = (np.arange(len(lines))[:, None] + offsets) % len(lines)
+    return lines / jnp.maximum(jnp.mean(lines[places], axis=1), 1e-6)
