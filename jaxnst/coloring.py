@@ -136,8 +136,7 @@ def smooth_recoloring(before: HostImage, after: HostImage) -> HostImage:
     size = 2 * max(2, round(max(before.shape) / _SMOOTHING_SIZE)) + 1
 
     def mean(x: np.ndarray) -> np.ndarray:
-        spans = (size, size) + (1,) * (x.ndim - 2)
-        return scipy.ndimage.uniform_filter(x, spans, mode="reflect")
+        return scipy.ndimage.uniform_filter(x, size, mode="reflect", axes=(0, 1))
 
     guide = (before @ _LUMA).astype(np.float64)[..., None]
     change = after.astype(np.float64) - before
