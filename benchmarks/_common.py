@@ -28,6 +28,12 @@ PAIRS = (
     "chelsea_cat,van_gogh_auvers",
     "coffee,van_gogh_auvers",
 )
+MORE_PAIRS = (
+    "coffee,hokusai_great_wave",
+    "summer_palace,van_gogh_auvers",
+    "astronaut,hokusai_great_wave",
+    "chelsea_cat,kandinsky_composition_viii",
+)
 # The smallest picture that jaxnst paints.
 MIN_SIZE = 32
 # More processes than this, over the last minute, and times say little.

@@ -26,6 +26,7 @@ import jax
 import numpy as np
 import optax
 from _common import (
+    MORE_PAIRS,
     PAIRS,
     make_parser,
     name_of,
@@ -35,7 +36,7 @@ from _common import (
     write_json,
     write_text,
 )
-from PIL import Image as PILImage, ImageDraw
+from _sheet import write_sheet
 
 import jaxnst
 from jaxnst.config import TransferConfig
@@ -44,12 +45,6 @@ from jaxnst.optimize import make_optimizer
 from jaxnst.pretrained import load_lpips_network
 
 
-MORE_PAIRS = (
-    "coffee,hokusai_great_wave",
-    "summer_palace,van_gogh_auvers",
-    "astronaut,hokusai_great_wave",
-    "chelsea_cat,kandinsky_composition_viii",
-)
 # The square root of the covariance of colors in ImageNet, as the feature visualizations
 # of Olah, Mordvintsev, Schubert, "Feature Visualization", Distill 2017 use it.
 COLORS = np.array(
@@ -143,27 +138,6 @@ def check_settings(path: Path, settings: dict[str, Any]) -> None:
             f"{path.parent} has pictures of other settings: {old}, now {settings}; "
             "give the candidate another name, or remove the folder"
         )
-
-
-def write_sheet(
-    path: Path, rows: dict[str, list[Path]], titles: list[str], side: int
-) -> None:
-    """Lay pictures out, a row for each candidate."""
-    label = 16
-    sheet = PILImage.new(
-        "RGB", (side * len(titles), (side + label) * len(rows) + label), "white"
-    )
-    draw = ImageDraw.Draw(sheet)
-    for column, title in enumerate(titles):
-        draw.text((column * side + 4, 2), title, fill="black")
-    for row, (name, pictures) in enumerate(rows.items()):
-        top = label + row * (side + label)
-        draw.text((4, top + 1), name, fill="black")
-        for column, picture in enumerate(pictures):
-            with PILImage.open(picture) as image:
-                image.thumbnail((side, side))
-                sheet.paste(image.convert("RGB"), (column * side, top + label))
-    sheet.save(path)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

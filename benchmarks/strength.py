@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from _common import (
+    MORE_PAIRS,
     PAIRS,
     make_parser,
     name_of,
@@ -21,18 +22,19 @@ from _common import (
     size_of,
     write_json,
 )
+from _sheet import write_sheet
 
 import jaxnst
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = make_parser(__doc__, pairs=PAIRS)
+    parser = make_parser(__doc__, pairs=[*PAIRS, *MORE_PAIRS])
     add = parser.add_argument
     add("--size", type=size_of, default=192, help="(%(default)s)")
     strengths = [0.2, 0.4, 0.6, 0.8, 0.9]
     add("--strengths", type=float, nargs="+", default=strengths, metavar="S")
     add("--set", dest="settings", type=setting_of, nargs="+", default=[], metavar="N=V")
-    add("-o", "--output", type=Path, metavar="FOLDER", help="keep the pictures there")
+    add("-o", "--output", type=Path, metavar="FOLDER", help="for pictures and sheet")
     return parser.parse_args(argv)
 
 
@@ -56,6 +58,15 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{made['ratio']:8.3g} {made['trimming_steps']:16} {seconds:3.0f}",
                 flush=True,
             )
+    if args.output is not None:
+        titles = [f"{strength:g}" for strength in args.strengths]
+        pictures = {
+            name_of(pair): [
+                args.output / f"{name_of(pair)}_{title}.png" for title in titles
+            ]
+            for pair in args.pairs
+        }
+        write_sheet(args.output / "sheet.png", pictures, titles, side=192)
     worst = max(abs(row["reached"] - row["asked"]) for row in rows)
     print(f"farthest off: {worst:.3f}")
     write_json(args.json, rows, size=args.size, load=load)
