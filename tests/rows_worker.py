@@ -18,7 +18,6 @@ CASES = {
     "reflect": ("vgg", {"padding": "reflect"}, 277, 40, {"memory": "low"}),
     "replicate": ("vgg", {"padding": "replicate"}, 301, 40, {"pooling": "average"}),
     "circular": ("vgg", {"padding": "circular"}, 256, 40, SHORT),
-    "circular_y": ("vgg", {"padding": "circular_y"}, 256, 40, SHORT),
     "resnet": ("resnet", {"padding": "reflect"}, 270, 40, {}),
     "googlenet": ("googlenet", {"padding": "zeros"}, 263, 40, {}),
 }

@@ -336,6 +336,8 @@ def test_every_loss_paints(tiny_network, content, style, name):
         style,
         style_loss=name,
         network=tiny_network,
+        content_layers=["relu2_2"],
+        style_layers=["relu1_1", "relu2_1"],
         size=48,
         min_size=0,
         num_steps=12,
