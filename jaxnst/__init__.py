@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import (
         images as images,
+        insight as insight,
         losses as losses,
         metrics as metrics,
         networks as networks,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .fitting import OutOfMemory as OutOfMemory
     from .forecast import Estimate as Estimate
     from .images import load_picture as load_picture, read_record as read_record
+    from .insight.explaining import Explanation as Explanation, explain as explain
     from .presets import PRESETS as PRESETS
     from .pretrained import load_network as load_network
     from .result import Interrupted as Interrupted, Result as Result
@@ -36,6 +38,7 @@ __all__ = [
     "PRESETS",
     "BadJobs",
     "Estimate",
+    "Explanation",
     "Interrupted",
     "OutOfMemory",
     "Outcome",
@@ -46,6 +49,7 @@ __all__ = [
     "__version__",
     "batch",
     "estimate",
+    "explain",
     "load_network",
     "load_picture",
     "read_record",
@@ -60,6 +64,7 @@ _HOMES = {
     "PRESETS": "presets",
     "BadJobs": "sweeping.jobs_plan",
     "Estimate": "forecast",
+    "Explanation": "insight.explaining",
     "Interrupted": "result",
     "OutOfMemory": "fitting",
     "Outcome": "sweeping.jobs_run",
@@ -70,6 +75,7 @@ _HOMES = {
     "__version__": "_version",
     "batch": "sweeping.jobs_run",
     "estimate": "transfer",
+    "explain": "insight.explaining",
     "load_network": "pretrained",
     "load_picture": "images",
     "read_record": "images",
@@ -79,6 +85,7 @@ _HOMES = {
 }
 _SUBMODULES = {
     "images",
+    "insight",
     "losses",
     "metrics",
     "networks",

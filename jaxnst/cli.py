@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ._checks import FORESEEN, one_line
 from .cli_batch import batch
 from .cli_compare import compare
+from .cli_explain import explain
 from .cli_finish import finish
 from .cli_networks import networks
 from .cli_parser import build_parser
@@ -73,6 +74,10 @@ def _stylize(args: argparse.Namespace) -> int:
     from .images import check_output
 
     output = check_output(args.output, bits=args.bits, quality=args.quality)
+    if args.trace is not None:
+        from .insight.plotting import check_history_path
+
+        check_history_path(args.trace)
     for name, path in [("content", args.content), *(("style", x) for x in args.style)]:
         source = Path(path)
         if output.exists() and source.exists() and output.samefile(source):
@@ -99,6 +104,7 @@ def _stylize(args: argparse.Namespace) -> int:
     except Interrupted as interrupted:
         result = interrupted.result
         output = _save(result, output, args)
+        _save_trace(result, args)
         steps = result.record["result"]["steps"]
         print(
             f"jaxnst: interrupted after {steps} steps; the picture reached so far is "
@@ -107,6 +113,7 @@ def _stylize(args: argparse.Namespace) -> int:
         )
         return EXIT_INTERRUPTED
     output = _save(result, output, args)
+    _save_trace(result, args)
     made, seconds = result.record["result"], result.record["seconds"]
     is_good = made["stopped"] in FINISHED
     if not is_good:
@@ -165,6 +172,14 @@ def _save(result: "Result", output: Path, args: argparse.Namespace) -> Path:
         ) from error
 
 
+def _save_trace(result: "Result", args: argparse.Namespace) -> None:
+    """Write the losses, if that was asked for and anything was painted."""
+    if args.trace is not None and len(result.history["total"]):
+        from .insight.plotting import save_history
+
+        save_history(result.history, args.trace)
+
+
 def _show(args: argparse.Namespace) -> int:
     from .images import read_record
 
@@ -173,6 +188,10 @@ def _show(args: argparse.Namespace) -> int:
         print(json.dumps(record, indent=2))
         return 0
     for name, value in record.items():
+        if name == "trace" and isinstance(value, dict):
+            count = len(value.get("step", ()))
+            print(f"{_plain(name):10} of {count} steps, in --json")
+            continue
         if not isinstance(value, dict):
             print(f"{_plain(name):10} {_plain(value)}")
             continue
@@ -197,6 +216,7 @@ COMMANDS = {
     "batch": batch,
     "texture": texture,
     "finish": finish,
+    "explain": explain,
     "compare": compare,
     "networks": networks,
     "show": _show,

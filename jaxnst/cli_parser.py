@@ -5,6 +5,7 @@ import sys
 from typing import Any, NoReturn
 
 from .cli_batch import add_batch
+from .cli_explain import add_explain
 from .cli_finish import add_finish
 from .cli_networks import add_networks
 from .cli_settings import add_command, add_file_options, add_settings
@@ -70,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_batch(commands, common)
     add_texture(commands, common)
     add_finish(commands, common)
+    add_explain(commands, common)
     _add_compare(commands, common)
     add_networks(commands, common)
     show = commands.add_parser(
@@ -130,6 +132,11 @@ def _add_stylize(commands: Any, common: _Parser) -> None:
     add_settings(stylize)
     add("-q", "--quiet", action="store_true", help="print nothing")
     add("--metrics", action="store_true", help="measure the result, with AlexNet")
+    add(
+        "--trace",
+        metavar="FILE",
+        help="write every loss of every step: .csv, or drawn: .png .svg .pdf",
+    )
     add(
         "--estimate",
         action="store_true",

@@ -2,9 +2,12 @@
 
 import dataclasses
 import importlib.metadata
+import itertools
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+
+import numpy as np
 
 from ._version import __version__
 from .config import INITS, STRENGTH_MAP, TransferConfig
@@ -15,6 +18,9 @@ from .pretrained import UsedWeights, get_spec
 
 T = TypeVar("T")
 
+# So many steps of a run are kept in a picture's file, and so many digits of each loss.
+_MAX_TRACE = 96
+_DIGITS = 4
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
 
@@ -94,6 +100,55 @@ def make_record(
         },
         "seconds": dict(seconds),
     }
+
+
+def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None]]:
+    """Return a history short enough for a picture's file; empty if it is.
+
+    Args:
+        history: of a `Result`.
+
+    Returns:
+        {"step", from 1, and the names of the history: values at some of the steps}; of
+        each size the first step and the last are among them.
+    """
+    sizes = np.asarray(history["size"])
+    if not len(sizes):
+        return {}
+    starts = [0, *(np.flatnonzero(np.diff(sizes)) + 1), len(sizes)]
+    count = max(2, _MAX_TRACE // (len(starts) - 1))
+    kept = np.concatenate(
+        [
+            np.unique(np.linspace(start, stop - 1, min(count, stop - start)).round())
+            for start, stop in itertools.pairwise(starts)
+        ]
+    ).astype(int)
+
+    def short(values: np.ndarray) -> list[float | None]:
+        numbers = map(float, values[kept])
+        # JSON has no word for what is not finite.
+        return [float(f"{x:.{_DIGITS}g}") if np.isfinite(x) else None for x in numbers]
+
+    trace: dict[str, Any] = {"step": (kept + 1).tolist()}
+    for name, values in history.items():
+        values = np.asarray(values)
+        trace[name] = values[kept].tolist() if name == "size" else short(values)
+    return trace
+
+
+def read_trace(record: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+    """Return what `make_trace` put into a record; None if nothing usable is there."""
+    trace = record.get("trace")
+    if not isinstance(trace, Mapping) or not {"step", "size", "total"} <= set(trace):
+        return None
+    try:
+        columns = {name: np.asarray(trace[name], np.float64) for name in trace}
+    except (TypeError, ValueError):
+        return None
+    shapes = {column.shape for column in columns.values()}
+    if len(shapes) != 1 or not len(columns["step"]) or columns["step"].ndim != 1:
+        return None
+    return columns
 
 
 def name_styles(styles: Sequence[T]) -> dict[str, T]:

@@ -12,6 +12,8 @@ from PIL import Image as PILImage
 from ._types import HostAlpha, HostImage
 from .images import save_picture, to_pil
 from .objective import LossTerms
+from .preparation import Prepared
+from .record import make_trace
 
 
 # What `record["result"]["stopped"]` says where the picture is all that was asked for.
@@ -28,12 +30,21 @@ class Result:
         history: every loss term of every step, see `make_history`.
         record: settings, seed, versions, device, sha256 of inputs and weights, why it
             stopped, and seconds, as JSON can hold them.
+        prepared: what it was painted from, for `jaxnst.explain`; None where the result
+            came from another process.
     """
 
     image: HostImage
     alpha: HostAlpha | None
     history: Mapping[str, np.ndarray]
     record: Mapping[str, Any]
+    prepared: Prepared | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: without the network, which weighs 80 MB."""
+        return self.__dict__ | {"prepared": None}
 
     def to_pil(self) -> PILImage.Image:
         """Return an 8-bit PIL image, RGB or RGBA, tagged as sRGB."""
@@ -44,7 +55,8 @@ class Result:
     ) -> Path:
         """Write the picture, with the record inside, and return where it is.
 
-        The seconds are left out of the file, so that equal runs write equal files.
+        The record gets the losses of some of the steps as well. The seconds are left
+        out of the file, so that equal runs write equal files.
 
         Args:
             path: PNG, JPEG, WebP or TIFF, by its extension. Written beside its place
@@ -57,6 +69,8 @@ class Result:
             OSError: if it cannot be written there.
         """
         record = {key: self.record[key] for key in self.record if key != "seconds"}
+        if trace := make_trace(self.history):
+            record["trace"] = trace
         return save_picture(
             path, self.image, self.alpha, record=record, bits=bits, quality=quality
         )

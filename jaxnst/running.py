@@ -138,6 +138,7 @@ def make_result(
         alpha=inputs.alpha,
         history=make_history(painted.terms),
         record=record,
+        prepared=prepared,
     )
 
 

@@ -56,7 +56,7 @@ def style_samples(features: FeatureMap) -> Float[Array, "samples channels"]:
 def center_samples(samples: Float[Array, "samples channels"]) -> Samples:
     """Return features as `neighbor_error` compares them."""
     center = jnp.mean(samples, axis=0)
-    return Samples(center, _unit(samples - center[None]))
+    return Samples(center, unit_samples(samples - center[None]))
 
 
 def neighbor_error(
@@ -90,21 +90,22 @@ def neighbor_error(
     """
     flat = features.reshape(-1, features.shape[-1])
     flat = flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
-    own = _unit(flat - target.center[None])
-    nearest = target.unit[_nearest(jax.lax.stop_gradient(own), target.unit)]
+    own = unit_samples(flat - target.center[None])
+    nearest = target.unit[nearest_samples(jax.lax.stop_gradient(own), target.unit)]
     distances = 1 - jnp.sum(own * nearest, axis=1)
     if guide is not None:
         distances = guide.reshape(-1) * distances
     return jnp.mean(distances)
 
 
-def _unit(x: Float[Array, "points channels"]) -> Float[Array, "points channels"]:
+def unit_samples(x: Float[Array, "points channels"]) -> Float[Array, "points channels"]:
+    """Return features of length 1, those of length 0 aside."""
     # A feature at the center has no direction; it may have any, smoothly.
     squares = jnp.sum(jnp.square(x), axis=1, keepdims=True)
     return x * jax.lax.rsqrt(squares + 1e-6 * jnp.mean(squares) + 1e-30)
 
 
-def _nearest(
+def nearest_samples(
     own: Float[Array, "points channels"], samples: Float[Array, "samples channels"]
 ) -> Int[Array, " points"]:
     """Return which sample is most similar to every point."""

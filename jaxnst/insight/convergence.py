@@ -1,0 +1,72 @@
+"""Whether a painting was still moving, and what more steps would buy."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnst.config import TransferConfig
+
+
+_MIN_STEPS = 8
+# Of what the second half of the steps gained, as much again comes with twice as many.
+_AGAIN = 0.5
+_NOTHING = 0.02
+
+
+class Convergence(NamedTuple):
+    """How a loss fell at the full size.
+
+    Attributes:
+        size: longest side, in pixels.
+        num_steps: at that size.
+        first: the loss at its first step.
+        last: at its last.
+        gain: by what part twice as many steps would lower the loss, about.
+        is_known: whether there were enough steps to tell.
+        is_done: whether that is too little to be seen.
+    """
+
+    size: int
+    num_steps: int
+    first: float
+    last: float
+    gain: float
+    is_known: bool
+    is_done: bool
+
+
+def judge_convergence(
+    history: Mapping[str, np.ndarray] | None, config: TransferConfig
+) -> Convergence | None:
+    """Return how the loss fell at the full size.
+
+    Args:
+        history: of a result, or of its file; None if it is unknown.
+        config: the settings.
+    """
+    if history is None or not len(history["total"]):
+        return None
+    del config
+    sizes, total = np.asarray(history["size"]), np.asarray(history["total"], float)
+    steps = np.asarray(history.get("step", np.arange(1, 1 + len(total))))
+    start = (
+        int(np.flatnonzero(sizes != sizes[-1])[-1] + 1)
+        if (sizes != sizes[-1]).any()
+        else 0
+    )
+    losses, own = total[start:], steps[start:]
+    num_steps = int(own[-1] - own[0]) + 1
+    middle = float(np.interp((own[0] + own[-1]) / 2, own, losses))
+    last = float(losses[-1])
+    gain = _AGAIN * max(0.0, middle - last) / max(last, 1e-12)
+    is_known = num_steps >= _MIN_STEPS and bool(np.isfinite(losses).all())
+    return Convergence(
+        size=int(sizes[-1]),
+        num_steps=num_steps,
+        first=float(losses[0]),
+        last=last,
+        gain=gain,
+        is_known=is_known,
+        is_done=is_known and gain < _NOTHING,
+    )

@@ -1,0 +1,469 @@
+"""What an explanation says, against truths that are known another way."""
+
+import dataclasses
+import math
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import picture
+
+import jaxnst
+from jaxnst.config import TransferConfig
+from jaxnst.images import save_picture
+from jaxnst.insight.advice import give_advice
+from jaxnst.insight.changes import color_change, measure_changes, structure_change
+from jaxnst.insight.convergence import judge_convergence
+from jaxnst.insight.origins import (
+    find_origins,
+    origin_layers,
+    pick_links,
+    position_colors,
+    position_map,
+    rebuild,
+)
+from jaxnst.insight.pull import compiled_gradient, pull_of, targets_of, weights_of_terms
+from jaxnst.insight.subject import subject_of
+from jaxnst.metrics import Metrics
+from jaxnst.record import make_trace, read_trace
+
+
+QUICK = {"min_size": 0, "num_steps": 6, "size": 48, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def tiny_vgg19_for_all():
+    from conftest import load_tiny_weights
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
+        yield
+
+
+@pytest.fixture(scope="module")
+def result(tiny_vgg19_for_all):
+    return jaxnst.stylize(
+        picture(seed=1), picture(36, 50, seed=2), tv_weight=0.1, **QUICK
+    )
+
+
+@pytest.fixture(scope="module")
+def found(result):
+    return jaxnst.explain(result, progress=False)
+
+
+# Which layer pulls where
+
+
+def test_pulls_are_parts_of_the_whole(found):
+    assert set(found.pull.shares) == {
+        "content/relu4_2",
+        *(f"style/{name}" for name in found.gaps),
+        "tv",
+    }
+    np.testing.assert_allclose(sum(found.pull.shares.values()), 1, rtol=1e-4)
+    assert sum(found.pull.overall.values()) == pytest.approx(1, rel=1e-4)
+    # The content picture is its own content.
+    assert found.first_pull.overall["content/relu4_2"] < 1e-6
+    assert found.pull.overall["content/relu4_2"] > 0.01
+
+
+def test_the_terms_gradients_add_up_to_the_whole_gradient(result):
+    subject = subject_of(result, max_size=64)
+    targets = targets_of(subject)
+
+    def gradient(weights):
+        image = jnp.asarray(subject.image)
+        return np.asarray(
+            compiled_gradient(subject.prepared.network, image, targets, weights)
+        )
+
+    parts = [gradient(each) for each in weights_of_terms(subject.weights).values()]
+    whole = gradient(subject.weights)
+    assert len(parts) == 7
+    np.testing.assert_allclose(sum(parts), whole, atol=1e-4 * np.abs(whole).max())
+
+
+def test_terms_without_weight_do_not_pull(result):
+    weights = subject_of(result, max_size=64).weights
+    layers = weights.style_layers | {"relu1_1": jnp.float32(0)}
+    terms = weights_of_terms(weights._replace(style_layers=layers, tv=jnp.float32(0)))
+    assert "tv" not in terms
+    assert "style/relu1_1" not in terms
+    assert "style/relu2_1" in terms
+
+
+def test_shares_of_known_pulls():
+    one, three = np.ones((4, 4), np.float32), np.full((4, 4), 3, np.float32)
+    pull = pull_of({"a": one, "b": three})
+    np.testing.assert_allclose(pull.shares["b"], 0.75, rtol=1e-6)
+    np.testing.assert_allclose(pull.total, 1, rtol=1e-6)
+    still = pull_of({"a": 0 * one, "b": 0 * one})
+    np.testing.assert_allclose(still.shares["a"], 0.5)
+
+
+# Where it changed
+
+
+def test_the_content_map_is_the_content_term_place_by_place(found):
+    mean = float(found.changes.content["relu4_2"].mean())
+    assert mean == pytest.approx(found.losses["relu4_2"], rel=1e-3)
+    assert mean > 0.01
+
+
+def test_what_did_not_change(tiny_network):
+    same = picture(seed=1)
+    changes = measure_changes(tiny_network, same, same, ["relu1_1", "relu4_2"])
+    assert not changes.content["relu4_2"].any()
+    assert changes.color.max() < 1e-6
+    assert changes.structure.max() < 1e-5
+
+
+def test_colors_and_structure_are_told_apart(rng):
+    gray = np.repeat(rng.random((48, 48, 1), np.float32), 3, axis=-1) * 0.6 + 0.2
+    lighter = np.clip(gray + 0.1, 0, 1)
+    assert color_change(lighter, gray).max() < 1e-3
+    assert structure_change(lighter, gray).mean() < 0.05
+    assert structure_change(1 - gray, gray).mean() > 0.9
+    other = np.repeat(rng.random((48, 48, 1), np.float32), 3, axis=-1) * 0.6 + 0.2
+    assert structure_change(other, gray).mean() == pytest.approx(0.5, abs=0.1)
+    red = np.full((48, 48, 3), (0.8, 0.2, 0.2), np.float32)
+    green = np.full((48, 48, 3), (0.2, 0.6, 0.2), np.float32)
+    assert color_change(red, green).min() > 0.2
+    assert structure_change(red, green).max() < 0.02
+
+
+# Where strokes come from
+
+
+def test_a_picture_comes_from_itself(tiny_network):
+    image = picture(64, 72, seed=3) * 0.5
+    image += 0.5 * np.random.default_rng(0).random(image.shape, np.float32)
+    for origins in find_origins(tiny_network, image, [image], ["relu2_1", "relu3_1"]):
+        np.testing.assert_array_equal(origins.sources, origins.centers)
+        np.testing.assert_allclose(origins.similarity, 1, atol=1e-4)
+        rebuilt = rebuild(origins, image.shape[:2], [image])
+        np.testing.assert_array_equal(rebuilt, image)
+
+
+def test_a_moved_picture_comes_from_where_it_was(tiny_network):
+    style = np.random.default_rng(0).random((96, 96, 3), np.float32)
+    image = style[8:72, 16:80]
+    (origins,) = find_origins(tiny_network, image, [style], ["relu3_1"])
+    inner = origins.sources[6:-6, 6:-6] - origins.centers[6:-6, 6:-6]
+    np.testing.assert_array_equal(inner.reshape(-1, 2), [[8, 16]] * inner[..., 0].size)
+    assert origins.stride == 4
+    assert origins.patch == 24
+
+
+def test_the_most_similar_of_several_styles_as_numpy_finds_it(tiny_network):
+    image, styles = picture(40, 48), [picture(36, 50, seed=2), picture(44, 40, seed=3)]
+    network = tiny_network.changed(padding="zeros")  # no places beyond the border
+    (origins,) = find_origins(network, image, styles, ["relu3_1"])
+    own, *others = (
+        np.asarray(network(jnp.asarray(each), ["relu3_1"])["relu3_1"], np.float64)
+        for each in (image, *styles)
+    )
+    samples = np.concatenate([each.reshape(-1, each.shape[-1]) for each in others])
+    center = samples.mean(0)
+
+    def unit(x):
+        return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+    similar = unit(own.reshape(-1, own.shape[-1]) - center) @ unit(samples - center).T
+    np.testing.assert_allclose(origins.similarity.ravel(), similar.max(1), atol=1e-3)
+    best = np.sort(similar, axis=1)
+    is_clear = best[:, -1] - best[:, -2] > 1e-4
+    is_first = similar.argmax(1) < others[0][..., 0].size
+    np.testing.assert_array_equal(
+        (origins.styles.ravel() == 0)[is_clear], is_first[is_clear]
+    )
+    assert set(origins.styles.ravel()) == {0, 1}
+
+
+def test_links_lie_apart_and_inside(found):
+    origins = found.origins[0]
+    links = pick_links(origins, found.image.mean(-1), 4)
+    assert links
+    for link in links:
+        for axis in (0, 1):
+            half = origins.patch // 2
+            assert half <= link.center[axis] <= found.image.shape[axis] - half
+    centers = np.asarray([link.center for link in links])
+    apart = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
+    reach = 0.8 * math.sqrt(found.image[..., 0].size / 4)
+    assert (apart[~np.eye(len(links), dtype=bool)] >= reach).all()
+
+
+def test_colors_of_places():
+    corners = position_colors(np.array([0.0, 0, 1, 1]), np.array([0.0, 1, 0, 1]))
+    distances = np.linalg.norm(corners[:, None] - corners[None], axis=-1)
+    assert (distances[~np.eye(4, dtype=bool)] > 0.4).all()
+    middle = position_colors(np.array(0.5), np.array(0.5))
+    np.testing.assert_allclose(middle, corners.mean(0), rtol=1e-6)
+
+
+def test_a_map_has_the_color_of_its_place(found):
+    origins = found.origins[-1]
+    colors = position_map(origins, [style.shape[:2] for style in found.styles])
+    assert colors.shape == (*origins.styles.shape, 3)
+    y, x = origins.sources[0, 0] / found.styles[0].shape[:2]
+    np.testing.assert_allclose(colors[0, 0], position_colors(y, x), rtol=1e-5)
+
+
+def test_two_scales_of_any_layers():
+    assert origin_layers(["a", "b", "c", "d", "e"]) == ["c", "d"]
+    assert origin_layers(["a", "b", "c"]) == ["b", "c"]
+    assert origin_layers(["a"]) == ["a"]
+
+
+# What each layer does
+
+
+def test_ablations_are_what_stylize_paints(found, tiny_vgg19_for_all):
+    ablations = found.ablations
+    settings = QUICK | {"num_steps": ablations.num_steps, "tv_weight": 0.1}
+    pair = picture(seed=1), picture(36, 50, seed=2)
+    np.testing.assert_array_equal(
+        ablations.whole, jaxnst.stylize(*pair, **settings).image
+    )
+    layers = dict.fromkeys(found.gaps, 1.0)
+    others = {**layers, "relu3_1": 0.0}
+    without = jaxnst.stylize(*pair, style_layers=others, **settings)
+    np.testing.assert_array_equal(ablations.without["relu3_1"], without.image)
+    only = {name: float(name == "relu1_1") for name in layers}
+    alone = jaxnst.stylize(*pair, style_layers=only, **settings)
+    np.testing.assert_array_equal(ablations.alone["relu1_1"], alone.image)
+    assert set(ablations.effect) == set(layers)
+    assert all(effect > 0 for effect in ablations.effect.values())
+
+
+# Whether it was still moving
+
+
+def _history(losses, size=64):
+    return {"size": np.full(len(losses), size), "total": np.asarray(losses)}
+
+
+def test_a_loss_at_rest_gains_nothing():
+    config = TransferConfig()
+    rest = judge_convergence(_history(np.full(50, 0.3)), config)
+    assert rest.is_done
+    assert rest.gain == pytest.approx(0)
+    falling = judge_convergence(_history(1 / (1 + 0.2 * np.arange(50))), config)
+    assert not falling.is_done
+    assert falling.gain > 0.05
+    assert (falling.num_steps, falling.size) == (50, 64)
+
+
+def test_only_the_last_size_counts():
+    history = {
+        "size": np.repeat([32, 64], 30),
+        "total": np.concatenate([np.linspace(9, 1, 30), np.full(30, 0.5)]),
+    }
+    found = judge_convergence(history, TransferConfig())
+    assert (found.first, found.last, found.num_steps) == (0.5, 0.5, 30)
+    assert found.is_done
+
+
+def test_few_steps_say_nothing():
+    assert not judge_convergence(_history([1.0, 0.5]), TransferConfig()).is_known
+    assert judge_convergence(None, TransferConfig()) is None
+
+
+# What to turn
+
+
+GOOD = Metrics(0.5, 0.3, 0.3, 0.2, 0.2, 1.0, 1.5)
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+def advise(values, config=None, metrics=GOOD, pull=None):
+    gaps = dict(zip(LAYERS, values, strict=True))
+    even = pull_of({f"style/{name}": np.ones((2, 2), np.float32) for name in LAYERS})
+    return give_advice(
+        config or TransferConfig(),
+        gaps,
+        metrics=metrics,
+        convergence=None,
+        pull=pull or even,
+    )
+
+
+def test_shapes_that_are_too_small():
+    first = advise([0.1, 0.1, 0.2, 0.5, 0.7])[0]
+    assert "relu1_1, relu2_1 and relu3_1" in first
+    assert "not at relu4_1 and relu5_1" in first
+    assert "style_scale=1.5" in first
+    sized = advise([0.1, 0.1, 0.2, 0.5, 0.7], TransferConfig(style_size=200))[0]
+    assert "style_size=300" in sized
+
+
+@pytest.mark.parametrize(
+    ("values", "metrics", "word"),
+    [
+        ([0.6, 0.6, 0.2, 0.1, 0.1], GOOD, "detail=0.5"),
+        ([0.8, 0.8, 0.8, 0.8, 0.8], GOOD._replace(lpips=0.2), "style_weight=3"),
+        ([0.1, 0.1, 0.1, 0.1, 0.1], GOOD._replace(lpips=0.8), "style_weight=0.33"),
+        ([0.1, 0.1, 0.1, 0.1, 0.1], GOOD._replace(style_detail=2.5), "tv_weight"),
+        ([0.1, 0.1, 0.1, 0.1, 0.1], GOOD._replace(style_detail=0.3), "larger size"),
+        ([0.1, 0.1, 0.1, 0.1, 0.1], GOOD._replace(palette_gap=0.9), "colors"),
+        ([0.1, 0.1, 0.1, 0.1, 0.1], GOOD, "Nothing stands out"),
+    ],
+)
+def test_each_complaint_has_its_remedy(values, metrics, word):
+    assert word in advise(values, metrics=metrics)[0]
+
+
+def test_a_strength_is_turned_where_one_was_set():
+    config = TransferConfig(strength=0.5)
+    first = advise([0.6] * 5, config, GOOD._replace(lpips=0.2))[0]
+    assert "strength=0.65" in first
+    assert "style_weight" not in first
+
+
+def test_colors_that_were_to_stay_are_no_complaint():
+    config = TransferConfig(color="luminance")
+    assert "colors" not in advise([0.1] * 5, config, GOOD._replace(palette_gap=0.9))[0]
+
+
+def test_a_layer_that_drowns_the_others():
+    maps = {f"style/{name}": np.ones((2, 2), np.float32) for name in LAYERS}
+    maps["style/relu1_1"] *= 20
+    assert "relu1_1 does 83%" in advise([0.1] * 5, pull=pull_of(maps))[0]
+
+
+# From a file
+
+
+def test_a_file_is_explained_as_its_result_is(found, result, tmp_path):
+    path = result.save(tmp_path / "out.png", bits=16)
+    again = jaxnst.explain(
+        path, picture(seed=1), picture(36, 50, seed=2), ablations=False, progress=False
+    )
+    assert again.ablations is None
+    for name, gap in found.gaps.items():
+        assert again.gaps[name] == pytest.approx(gap, abs=2e-3)
+    assert again.metrics.lpips == pytest.approx(found.metrics.lpips, abs=2e-3)
+    assert again.advice == found.advice
+    np.testing.assert_allclose(
+        again.history["total"], result.history["total"], rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg", ".webp", ".tif"])
+def test_a_file_holds_the_losses(result, tmp_path, extension):
+    path = result.save(tmp_path / f"out{extension}")
+    trace = read_trace(jaxnst.read_record(path))
+    assert trace is not None
+    np.testing.assert_array_equal(trace["step"], np.arange(1, 7))
+    np.testing.assert_allclose(
+        trace["style/relu3_1"], result.history["style/relu3_1"], rtol=1e-3
+    )
+
+
+def test_a_long_history_becomes_short():
+    sizes = np.repeat([128, 256, 512], [70, 700, 50])
+    history = {"size": sizes, "total": np.linspace(3, 1, 820)}
+    trace = make_trace(history)
+    steps = np.asarray(trace["step"])
+    assert len(steps) <= 100
+    assert {1, 70, 71, 770, 771, 820} <= set(steps.tolist())
+    np.testing.assert_array_equal(trace["size"], sizes[steps - 1])
+    assert make_trace({"size": np.zeros(0), "total": np.zeros(0)}) == {}
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        None,
+        3,
+        {},
+        {"step": [1], "size": [2]},
+        {"step": [], "size": [], "total": []},
+        {"step": [1, 2], "size": [3], "total": [4]},
+        {"step": ["a"], "size": [3], "total": [4]},
+    ],
+)
+def test_a_damaged_trace_is_none(trace):
+    assert read_trace({"trace": trace}) is None
+
+
+def test_a_pickled_result_leaves_the_network_behind(result):
+    assert result.prepared is not None
+    copy = pickle.loads(pickle.dumps(result))
+    assert copy.prepared is None
+    np.testing.assert_array_equal(copy.image, result.image)
+
+
+# Other kinds of paintings
+
+
+def test_regions_strengths_and_tiles_are_explained(tiny_vgg19):
+    mask = np.zeros((40, 48), np.float32)
+    mask[:, :24] = 1
+    styles = [picture(36, 50, seed=2), picture(44, 40, seed=3)]
+    regional = jaxnst.stylize(
+        picture(seed=1), styles, masks=[mask, "rest"], strength=0.5, **QUICK
+    )
+    found = jaxnst.explain(regional, progress=False)
+    assert len(found.styles) == 2
+    assert found.ablations is not None
+    np.testing.assert_allclose(sum(found.pull.shares.values()), 1, rtol=1e-4)
+    tiled = jaxnst.stylize(
+        picture(48, 48, seed=1), styles[0], tile=True, color="luminance", **QUICK
+    )
+    found = jaxnst.explain(tiled, ablations=False, progress=False)
+    assert found.image.shape == (48, 48, 3)
+
+
+def test_a_large_picture_is_looked_at_smaller(result):
+    found = jaxnst.explain(result, max_size=36, ablations=False, progress=False)
+    assert found.image.shape == (30, 36, 3) or max(found.image.shape) == 36
+
+
+# Bad input
+
+
+@pytest.fixture
+def saved(result, tmp_path):
+    return result.save(tmp_path / "out.png")
+
+
+def test_another_content_picture_is_refused(saved):
+    with pytest.raises(ValueError, match=r"content: content is not the picture"):
+        jaxnst.explain(saved, picture(seed=9), picture(36, 50, seed=2), progress=False)
+
+
+def test_what_is_missing_is_named(saved):
+    with pytest.raises(ValueError, match=r"`content` is missing"):
+        jaxnst.explain(saved)
+    with pytest.raises(ValueError, match=r"`style` is missing"):
+        jaxnst.explain(saved, picture(seed=1))
+
+
+def test_what_cannot_be_explained_is_told(result, saved, tmp_path, tiny_vgg19):
+    pair = picture(seed=1), picture(36, 50, seed=2)
+    plain = tmp_path / "plain.png"
+    save_picture(plain, picture(seed=1), None)
+    with pytest.raises(ValueError, match="holds no jaxnst record"):
+        jaxnst.explain(plain, *pair)
+    unpainted = jaxnst.stylize(*pair, strength=0, **QUICK)
+    with pytest.raises(ValueError, match="nothing was painted"):
+        jaxnst.explain(unpainted)
+    texture = dataclasses.replace(result, record={**result.record, "kind": "texture"})
+    with pytest.raises(ValueError, match="it is a texture"):
+        jaxnst.explain(texture)
+    smaller = tmp_path / "smaller.png"
+    record = jaxnst.read_record(saved)
+    save_picture(smaller, picture(32, 38), None, record=record)
+    with pytest.raises(ValueError, match=r"38 x 32 px, but it was saved with 48 x 40"):
+        jaxnst.explain(smaller, *pair)
+    with pytest.raises(ValueError, match="`max_size` must be at least 32"):
+        jaxnst.explain(result, max_size=8)
+
+
+def test_jax_is_not_asked_twice(found):
+    assert not any(isinstance(x, jax.Array) for x in jax.tree.leaves(found.pull.shares))

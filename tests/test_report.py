@@ -1,0 +1,306 @@
+"""The report as a browser shows it, and the command that writes it."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image
+
+import jaxnst
+from jaxnst.cli import main
+from jaxnst.insight.chart import draw_traces
+from jaxnst.insight.plotting import plot_history, save_history
+from jaxnst.insight.report import make_report
+
+
+CHROMIUM = next(
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
+)
+
+
+@pytest.fixture(scope="module")
+def tiny_vgg19_for_all():
+    from conftest import load_tiny_weights
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_vgg19_for_all):
+    """Return a folder with a painting and what it was painted from."""
+    folder = tmp_path_factory.mktemp("report")
+    for name, array in {
+        "content": picture(48, 64, seed=1),
+        "style": picture(44, 60, seed=2),
+    }.items():
+        pixels = np.round(array * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    code = main(
+        f"stylize {folder}/content.png {folder}/style.png -q -o {folder}/out.png "
+        "--size 64 --min-size 32 --num-steps 6 --coarse-steps 4 "
+        f"--trace {folder}/losses.csv".split()
+    )
+    assert code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    return jaxnst.explain(
+        folder / "out.png",
+        folder / "content.png",
+        folder / "style.png",
+        progress=False,
+    )
+
+
+def explain(folder, *more):
+    command = (
+        f"explain {folder}/out.png --content {folder}/content.png "
+        f"--style {folder}/style.png"
+    )
+    return main([*command.split(), *more])
+
+
+# The file
+
+
+def test_it_asks_for_nothing_from_outside(found):
+    text = make_report(found, title="A <b> & C")
+    assert len(text) < 5_000_000
+    assert "<title>A &lt;b&gt; &amp; C</title>" in text
+    assert "default-src 'none'" in text
+    for address in re.findall(r'(?:src|href)="([^"]*)"', text):
+        assert address.startswith("data:"), address
+    assert "url(" not in text
+    assert "http://" not in text
+    assert "https://" not in text
+    for layer in found.gaps:
+        assert f"{layer} alone" in text
+        assert f"without {layer}" in text
+
+
+def test_it_says_what_to_turn(found):
+    text = make_report(found)
+    assert found.advice[0].replace('"', "&quot;") in text
+    assert "content.png in the style of style.png" in text
+
+
+def test_half_a_report_is_never_left(found, tmp_path, monkeypatch):
+    target = tmp_path / "why.html"
+    target.write_text("before")
+
+    def fail(*_, **__):
+        raise OSError("no room")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="no room"):
+        found.save(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["why.html"]
+    assert target.read_text() == "before"
+
+
+def test_sheets_are_pictures(found, tmp_path):
+    written = found.save_sheets(tmp_path / "new" / "figures")
+    assert {path.name for path in written} == {
+        "pull.png",
+        "changes.png",
+        "origins.png",
+        "pairs.png",
+        "layers.png",
+    }
+    for path in written:
+        with Image.open(path) as sheet:
+            assert sheet.width > 600
+            assert np.asarray(sheet).std() > 10
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium or Chrome on the PATH")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, found, tmp_path):
+    """Return the report, opened in a browser that is offline; with its complaints."""
+    path = found.save(tmp_path / "why.html")
+    context = browser.new_context(offline=True, viewport={"width": 1100, "height": 900})
+    page = context.new_page()
+    page.complaints = []
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("requestfailed", lambda request: page.complaints.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_selector(".source .frame")
+    yield page
+    assert page.complaints == []
+    context.close()
+
+
+def test_all_pictures_are_there(page):
+    sizes = page.evaluate("[...document.images].map(i => i.naturalWidth)")
+    assert len(sizes) > 30
+    assert min(sizes) > 0
+
+
+def test_hovering_shows_the_source(page, found):
+    box = page.locator("#stage img").bounding_box()
+    for scale, origins in enumerate(found.origins):
+        page.locator(".switch button").nth(scale).click()
+        for row, column in ((2, 3), (4, 5)):
+            y, x = origins.centers[row, column] / found.image.shape[:2]
+            box = page.locator("#stage img").bounding_box()
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            source = np.round(origins.sources[row, column]).astype(int)
+            shown = page.locator("#stage").get_attribute("data-source")
+            assert shown == f"0 {source[0]} {source[1]}"
+            assert f"{source[1]}, {source[0]}" in page.locator("#said").text_content()
+            frame = page.locator(".source .frame").bounding_box()
+            image = page.locator(".source img").bounding_box()
+            middle = frame["y"] + frame["height"] / 2 - image["y"]
+            expected = source[0] / found.styles[0].shape[0] * image["height"]
+            assert middle == pytest.approx(expected, abs=1.5)
+
+
+def test_arrow_keys_move_it(page):
+    stage = page.locator("#stage")
+    stage.focus()
+    page.locator("#stage img").hover(position={"x": 20, "y": 20})
+    before = page.locator("#stage .frame").bounding_box()
+    for _ in range(3):
+        stage.press("ArrowRight")
+    assert page.locator("#stage .frame").bounding_box()["x"] > before["x"]
+
+
+def test_it_is_readable_on_a_phone(page):
+    page.set_viewport_size({"width": 360, "height": 740})
+    widths = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert widths[0] <= widths[1]
+    assert page.evaluate("getComputedStyle(document.body).fontSize") == "16px"
+
+
+# Losses over the steps
+
+
+def test_the_table_of_losses_is_the_history(folder):
+    lines = (folder / "losses.csv").read_text().splitlines()
+    names = lines[0].split(",")
+    assert names[:3] == ["step", "size", "total"]
+    values = np.asarray([line.split(",") for line in lines[1:]], float)
+    np.testing.assert_array_equal(values[:, 0], np.arange(1, 11))
+    np.testing.assert_array_equal(values[:, 1], [32] * 4 + [64] * 6)
+    kept = jaxnst.read_record(folder / "out.png")["trace"]
+    np.testing.assert_allclose(
+        values[:, names.index("style")], kept["style"], rtol=1e-3
+    )
+
+
+def test_losses_are_drawn_with_the_sizes_marked(folder, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs jaxnst[plot]")
+    trace = jaxnst.read_record(folder / "out.png")["trace"]
+    history = {name: np.asarray(values) for name, values in trace.items()}
+    figure = plot_history(history)
+    labels = [axis.get_legend_handles_labels()[1] for axis in figure.axes]
+    assert labels[0][:3] == ["total", "content", "style"]
+    assert len(labels[1]) == 5
+    assert [text.get_text().strip() for text in figure.axes[0].texts] == [
+        "32 px",
+        "64 px",
+    ]
+    for extension in (".png", ".svg", ".pdf"):
+        path = save_history(history, tmp_path / f"losses{extension}")
+        assert path.stat().st_size > 1000
+
+
+def test_a_chart_has_a_line_for_each_size_and_series():
+    steps, sizes = np.arange(1, 7), np.repeat([32, 64], 3)
+    values = {"a": np.linspace(1, 0.1, 6), "b & c": np.full(6, 0.5)}
+    svg = draw_traces(steps, sizes, values, title="losses")
+    assert svg.count("<polyline") == 4
+    assert "b &amp; c" in svg
+    assert "32 px" in svg
+    assert "64 px" in svg
+    points = re.findall(r'points="([^"]*)"', svg)
+    first = [tuple(map(float, pair.split(","))) for pair in points[0].split()]
+    assert first[0][0] < first[1][0] < first[2][0]  # to the right
+    assert first[0][1] < first[1][1] < first[2][1]  # and down
+    draw_traces([1], [32], {"a": np.zeros(1)}, title="nothing above 0")
+
+
+# The command
+
+
+def test_the_command_writes_report_and_sheets(folder, capsys):
+    assert explain(folder, "--no-ablations", "--sheets", f"{folder / 'figures'}") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "out.why.html, 4 sheets" in told[-1]
+    assert len(told) >= 2
+    assert (folder / "out.why.html").read_text().startswith("<!DOCTYPE html>")
+    assert not (folder / "figures" / "layers.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["-o", "why.pdf"], "the report is a .html file, got 'why.pdf'"),
+        (["-o", "nowhere/why.html"], "no such folder: nowhere"),
+        (["--sheets", "{folder}/out.png"], "is a file; give a folder"),
+        (["--mask", "{folder}/content.png"], "was given as well"),
+        (["--strength", "{folder}/content.png"], "was given as well"),
+    ],
+)
+def test_bad_input_is_one_line(folder, capsys, more, message):
+    code = explain(folder, *(each.format(folder=folder) for each in more))
+    captured = capsys.readouterr()
+    assert code == 2
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_the_wrong_pictures_are_told(folder, capsys):
+    code = main(
+        f"explain {folder}/out.png --content {folder}/style.png "
+        f"--style {folder}/style.png".split()
+    )
+    assert code == 2
+    assert "content: style.png is not the picture" in capsys.readouterr().err
+
+
+def test_losses_go_nowhere_else(folder, capsys):
+    pair = [f"{folder / 'content.png'}", f"{folder / 'style.png'}"]
+    code = main(
+        ["stylize", *pair, "-o", f"{folder / 'x.png'}", "--trace", "losses.txt"]
+    )
+    assert code == 2
+    assert ".png, .svg, .pdf, .csv, got 'losses.txt'" in capsys.readouterr().err
+    assert not (folder / "x.png").exists()
+
+
+def test_show_is_short_about_losses(folder, capsys):
+    assert main(["show", f"{folder / 'out.png'}"]) == 0
+    assert "trace      of 10 steps, in --json" in capsys.readouterr().out
+    assert main(["show", "--json", f"{folder / 'out.png'}"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["trace"]["total"]) == 10
