@@ -138,8 +138,11 @@ def _stylize(args: argparse.Namespace) -> int:
         from .metrics import Metrics, format_table
         from .metrics.table import LEGEND
 
-        metrics = Metrics(**result.record["metrics"])
+        measured = result.record["metrics"]
+        metrics = Metrics(*(measured[name] for name in Metrics._fields))
         print(f"{format_table({output.name: metrics})}\n\n{LEGEND}")
+        if seams := [f"{k[-1]} {v:.2f}" for k, v in measured.items() if "seam" in k]:
+            print(f"seam       {', '.join(seams)}; 1: none to be seen")
     return 0 if is_good else EXIT_ERROR
 
 

@@ -11,7 +11,7 @@ from .coloring import AFTERWARDS, keep_luminance
 from .finishing import finish_picture
 from .fitting import clear_memory_errors
 from .images import resize
-from .metrics import Metrics, measure
+from .metrics import Metrics, measure, seam_scores
 from .optimize import deferred_interrupt
 from .painting import Painted, paint
 from .preparation import Prepared, settle_memory
@@ -143,13 +143,17 @@ def make_result(
 
 
 def _measured(image: HostImage, prepared: Prepared) -> dict[str, float]:
-    """Return the metrics; of several styles the mean, as they are blended."""
+    """Return the metrics; of several styles the mean, as they are blended.
+
+    Of a picture that repeats also how much of a seam it has.
+    """
     inputs = prepared.inputs
     content = resize(inputs.content.rgb, inputs.shape)
     judge = load_lpips_network()
     found = [measure(image, content, each.rgb, judge=judge) for each in inputs.styles]
     shares = blend_of(prepared.config, len(found), inputs.regions).mean((0, 1))
-    return {
+    seams = seam_scores(image, prepared.config.tile or "")
+    means = {
         name: round(
             sum(
                 float(share) * getattr(each, name)
@@ -159,3 +163,4 @@ def _measured(image: HostImage, prepared: Prepared) -> dict[str, float]:
         )
         for name in Metrics._fields
     }
+    return means | {name: round(score, 4) for name, score in seams.items()}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import pytest
 from conftest import load_tiny
 from PIL import Image
 
@@ -62,22 +61,14 @@ def test_the_method_fits_on_one_screen():
     assert len((EXAMPLES / "01_gatys.py").read_text().splitlines()) < 60
 
 
-def test_history_is_drawn(content, style, tiny_network, tmp_path):
-    pytest.importorskip("matplotlib", reason="needs the extra `plot`")
-    result = jaxnst.stylize(
-        content,
-        style,
-        network=tiny_network,
-        size=96,
-        min_size=48,
-        num_steps=5,
-        coarse_steps=5,
-        progress=False,
-    )
-    load_example("02_history.py").plot(result.history, tmp_path / "plot.png")
-    with Image.open(tmp_path / "plot.png") as image:
-        colors = {tuple(color[:3]) for color in np.asarray(image).reshape(-1, 4)}
-    assert len(colors) > 20  # seven lines and their legend
+def test_a_picture_is_explained(files, tiny_vgg19, tmp_path):
+    example = load_example("02_explain.py")
+    folder = tmp_path / "why"
+    settings = {"size": 48, "min_size": 0, "num_steps": 4, "progress": False}
+    explanation = example.explain(*files, folder, **settings)
+    names = {path.name for path in folder.iterdir()}
+    assert {"out.png", "why.html", "losses.csv", "layers.png"} <= names
+    assert explanation.advice
 
 
 def test_every_example_picture_has_its_source():

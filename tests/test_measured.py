@@ -71,7 +71,7 @@ def test_a_sweep_lists_and_draws_them(tiny_network, content, style, tmp_path):
     kept = [member["metrics"] for member in manifest["members"]]
     assert kept == [dict(row.metrics) for row in found.rows]
     head = (tmp_path / "manifest.csv").read_text().splitlines()[0]
-    assert "lpips,gram_gap,wasserstein_gap,palette_gap" in head
+    assert "lpips,gram_gap,wasserstein_gap,bures_gap,palette_gap" in head
     page = (tmp_path / "index.html").read_text()
     assert page.count("<image ") == 2
     assert "Gram gap" in page

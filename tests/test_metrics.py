@@ -311,7 +311,7 @@ def test_measure_resizes_as_stylize_does(judge, monkeypatch):
 
     def spy(judge, image, content, style):
         shapes.append((image.shape[:2], content.shape[:2], style.shape[:2]))
-        return Metrics(*[jnp.float32(0)] * 6)
+        return Metrics(*[jnp.float32(0)] * 7)
 
     monkeypatch.setattr("jaxnst.metrics.measuring.compiled_metrics", spy)
     measure(picture(40, 60), picture(80, 120), picture(100, 50), judge=judge)
@@ -340,9 +340,9 @@ def test_compare_prints_a_table_and_writes_json(painted, files, tmp_path, capsys
     pair = ["--content", str(files[0]), "--style", str(files[1])]
     assert main(["compare", *painted, *pair, "--json", str(output)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:4] == ["lpips", "gram", "wasserst.", "palette"]
+    assert lines[0].split()[:4] == ["lpips", "gram", "wasserst.", "bures"]
     assert lines[3].split()[:2] == [str(files[0]), "(content)"]
-    assert lines[3].split()[2:6] == ["0.000", "1.000", "1.000", "1.000"]
+    assert lines[3].split()[2:7] == ["0.000", "1.000", "1.000", "1.000", "1.000"]
     found = json.loads(output.read_text())
     assert list(found["metrics"]) == painted
     expected = measure(painted[0], *map(str, files))

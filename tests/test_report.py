@@ -40,14 +40,14 @@ def folder(tmp_path_factory, tiny_vgg19_for_all):
     """Return a folder with a painting and what it was painted from."""
     folder = tmp_path_factory.mktemp("report")
     for name, array in {
-        "content": picture(48, 64, seed=1),
+        "content": picture(64, 72, seed=1),
         "style": picture(44, 60, seed=2),
     }.items():
         pixels = np.round(array * 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{name}.png")
     code = main(
         f"stylize {folder}/content.png {folder}/style.png -q -o {folder}/out.png "
-        "--size 64 --min-size 32 --num-steps 6 --coarse-steps 4 "
+        "--size 72 --min-size 32 --num-steps 6 --coarse-steps 4 "
         f"--trace {folder}/losses.csv".split()
     )
     assert code == 0
@@ -165,13 +165,13 @@ def test_all_pictures_are_there(page):
 
 
 def test_hovering_shows_the_source(page, found):
-    box = page.locator("#stage img").bounding_box()
     for scale, origins in enumerate(found.origins):
         page.locator(".switch button").nth(scale).click()
         for row, column in ((2, 3), (4, 5)):
             y, x = origins.centers[row, column] / found.image.shape[:2]
             box = page.locator("#stage img").bounding_box()
-            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            at = {"x": x * box["width"], "y": y * box["height"]}
+            page.locator("#stage").hover(position=at)
             source = np.round(origins.sources[row, column]).astype(int)
             shown = page.locator("#stage").get_attribute("data-source")
             assert shown == f"0 {source[0]} {source[1]}"
@@ -211,7 +211,7 @@ def test_the_table_of_losses_is_the_history(folder):
     assert names[:3] == ["step", "size", "total"]
     values = np.asarray([line.split(",") for line in lines[1:]], float)
     np.testing.assert_array_equal(values[:, 0], np.arange(1, 11))
-    np.testing.assert_array_equal(values[:, 1], [32] * 4 + [64] * 6)
+    np.testing.assert_array_equal(values[:, 1], [36] * 4 + [72] * 6)
     kept = jaxnst.read_record(folder / "out.png")["trace"]
     np.testing.assert_allclose(
         values[:, names.index("style")], kept["style"], rtol=1e-3
@@ -227,8 +227,8 @@ def test_losses_are_drawn_with_the_sizes_marked(folder, tmp_path):
     assert labels[0][:3] == ["total", "content", "style"]
     assert len(labels[1]) == 5
     assert [text.get_text().strip() for text in figure.axes[0].texts] == [
-        "32 px",
-        "64 px",
+        "36 px",
+        "72 px",
     ]
     for extension in (".png", ".svg", ".pdf"):
         path = save_history(history, tmp_path / f"losses{extension}")

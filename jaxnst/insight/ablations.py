@@ -120,7 +120,7 @@ def _smaller(subject: Subject, size: int, num_steps: int) -> Prepared:
         num_steps=num_steps,
         max_seconds=None,
         tolerance=0.0,
-        finish=(),
+        finish={},
         **settings,
     )
     if inputs.regions is not None:

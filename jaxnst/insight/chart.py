@@ -37,11 +37,12 @@ def draw_traces(
         series: {name: value at each step}; what is not above 0 is left out.
         title: what it is a picture of, for those who do not see it.
     """
+    steps = [float(step) for step in steps]
     positive = [values[values > 0] for values in series.values()]
     shown = np.concatenate([*positive, np.ones(1)])
     bottom = math.log10(max(float(shown.min()), 1e-6)) - 0.03
     top = math.log10(float(shown.max())) + 0.03
-    first, last = float(steps[0]), float(max(steps[-1], steps[0] + 1))
+    first, last = steps[0], max(steps[-1], steps[0] + 1)
 
     def x(step: float) -> float:
         return _LEFT + (step - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 from jaxnst._checks import check_count
-from jaxnst._types import HostImage, HostStyleImage
+from jaxnst._types import AnyHostImage, HostImage
 from jaxnst.images import PictureSource
 from jaxnst.images.reading import MIN_SIDE
 from jaxnst.inputs import StyleSource
-from jaxnst.metrics import Metrics, measure
+from jaxnst.metrics import Metrics, measure, seam_scores
 from jaxnst.pretrained import load_lpips_network
 from jaxnst.result import Result
 
@@ -58,6 +58,7 @@ class Explanation:
         origins: where in the painting every patch comes from, at a finer and a coarser
             scale.
         metrics: how good the picture is, see `jaxnst.metrics`.
+        seams: of a picture that repeats, {"seam_x", "seam_y"}; 1: none to be seen.
         convergence: whether it was still moving; None if its history is unknown.
         advice: sentences on what to turn, the most important first.
         seconds: it took to find all this out.
@@ -65,7 +66,7 @@ class Explanation:
 
     image: HostImage
     content: HostImage
-    styles: tuple[HostStyleImage, ...]
+    styles: tuple[AnyHostImage, ...]
     record: Mapping[str, Any]
     history: Mapping[str, np.ndarray] | None
     gaps: Mapping[str, float]
@@ -76,6 +77,7 @@ class Explanation:
     changes: Changes
     origins: Sequence[Origins]
     metrics: Metrics
+    seams: Mapping[str, float]
     convergence: Convergence | None
     advice: Sequence[str]
     seconds: float
@@ -222,6 +224,7 @@ def explain_subject(
         changes=changes,
         origins=origins,
         metrics=metrics,
+        seams=seam_scores(subject.image, config.tile or ""),
         convergence=convergence,
         advice=give_advice(
             config, gaps, metrics=metrics, convergence=convergence, pull=pull

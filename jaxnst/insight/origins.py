@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnst._types import FeatureMap, HostImage, HostStyleImage, Image
+from jaxnst._types import AnyHostImage, FeatureMap, HostImage, Image
 from jaxnst.compiling import KeptFunction
 from jaxnst.losses.neighbors import center_samples, nearest_samples, unit_samples
 from jaxnst.networks import Network
@@ -38,10 +38,10 @@ class Origins(NamedTuple):
     layer: str
     stride: float
     patch: int
-    centers: Float[np.ndarray, "rows columns 2"]
-    styles: Int[np.ndarray, "rows columns"]
-    sources: Float[np.ndarray, "rows columns 2"]
-    similarity: Float[np.ndarray, "rows columns"]
+    centers: Float[np.ndarray, "_ _ 2"]
+    styles: Int[np.ndarray, "_ _"]
+    sources: Float[np.ndarray, "_ _ 2"]
+    similarity: Float[np.ndarray, "_ _"]
 
 
 class Link(NamedTuple):
@@ -75,7 +75,7 @@ def origin_layers(layers: Sequence[str]) -> list[str]:
 def find_origins(
     network: Network,
     image: HostImage,
-    styles: Sequence[HostStyleImage],
+    styles: Sequence[AnyHostImage],
     layers: Sequence[str],
 ) -> list[Origins]:
     """Return where every patch of a picture comes from, at each layer.
@@ -135,7 +135,7 @@ def find_origins(
 
 
 def rebuild(
-    origins: Origins, shape: tuple[int, int], styles: Sequence[HostStyleImage]
+    origins: Origins, shape: tuple[int, int], styles: Sequence[AnyHostImage]
 ) -> HostImage:
     """Return a picture put together of the painting's own pixels.
 

@@ -6,10 +6,9 @@ import io
 import jax.image
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 from PIL import Image as PILImage
 
-from jaxnst._types import HostImage
+from jaxnst._types import AnyHostImage
 from jaxnst.images import fitted_shape, resize
 
 from .origins import Link
@@ -35,8 +34,8 @@ _QUALITY = 82
 
 
 def heat(
-    values: Map, image: HostImage, *, low: float = 0.0, high: float | None = None
-) -> HostImage:
+    values: Map, image: AnyHostImage, *, low: float = 0.0, high: float | None = None
+) -> AnyHostImage:
     """Return a map as colors, over the lightness of the picture that it is of.
 
     Args:
@@ -60,7 +59,7 @@ def heat(
     return (colors * (1 - _SEEN + _SEEN * gray)).astype(np.float32)
 
 
-def shrunk(image: Float[np.ndarray, "_ _ 3"], longest: int) -> HostImage:
+def shrunk(image: AnyHostImage, longest: int) -> AnyHostImage:
     """Return a picture with no side longer than so many pixels; never enlarged."""
     image = np.asarray(image, np.float32)
     if max(image.shape) <= longest:
@@ -68,14 +67,14 @@ def shrunk(image: Float[np.ndarray, "_ _ 3"], longest: int) -> HostImage:
     return resize(image, fitted_shape(image.shape, longest))
 
 
-def enlarged(image: Float[np.ndarray, "_ _ 3"], longest: int) -> HostImage:
+def enlarged(image: AnyHostImage, longest: int) -> AnyHostImage:
     """Return a picture with a longest side of about so many pixels, in blocks."""
     factor = max(1, longest // max(image.shape))
     grown = np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
     return np.asarray(grown, np.float32)
 
 
-def crop(image: HostImage, center: tuple[float, float], width: int) -> HostImage:
+def crop(image: AnyHostImage, center: tuple[float, float], width: int) -> AnyHostImage:
     """Return a square of a picture; at the border it is moved inside."""
     top, left = (
         int(np.clip(round(middle - width / 2), 0, max(0, length - width)))
@@ -85,26 +84,30 @@ def crop(image: HostImage, center: tuple[float, float], width: int) -> HostImage
 
 
 def pair(
-    link: Link, image: HostImage, styles: tuple[HostImage, ...], patch: int, size: int
-) -> tuple[HostImage, HostImage]:
+    link: Link,
+    image: AnyHostImage,
+    styles: tuple[AnyHostImage, ...],
+    patch: int,
+    size: int,
+) -> tuple[AnyHostImage, AnyHostImage]:
     """Return a patch and where it comes from, enlarged; with as much around them."""
     here = crop(image, link.center, 2 * patch)
     there = crop(styles[link.style], link.source, 2 * patch)
     return _sized(here, size), _sized(there, size)
 
 
-def _sized(image: HostImage, size: int) -> HostImage:
+def _sized(image: AnyHostImage, size: int) -> AnyHostImage:
     pixels = np.round(image * 255).astype(np.uint8)
     large = PILImage.fromarray(pixels).resize((size, size), PILImage.Resampling.BICUBIC)
     return np.asarray(large, np.float32) / 255
 
 
-def to_uint8(image: Float[np.ndarray, "_ _ 3"]) -> PILImage.Image:
+def to_uint8(image: AnyHostImage) -> PILImage.Image:
     """Return a picture of 8 bits."""
     return PILImage.fromarray(np.round(np.clip(image, 0, 1) * 255).astype(np.uint8))
 
 
-def data_url(image: Float[np.ndarray, "_ _ 3"], quality: int = _QUALITY) -> str:
+def data_url(image: AnyHostImage, quality: int = _QUALITY) -> str:
     """Return a picture as the address of itself: a JPEG in base64."""
     stream = io.BytesIO()
     to_uint8(image).save(stream, "JPEG", quality=quality, optimize=True)

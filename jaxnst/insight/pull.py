@@ -24,7 +24,7 @@ from jaxnst.regions import guides_at
 from .subject import Subject
 
 
-Map = Float[np.ndarray, "height width"]
+Map = Float[np.ndarray, "_ _"]
 
 # Gradients change from pixel to pixel; what is told is of their neighborhood, of this
 # part of the longest side.

@@ -102,6 +102,11 @@ def _numbers(explanation: "Explanation") -> list[str]:
             f'<tr><th scope="row">{escape(what)}</th>'
             f'<td class="number">{value:.3f}</td><td>{escape(scale)}</td></tr>'
         )
+    for name, score in explanation.seams.items():
+        rows.append(
+            f'<tr><th scope="row">seam, {name[-1]}</th><td class="number">{score:.3f}'
+            "</td><td>1: none to be seen where it repeats</td></tr>"
+        )
     return [
         "<h2>How good it is</h2>",
         '<p class="quiet">Measured with AlexNet, which did not paint it.</p>',

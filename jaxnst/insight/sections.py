@@ -157,9 +157,9 @@ def show_layers(explanation: "Explanation") -> list[str]:
         "<h2>Which layer did what?</h2>",
         "<p>Shallow layers (relu1) see colors and fine texture, deep ones (relu5) "
         "large shapes. <i>Style left</i> is what is left of the way to the painting's "
-        "style; <i>pull</i> is each layer's share of all forces on the pixels, on the content "
-        "picture and at the end; <i>effect</i> is how different the picture is without "
-        "it (LPIPS).</p>",
+        "style; <i>pull</i> is each layer's share of all forces on the pixels, on the "
+        "content picture and at the end; <i>effect</i> is how different the picture "
+        "is without it (LPIPS).</p>",
         '<div class="scroll"><table><thead><tr><th></th><th>style left</th>'
         "<th>pull at first</th><th>pull at the end</th><th>effect</th></tr></thead>"
         "<tbody>",

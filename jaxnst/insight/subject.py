@@ -1,12 +1,13 @@
 """What is explained: a picture, what it was painted from, and how."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnst._types import HostImage, HostStyleImage
+from jaxnst._types import AnyHostImage, HostImage
 from jaxnst.ahead import style_shapes_at, weights_of
 from jaxnst.images import (
     PictureSource,
@@ -15,9 +16,10 @@ from jaxnst.images import (
     read_record,
     resize,
 )
+from jaxnst.images.reading import MIN_SIDE
 from jaxnst.inputs import StyleSource
 from jaxnst.objective import LossWeights
-from jaxnst.optimize import weigh
+from jaxnst.optimize.steering import weigh
 from jaxnst.preparation import Prepared, prepare
 from jaxnst.record import name_styles, read_trace, settings_of
 from jaxnst.result import Result
@@ -38,7 +40,7 @@ class Subject(NamedTuple):
 
     image: HostImage
     content: HostImage
-    styles: tuple[HostStyleImage, ...]
+    styles: tuple[AnyHostImage, ...]
     prepared: Prepared
     record: Mapping[str, Any]
     history: Mapping[str, np.ndarray] | None
@@ -140,6 +142,8 @@ def _looked_at(
             f"the picture is {image.shape[1]} x {image.shape[0]} px, but it was saved "
             f"with {shape[1]} x {shape[0]} px; give the picture as it was saved."
         )
+    # Never so small that the deepest layers see nothing.
+    max_size = max(max_size, math.ceil(MIN_SIDE * max(shape) / min(shape)))
     if max(shape) > max_size:
         shape = fitted_shape((*shape, 3), max_size)
     style_shapes = style_shapes_at(

@@ -21,7 +21,11 @@ from .measuring import (
 )
 from .palette import oklab as oklab, palette_gap as palette_gap
 from .perceptual import lpips as lpips
-from .seam import line_scores as line_scores, seam_score as seam_score
+from .seam import (
+    line_scores as line_scores,
+    seam_score as seam_score,
+    seam_scores as seam_scores,
+)
 from .style_gap import (
     bures_gap as bures_gap,
     gram_gap as gram_gap,

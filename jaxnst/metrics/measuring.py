@@ -15,7 +15,7 @@ from jaxnst.pretrained import load_lpips_network
 from .detail import detail_ratio
 from .palette import palette_gap
 from .perceptual import lpips_of_features
-from .style_gap import gram_gap, wasserstein_gap
+from .style_gap import bures_gap, gram_gap, wasserstein_gap
 
 
 MAX_ASPECT_DIFFERENCE = 0.02
@@ -28,6 +28,7 @@ class Metrics(NamedTuple):
         lpips: perceptual distance to the content; 0: the same, 0.7: not to be seen.
         gram_gap: style still to be reached, by Gram matrices; 0: reached, 1: none.
         wasserstein_gap: the same, by the distribution of the features.
+        bures_gap: the same, by means and covariances of the features.
         palette_gap: the same, of the colors alone.
         style_detail: high-frequency energy over that of the style picture.
         content_detail: high-frequency energy over that of the content picture.
@@ -36,6 +37,7 @@ class Metrics(NamedTuple):
     lpips: float | Scalar
     gram_gap: float | Scalar
     wasserstein_gap: float | Scalar
+    bures_gap: float | Scalar
     palette_gap: float | Scalar
     style_detail: float | Scalar
     content_detail: float | Scalar
@@ -111,6 +113,7 @@ def compute_metrics(
         lpips=lpips_of_features(judge, of_image, of_content),
         gram_gap=gram_gap(of_image, of_content, of_style),
         wasserstein_gap=wasserstein_gap(of_image, of_content, of_style),
+        bures_gap=bures_gap(of_image, of_content, of_style),
         palette_gap=palette_gap(image, content, style),
         style_detail=detail_ratio(image, style),
         content_detail=detail_ratio(image, content),

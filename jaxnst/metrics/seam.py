@@ -1,10 +1,12 @@
 """Whether a picture that is to repeat has a seam."""
 
+from collections.abc import Collection
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxnst._types import Image, Scalar
+from jaxnst._types import HostImage, Image, Scalar
 
 
 # So many lines on either side of the border say what steps are usual there.
@@ -23,6 +25,20 @@ def seam_score(image: Image, axis: int) -> Scalar:
         much.
     """
     return line_scores(image, axis)[0]
+
+
+def seam_scores(image: HostImage, ways: Collection[str]) -> dict[str, float]:
+    """Return {"seam_x": `seam_score` of the columns, "seam_y": of the rows}.
+
+    Args:
+        image: RGB, [0, 1].
+        ways: which of "x" and "y" it is to repeat.
+    """
+    return {
+        f"seam_{way}": float(seam_score(jnp.asarray(image), "yx".index(way)))
+        for way in "xy"
+        if way in ways
+    }
 
 
 def line_scores(image: Image, axis: int) -> Float[Array, " lines"]:

@@ -9,13 +9,14 @@ _HEADINGS = {
     "lpips": "lpips",
     "gram_gap": "gram",
     "wasserstein_gap": "wasserst.",
+    "bures_gap": "bures",
     "palette_gap": "palette",
     "style_detail": "detail/s",
     "content_detail": "detail/c",
 }
 LEGEND = """\
 lpips      distance from the content as people see it; 0: the same
-gram, wasserst., palette
+gram, wasserst., bures, palette
            style still to be reached; 0: reached, 1: as far as the content picture
 detail/s, detail/c
            fine detail over that of style and content; << 1: blurred, >> 1: noisy"""
