@@ -25,7 +25,6 @@ Count = Int[Array, ""]
 Features = Mapping[str, Float[Array, "_ _ _"]]
 
 HostImage = Float[np.ndarray, "height width 3"]
-AnyHostImage = Float[np.ndarray, "_ _ 3"]
 HostStyleImage = Float[np.ndarray, "style_height style_width 3"]
 AnyHostImage = Float[np.ndarray, "_ _ 3"]
 HostAlpha = Float[np.ndarray, "height width"]

@@ -45,10 +45,12 @@ LAYERS = [
     {"running"},
     {"transfer", "synthesis"},
     {"sweeping"},
+    {"insight"},
     {"cli_settings"},
     {
         "cli_batch",
         "cli_compare",
+        "cli_explain",
         "cli_finish",
         "cli_networks",
         "cli_sweep",

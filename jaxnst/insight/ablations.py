@@ -23,6 +23,9 @@ from jaxnst.sweeping.studio import Studio, Task
 from .subject import Subject
 
 
+_RATE = 1.5
+
+
 class Ablations(NamedTuple):
     """Small paintings of the same pair, which differ in their style layers alone.
 
@@ -53,6 +56,8 @@ def paint_ablations(
     progress: bool = True,
 ) -> Ablations | None:
     """Paint the pair again and again, as one sweep: one program, one set of targets.
+
+    Steps of Adam are longer than the painting's, as there are few.
 
     Args:
         subject: what is explained.
@@ -107,9 +112,11 @@ def _smaller(subject: Subject, size: int, num_steps: int) -> Prepared:
             except ValueError:
                 size *= 2
     settings: dict[str, Any] = {}
+    if config.optimizer == "adam":
+        settings["learning_rate"] = _RATE * config.learning_rate
     if (ratio := subject.ratio) is not None:
         ratio = float(np.mean(ratio))
-        settings = {
+        settings |= {
             "strength": None,
             "content_weight": 1 / (1 + ratio),
             "style_weight": ratio / (1 + ratio),

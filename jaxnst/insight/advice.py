@@ -12,14 +12,13 @@ from .pull import Pull
 from .words import listing
 
 
-# A style layer below it has reached its style, as far as eyes tell; one above the other
-# has hardly begun.
-_REACHED, _FAR = 0.3, 0.55
+# A style layer below the first has reached its style, as far as eyes tell; one above
+# the second is behind; with a mean above the third the whole has hardly begun.
+_REACHED, _BEHIND, _FAR = 0.2, 0.3, 0.55
 # Means of the layers at one end that differ by more show a side.
 _TILT = 0.15
-# LPIPS: above the one the photograph is hard to recognize, below the other it is
-# nearly all there.
-_LOST, _KEPT = 0.62, 0.3
+# LPIPS above which the photograph is hard to recognize.
+_LOST = 0.7
 _PALETTE_FAR = 0.45
 # Fine detail over the painting's.
 _NOISY, _BLURRED = 1.6, 0.5
@@ -69,11 +68,11 @@ def _of_scales(config: TransferConfig, gaps: Mapping[str, float]) -> list[Advice
         return []
     half = len(names) // 2
     fine, coarse = float(values[:half].mean()), float(values[-half:].mean())
-    if abs(coarse - fine) < _TILT:
-        return []
+    side = names[-half:] if coarse > fine else names[:half]
     reached = [name for name, value in gaps.items() if value <= _REACHED]
-    behind = names[-half:] if coarse > fine else names[:half]
-    behind = [name for name in behind if name not in reached] or behind[-1:]
+    behind = [name for name in side if gaps[name] > _BEHIND]
+    if abs(coarse - fine) < _TILT or not behind:
+        return []
     so_far = (
         f"Style is reached at {listing(reached)}" if reached else "Style comes near"
     )

@@ -23,7 +23,7 @@ COLORS = (
 
 
 def draw_traces(
-    steps: Sequence[float] | np.ndarray,
+    places: Sequence[float] | np.ndarray,
     sizes: Sequence[int] | np.ndarray,
     series: Mapping[str, np.ndarray],
     *,
@@ -32,12 +32,12 @@ def draw_traces(
     """Return an SVG of values over steps, on a logarithmic scale.
 
     Args:
-        steps: numbers of the steps.
+        places: numbers of the steps.
         sizes: longest side that each was painted at; where it changes a line says so.
         series: {name: value at each step}; what is not above 0 is left out.
         title: what it is a picture of, for those who do not see it.
     """
-    steps = [float(step) for step in steps]
+    steps = [float(step) for step in places]
     positive = [values[values > 0] for values in series.values()]
     shown = np.concatenate([*positive, np.ones(1)])
     bottom = math.log10(max(float(shown.min()), 1e-6)) - 0.03

@@ -207,7 +207,7 @@ def explain_subject(
             num_steps=_ABLATION_STEPS,
             progress=progress,
         )
-    convergence = judge_convergence(subject.history, config)
+    convergence = judge_convergence(subject.history)
     gaps = {name: float(terms.style_layers[name]) for name in styles}
     losses = {name: float(x) for name, x in terms.content_layers.items()}
     return Explanation(

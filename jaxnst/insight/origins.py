@@ -236,14 +236,14 @@ def pick_links(origins: Origins, lightness: Map, count: int = 8) -> list[Link]:
         best = np.unravel_index(int(score.argmax()), shape)
         if score[best] <= 0:
             break
-        center = origins.centers[best]
+        center, source = origins.centers[best], origins.sources[best]
         distance = np.sqrt(np.sum(np.square(origins.centers - center), axis=-1))
         score = np.where(distance < reach, 0.0, score)
         links.append(
             Link(
                 center=(float(center[0]), float(center[1])),
                 style=int(origins.styles[best]),
-                source=tuple(map(float, origins.sources[best])),
+                source=(float(source[0]), float(source[1])),
                 similarity=float(origins.similarity[best]),
             )
         )
@@ -283,7 +283,7 @@ def _stride(count: int, length: int, margin: int) -> float:
 
 def _places(
     count: tuple[int, int], shape: tuple[int, int], network: Network
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """Return the centers of a feature map's places in pixels, and which are inside."""
     centers, inside = [], []
     for number, length, margin in zip(count, shape, network.margins, strict=True):

@@ -59,6 +59,11 @@ def heat(
     return (colors * (1 - _SEEN + _SEEN * gray)).astype(np.float32)
 
 
+def relative_pull(shares: Map, image: AnyHostImage) -> AnyHostImage:
+    """Return a term's shares of the pulls, over their mean; light from twice it."""
+    return heat(shares / max(float(shares.mean()), 1e-12), image, high=2.0)
+
+
 def shrunk(image: AnyHostImage, longest: int) -> AnyHostImage:
     """Return a picture with no side longer than so many pixels; never enlarged."""
     image = np.asarray(image, np.float32)

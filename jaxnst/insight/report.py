@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .elements import escape
+from .elements import LARGE, escape, figure
 from .sections import show_changes, show_layers, show_origins, show_traces
 from .words import METRIC_WORDS
 
@@ -90,6 +90,11 @@ def _opening(explanation: "Explanation") -> list[str]:
         f'<p class="quiet">{made["width"]} &times; {made["height"]} px, '
         f"{made['steps']} steps; explained at {explanation.image.shape[1]} &times; "
         f"{explanation.image.shape[0]} px.</p>",
+        '<div class="row">',
+        figure(explanation.content, "the content picture"),
+        *(figure(style, "the painting") for style in explanation.styles),
+        figure(explanation.image, "the picture", LARGE),
+        "</div>",
         f'<div class="advice"><p><b>What to turn.</b> {escape(first)}</p>{more}</div>',
     ]
 

@@ -9,7 +9,7 @@ import numpy as np
 from .chart import draw_traces
 from .elements import LARGE, SMALL, bar, escape, figure, img, pins
 from .origins import Origins, pick_links, position_colors, position_map, rebuild
-from .pictures import enlarged, heat, pair
+from .pictures import enlarged, heat, pair, relative_pull
 from .words import CHANGE_TITLES, convergence_words, short_name
 
 
@@ -77,9 +77,7 @@ def show_origins(explanation: "Explanation") -> list[str]:
     down, across = np.meshgrid(
         np.linspace(0, 1, 64), np.linspace(0, 1, 64), indexing="ij"
     )
-    maps.append(
-        figure(position_colors(down, across), "the colors of places in the painting")
-    )
+    key = figure(position_colors(down, across), "the colors of places in the painting")
     return [
         "<h2>Where did this stroke come from?</h2>",
         "<p>Point at the picture, or touch it: the frame in the painting is the patch "
@@ -93,12 +91,12 @@ def show_origins(explanation: "Explanation") -> list[str]:
         f"{img(explanation.image, 'the picture', LARGE)}{marks}</div>"
         "<figcaption>the picture</figcaption></figure>",
         *sources,
-        f"{figure(explanation.content, 'the content picture', LARGE)}</div>",
+        "</div>",
         "<h3>Those that are most alike</h3>",
         '<p class="quiet">Left in the picture, right in the painting.</p>',
         f'<div class="small">{"".join(pairs)}</div>' if pairs else "",
         "<h3>All of it</h3>",
-        f'<div class="row">{"".join(maps)}</div>',
+        f'<div class="row">{"".join(maps)}</div><div class="key">{key}</div>',
         f'<script type="application/json" id="origins">{json.dumps(data)}</script>',
     ]
 
@@ -149,7 +147,7 @@ def show_layers(explanation: "Explanation") -> list[str]:
     for term, shares in pull.shares.items():
         figures.append(
             figure(
-                heat(shares, explanation.image, high=1.0),
+                relative_pull(shares, explanation.image),
                 f"{short_name(term)}: {pull.overall[term]:.0%}",
             )
         )
@@ -166,8 +164,8 @@ def show_layers(explanation: "Explanation") -> list[str]:
         *rows,
         "</tbody></table></div>",
         "<h3>Who pulls where, at the end</h3>",
-        '<p class="quiet">Share of all pulls on a pixel: <span class="ramp"></span> '
-        "0 to 1.</p>",
+        '<p class="quiet">Each term\'s share of the pulls on a pixel, over its mean: '
+        '<span class="ramp"></span> 0 to 2. The number is its share of all pulls.</p>',
         f'<div class="small">{"".join(figures)}</div>',
     ]
     if ablations is None:

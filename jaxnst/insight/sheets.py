@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 from jaxnst.sweeping.lettering import draw_text, drawable, line_height, shorten
 
 from .origins import pick_links, position_map, rebuild
-from .pictures import enlarged, heat, pair, shrunk, to_uint8
+from .pictures import enlarged, heat, pair, relative_pull, shrunk, to_uint8
 from .words import CHANGE_TITLES, short_name
 
 
@@ -54,7 +54,7 @@ def make_sheets(explanation: "Explanation") -> dict[str, PILImage.Image]:
             (image, "picture"),
             *(
                 (
-                    heat(shares, image, high=1.0),
+                    relative_pull(shares, image),
                     f"{short_name(term)}: {pull.overall[term]:.0%}",
                 )
                 for term, shares in pull.shares.items()

@@ -118,7 +118,8 @@ def subject_of(
         given = {"init": init, "network": network, "masks": masks, "strength": strength}
         given = {name: value for name, value in given.items() if value is not None}
         settings = settings_of(record, **{f"has_{name}": True for name in given})
-        arguments = dict.fromkeys(("init", "network", "optimizer")) | settings | given
+        arguments: dict[str, Any] = dict.fromkeys(("init", "network", "optimizer"))
+        arguments |= settings | given
         prepared = prepare(content, style, progress=progress, **arguments)
         _check_inputs(prepared, record)
     if history is not None and len(history["total"]) and "step" not in history:
