@@ -432,8 +432,11 @@ def test_regions_strengths_and_tiles_are_explained(tiny_vgg19):
 
 
 def test_a_large_picture_is_looked_at_smaller(result):
-    found = jaxnst.explain(result, max_size=36, ablations=False, progress=False)
-    assert found.image.shape == (32, 39, 3)  # the short side is never below 32
+    subject = subject_of(result, max_size=44)
+    assert subject.image.shape == subject.content.shape == (37, 44, 3)
+    assert max(subject.styles[0].shape) == 44
+    # The short side is never below 32 px.
+    assert subject_of(result, max_size=36).shape == (32, 39)
 
 
 # Bad input

@@ -115,7 +115,7 @@ def _numbers(explanation: "Explanation") -> list[str]:
     return [
         "<h2>How good it is</h2>",
         '<p class="quiet">Measured with AlexNet, which did not paint it.</p>',
-        '<div class="scroll"><table><tbody>',
+        '<div class="scroll"><table class="numbers"><tbody>',
         *rows,
         "</tbody></table></div>",
     ]

@@ -96,7 +96,7 @@ def show_origins(explanation: "Explanation") -> list[str]:
         '<p class="quiet">Left in the picture, right in the painting.</p>',
         f'<div class="small">{"".join(pairs)}</div>' if pairs else "",
         "<h3>All of it</h3>",
-        f'<div class="row">{"".join(maps)}</div><div class="key">{key}</div>',
+        f'<div class="two">{"".join(maps)}</div><div class="key">{key}</div>',
         f'<script type="application/json" id="origins">{json.dumps(data)}</script>',
     ]
 
