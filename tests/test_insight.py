@@ -431,6 +431,13 @@ def test_regions_strengths_and_tiles_are_explained(tiny_vgg19):
     assert found.image.shape == (48, 48, 3)
 
 
+def test_memory_is_no_more_than_it_was_painted_with(result):
+    record = {**result.record, "result": {**result.record["result"], "memory": "low"}}
+    low = subject_of(dataclasses.replace(result, record=record), max_size=64)
+    assert low.prepared.network.memory == "low"
+    assert subject_of(result, max_size=64).prepared.network.memory == "fast"
+
+
 def test_a_large_picture_is_looked_at_smaller(result):
     subject = subject_of(result, max_size=44)
     assert subject.image.shape == subject.content.shape == (37, 44, 3)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxnst._checks import check_count
@@ -18,6 +17,7 @@ from jaxnst.inputs import StyleSource
 from jaxnst.metrics import Metrics, measure, seam_scores
 from jaxnst.pretrained import load_lpips_network
 from jaxnst.result import Result
+from jaxnst.terminal import Screen
 
 from .ablations import Ablations, paint_ablations
 from .advice import give_advice
@@ -33,7 +33,7 @@ MAX_SIZE = 1024
 # Of the small paintings, one for each layer and one without it. A report is to take no
 # longer than its picture did.
 _ABLATION_SIZE = 128
-_ABLATION_STEPS = 30
+_ABLATION_STEPS = 36
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ def explain(
         max_size: longest side at which a larger picture is looked at.
         ablations: paint the pair small without each style layer, and with it alone,
             which takes most of the time.
-        progress: show a bar on standard error.
+        progress: say on standard error how far it is.
 
     Raises:
         ValueError, TypeError, OSError: if something is missing, unusable, or not what
@@ -176,19 +176,22 @@ def explain_subject(
     Args:
         subject: what is explained.
         ablations: whether the pair is painted again.
-        progress: show a bar while it is.
+        progress: say what is done, and show a bar while it is painted.
         started: when, on the clock of `time.perf_counter`.
     """
     config, network = subject.prepared.config, subject.prepared.network
+    screen = Screen(enabled=progress)
     judge = load_lpips_network()
+    screen.print("measuring who pulls where ...")
     targets = targets_of(subject)
     terms = terms_of(subject, subject.image, targets)
     pull = measure_pull(subject, subject.image, targets)
     first_pull = measure_pull(subject, subject.content, targets)
-    jax.tree.map(lambda leaf: leaf.delete(), targets.content)  # large
+    del targets  # large
     names = set(config.style_layers) | set(config.content_layers)
     in_order = [name for name in network.architecture.layer_names if name in names]
     changes = measure_changes(network, subject.image, subject.content, in_order)
+    screen.print("looking where strokes come from ...")
     styles = [name for name in in_order if name in config.style_layers]
     origins = find_origins(
         network, subject.image, subject.styles, origin_layers(styles)
@@ -200,6 +203,7 @@ def explain_subject(
     metrics = Metrics(*(float(np.mean(values)) for values in zip(*found, strict=True)))
     painted = None
     if ablations:
+        screen.print("painting small, with each layer alone and without it ...")
         painted = paint_ablations(
             subject,
             judge,

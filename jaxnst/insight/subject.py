@@ -1,14 +1,17 @@
 """What is explained: a picture, what it was painted from, and how."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxnst._types import AnyHostImage, HostImage
 from jaxnst.ahead import style_shapes_at, weights_of
+from jaxnst.hardware import default_device
 from jaxnst.images import (
     PictureSource,
     fitted_shape,
@@ -18,6 +21,7 @@ from jaxnst.images import (
 )
 from jaxnst.images.reading import MIN_SIDE
 from jaxnst.inputs import StyleSource
+from jaxnst.networks import MEMORY_LEVELS
 from jaxnst.objective import LossWeights
 from jaxnst.optimize.steering import weigh
 from jaxnst.preparation import Prepared, prepare
@@ -157,10 +161,23 @@ def _looked_at(
             resize(style.rgb, style_shape)
             for style, style_shape in zip(inputs.styles, style_shapes, strict=True)
         ),
-        prepared=prepared,
+        prepared=_on_one_device(prepared, record),
         record=record,
         history=history,
     )
+
+
+def _on_one_device(prepared: Prepared, record: Mapping[str, Any]) -> Prepared:
+    """Return it with the level of memory that it was painted with, and not spread."""
+    network, config = prepared.network, prepared.config
+    if network.spread is not None:  # at the size of a report one device will do
+        plain = network.changed(spread=None, rows=None)
+        network = jax.device_put(plain, default_device())
+        config = dataclasses.replace(config, devices=None)
+    level = record["result"].get("memory")
+    if level in MEMORY_LEVELS:
+        network = network.with_memory(level)
+    return prepared._replace(network=network, config=config)
 
 
 def _check_kind(record: Mapping[str, Any]) -> None:
