@@ -30,11 +30,6 @@ from jaxnst.pretrained.loading import set_weights
 
 # What one run leaves on disk must not decide what the next one tests.
 os.environ["JAXNST_CACHE"] = "0"
-# Most programs run once or twice here: compiling them as well as XLA can would take
-# longer than it saves. Read when JAX first looks for devices.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=1"
-)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # The shape of VGG-19 at a sixteenth of its width: every driver test runs in moments.

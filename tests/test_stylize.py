@@ -105,6 +105,7 @@ def test_same_inputs_give_the_same_file(stylize, content, style, tmp_path, name)
     first = result.save(tmp_path / name).read_bytes()
     assert again.save(tmp_path / name).read_bytes() == first
     record = jaxnst.read_record(tmp_path / name)
+    assert record.pop("trace")["step"][-1] == result.record["result"]["steps"]
     assert record == {
         key: value for key, value in result.record.items() if key != "seconds"
     }
