@@ -32,6 +32,14 @@ from jaxnst.pretrained.loading import set_weights
 os.environ["JAXNST_CACHE"] = "0"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Files that take longest are begun first, or one process waits for another in the end.
+SLOW = ("test_sweep.py", "test_rows.py", "test_stylize.py", "test_measuring.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in SLOW)
+
+
 # The shape of VGG-19 at a sixteenth of its width: every driver test runs in moments.
 TINY = VGGArchitecture(name="tiny", depths=(2, 2, 4, 4, 4), widths=(4, 8, 16, 32, 32))
 # The other two, at a fraction of their width and depth.

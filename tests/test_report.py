@@ -42,12 +42,13 @@ def folder(tmp_path_factory, tiny_vgg19_for_all):
     for name, array in {
         "content": picture(64, 72, seed=1),
         "style": picture(44, 60, seed=2),
+        "mask": picture(64, 63, seed=3),  # the content's shape once it repeats
     }.items():
         pixels = np.round(array * 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{name}.png")
     code = main(
         f"stylize {folder}/content.png {folder}/style.png -q -o {folder}/out.png "
-        "--size 72 --min-size 32 --num-steps 6 --coarse-steps 4 "
+        "--size 72 --min-size 32 --tile x --num-steps 6 --coarse-steps 4 "
         f"--trace {folder}/losses.csv".split()
     )
     assert code == 0
@@ -92,6 +93,8 @@ def test_it_asks_for_nothing_from_outside(found):
 
 def test_it_says_what_to_turn(found):
     text = make_report(found)
+    assert "seam, x" in text  # it repeats across
+    assert "seam, y" not in text
     assert found.advice[0].replace('"', "&quot;") in text
     assert "content.png in the style of style.png" in text
 
@@ -211,8 +214,11 @@ def test_the_table_of_losses_is_the_history(folder):
     assert names[:3] == ["step", "size", "total"]
     values = np.asarray([line.split(",") for line in lines[1:]], float)
     np.testing.assert_array_equal(values[:, 0], np.arange(1, 11))
-    np.testing.assert_array_equal(values[:, 1], [36] * 4 + [72] * 6)
-    kept = jaxnst.read_record(folder / "out.png")["trace"]
+    record = jaxnst.read_record(folder / "out.png")
+    sizes = [(size["size"], size["steps"]) for size in record["result"]["sizes"]]
+    assert [steps for _, steps in sizes] == [4, 6]
+    np.testing.assert_array_equal(values[:, 1], np.repeat(*np.transpose(sizes)))
+    kept = record["trace"]
     np.testing.assert_allclose(
         values[:, names.index("style")], kept["style"], rtol=1e-3
     )
@@ -268,8 +274,8 @@ def test_the_command_writes_report_and_sheets(folder, capsys):
         (["-o", "why.pdf"], "the report is a .html file, got 'why.pdf'"),
         (["-o", "nowhere/why.html"], "no such folder: nowhere"),
         (["--sheets", "{folder}/out.png"], "is a file; give a folder"),
-        (["--mask", "{folder}/content.png"], "was given as well"),
-        (["--strength", "{folder}/content.png"], "was given as well"),
+        (["--mask", "{folder}/mask.png"], "was given as well"),
+        (["--strength", "{folder}/mask.png"], "was given as well"),
     ],
 )
 def test_bad_input_is_one_line(folder, capsys, more, message):

@@ -5,12 +5,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxnst._types import HostImage
 from jaxnst.config import TransferConfig
 from jaxnst.images import resize
+from jaxnst.images.reading import MIN_SIDE
 from jaxnst.inputs import result_shape
 from jaxnst.metrics import lpips
 from jaxnst.networks import LPIPSNetwork
@@ -24,6 +26,8 @@ from .subject import Subject
 
 
 _RATE = 1.5
+
+_compiled_lpips = jax.jit(lpips)
 
 
 class Ablations(NamedTuple):
@@ -76,7 +80,7 @@ def paint_ablations(
     }
     if len(layers) < 2:
         return None
-    prepared = _smaller(subject, size, num_steps)
+    prepared = smaller(subject, size, num_steps)
     choices = {"whole": layers}
     choices |= {f"without {name}": {**layers, name: 0.0} for name in layers}
     choices |= {
@@ -91,7 +95,7 @@ def paint_ablations(
         without=without,
         alone={name: painted[f"alone {name}"] for name in layers},
         effect={
-            name: float(lpips(judge, jnp.asarray(whole), jnp.asarray(other)))
+            name: float(_compiled_lpips(judge, jnp.asarray(whole), jnp.asarray(other)))
             for name, other in without.items()
         },
         size=max(whole.shape),
@@ -99,18 +103,20 @@ def paint_ablations(
     )
 
 
-def _smaller(subject: Subject, size: int, num_steps: int) -> Prepared:
-    """Return the same painting at one small size, with weights that stay."""
+def smaller(subject: Subject, size: int, num_steps: int) -> Prepared:
+    """Return the same painting at one small size, with weights that stay.
+
+    Args:
+        subject: what is explained.
+        size: longest side; larger where a side would be too short to be painted.
+        num_steps: of it.
+    """
     inputs, config = subject.prepared.inputs, subject.prepared.config
     shape = inputs.shape
     if max(shape) > size:
         # Never so small that a side is shorter than can be painted.
-        while True:
-            try:
-                shape = result_shape((*inputs.shape, 3), size, tile=config.tile)
-                break
-            except ValueError:
-                size *= 2
+        size = max(size, math.ceil(MIN_SIDE * max(shape) / min(shape)))
+        shape = result_shape((*shape, 3), size, tile=config.tile)
     settings: dict[str, Any] = {}
     if config.optimizer == "adam":
         settings["learning_rate"] = _RATE * config.learning_rate

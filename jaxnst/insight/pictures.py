@@ -3,8 +3,6 @@
 import base64
 import io
 
-import jax.image
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image as PILImage
 
@@ -49,8 +47,7 @@ def heat(
     part = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     shape = image.shape[:2]
     if part.shape != shape:
-        grown = jax.image.resize(jnp.asarray(part, jnp.float32), shape, "linear")
-        part = np.clip(np.asarray(grown), 0, 1)
+        part = np.clip(resize(part.astype(np.float32), shape), 0, 1)
     places = part * (len(_STOPS) - 1)
     colors = np.stack(
         [np.interp(places, np.arange(len(_STOPS)), stops) for stops in _STOPS.T], -1
