@@ -9,7 +9,7 @@ import numpy as np
 
 from ._checks import suggestion
 from ._types import HostAlpha
-from .config import STRENGTH_MAP, TransferConfig
+from .config import STRENGTH_MAP
 from .images import Picture, PictureSource, resize
 from .images.reading import EXTENSIONS
 from .regions import Regions, make_regions
@@ -93,7 +93,7 @@ def load_guiding(
     content: Picture,
     num_styles: int,
     shape: tuple[int, int],
-    config: TransferConfig,
+    ways: str,
     picture_fn: Callable[..., Picture],
 ) -> Guiding | None:
     """Read masks and a map of strengths; None if there are none.
@@ -104,7 +104,7 @@ def load_guiding(
         content: the picture that they are of.
         num_styles: how many style pictures there are.
         shape: height and width of the result.
-        config: the settings.
+        ways: in which its borders are faded, see `jaxnst.tiling`.
         picture_fn: as `load_picture`.
 
     Raises:
@@ -125,14 +125,14 @@ def load_guiding(
         _check_proportions(picture, content, title)
         name = f"mask {len(pictures) + 1}" if argument == "masks" else argument
         pictures.append((name, picture))
-        return _fitted(_gray(picture), shape, config.tile)
+        return _fitted(_gray(picture), shape, ways)
 
     maps: list[np.ndarray | None] = []
     for number, mask in enumerate(masks, start=1):
         if isinstance(mask, str) and mask == "rest":
             maps.append(None)
         elif isinstance(mask, str) and mask == "alpha":
-            maps.append(_fitted(_opacity(content), shape, config.tile))
+            maps.append(_fitted(_opacity(content), shape, ways))
         else:
             try:
                 maps.append(read(mask, "masks", f"`masks`: mask {number}"))
@@ -172,10 +172,8 @@ def _opacity(content: Picture) -> HostAlpha:
     return content.alpha
 
 
-def _fitted(values: np.ndarray, shape: tuple[int, int], tile: str | None) -> np.ndarray:
-    if tile is not None:
-        values = make_tileable(values, tile)
-    return np.clip(resize(values, shape), 0, 1)
+def _fitted(values: np.ndarray, shape: tuple[int, int], ways: str) -> np.ndarray:
+    return np.clip(resize(make_tileable(values, ways), shape), 0, 1)
 
 
 def _check_proportions(picture: Picture, content: Picture, title: str) -> None:

@@ -16,7 +16,7 @@ from .guiding import load_guiding
 from .images import Picture, PictureSource, fitted_shape, resize
 from .images.reading import MIN_SIDE
 from .regions import Regions
-from .tiling import make_tileable
+from .tiling import make_tileable, ways_to_fade
 
 
 # A list or a tuple of pictures is blended.
@@ -76,9 +76,10 @@ def load_inputs(
     Raises:
         ValueError, TypeError, OSError: if one is unusable.
     """
-    content_picture = picture_fn(content, argument="content")
-    if config.tile is not None:
-        content_picture = _tileable(content_picture, config.tile)
+    original = picture_fn(content, argument="content")
+    # What belongs to it is faded as it is.
+    ways = ways_to_fade(original.rgb, config.tile or "")
+    content_picture = _tileable(original, ways)
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))
     style_pictures = tuple(
@@ -89,8 +90,7 @@ def load_inputs(
     if init is not None:
         with naming_inits(init):
             init_picture = picture_fn(init, argument="init")
-        if config.tile is not None:
-            init_picture = _tileable(init_picture, config.tile)
+        init_picture = _tileable(init_picture, ways)
     shape = result_shape(content_picture.rgb.shape, config.size, tile=config.tile)
     alpha = content_picture.alpha
     if alpha is not None:
@@ -98,10 +98,10 @@ def load_inputs(
     guiding = load_guiding(
         masks,
         strength,
-        content=content_picture,
+        content=original,
+        ways=ways,
         num_styles=len(styles),
         shape=shape,
-        config=config,
         picture_fn=picture_fn,
     )
     regions, pictures = guiding or (None, ())
@@ -110,10 +110,10 @@ def load_inputs(
     )
 
 
-def _tileable(picture: Picture, tile: str) -> Picture:
-    alpha = None if picture.alpha is None else make_tileable(picture.alpha, tile)
+def _tileable(picture: Picture, ways: str) -> Picture:
+    alpha = None if picture.alpha is None else make_tileable(picture.alpha, ways)
     return dataclasses.replace(
-        picture, rgb=make_tileable(picture.rgb, tile), alpha=alpha
+        picture, rgb=make_tileable(picture.rgb, ways), alpha=alpha
     )
 
 

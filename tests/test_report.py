@@ -42,7 +42,6 @@ def folder(tmp_path_factory, tiny_vgg19_for_all):
     for name, array in {
         "content": picture(64, 72, seed=1),
         "style": picture(44, 60, seed=2),
-        "mask": picture(64, 63, seed=3),  # the content's shape once it repeats
     }.items():
         pixels = np.round(array * 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{name}.png")
@@ -274,8 +273,8 @@ def test_the_command_writes_report_and_sheets(folder, capsys):
         (["-o", "why.pdf"], "the report is a .html file, got 'why.pdf'"),
         (["-o", "nowhere/why.html"], "no such folder: nowhere"),
         (["--sheets", "{folder}/out.png"], "is a file; give a folder"),
-        (["--mask", "{folder}/mask.png"], "was given as well"),
-        (["--strength", "{folder}/mask.png"], "was given as well"),
+        (["--mask", "{folder}/content.png"], "was given as well"),
+        (["--strength", "{folder}/content.png"], "was given as well"),
     ],
 )
 def test_bad_input_is_one_line(folder, capsys, more, message):

@@ -14,7 +14,7 @@ from jaxnst.losses import total_variation_loss
 from jaxnst.metrics import line_scores, seam_score
 from jaxnst.presets import make_config
 from jaxnst.record import settings_of
-from jaxnst.tiling import border_step, make_tileable
+from jaxnst.tiling import border_step, make_tileable, ways_to_fade
 
 
 FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 12, "progress": False}
@@ -55,13 +55,41 @@ def test_a_cut_shows_and_a_wave_does_not():
 
 def test_borders_are_faded_only_where_they_do_not_fit():
     image = waves(64, 80)
-    np.testing.assert_array_equal(make_tileable(image, "xy"), image)
+    assert ways_to_fade(image, "xy") == ""
     cut = image[:, :-30]
-    found = make_tileable(cut, "xy")
+    assert ways_to_fade(cut, "xy") == "x"
+    assert ways_to_fade(cut, "y") == ""
+    found = make_tileable(cut, "x")
     assert found.shape == (64, 44, 3)  # an eighth less
     assert border_step(cut, 1) > 3 > 1.6 > border_step(found, 1)
     np.testing.assert_array_equal(found[:, 6:], cut[:, 6:44])
-    np.testing.assert_array_equal(make_tileable(cut, "y"), cut)
+    np.testing.assert_array_equal(make_tileable(cut, ""), cut)
+
+
+def test_what_belongs_to_a_picture_is_faded_with_it(tiny_network):
+    """Opacity and masks of the photograph's own shape stay where they were in it."""
+    cut = waves(64, 80)[:, :-30]
+    opaque = np.concatenate([cut, cut[..., :1]], axis=-1)
+    mask = cut[..., 0]
+    settings = {"min_size": 0, "num_steps": 1, "size": 64, "progress": False}
+    result = jaxnst.stylize(
+        opaque,
+        [cut, cut[::-1].copy()],
+        network=tiny_network.changed(padding="circular"),
+        masks=[mask, "rest"],
+        tile=True,
+        **settings,
+    )
+    assert result.alpha is not None
+    assert result.prepared is not None
+    regions = result.prepared.inputs.regions
+    assert regions is not None
+    assert result.alpha.shape == result.image.shape[:2]
+    # The gray of the mask, so of all channels alike, is that of the opacity.
+    np.testing.assert_allclose(regions.maps[0], result.alpha, atol=0.02)
+    steps = [np.abs(np.diff(regions.maps[0], axis=1)).max(), 0.0]
+    steps[1] = float(np.abs(regions.maps[0][:, 0] - regions.maps[0][:, -1]).max())
+    assert steps[1] < 2 * steps[0]
 
 
 def test_total_variation_goes_over_the_border_that_is_none():
