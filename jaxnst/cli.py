@@ -36,6 +36,9 @@ STRENGTH_TOLERANCE = 0.03
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     args = build_parser().parse_args(arguments)
+    # Threads of LAPACK, which finds the eigenvalues of a few small matrices, wait for
+    # each other for seconds where other processes are busy. Read when JAX is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     previous = warnings.showwarning
     warnings.showwarning = _show_warning
     try:

@@ -28,6 +28,9 @@ from jaxnst.pretrained import UsedWeights, Weights, build_network
 from jaxnst.pretrained.loading import set_weights
 
 
+# For the processes that run the tests, which begin after this one: LAPACK's threads
+# wait for each other for seconds where several processes are busy.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # What one run leaves on disk must not decide what the next one tests.
 os.environ["JAXNST_CACHE"] = "0"
 jax.config.update("jax_numpy_rank_promotion", "raise")
