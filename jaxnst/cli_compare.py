@@ -2,8 +2,9 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
+
+from .beside import written_beside
 
 
 def compare(args: argparse.Namespace) -> int:
@@ -56,10 +57,5 @@ def _check_output(path: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write beside its place, then move it there: all or nothing."""
-    beside = path.with_name(f".jaxnst-{os.getpid()}.part")
-    try:
+    with written_beside(path) as beside:
         beside.write_text(text)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -132,7 +132,7 @@ def make_result(
         num_devices=prepared.network.num_devices,
     )
     if metrics:
-        record["metrics"] = _measured(image, prepared)
+        record["metrics"] = measure_painting(image, prepared)
     return Result(
         image=image,
         alpha=inputs.alpha,
@@ -142,13 +142,17 @@ def make_result(
     )
 
 
-def _measured(image: HostImage, prepared: Prepared) -> dict[str, float]:
+def measure_painting(image: HostImage, prepared: Prepared) -> dict[str, float]:
     """Return the metrics; of several styles the mean, as they are blended.
 
     Of a picture that repeats also how much of a seam it has.
+
+    Args:
+        image: what was painted, at any size.
+        prepared: what it was painted from.
     """
     inputs = prepared.inputs
-    content = resize(inputs.content.rgb, inputs.shape)
+    content = resize(inputs.content.rgb, image.shape[:2])
     judge = load_lpips_network()
     found = [measure(image, content, each.rgb, judge=judge) for each in inputs.styles]
     shares = blend_of(prepared.config, len(found), inputs.regions).mean((0, 1))

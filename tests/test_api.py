@@ -22,7 +22,7 @@ MODULES = sorted(
 )
 # From the bottom of the house to the top: a module imports only from those before it.
 LAYERS = [
-    {"_types", "_checks", "_version", "parsing"},
+    {"_types", "_checks", "_version", "beside", "parsing"},
     {"background", "hardware", "terminal"},
     {"placing"},
     {"compiling"},

@@ -419,9 +419,15 @@ def test_regions_and_strengths_are_explained(tiny_vgg19):
     mask[:, :24] = 1
     styles: list[PictureSource] = [picture(36, 50, seed=2), picture(44, 40, seed=3)]
     regional = jaxnst.stylize(
-        picture(seed=1), styles, masks=[mask, "rest"], strength=0.5, **QUICK
+        picture(seed=1),
+        styles,
+        masks=[mask, "rest"],
+        strength=0.5,
+        metrics=True,
+        **QUICK,
     )
     found = jaxnst.explain(regional, ablations=False, progress=False)
+    assert found.metrics._asdict() == regional.record["metrics"]
     assert len(found.styles) == 2
     np.testing.assert_allclose(sum(found.pull.shares.values()), 1, rtol=1e-4)
     # Painted small, the weights stay where steering had brought them.

@@ -2,7 +2,6 @@
 
 import os
 import struct
-import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image as PILImage
 
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst._version import __version__
+from jaxnst.beside import place_beside, written_beside
 
 from .color import srgb_profile
 from .metadata import TEXT_KEY, encode_record, exif, png_text
@@ -77,11 +77,11 @@ def check_output(
             )
         is_new = not path.exists()
         try:
-            for place in (_beside(path), path):
+            for place in (place_beside(path), path):
                 with place.open("ab"):
                     pass
         finally:
-            _beside(path).unlink(missing_ok=True)
+            place_beside(path).unlink(missing_ok=True)
             if is_new:
                 path.unlink(missing_ok=True)
     except OSError as error:
@@ -90,11 +90,6 @@ def check_output(
         message = f"output {path} cannot be written: {error.strerror}"
         raise type(error)(message) from error
     return path
-
-
-def _beside(path: Path) -> Path:
-    # Process and thread keep two writers in one folder apart.
-    return path.with_name(f".jaxnst-{os.getpid()}-{threading.get_ident()}.part")
 
 
 def quantize(rgb: HostImage, alpha: HostAlpha | None, bits: int = 8) -> np.ndarray:
@@ -144,13 +139,8 @@ def save_picture(
         )
         rgb, alpha = rgb * alpha[..., None] + (1 - alpha[..., None]), None
     pixels = quantize(np.asarray(rgb), alpha, bits)
-    beside = _beside(path)
-    try:
-        with beside.open("xb") as stream:
-            _write(stream, path.suffix.lower(), pixels, text, quality)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(path) as beside, beside.open("xb") as stream:
+        _write(stream, path.suffix.lower(), pixels, text, quality)
     return path
 
 

@@ -14,9 +14,10 @@ from jaxnst._types import AnyHostImage, HostImage
 from jaxnst.images import PictureSource
 from jaxnst.images.reading import MIN_SIDE
 from jaxnst.inputs import StyleSource
-from jaxnst.metrics import Metrics, measure, seam_scores
+from jaxnst.metrics import Metrics
 from jaxnst.pretrained import load_lpips_network
 from jaxnst.result import Result
+from jaxnst.running import measure_painting
 from jaxnst.terminal import Screen
 
 from .ablations import Ablations, paint_ablations
@@ -196,11 +197,8 @@ def explain_subject(
     origins = find_origins(
         network, subject.image, subject.styles, origin_layers(styles)
     )
-    found = [
-        measure(subject.image, subject.content, style, judge=judge)
-        for style in subject.styles
-    ]
-    metrics = Metrics(*(float(np.mean(values)) for values in zip(*found, strict=True)))
+    measured = measure_painting(subject.image, subject.prepared)
+    metrics = Metrics(*(measured.pop(name) for name in Metrics._fields))
     painted = None
     if ablations:
         screen.print("painting small, with each layer alone and without it ...")
@@ -228,7 +226,7 @@ def explain_subject(
         changes=changes,
         origins=origins,
         metrics=metrics,
-        seams=seam_scores(subject.image, config.tile or ""),
+        seams=measured,  # what is left
         convergence=convergence,
         advice=give_advice(
             config, gaps, metrics=metrics, convergence=convergence, pull=pull

@@ -8,6 +8,7 @@ from PIL import Image as PILImage
 
 from jaxnst._types import AnyHostImage
 from jaxnst.images import fitted_shape, resize
+from jaxnst.images.writing import quantize
 
 from .origins import Link
 from .pull import Map
@@ -99,14 +100,13 @@ def pair(
 
 
 def _sized(image: AnyHostImage, size: int) -> AnyHostImage:
-    pixels = np.round(image * 255).astype(np.uint8)
-    large = PILImage.fromarray(pixels).resize((size, size), PILImage.Resampling.BICUBIC)
+    large = to_uint8(image).resize((size, size), PILImage.Resampling.BICUBIC)
     return np.asarray(large, np.float32) / 255
 
 
 def to_uint8(image: AnyHostImage) -> PILImage.Image:
     """Return a picture of 8 bits."""
-    return PILImage.fromarray(np.round(np.clip(image, 0, 1) * 255).astype(np.uint8))
+    return PILImage.fromarray(quantize(np.asarray(image), None))
 
 
 def data_url(image: AnyHostImage, quality: int = _QUALITY) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnst.beside import written_beside
+
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,16 +122,12 @@ def save_history(
         ValueError, OSError, ImportError: as `check_history_path` and `plot_history`.
     """
     target = check_history_path(path)
-    beside = target.with_name(f".jaxnst-{os.getpid()}.part")
-    try:
+    with written_beside(target) as beside:
         if target.suffix.lower() == ".csv":
             beside.write_text(_table(history), encoding="utf-8")
         else:
             figure: Any = plot_history(history)
             figure.savefig(beside, format=target.suffix[1:].lower(), dpi=120)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
     return target
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxnst.beside import written_beside
+
 from .elements import LARGE, escape, figure
 from .sections import show_changes, show_layers, show_origins, show_traces
 from .words import METRIC_WORDS
@@ -32,12 +34,8 @@ def save_report(
     if not target.parent.is_dir():
         raise FileNotFoundError(f"no such folder: {target.parent}; make it first.")
     text = make_report(explanation, title=title)
-    beside = target.with_name(f".jaxnst-{os.getpid()}.part")
-    try:
+    with written_beside(target) as beside:
         beside.write_text(text, encoding="utf-8")
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
     return target
 
 

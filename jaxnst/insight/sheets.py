@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image as PILImage
 
+from jaxnst.beside import written_beside
 from jaxnst.sweeping.lettering import draw_text, drawable, line_height, shorten
 
 from .origins import pick_links, position_map, rebuild
@@ -33,12 +34,8 @@ def save_sheets(
     written = []
     for name, sheet in make_sheets(explanation).items():
         path = target / f"{name}.png"
-        beside = target / f".jaxnst-{os.getpid()}.part"
-        try:
+        with written_beside(path) as beside:
             sheet.save(beside, "PNG", optimize=True)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
         written.append(path)
     return written
 
