@@ -61,7 +61,8 @@ _FLAGS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
         (
             "style_loss",
             "NAME[:W],...",
-            "gram, moments, wasserstein, sliced_wasserstein, nearest_neighbor (gram)",
+            "gram, moments, wasserstein, sliced_wasserstein, nearest_neighbor "
+            "(gram,moments)",
         ),
         ("normalization", "NAME", "pair, or paper: the literal sums"),
     ),

@@ -45,6 +45,12 @@ STRENGTH_MAP = "map"
 # {how the result is to tile: the padding that makes it}.
 TILINGS = MappingProxyType({"xy": "circular", "x": "circular_x", "y": "circular_y"})
 MAX_SEED = 2**32 - 1
+# {normalization: style losses and their weights}. Gram matrices and moments together
+# leave half of the colors' distance that Gram matrices alone do, see
+# benchmarks/README.md; the paper has Gram matrices.
+DEFAULT_STYLE_LOSS = MappingProxyType(
+    {"pair": {"gram": 1.0, "moments": 1.0}, "paper": {"gram": 1.0}}
+)
 
 LayerWeights = Mapping[str, float] | Iterable[str]
 
@@ -69,7 +75,7 @@ class TransferConfig:
             "circular_y".
         tile: "xy", "x" or "y": the result goes on at its other end; None: it does not.
         style_loss: {style loss: weight}, of `jaxnst.style_terms.STYLE_LOSSES`; a name
-            becomes that.
+            becomes that, and None those of `DEFAULT_STYLE_LOSS`.
         content_layers: {layer: weight}; a list, to weigh them equally, becomes that,
             and None those that the network's architecture comes with.
         style_layers: likewise.
@@ -134,8 +140,8 @@ class TransferConfig:
     pooling: str = "max"
     padding: str = "reflect"
     tile: str | None = None
-    style_loss: Mapping[str, float] = "gram"  # type: ignore[assignment]
     # None is gone once `__post_init__` is through.
+    style_loss: Mapping[str, float] = None  # type: ignore[assignment]
     content_layers: Mapping[str, float] = None  # type: ignore[assignment]
     style_layers: Mapping[str, float] = None  # type: ignore[assignment]
     detail: float = 0.0
@@ -247,7 +253,10 @@ class TransferConfig:
             self.fit(architecture_of(self.network))
 
     def _check_style_loss(self) -> None:
-        losses = check_shares("style_loss", self.style_loss, STYLE_LOSSES)
+        losses = self.style_loss
+        if losses is None:
+            losses = DEFAULT_STYLE_LOSS[self.normalization]
+        losses = check_shares("style_loss", losses, STYLE_LOSSES)
         self._set("style_loss", losses)
         others = ", ".join(name for name in losses if name != "gram")
         if others and self.normalization != "pair":

@@ -91,6 +91,8 @@ def make_config(
     if "style_loss" in changed:
         losses = check_shares("style_loss", changed["style_loss"], STYLE_LOSSES)
         changed["style_loss"] = losses
+    elif changed.get("normalization") == "paper":
+        changed["style_loss"] = None  # the default's mix does not go with it
     if "finish" in changed:
         changed["finish"] = check_filters("finish", changed["finish"], tile=tile)
     if architecture is None:

@@ -98,7 +98,8 @@ def stylize(
         style_layers: layers that take on the style, likewise.
         style_loss: "gram", "moments", "wasserstein", "sliced_wasserstein" or
             "nearest_neighbor", see `jaxnst.losses`; several are mixed, by a list or
-            {loss: weight}.
+            {loss: weight}; by default "gram" and "moments", one as much as the other
+            (with `normalization` "paper" just "gram").
         detail: weighs the style layers: up to 1 for fine strokes, down to -1 for coarse
             shapes; 0 as they are.
         masks: where each style is painted: one gray picture for each style, white
