@@ -33,11 +33,7 @@ def controls(shape: tuple[int, int]) -> Mapping[str, Mapping[str, Any]]:
     left = np.zeros(shape, np.float32)
     left[:, : shape[1] // 2] = 1
     ramp = np.tile(np.linspace(0, 0.9, shape[1], dtype=np.float32), (shape[0], 1))
-    losses = {
-        f"style_loss={name}": {"style_loss": name}
-        for name in STYLE_LOSSES
-        if name != "gram"
-    }
+    losses = {f"style_loss={name}": {"style_loss": name} for name in STYLE_LOSSES}
     return {
         "plain": {},
         "strength=0.8": {"strength": 0.8},

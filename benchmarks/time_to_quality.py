@@ -5,13 +5,13 @@ python benchmarks/time_to_quality.py [--size 512] [--reference-steps 500]
     [--pairs CONTENT,STYLE ...] [--set NAME=VALUE ...] [--references FOLDER]
     [--torch-python PYTHON] [--json FILE]
 
-Both minimize one objective, that of jaxnst's settings, on the same weights. The
-reference is `torch_lbfgs.py`, at one size from the content picture, in a process of its
-own: two thread pools fight. jaxnst paints by its own recipe, from coarse to fine, which
-the clock sees in full: network, pictures, and programs, be they compiled or kept. Its
-pictures at the full size are kept with the second they were there, and measured when
-the clock has stopped. The reference's picture is the one clipped to [0, 1], as it would
-be saved, measured by jaxnst as well.
+Both minimize one objective, that of jaxnst's settings with Gram matrices alone as the
+style loss, on the same weights. The reference is `torch_lbfgs.py`, at one size from the
+content picture, in a process of its own: two thread pools fight. jaxnst paints by its
+own recipe, from coarse to fine, which the clock sees in full: network, pictures, and
+programs, be they compiled or kept. Its pictures at the full size are kept with the
+second they were there, and measured when the clock has stopped. The reference's picture
+is the one clipped to [0, 1], as it would be saved, measured by jaxnst as well.
 
 Run it on a machine that does nothing else: torch's threads wait for one another, and
 beside other work its steps take up to ten times as long, which is no measure of it. So
@@ -186,7 +186,7 @@ def run_jaxnst(
 def compare(pair: Pair, args: argparse.Namespace) -> dict[str, Any]:
     """Return the row of one pair."""
     content_path, style_path = pair
-    size, settings = args.size, dict(args.settings)
+    size, settings = args.size, dict(args.settings) | {"style_loss": "gram"}
     config = make_config(size=size, **settings)
     network = jaxnst.load_network(
         config.network,

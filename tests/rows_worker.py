@@ -77,7 +77,7 @@ def step_program(devices: str | None) -> dict:
     from jaxnst.preparation import prepare
 
     # As in real networks activations outweigh the picture and the weights.
-    wide = VGGArchitecture(name="wide", depths=(2, 2, 4, 4, 4), widths=(32,) * 5)
+    wide = VGGArchitecture(name="wide", depths=(1, 1, 1, 2, 1), widths=(32,) * 5)
     shape = (512, 512)
     generator = np.random.default_rng(0)
     pictures = [generator.random((*shape, 3)).astype(np.float32) for _ in range(2)]

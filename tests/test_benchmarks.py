@@ -84,6 +84,7 @@ def test_a_benchmark_tells_its_options(name, load, capsys):
         ("recipe", [":num_steps=2"], "has no name before its settings"),
         ("recipe", ["a:num_steps"], "'num_steps' is not NAME=VALUE"),
         ("time_to_quality", ["--set", "num_steps"], "'num_steps' is not NAME=VALUE"),
+        ("blend", ["--shares", "0", "0.5"], "--shares must rise from 0 to 1"),
     ],
 )
 def test_wrong_options_are_told(name, options, message, load, capsys):
@@ -100,6 +101,10 @@ def test_pairs_are_files_or_pictures_that_come_along(common, files):
         pair = common.pair_of(text)
         assert common.name_of(pair) == "coffee+van_gogh_auvers"
         assert all(path.parent == common.IMAGES for path in pair)
+
+
+def test_places_are_counted_from_the_ends(load):
+    assert load("blend").straighten([0.25, 0.375, 0.75]) == [0, 0.25, 1]
 
 
 def test_settings_are_read_as_json_where_they_are(common):

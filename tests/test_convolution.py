@@ -205,8 +205,14 @@ def test_vgg19_agrees_layer_by_layer():
 
         (to_image, to_layers), features = run(image, network)
         found[conv] = {"image": to_image, **to_layers}, features
-    for mine, expected in zip(found["winograd"], found["xla"], strict=True):
-        for name, value in expected.items():
-            scale = np.abs(value).max()
-            difference = np.abs(np.asarray(mine[name]) - np.asarray(value)).max()
-            assert difference < TOLERANCE * scale, name
+    (gradients, features), (expected, activations) = found["winograd"], found["xla"]
+    for name, value in activations.items():
+        difference = np.abs(features[name] - value).max()
+        assert difference < TOLERANCE * np.abs(value).max(), name
+    for name, value in expected.items():
+        # Where two values of a window or a value and zero are equal but for rounding,
+        # it decides which of them gets the gradient: few do, and nothing else changes.
+        difference = np.abs(gradients[name] - value)
+        moved = difference > TOLERANCE * np.abs(value).max()
+        assert moved.mean() < 0.02, name
+        assert np.linalg.norm(difference) < 0.01 * np.linalg.norm(value), name

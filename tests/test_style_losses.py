@@ -28,6 +28,7 @@ from jaxnst.losses import (
 )
 from jaxnst.losses.slicing import NUM_QUANTILES, projection_directions
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
+from jaxnst.presets import make_config
 from jaxnst.style_terms import (
     PARTWISE,
     STYLE_LOSSES,
@@ -347,6 +348,21 @@ def test_every_loss_paints(tiny_network, content, style, name):
     assert history[-1] < 0.9 * history[0]
     assert result.record["settings"]["style_loss"] == {name: 1.0}
     assert not result.record["recoveries"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "losses"),
+    [
+        ({}, {"gram": 1, "moments": 1}),
+        ({"preset": "draft", "network": "resnet50"}, {"gram": 1, "moments": 1}),
+        ({"style_loss": "moments"}, {"moments": 1}),
+        ({"normalization": "paper"}, {"gram": 1}),
+        ({"preset": "gatys2016"}, {"gram": 1}),
+        ({"preset": "gatys2016", "normalization": "pair"}, {"gram": 1}),
+    ],
+)
+def test_the_default_is_a_mix_and_the_paper_s_are_gram_matrices(settings, losses):
+    assert make_config(**settings).style_loss == losses
 
 
 @pytest.mark.parametrize(
