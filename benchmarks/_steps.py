@@ -44,7 +44,10 @@ class Steps:
         """
         padding = padding or TransferConfig().padding
         config = TransferConfig(
-            padding=padding, precision=precision, memory=memory, style_loss="gram"
+            padding=padding,
+            precision=precision,
+            memory=memory,
+            style_loss={"gram": 1.0},
         )
         if network is None:
             network = jaxnst.load_network(padding=padding, precision=precision)
