@@ -1,7 +1,10 @@
 """Settings of all tests, and the small things many of them use."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +17,6 @@ from PIL import Image
 from jaxnst.networks import (
     CAFFE,
     TORCHVISION,
-    VGG,
     Architecture,
     GoogLeNetArchitecture,
     Inception,
@@ -31,8 +33,13 @@ from jaxnst.pretrained.loading import set_weights
 # For the processes that run the tests, which begin after this one: LAPACK's threads
 # wait for each other for seconds where several processes are busy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# What one run leaves on disk must not decide what the next one tests.
-os.environ["JAXNST_CACHE"] = "0"
+# All processes of a run share their compiled programs, and leave none to the next.
+if "JAXNST_TEST_PROGRAMS" not in os.environ:
+    folder = tempfile.mkdtemp(prefix="jaxnst-programs-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["JAXNST_TEST_PROGRAMS"] = folder
+os.environ["JAXNST_CACHE_DIR"] = os.environ["JAXNST_TEST_PROGRAMS"]
+os.environ["JAXNST_CACHE"] = "1"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Files that take longest are begun first, or one process waits for another in the end.
@@ -64,7 +71,10 @@ QUICK = {"xla_backend_optimization_level": 0}
 
 
 def build(architecture: Architecture, *, seed=0, **options) -> Network:
-    """Return a network with random weights; nothing is compiled for them."""
+    """Return a network with random weights.
+
+    Of NumPy's: JAX compiles a program for each shape, which took half a minute.
+    """
     options = {"preprocessing": TORCHVISION} | options
     network = nnx.eval_shape(lambda: architecture.build(rngs=nnx.Rngs(0), **options))
     generator = np.random.default_rng(seed)
@@ -86,8 +96,8 @@ def run(network, image, layers=None) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def tiny_network() -> VGG:
-    return VGG(TINY, preprocessing=CAFFE, padding="replicate", rngs=nnx.Rngs(0))
+def tiny_network() -> Network:
+    return build(TINY, preprocessing=CAFFE, padding="replicate")
 
 
 def tiny_weights() -> Weights:

@@ -4,10 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import picture
-from flax import nnx
+from conftest import build, picture
 
-from jaxnst.networks import CAFFE, MEMORY_LEVELS, VGG, VGGArchitecture, measure_features
+from jaxnst.networks import (
+    CAFFE,
+    MEMORY_LEVELS,
+    Network,
+    VGGArchitecture,
+    measure_features,
+)
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 from jaxnst.optimize import compiled_step, init_state, make_optimizer
 
@@ -19,8 +24,8 @@ CONTENT = ["relu4_1", "conv1_2"]
 SMALL = VGGArchitecture(name="small", depths=(2, 1, 1, 1, 1), widths=(4, 4, 8, 8, 8))
 
 
-def network_with(**options) -> VGG:
-    return VGG(SMALL, preprocessing=CAFFE, rngs=nnx.Rngs(0), **options)
+def network_with(**options) -> Network:
+    return build(SMALL, preprocessing=CAFFE, **options)
 
 
 def losses(network, memory, *, style=STYLE, content=CONTENT, shape=(38, 34)):

@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import load_tiny_weights, picture
-from flax import nnx
+from conftest import build, load_tiny_weights, picture
 
 import jaxnst
 from jaxnst.losses import content_loss, gram_matrix
-from jaxnst.networks import CAFFE, VGG, Convolution, VGGArchitecture
+from jaxnst.networks import CAFFE, Convolution, VGGArchitecture
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 from jaxnst.optimize import init_state, make_optimizer, step
 
@@ -30,8 +29,7 @@ WEIGHTS = make_loss_weights(
 
 
 def small(precision, **options):
-    options = {"preprocessing": CAFFE, "rngs": nnx.Rngs(0)} | options
-    return VGG(SMALL, precision=precision, **options)
+    return build(SMALL, **{"preprocessing": CAFFE} | options, precision=precision)
 
 
 def vgg19(precision):
@@ -165,12 +163,12 @@ def test_stylize_in_bfloat16_falls_like_float32(content, style):
 def test_a_pretrained_network_is_loaded_as_set(content, style, monkeypatch):
     asked = {}
 
-    def build(weights, **options):
+    def build_it(weights, **options):
         asked.update(options)
         return small(options["precision"], conv=options["conv"])
 
     monkeypatch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
-    monkeypatch.setattr("jaxnst.preparation.build_network", build)
+    monkeypatch.setattr("jaxnst.preparation.build_network", build_it)
     found = jaxnst.estimate(
         content, style, size=40, min_size=0, precision="bfloat16", conv="xla"
     )

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
-from flax import nnx
+from conftest import build
 
 import jaxnst.pretrained.bundled as bundled
-from jaxnst.networks import CAFFE, VGG
+from jaxnst.networks import CAFFE
 from jaxnst.pretrained import (
     LPIPS_SPEC,
     SPECS,
@@ -138,7 +138,7 @@ def test_decode_is_table_of_codes(rng):
 
 
 def test_all_that_does_not_fit_is_named_together(tiny_network):
-    network = VGG(tiny_network.architecture, preprocessing=CAFFE, rngs=nnx.Rngs(0))
+    network = build(tiny_network.architecture, preprocessing=CAFFE)
     layers = {
         layer.name: {
             "kernel": np.zeros((3, 3, layer.in_width, layer.out_width), np.float32),

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from conftest import build
 
-from jaxnst.networks import CAFFE, TORCHVISION, VGG, VGG16, VGG19
+from jaxnst.networks import CAFFE, TORCHVISION, VGG16, VGG19
 from jaxnst.pretrained import load_network
 from jaxnst.pretrained.loading import set_weights
 
@@ -33,11 +33,9 @@ def he_weights(seed=0):
     return layers
 
 
-def build(case):
+def network_of(case):
     if case == "vgg16_torchvision":
-        network = VGG(
-            VGG16, preprocessing=TORCHVISION, padding="zeros", rngs=nnx.Rngs(0)
-        )
+        network = build(VGG16, padding="zeros")
         set_weights(network, he_weights())
         return network
     pooling, padding = case.split("_")
@@ -60,7 +58,7 @@ def build(case):
     ],
 )
 def test_activations_and_gradient_are_those_of_torch(case):
-    network = build(case)
+    network = network_of(case)
     image = jnp.asarray(REFERENCES[f"{case}/image"], jnp.float32) / 255
     convolutions = [name for name in network.layer_names if name.startswith("conv")]
 
@@ -118,8 +116,7 @@ def test_nothing_deeper_than_asked_for_is_computed(tiny_network, deepest, count)
 
 def test_average_pooling_and_its_rescaling():
     def network(**options):
-        options |= {"padding": "zeros"}
-        return VGG(VGG16, preprocessing=CAFFE, rngs=nnx.Rngs(0), **options)
+        return build(VGG16, preprocessing=CAFFE, padding="zeros", **options)
 
     image = jnp.asarray(np.random.default_rng(0).random((34, 35, 3), np.float32))
     plain = network(pooling="average")(image, ["relu1_2", "pool1"])
@@ -140,7 +137,7 @@ def test_average_pooling_and_its_rescaling():
     ],
 )
 def test_circular_padding_commutes_with_rolling(padding, shift, crop):
-    network = VGG(VGG16, preprocessing=CAFFE, padding=padding, rngs=nnx.Rngs(0))
+    network = build(VGG16, preprocessing=CAFFE, padding=padding)
     image = jnp.asarray(np.random.default_rng(0).random((32, 48, 3), np.float32))
     rolled = network(jnp.roll(image, shift, (0, 1)), ["conv3_1"])["conv3_1"]
     found = network(image, ["conv3_1"])["conv3_1"]
@@ -157,8 +154,7 @@ def test_circular_padding_commutes_with_rolling(padding, shift, crop):
 def test_reflect_padding_is_the_mirrored_picture():
     image = np.random.default_rng(0).random((32, 40, 3), np.float32)
     mirrored = jnp.asarray(np.pad(image, ((8, 8), (8, 8), (0, 0)), mode="reflect"))
-    options = {"preprocessing": CAFFE, "rngs": nnx.Rngs(0)}
-    network = VGG(VGG16, **options)
+    network = build(VGG16, preprocessing=CAFFE)
     found = network(jnp.asarray(image), ["relu3_1"])["relu3_1"]
     network.padding = "zeros"
     expected = network(mirrored, ["relu3_1"])["relu3_1"]
@@ -191,12 +187,8 @@ def test_module_is_a_pytree_argument_traced_once(tiny_network):
         return network(image, ["relu2_1"])["relu2_1"]
 
     image = jnp.ones((32, 32, 3))
-    other = VGG(
-        tiny_network.architecture,
-        preprocessing=CAFFE,
-        padding="replicate",
-        rngs=nnx.Rngs(1),
-    )
+    options = {"preprocessing": CAFFE, "padding": "replicate"}
+    other = build(tiny_network.architecture, seed=1, **options)
     assert not jnp.allclose(run(tiny_network, image), run(other, image))
     assert len(traces) == 1
     batch = jax.vmap(run, in_axes=(None, 0))(
