@@ -1,10 +1,7 @@
 """Settings of all tests, and the small things many of them use."""
 
-import atexit
 import os
-import shutil
 import signal
-import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -33,13 +30,8 @@ from jaxnst.pretrained.loading import set_weights
 # For the processes that run the tests, which begin after this one: LAPACK's threads
 # wait for each other for seconds where several processes are busy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# All processes of a run share their compiled programs, and leave none to the next.
-if "JAXNST_TEST_PROGRAMS" not in os.environ:
-    folder = tempfile.mkdtemp(prefix="jaxnst-programs-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["JAXNST_TEST_PROGRAMS"] = folder
-os.environ["JAXNST_CACHE_DIR"] = os.environ["JAXNST_TEST_PROGRAMS"]
-os.environ["JAXNST_CACHE"] = "1"
+# What one run leaves on disk must not decide what the next one tests.
+os.environ["JAXNST_CACHE"] = "0"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Files that take longest are begun first, or one process waits for another in the end.
@@ -97,7 +89,8 @@ def run(network, image, layers=None) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def tiny_network() -> Network:
-    return build(TINY, preprocessing=CAFFE, padding="replicate")
+    # Of seeds 0 to 4, one whose few channels tell strengths apart.
+    return build(TINY, seed=1, preprocessing=CAFFE, padding="replicate")
 
 
 def tiny_weights() -> Weights:

@@ -261,10 +261,10 @@ def short(length):
 
 @pytest.mark.parametrize("answer", [cut, short])
 def test_short_answers_are_continued(answer, server, house):
-    server.answers = [part, answer(100_000), answer(30_000)]
+    server.answers = [part, answer(40_000), answer(30_000)]
     check(load()[0])
     starts = [int(asked[6:].split("-")[0]) for _, asked, _ in server.requests[1:]]
-    assert starts[1] - starts[0] == 100_000
+    assert starts[1] - starts[0] == 40_000
     assert starts[2] - starts[1] == 30_000
     assert house == []  # something came, so there is no reason to wait
 

@@ -92,7 +92,7 @@ def test_get_path_rm(server, tmp_path, capsys):
     assert run("get", "tiny.tv") == 0
     printed = capsys.readouterr()
     path = store.kept_path(SPEC)
-    assert printed.out == f"{path}  (0.3 MB)\n"
+    assert printed.out == f"{path}  (0.1 MB)\n"
     assert "tiny.tv: downloading" in printed.err
     assert run("get", "tiny.tv", "--quiet") == 0  # it is there
     assert capsys.readouterr() == ("", "")
@@ -103,7 +103,7 @@ def test_get_path_rm(server, tmp_path, capsys):
     assert row["is_on_disk"]
     sizes = [file.stat().st_size for file in path.parent.iterdir()]
     assert (row["file"], row["bytes"]) == (str(path), sum(sizes))
-    assert row["state"] == "0.3 MB, on disk"
+    assert row["state"] == "0.1 MB, on disk"
     assert load_network("tiny.tv").architecture == TINY
     assert run("rm", "tiny.tv") == 0
     assert capsys.readouterr().out == f"removed {path}\n"
@@ -121,7 +121,7 @@ def test_branches_are_asked_for_anew_and_commits_are_not(server, capsys):
     assert capsys.readouterr().out == f"{main_path}\n"
     row = listed(capsys)["tiny.tv"]
     assert row["files"] == [str(store.kept_path(SPEC)), str(main_path)]
-    assert row["state"] == "0.6 MB, on disk, 2 revisions"
+    assert row["state"] == "0.2 MB, on disk, 2 revisions"
     load_network("tiny.tv@main")
     load_network("tiny.tv", revision="main")
     assert len(server.requests) == 6
@@ -231,7 +231,7 @@ def test_convert(tmp_path, capsys):
     source, target = tmp_path / "in.npz", tmp_path / "out.safetensors"
     np.savez(source, **TENSORS)
     assert run("convert", source, target, "--preprocessing", "caffe") == 0
-    assert capsys.readouterr().out == f"{target}  (0.3 MB)\n"
+    assert capsys.readouterr().out == f"{target}  (0.1 MB)\n"
     weights, _ = load_weights(target)
     original, _ = load_weights(source)
     assert (weights.preprocessing, original.preprocessing) == (CAFFE, TORCHVISION)

@@ -163,10 +163,12 @@ def test_on_eight_devices(alone, tmp_path):
     assert process.returncode == 0, errors
     with np.load(tmp_path / "found.npz") as found:
         for index, result in enumerate(alone):
-            # To a level of 255; where rounding grew, few values are some levels off.
             difference = np.abs(found[str(index)] - result.image)
-            assert (difference > 1 / 255).mean() < 1e-3
-            assert difference.max() < 4 / 255
+            if result.record["recoveries"]:  # rates that large make much of rounding
+                assert difference.mean() < 2 / 255
+            else:  # to a level of 255, but for few values where rounding grew
+                assert (difference > 1 / 255).mean() < 1e-3
+                assert difference.max() < 4 / 255
             assert found["steps"][index] == result.record["result"]["steps"]
 
 
