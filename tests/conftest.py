@@ -14,6 +14,7 @@ from PIL import Image
 from jaxnst.networks import (
     CAFFE,
     TORCHVISION,
+    VGG,
     Architecture,
     GoogLeNetArchitecture,
     Inception,
@@ -91,6 +92,12 @@ def run(network, image, layers=None) -> dict[str, np.ndarray]:
 def tiny_network() -> Network:
     # Of seeds 0 to 4, one whose few channels tell strengths apart.
     return build(TINY, seed=1, preprocessing=CAFFE, padding="replicate")
+
+
+@pytest.fixture(scope="session")
+def flax_network() -> VGG:
+    """Return a tiny network as Flax makes it, which takes half a minute to compile."""
+    return VGG(TINY, preprocessing=CAFFE, padding="replicate", rngs=nnx.Rngs(0))
 
 
 def tiny_weights() -> Weights:

@@ -31,7 +31,7 @@ def make_network() -> Any:
     """Return a network, the same in every process; nothing is compiled for it."""
     from conftest import CAFFE, TINY, build
 
-    return build(TINY, seed=1, preprocessing=CAFFE, padding="replicate")
+    return build(TINY, preprocessing=CAFFE, padding="replicate")
 
 
 def pictures() -> tuple:

@@ -19,6 +19,12 @@ from jaxnst.record import settings_of
 FEW = {"size": 48, "min_size": 0, "num_steps": 60, "progress": False}
 
 
+@pytest.fixture(scope="module")
+def tiny_network(flax_network):
+    """What these tests expect of a painting depends on the weights."""
+    return flax_network
+
+
 @pytest.fixture
 def stylize(tiny_network, content, style):
     """Paint with a strength; return the result and the gap, measured anew."""

@@ -41,6 +41,12 @@ STYLE_LAYERS = dict.fromkeys(
 )
 
 
+@pytest.fixture(scope="module")
+def tiny_network(flax_network):
+    """What these tests expect of a painting depends on the weights."""
+    return flax_network
+
+
 @pytest.fixture
 def problem(tiny_network, content, style):
     """The arguments of `step` behind the state, but for the optimizer."""
