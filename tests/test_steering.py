@@ -41,6 +41,7 @@ def stylize(tiny_network, content, style):
         layers = {
             "content_layers": config["content_layers"],
             "style_layers": config["style_layers"],
+            "style_losses": config["style_loss"],
         }
         full = jaxnst.images.resize(content, result.image.shape[:2])
         longest = min(config["size"], max(style.shape))
