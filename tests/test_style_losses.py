@@ -294,20 +294,20 @@ def test_descriptions_are_what_the_functions_say(rng):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_the_term_is_1_at_the_content_and_0_at_the_style(
-    tiny_network, content, style, name
+    flax_network, content, style, name
 ):
     content, style = map(jnp.asarray, (content, style))
     layers: dict[str, Any] = {key: list(value) for key, value in LAYERS.items()}
     targets = compute_targets(
-        tiny_network, content, style, **layers, style_losses=[name]
+        flax_network, content, style, **layers, style_losses=[name]
     )
     weights = make_loss_weights(
         content=1, style=1, tv=0, **LAYERS, style_losses={name: 2.0}
     )
-    _, there = perceptual_loss(content, tiny_network, targets, weights)
+    _, there = perceptual_loss(content, flax_network, targets, weights)
     assert 0.9 < float(there.style) <= 1
     same = jnp.asarray(jaxnst.images.resize(np.asarray(style), (40, 48)))
-    _, here = perceptual_loss(same, tiny_network, targets, weights)
+    _, here = perceptual_loss(same, flax_network, targets, weights)
     assert float(here.style) < 0.45
 
 
