@@ -7,7 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 from ._checks import check_choice, check_layer_weights, check_shares
-from .config import TILINGS, TransferConfig, architecture_of
+from .config import (
+    DEFAULT_STYLE_LOSS,
+    TILINGS,
+    TransferConfig,
+    architecture_of,
+)
 from .finishing import check_filters
 from .networks import Architecture
 from .style_terms import STYLE_LOSSES
@@ -92,7 +97,8 @@ def make_config(
         losses = check_shares("style_loss", changed["style_loss"], STYLE_LOSSES)
         changed["style_loss"] = losses
     elif changed.get("normalization") == "paper":
-        changed["style_loss"] = None  # the default's mix does not go with it
+        # The default's mix does not go with it.
+        changed["style_loss"] = dict(DEFAULT_STYLE_LOSS["paper"])
     if "finish" in changed:
         changed["finish"] = check_filters("finish", changed["finish"], tile=tile)
     if architecture is None:

@@ -354,7 +354,7 @@ def test_every_loss_paints(tiny_network, content, style, name):
     ("settings", "losses"),
     [
         ({}, {"gram": 1, "moments": 1}),
-        ({"preset": "draft", "network": "resnet50"}, {"gram": 1, "moments": 1}),
+        ({"preset": "draft", "network": "resnet50.tv_in1k"}, {"gram": 1, "moments": 1}),
         ({"style_loss": "moments"}, {"moments": 1}),
         ({"normalization": "paper"}, {"gram": 1}),
         ({"preset": "gatys2016"}, {"gram": 1}),
