@@ -186,7 +186,8 @@ def run_jaxnst(
 def compare(pair: Pair, args: argparse.Namespace) -> dict[str, Any]:
     """Return the row of one pair."""
     content_path, style_path = pair
-    size, settings = args.size, dict(args.settings) | {"style_loss": "gram"}
+    size = args.size
+    settings: dict[str, Any] = dict(args.settings) | {"style_loss": "gram"}
     config = make_config(size=size, **settings)
     network = jaxnst.load_network(
         config.network,

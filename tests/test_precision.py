@@ -29,7 +29,8 @@ WEIGHTS = make_loss_weights(
 
 
 def small(precision, **options):
-    return build(SMALL, **{"preprocessing": CAFFE} | options, precision=precision)
+    options = {"preprocessing": CAFFE, "precision": precision} | options
+    return build(SMALL, seed=0, **options)
 
 
 def vgg19(precision):
