@@ -98,16 +98,16 @@ PAINTED = {
         PALACE,
         WAVE,
         {
-            title: {"style_loss": loss}
-            for title, loss in {
-                "gram": "gram",
-                "moments": "moments",
-                "wasserstein": "wasserstein",
-                "sliced_wasserstein": "sliced_wasserstein",
-                "nearest_neighbor": "nearest_neighbor",
-                "gram and moments, the default": ["gram", "moments"],
-            }.items()
-        },
+            name: {"style_loss": name}
+            for name in (
+                "gram",
+                "moments",
+                "wasserstein",
+                "sliced_wasserstein",
+                "nearest_neighbor",
+            )
+        }
+        | {"gram and moments, the default": {}},
     ),
     "regions": (
         COFFEE,
