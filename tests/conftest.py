@@ -31,6 +31,13 @@ from jaxnst.pretrained.loading import set_weights
 # For the processes that run the tests, which begin after this one: LAPACK's threads
 # wait for each other for seconds where several processes are busy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Tests run a program once or twice, so compiling them well takes longer than it saves.
+# Of the processes that they start too, which add flags of their own.
+# Later flags win: `XLA_FLAGS=--xla_backend_optimization_level=3 pytest` tests what
+# users get.
+_QUICK_FLAGS = "--xla_backend_optimization_level=0"
+if _QUICK_FLAGS not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{_QUICK_FLAGS} {os.environ.get('XLA_FLAGS', '')}"
 # What one run leaves on disk must not decide what the next one tests.
 os.environ["JAXNST_CACHE"] = "0"
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -59,10 +66,6 @@ TINY_GOOGLENET = GoogLeNetArchitecture(
 )
 
 
-# Programs that run once or twice: compiling them well would take longer.
-QUICK = {"xla_backend_optimization_level": 0}
-
-
 def build(architecture: Architecture, *, seed=0, **options) -> Network:
     """Return a network with random weights.
 
@@ -83,7 +86,7 @@ def build(architecture: Architecture, *, seed=0, **options) -> Network:
 
 def run(network, image, layers=None) -> dict[str, np.ndarray]:
     """Return the activations of a picture, in float32."""
-    program = jax.jit(lambda n, x: n(x, layers), compiler_options=QUICK)
+    program = jax.jit(lambda n, x: n(x, layers))
     features = program(network, jnp.asarray(image, jnp.float32))
     return {name: np.asarray(x, np.float32) for name, x in features.items()}
 

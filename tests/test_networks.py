@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import QUICK, TINY_GOOGLENET, TINY_RESNET, build, picture, run
+from conftest import TINY_GOOGLENET, TINY_RESNET, build, picture, run
 
 import jaxnst
 from jaxnst.config import TransferConfig
@@ -178,7 +178,7 @@ def test_memory_levels_agree(architecture, smoothing):
         terms = {name: found[name]["square"] for name in layers}
         return sum(jnp.log(term) for term in terms.values()), terms
 
-    program = jax.jit(jax.grad(total, has_aux=True), compiler_options=QUICK)
+    program = jax.jit(jax.grad(total, has_aux=True))
     image = jnp.asarray(picture(33, 46))
     gradient, terms = program(image, network)
     for level in ("balanced", "low"):
@@ -199,7 +199,7 @@ def test_less_memory_is_kept_at_every_level():
         found = measure_features(network, image, measures)
         return sum(term["square"] for term in found.values())
 
-    program = jax.jit(jax.grad(total), compiler_options=QUICK)
+    program = jax.jit(jax.grad(total))
     image = jax.ShapeDtypeStruct((256, 256, 3), jnp.float32)
     found = [
         program.lower(image, network.with_memory(level)).compile().memory_analysis()

@@ -308,3 +308,25 @@ def test_script_reads_the_old_torch_format():
     found = script.read_legacy_torch(stream.getvalue())
     np.testing.assert_array_equal(found["a"], floats.reshape(2, 3))
     np.testing.assert_array_equal(found["b"], [9, 8, 7, 6])
+
+
+def test_vgg16_script_gives_what_torchvision_has(rng):
+    script = load_script("make_vgg16")
+    widths = [3, 1, 1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4, 4]
+    arrays = {}
+    for index, (inner, outer) in enumerate(itertools.pairwise(widths)):
+        name = f"VGG16_0.Conv_{index}"
+        arrays[f"{name}.kernel"] = rng.standard_normal((3, 3, inner, outer))
+        arrays[f"{name}.bias"] = rng.standard_normal(outer)
+    tensors = script.convert(arrays | {"NetLinLayer_0.Conv_0.kernel": np.ones(1)})
+    # Of each of five blocks the convolutions, a ReLU behind each, and a pooling.
+    places, place = [], 0
+    for depth in (2, 2, 3, 3, 3):
+        places += range(place, place + 2 * depth, 2)
+        place += 2 * depth + 1
+    assert set(tensors) == {
+        f"features.{place}.{kind}" for place in places for kind in ("weight", "bias")
+    }
+    kernel = tensors[f"features.{places[5]}.weight"]
+    assert kernel.shape == (3, 3, 3, 3)
+    assert kernel[2, 0, 1, 2] == arrays["VGG16_0.Conv_5.kernel"][1, 2, 0, 2]

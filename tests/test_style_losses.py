@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
-from conftest import QUICK
 from jax.test_util import check_grads
 
 import jaxnst
@@ -120,9 +119,7 @@ def _plain_distance(name, picture, style, guide, smoothing):
     return region_distance(name, found, guide, target, smoothing)
 
 
-_distance = jax.jit(
-    _plain_distance, static_argnames=("name", "smoothing"), compiler_options=QUICK
-)
+_distance = jax.jit(_plain_distance, static_argnames=("name", "smoothing"))
 
 
 @pytest.mark.parametrize("name", ORACLES)

@@ -157,7 +157,7 @@ def test_the_members_are_of_all_kinds(alone):
 
 def test_on_eight_devices(alone, tmp_path):
     """Ten members: eight and two of them, over a mesh; nothing is configured."""
-    flags = "--xla_force_host_platform_device_count=8"
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
     with start("all", tmp_path, XLA_FLAGS=flags) as process:
         _, errors = process.communicate()
     assert process.returncode == 0, errors

@@ -19,8 +19,6 @@ from jaxnst.pretrained.loading import set_weights
 HERE = Path(__file__).parent / "references"
 # float32 against float64 through some fifty convolutions.
 TOLERANCE = 1e-4
-# These programs run once: compiling them well would take three times as long.
-QUICK = {"xla_backend_optimization_level": 0}
 NETWORKS = {"resnet50": (RESNET50, TORCHVISION), "googlenet": (GOOGLENET, TENSORFLOW)}
 
 
@@ -51,14 +49,10 @@ def test_activations_and_gradient_are_those_of_torchvision(
         return loss, features
 
     if case == "even":  # half the time
-        features = jax.jit(lambda *args: total(*args)[1], compiler_options=QUICK)(
-            image, network
-        )
+        features = jax.jit(lambda *args: total(*args)[1])(image, network)
         gradient = None
     else:
-        gradient, features = jax.jit(
-            jax.grad(total, has_aux=True), compiler_options=QUICK
-        )(image, network)
+        gradient, features = jax.jit(jax.grad(total, has_aux=True))(image, network)
     stored = {key.split("/")[1] for key in references if key.startswith(f"{case}/")}
     assert set(features) == stored - {"image", "gradient"}
     for name, activation in features.items():
