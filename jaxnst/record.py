@@ -109,8 +109,8 @@ def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None
         history: of a `Result`.
 
     Returns:
-        {"step", from 1, and the names of the history: values at some of the steps}; of
-        each size the first step and the last are among them.
+        {names of the history: values at some of the steps}; of each size the first step
+        and the last are among them.
     """
     sizes = np.asarray(history["size"])
     if not len(sizes):
@@ -129,10 +129,11 @@ def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None
         # JSON has no word for what is not finite.
         return [float(f"{x:.{_DIGITS}g}") if np.isfinite(x) else None for x in numbers]
 
-    trace: dict[str, Any] = {"step": (kept + 1).tolist()}
+    trace: dict[str, Any] = {}
     for name, values in history.items():
         values = np.asarray(values)
-        trace[name] = values[kept].tolist() if name == "size" else short(values)
+        is_count = name in ("step", "size")
+        trace[name] = values[kept].tolist() if is_count else short(values)
     return trace
 
 

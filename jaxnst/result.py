@@ -92,12 +92,14 @@ def make_history(terms: Iterable[tuple[int, LossTerms]]) -> dict[str, np.ndarray
     """Turn (longest side, terms) of each step into columns.
 
     Returns:
-        One array per term, each with one value per step: "size" (longest side in
-        pixels), "total", "content", "style", "tv"; before any weight "content/LAYER"
-        and "style/LAYER". Each is of the picture that the step started from.
+        One array per term, each with one value per step: "step" (from 1), "size"
+        (longest side in pixels), "total", "content", "style", "tv"; before any weight
+        "content/LAYER" and "style/LAYER". Each is of the picture that the step started
+        from.
     """
     rows = [
         {
+            "step": step,
             "size": size,
             "total": term.total,
             "content": term.content,
@@ -106,7 +108,7 @@ def make_history(terms: Iterable[tuple[int, LossTerms]]) -> dict[str, np.ndarray
             **{f"content/{name}": value for name, value in term.content_layers.items()},
             **{f"style/{name}": value for name, value in term.style_layers.items()},
         }
-        for size, term in terms
+        for step, (size, term) in enumerate(terms, start=1)
     ]
-    names = rows[0] if rows else ("size", "total", "content", "style", "tv")
+    names = rows[0] if rows else ("step", "size", "total", "content", "style", "tv")
     return {name: np.asarray([row[name] for row in rows]) for name in names}

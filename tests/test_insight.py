@@ -257,7 +257,9 @@ def judge(history):
 
 
 def _history(losses, size=64):
-    return {"size": np.full(len(losses), size), "total": np.asarray(losses)}
+    sizes = np.full(len(losses), size)
+    steps = np.arange(1, 1 + len(losses))
+    return {"step": steps, "size": sizes, "total": np.asarray(losses)}
 
 
 def test_a_loss_at_rest_gains_nothing():
@@ -272,6 +274,7 @@ def test_a_loss_at_rest_gains_nothing():
 
 def test_only_the_last_size_counts():
     history = {
+        "step": np.arange(1, 61),
         "size": np.repeat([32, 64], 30),
         "total": np.concatenate([np.linspace(9, 1, 30), np.full(30, 0.5)]),
     }
@@ -379,13 +382,17 @@ def test_a_file_holds_the_losses(result, tmp_path, extension):
 
 def test_a_long_history_becomes_short():
     sizes = np.repeat([128, 256, 512], [70, 700, 50])
-    history = {"size": sizes, "total": np.linspace(3, 1, 820)}
+    history = {
+        "step": np.arange(1, 821),
+        "size": sizes,
+        "total": np.linspace(3, 1, 820),
+    }
     trace = make_trace(history)
     steps = np.asarray(trace["step"])
     assert len(steps) <= 100
     assert {1, 70, 71, 770, 771, 820} <= set(steps.tolist())
     np.testing.assert_array_equal(trace["size"], sizes[steps - 1])
-    assert make_trace({"size": np.zeros(0), "total": np.zeros(0)}) == {}
+    assert make_trace({name: np.zeros(0) for name in history}) == {}
 
 
 @pytest.mark.parametrize(

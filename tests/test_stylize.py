@@ -51,9 +51,10 @@ def test_loss_falls(stylize, content, style):
 def test_history_has_every_term_of_every_step(stylize, content, style):
     result = stylize(content, style, tv_weight=0.5)
     history = result.history
+    assert list(history["step"]) == [*range(1, 8)]
     assert list(history["size"]) == [48] * 3 + [96] * 4
     assert set(history) == {
-        "size", "total", "content", "style", "tv", "content/relu4_2",
+        "step", "size", "total", "content", "style", "tv", "content/relu4_2",
         *(f"style/relu{block}_1" for block in range(1, 6)),
     }  # fmt: skip
     assert all(column.shape == (7,) for column in history.values())

@@ -47,7 +47,7 @@ def judge_convergence(
     if history is None or not len(history["total"]):
         return None
     sizes, total = np.asarray(history["size"]), np.asarray(history["total"], float)
-    steps = np.asarray(history.get("step", np.arange(1, 1 + len(total))))
+    steps = np.asarray(history["step"])
     start = (
         int(np.flatnonzero(sizes != sizes[-1])[-1] + 1)
         if (sizes != sizes[-1]).any()

@@ -42,7 +42,7 @@ def plot_history(history: Mapping[str, np.ndarray], *, title: str = "") -> "Figu
         ) from None
     if not len(history["total"]):
         raise ValueError("no step was painted, so there are no losses to draw.")
-    steps = np.asarray(history.get("step", np.arange(1, 1 + len(history["total"]))))
+    steps = np.asarray(history["step"])
     sizes = np.asarray(history["size"])
     panels = {
         "all": [
@@ -134,10 +134,7 @@ def save_history(
 def _table(history: Mapping[str, np.ndarray]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    columns = dict(history)
-    columns.setdefault("step", np.arange(1, 1 + len(history["total"])))
-    names = ["step", *(name for name in columns if name != "step")]
-    writer.writerow(names)
-    for row in zip(*(columns[name] for name in names), strict=True):
+    writer.writerow(history)
+    for row in zip(*history.values(), strict=True):
         writer.writerow([f"{float(value):.7g}" for value in row])
     return stream.getvalue()

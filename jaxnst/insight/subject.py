@@ -126,8 +126,6 @@ def subject_of(
         arguments |= settings | given
         prepared = prepare(content, style, progress=progress, **arguments)
         _check_inputs(prepared, record)
-    if history is not None and len(history["total"]) and "step" not in history:
-        history = {"step": np.arange(1, 1 + len(history["total"])), **history}
     if history is not None and not len(history["total"]):
         history = None
     return _looked_at(image, prepared, record, history, max_size)
