@@ -10,6 +10,8 @@ References:
     "Automated colour grading using colour distribution transfer", 2007.
 """
 
+import itertools
+
 import numpy as np
 import scipy.ndimage
 
@@ -29,10 +31,9 @@ _EPSILON = 1e-5
 _MAX_TURNS = 12
 # Quantiles that stand for a distribution.
 _NUM_QUANTILES = 512
-# Changes of color are smoothed over this part of the longest side, where the picture
-# varies by less than this (squared).
-_SMOOTHING_SIZE = 80
-_SMOOTHING_NOISE = 0.02**2
+# Changes of color are smoothed on a grid, so many colors a side, over so many of them.
+_GRID = 33
+_GRID_SIGMA = 1.3
 
 
 def keep_luminance(painted: HostImage, content: HostImage) -> HostImage:
@@ -118,33 +119,47 @@ def take_palette(image: HostImage, target: AnyHostImage) -> HostImage:
 
 
 def smooth_recoloring(before: HostImage, after: HostImage) -> HostImage:
-    """Return a recolored picture without the noise that its recoloring has made loud.
+    """Return a picture recolored smoothly: near colors move alike, wherever they are.
 
-    What was nearly one color and is spread over many shows every grain of it. So the
-    change of color is smoothed, but not over edges.
+    What was nearly one color and is spread over many shows every grain of it, and
+    every block of its JPEG file. So each color gets the mean change of the colors near
+    to it, over all of the picture.
 
     Args:
         before: the picture.
         after: the same recolored.
 
     References:
-        He, Sun, Tang, "Guided Image Filtering", ECCV 2010, of the difference of the
-        two; that the difference is what to smooth is from Rabin, Delon, Gousseau,
-        "Regularization of Transportation Maps for Color and Contrast Transfer", ICIP
-        2010.
+        A kernel regression (Nadaraya 1964, Watson 1964) of the change on the color,
+        on a grid. That a transport map of colors wants smoothing is from Rabin, Delon,
+        Gousseau, "Regularization of Transportation Maps for Color and Contrast
+        Transfer", ICIP 2010; they smooth it over the picture, which leaves blotches in
+        black and halos at edges.
     """
-    size = 2 * max(2, round(max(before.shape) / _SMOOTHING_SIZE)) + 1
+    places = before.reshape(-1, 3).astype(np.float64) * (_GRID - 1)
+    lows = np.minimum(places.astype(int), _GRID - 2)
+    rests = places - lows
+    change = (after.astype(np.float64) - before).reshape(-1, 3)
+    # Of each pixel the eight points of the grid around its color, and their shares.
+    corners = []
+    for corner in itertools.product((0, 1), repeat=3):
+        share = np.prod(np.where(corner, rests, 1 - rests), axis=-1)
+        index = np.ravel_multi_index((lows + corner).T, (_GRID,) * 3)
+        corners.append((index, share))
 
-    def mean(x: np.ndarray) -> np.ndarray:
-        return scipy.ndimage.uniform_filter(x, size, mode="reflect", axes=(0, 1))
+    def gather(values: np.ndarray | float) -> np.ndarray:
+        """Sum over the pixels near to each color, and look up at each pixel."""
+        total = np.zeros(_GRID**3)
+        for index, share in corners:
+            total += np.bincount(index, share * values, _GRID**3)
+        total = scipy.ndimage.gaussian_filter(
+            total.reshape((_GRID,) * 3), _GRID_SIGMA, mode="nearest"
+        ).reshape(-1)
+        return sum((share * total[index] for index, share in corners), np.zeros(()))
 
-    guide = (before @ _LUMA).astype(np.float64)[..., None]
-    change = after.astype(np.float64) - before
-    center, moved = mean(guide), mean(change)
-    variance = mean(guide * guide) - center * center
-    slope = (mean(guide * change) - center * moved) / (variance + _SMOOTHING_NOISE)
-    smooth = mean(slope) * guide + mean(moved - slope * center)
-    return np.clip(before + smooth, 0, 1).astype(np.float32)
+    weight = gather(1.0)
+    smooth = np.stack([gather(change[:, k]) / weight for k in range(3)], axis=-1)
+    return np.clip(before + smooth.reshape(before.shape), 0, 1).astype(np.float32)
 
 
 def recolor_style(style: HostImage, content: AnyHostImage, color: str) -> HostImage:

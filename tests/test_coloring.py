@@ -121,6 +121,21 @@ def test_recoloring_is_smooth_but_not_over_edges(rng):
     assert step == pytest.approx(after[:, 33].mean() - after[:, 30].mean(), rel=0.15)
 
 
+def test_recoloring_is_the_same_for_a_color_wherever_it_is(rng):
+    """Nearly black, with a map that makes of it what its surroundings are."""
+    before = np.full((48, 48, 3), 0.01, np.float32)
+    before[:, 16:32] = [0.7, 0.3, 0.2]
+    before += 0.002 * rng.random(before.shape, np.float32)
+    after = before.copy()
+    after[:, :16] += [0.3, 0, 0]
+    after[:, 32:] += [0, 0.3, 0]
+    found = smooth_recoloring(before, after)
+    dark = np.concatenate([found[:, :16], found[:, 32:]], axis=1)
+    wanted = np.broadcast_to([0.161, 0.161, 0.011], dark.shape)
+    np.testing.assert_allclose(dark, wanted, atol=0.02)
+    np.testing.assert_allclose(found[:, 16:32], before[:, 16:32], atol=0.01)
+
+
 def test_flat_and_gray_pictures_have_colors_too(painted):
     flat = np.full((40, 48, 3), 0.25, np.float32)
     for function in (match_colors, match_histogram, take_palette):
