@@ -59,6 +59,8 @@ def bad_at(count, *, forever=False):
 
 
 START = jnp.full(SHAPE, 0.5)
+# Exactly right, whether there is a gradient would depend on the rounding.
+NEARLY = 1e-4
 
 
 def test_one_update_that_is_not_finite_costs_a_few_steps(target):
@@ -115,8 +117,8 @@ def test_a_rate_that_is_far_too_high_is_lowered(target):
 
 def test_a_picture_that_is_right_is_not_made_worse(target):
     problem = quadratic(target, STEEP)
-    done = paint(problem, target, make_optimizer("adam"), 15)
-    np.testing.assert_array_equal(done.run.state.image, target)
+    done = paint(problem, target + NEARLY, make_optimizer("adam"), 15)
+    np.testing.assert_array_equal(done.run.state.image, target + NEARLY)
     assert {recovery.reason for recovery in done.recoveries} == {"the loss rose"}
 
 
@@ -133,7 +135,7 @@ def test_stopped_by_its_user_it_keeps_the_better_picture(stopped, is_right, targ
     problem = quadratic(target, STEEP)
     optimizer = make_optimizer("adam")
     painting = paint_size(
-        init_state(target if is_right else START, optimizer),
+        init_state(target + NEARLY if is_right else START, optimizer),
         problem,
         Method(optimizer, 0.02),
         Pace(0.02, 40),
@@ -146,7 +148,7 @@ def test_stopped_by_its_user_it_keeps_the_better_picture(stopped, is_right, targ
     assert len(done.run.terms) == 12
     told = [(recovery.reason, recovery.action) for recovery in done.recoveries]
     if is_right:
-        np.testing.assert_array_equal(done.run.state.image, target)
+        np.testing.assert_array_equal(done.run.state.image, target + NEARLY)
         assert told == [("the loss rose", "kept the best picture")]
     else:
         np.testing.assert_array_equal(done.run.state.image, seen[-1])
