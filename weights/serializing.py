@@ -1,7 +1,9 @@
 """The one way the scripts here write a weight file, the same from every machine."""
 
+import hashlib
 import json
 import struct
+from pathlib import Path
 
 from numpy.typing import NDArray
 
@@ -33,3 +35,11 @@ def serialize(tensors: dict[str, NDArray], metadata: dict[str, str]) -> bytes:
         for name in names
     )
     return struct.pack("<Q", len(text)) + text + body
+
+
+def write(path: Path, tensors: dict[str, NDArray], metadata: dict[str, str]) -> None:
+    """Write a file and print its hash."""
+    data = serialize(tensors, metadata)
+    path.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    print(f"{path}: {len(data)} bytes, sha256 {digest}")
