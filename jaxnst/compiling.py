@@ -135,8 +135,9 @@ class KeptFunction:
     def prepare(self, *args: Any, **static: Any) -> None:
         """Begin to make a program in the background, as for `get`.
 
-        Tracing is done here, under the caller's settings; a thread compiles. What goes
-        wrong is not raised: it will be when the program is asked for.
+        A thread traces and compiles; where the caller has settings that a thread has
+        not, tracing is done here. What goes wrong is not raised: it will be when the
+        program is asked for.
         """
         key = _key(*jax.tree.flatten(args), static)
         future = self._claim(key)
@@ -144,12 +145,16 @@ class KeptFunction:
             return
 
         try:
-            lowered = self.lower(*placed(args), **static)
-            # Here, as the thread does not see `with jax.default_device(...)`.
             device = device_of(args)
-            start_thread(
-                lambda: self._fulfill(key, future, lambda: _make(lowered, device))
-            )
+            lowered = None
+            if not _has_settings_of_threads():  # as in `with jax.default_device(...)`
+                lowered = self.lower(*placed(args), **static)
+
+            def make() -> jax.stages.Compiled:
+                traced = lowered or self.lower(*placed(args), **static)
+                return _make(traced, device)
+
+            start_thread(lambda: self._fulfill(key, future, make))
         except BaseException as error:
             self._forget(key, future)
             if not isinstance(error, Exception):
@@ -229,6 +234,16 @@ def _settings() -> tuple[Any, ...]:
     config: Any = jax.config
     values = config.values
     return tuple(values.get(name) for name in _SETTINGS)  # not every version has all
+
+
+def _has_settings_of_threads() -> bool:
+    """Whether JAX's settings here are those of a thread that begins now."""
+    config: Any = jax.config
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(dict(config.values)))
+    thread.start()
+    thread.join()
+    return found == [dict(config.values)]
 
 
 def _make(lowered: jax.stages.Lowered, device: Any) -> jax.stages.Compiled:

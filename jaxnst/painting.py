@@ -1,5 +1,6 @@
 """Painting: all sizes from coarse to fine, and what one size hands to the next."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -141,11 +142,15 @@ def paint(
         for shape in shapes
     ]
 
-    def plan_at(index: int) -> SizePlan:
+    # Each is asked for twice; going wrong may change the optimizer.
+    @functools.cache
+    def plan_for(
+        index: int, optimizer: optax.GradientTransformationExtraArgs
+    ) -> SizePlan:
         return plan_size(
             config,
             network,
-            method.optimizer,
+            optimizer,
             shape=shapes[index],
             style_shapes=style_shapes[index],
         )
@@ -172,7 +177,7 @@ def paint(
             )
         )
         before = time.perf_counter()
-        plan = plan_at(index)
+        plan = plan_for(index, method.optimizer)
         ready_fn(plan.programs, ())
         guides = None, None
         if inputs.regions is not None:
@@ -205,7 +210,7 @@ def paint(
         )
         # Compiled while this size is painted.
         if index + 1 < len(shapes) and not is_interrupted():
-            ready_fn((), plan_at(index + 1).programs)
+            ready_fn((), plan_for(index + 1, method.optimizer).programs)
         assert state is not None
         done = yield from paint_size(
             state,

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -238,9 +239,32 @@ def test_ctrl_c_while_tracing_leaves_nothing_behind():
 
     function = KeptFunction(scale)
     with pytest.raises(KeyboardInterrupt):
-        function.prepare(X)
+        function(X)
     assert function.num_programs() == 0
+    is_first = True
+    # Settings that a thread would not have: it is traced here.
+    with jax.default_matmul_precision("highest"):
+        with pytest.raises(KeyboardInterrupt):
+            function.prepare(X)
+        assert function.num_programs() == 0
+        np.testing.assert_array_equal(function(X), 2 * X)
+
+
+def test_a_thread_traces_with_the_settings_of_the_caller():
+    found = []
+
+    def scale(x):
+        here = jax.config.values["jax_default_matmul_precision"]
+        found.append((threading.current_thread() is threading.main_thread(), here))
+        return 2 * x
+
+    function = KeptFunction(scale)
+    function.prepare(X)
     np.testing.assert_array_equal(function(X), 2 * X)
+    with jax.default_matmul_precision("highest"):
+        function.prepare(X)
+        np.testing.assert_array_equal(function(X), 2 * X)
+    assert found == [(False, None), (True, "highest")]
 
 
 LEAVING = """
