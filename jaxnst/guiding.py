@@ -13,7 +13,7 @@ from .config import STRENGTH_MAP
 from .images import Picture, PictureSource, resize
 from .images.reading import EXTENSIONS
 from .regions import Regions, make_regions
-from .tiling import make_tileable
+from .tiling import Fade, make_tileable
 
 
 # Masks that are no pictures of their own.
@@ -93,7 +93,8 @@ def load_guiding(
     content: Picture,
     num_styles: int,
     shape: tuple[int, int],
-    ways: str,
+    fade: Fade,
+    wraps: tuple[bool, bool],
     picture_fn: Callable[..., Picture],
 ) -> Guiding | None:
     """Read masks and a map of strengths; None if there are none.
@@ -104,7 +105,8 @@ def load_guiding(
         content: the picture that they are of.
         num_styles: how many style pictures there are.
         shape: height and width of the result.
-        ways: in which its borders are faded, see `jaxnst.tiling`.
+        fade: how its borders are, see `jaxnst.tiling`.
+        wraps: whether it goes on at its other end, down and across.
         picture_fn: as `load_picture`.
 
     Raises:
@@ -120,19 +122,22 @@ def load_guiding(
         )
     pictures: list[tuple[str, Picture]] = []
 
+    def fitted(values: np.ndarray) -> np.ndarray:
+        return resize(make_tileable(values, fade), shape, wraps=wraps)
+
     def read(source: PictureSource, argument: str, title: str) -> np.ndarray:
         picture = picture_fn(_plain(source), argument=argument)
         _check_proportions(picture, content, title)
         name = f"mask {len(pictures) + 1}" if argument == "masks" else argument
         pictures.append((name, picture))
-        return _fitted(_gray(picture), shape, ways)
+        return fitted(_gray(picture))
 
     maps: list[np.ndarray | None] = []
     for number, mask in enumerate(masks, start=1):
         if isinstance(mask, str) and mask == "rest":
             maps.append(None)
         elif isinstance(mask, str) and mask == "alpha":
-            maps.append(_fitted(_opacity(content), shape, ways))
+            maps.append(fitted(_opacity(content)))
         else:
             try:
                 maps.append(read(mask, "masks", f"`masks`: mask {number}"))
@@ -170,10 +175,6 @@ def _opacity(content: Picture) -> HostAlpha:
             "mask of its own."
         )
     return content.alpha
-
-
-def _fitted(values: np.ndarray, shape: tuple[int, int], ways: str) -> np.ndarray:
-    return np.clip(resize(make_tileable(values, ways), shape), 0, 1)
 
 
 def _check_proportions(picture: Picture, content: Picture, title: str) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ._checks import suggestion
-from ._types import HostAlpha
+from ._types import HostAlpha, HostImage
 from .ahead import multiples_of
 from .coloring import recolor_style
 from .config import INITS, TransferConfig
@@ -16,7 +18,7 @@ from .guiding import load_guiding
 from .images import Picture, PictureSource, fitted_shape, resize
 from .images.reading import MIN_SIDE
 from .regions import Regions
-from .tiling import make_tileable, ways_to_fade
+from .tiling import Fade, make_tileable, move, plan_fade, wraps_of
 
 
 # A list or a tuple of pictures is blended.
@@ -36,6 +38,9 @@ class Inputs(NamedTuple):
         alpha: opacity of the result.
         regions: of the result; None: it is all one.
         guiding: (what it is called in a record, picture) of masks and strengths.
+        wraps: whether it goes on at its other end, down and across.
+        faded: whether borders that did not fit were made to; then it does not matter
+            where they are. Of a pattern that repeats already there may be other maps.
     """
 
     content: Picture
@@ -45,6 +50,35 @@ class Inputs(NamedTuple):
     alpha: HostAlpha | None
     regions: Regions | None = None
     guiding: tuple[tuple[str, Picture], ...] = ()
+    wraps: tuple[bool, bool] = (False, False)
+    faded: tuple[bool, bool] = (False, False)
+
+    def content_at(self, shape: tuple[int, int]) -> HostImage:
+        """Return the content picture of this height and width."""
+        return resize(self.content.rgb, shape, wraps=self.wraps)
+
+    def moved(self, by: tuple[int, int]) -> "Inputs":
+        """Return the inputs of a picture that was moved, see `place_border`."""
+        if by == (0, 0):
+            return self
+
+        def moved(picture: Picture) -> Picture:
+            alpha = picture.alpha
+            if alpha is not None:
+                alpha = move(alpha, by, self.shape)
+            rgb = move(picture.rgb, by, self.shape)
+            return dataclasses.replace(picture, rgb=rgb, alpha=alpha)
+
+        regions = self.regions
+        if regions is not None:
+            maps = np.stack([move(each, by, self.shape) for each in regions.maps])
+            regions = dataclasses.replace(regions, maps=maps)
+        return self._replace(
+            content=moved(self.content),
+            init=None if self.init is None else moved(self.init),
+            alpha=None if self.alpha is None else move(self.alpha, by, self.shape),
+            regions=regions,
+        )
 
     @property
     def style_shapes(self) -> list[tuple[int, int]]:
@@ -78,8 +112,8 @@ def load_inputs(
     """
     original = picture_fn(content, argument="content")
     # What belongs to it is faded as it is.
-    ways = ways_to_fade(original.rgb, config.tile or "")
-    content_picture = _tileable(original, ways)
+    fade, wraps = plan_fade(original.rgb, config.tile), wraps_of(config.tile)
+    content_picture = _tileable(original, fade)
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))
     style_pictures = tuple(
@@ -90,30 +124,39 @@ def load_inputs(
     if init is not None:
         with naming_inits(init):
             init_picture = picture_fn(init, argument="init")
-        init_picture = _tileable(init_picture, ways)
+        init_picture = _tileable(init_picture, fade)
     shape = result_shape(content_picture.rgb.shape, config.size, tile=config.tile)
     alpha = content_picture.alpha
     if alpha is not None:
-        alpha = resize(alpha, shape)
+        alpha = resize(alpha, shape, wraps=wraps)
     guiding = load_guiding(
         masks,
         strength,
         content=original,
-        ways=ways,
+        fade=fade,
+        wraps=wraps,
         num_styles=len(styles),
         shape=shape,
         picture_fn=picture_fn,
     )
     regions, pictures = guiding or (None, ())
     return Inputs(
-        content_picture, style_pictures, init_picture, shape, alpha, regions, pictures
+        content_picture,
+        style_pictures,
+        init_picture,
+        shape,
+        alpha,
+        regions,
+        pictures,
+        wraps,
+        (fade.down > 0, fade.across > 0),
     )
 
 
-def _tileable(picture: Picture, ways: str) -> Picture:
-    alpha = None if picture.alpha is None else make_tileable(picture.alpha, ways)
+def _tileable(picture: Picture, fade: Fade) -> Picture:
+    alpha = None if picture.alpha is None else make_tileable(picture.alpha, fade)
     return dataclasses.replace(
-        picture, rgb=make_tileable(picture.rgb, ways), alpha=alpha
+        picture, rgb=make_tileable(picture.rgb, fade), alpha=alpha
     )
 
 

@@ -169,7 +169,7 @@ def paint(
         if not budget.begin_size(index):
             sizes.append(PaintedSize(max(shape), 0, 0, "skipped", False))
             continue
-        content = resize(inputs.content.rgb, shape)
+        content = inputs.content_at(shape)
         styles = tuple(
             resize(style.rgb, style_shape)
             for style, style_shape in zip(
@@ -270,7 +270,7 @@ def paint(
 
 def _unpainted(inputs: Inputs, config: TransferConfig) -> Painted:
     """Return the content picture, which has nothing of the style but perhaps colors."""
-    image = resize(inputs.content.rgb, inputs.shape)
+    image = inputs.content_at(inputs.shape)
     strength = None
     if config.strength == 0:
         strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0, "trimming_steps": 0}
@@ -298,5 +298,5 @@ def _first_image(
     if config.init == "style":
         return resize(style, shape)
     if inputs.init is not None:
-        return resize(inputs.init.rgb, shape)
+        return resize(inputs.init.rgb, shape, wraps=inputs.wraps)
     return content

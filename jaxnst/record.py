@@ -42,6 +42,7 @@ def make_record(
     seconds: Mapping[str, float],
     num_devices: int = 1,
     strength: Mapping[str, Any] | None = None,
+    moved: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
     """Return the record of one run.
 
@@ -64,6 +65,7 @@ def make_record(
         seconds: {"compile", "run", "total"}.
         num_devices: over which the picture was spread.
         strength: what `Painted` says of it, where one was asked for.
+        moved: how many rows and columns a picture that repeats was moved.
     """
     inputs = {"content": content, **name_styles(styles)}
     if init is not None:
@@ -86,6 +88,7 @@ def make_record(
             "stopped": stopped,
             "memory": memory,
             **({} if strength is None else {"strength": dict(strength)}),
+            **({"moved": list(moved)} if any(moved) else {}),
             "sizes": sizes,
         },
         "recoveries": recoveries,

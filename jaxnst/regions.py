@@ -187,13 +187,14 @@ def guides_at(
         shape: height and width that are painted.
         layers: where style is compared.
     """
-    maps = np.stack([resize(each, shape) for each in regions.maps])
+    wraps = network.wraps
+    maps = np.stack([resize(each, shape, wraps=wraps) for each in regions.maps])
     down, across = network.margins
     seen = np.pad(maps, ((0, 0), (down, down), (across, across)), mode="reflect")
     guides = {}
     for layer, layer_shape in layer_shapes(network, shape, layers).items():
         guides[layer] = np.stack(
-            [_shrunk(resize(each, layer_shape), network.wraps) for each in seen]
+            [_shrunk(resize(each, layer_shape, wraps=wraps), wraps) for each in seen]
         ).astype(np.float32)
     return Guides(guides, regions.shares)
 

@@ -19,6 +19,7 @@ from .pretrained import load_lpips_network
 from .progress import ProgressCallback
 from .record import make_record
 from .result import Interrupted, Result, make_history
+from .tiling import move, place_border
 
 
 def stylize_prepared(
@@ -104,11 +105,13 @@ def make_result(
     inputs = prepared.inputs
     image = painted.image
     if image.shape[:2] != inputs.shape:  # stopped at a smaller size
-        image = resize(image, inputs.shape)
+        image = resize(image, inputs.shape, wraps=inputs.wraps)
     if prepared.config.color in AFTERWARDS:
-        content = resize(inputs.content.rgb, inputs.shape)
-        image = keep_luminance(image, content)
+        image = keep_luminance(image, inputs.content_at(inputs.shape))
     image = finish_picture(image, prepared.config.finish, tile=prepared.config.tile)
+    moved = place_border(image, inputs.faded)
+    image, inputs = move(image, moved, inputs.shape), inputs.moved(moved)
+    prepared = prepared._replace(inputs=inputs)
     record = make_record(
         prepared.config,
         preset=preset,
@@ -130,6 +133,7 @@ def make_result(
         },
         strength=painted.strength,
         num_devices=prepared.network.num_devices,
+        moved=moved,
     )
     if metrics:
         record["metrics"] = measure_painting(image, prepared)
@@ -152,7 +156,7 @@ def measure_painting(image: HostImage, prepared: Prepared) -> dict[str, float]:
         prepared: what it was painted from.
     """
     inputs = prepared.inputs
-    content = resize(inputs.content.rgb, image.shape[:2])
+    content = inputs.content_at(image.shape[:2])
     judge = load_lpips_network()
     found = [measure(image, content, each.rgb, judge=judge) for each in inputs.styles]
     shares = blend_of(prepared.config, len(found), inputs.regions).mean((0, 1))

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -16,13 +15,13 @@ from .ahead import multiples_of, shapes_of
 from .images import Picture, PictureSource, load_picture, resize
 from .images.reading import MAX_ASPECT, MIN_SIDE
 from .inputs import StyleSource, check_styles
-from .metrics import line_scores
 from .networks import Network
 from .optimize import StepCallback
 from .preparation import LOADERS, prepare, settle_config
 from .progress import ProgressCallback
 from .result import Interrupted, Result
 from .running import stylize_prepared
+from .tiling import move, place_border, wraps_of
 
 
 # Settings of `stylize` that are about a content picture.
@@ -168,22 +167,10 @@ def _disorder(
 
 
 def _as_texture(result: Result, tile: str | None) -> Result:
-    """Return the result with its most ordinary lines at the border."""
-    image = result.image
-    for axis, way in ((0, "y"), (1, "x")):
-        if tile is not None and way in tile:
-            image = _rolled(image, axis)
+    """Return the result as one that has no content, with an ordinary border."""
+    shape = result.image.shape[:2]
+    image = move(result.image, place_border(result.image, wraps_of(tile)), shape)
     record = dict(result.record)
     record["inputs"] = {k: v for k, v in record["inputs"].items() if k != "content"}
     record["kind"] = "texture"
     return dataclasses.replace(result, image=image, record=record)
-
-
-def _rolled(image: HostImage, axis: int) -> HostImage:
-    """Return a picture that repeats, moved so that its border is an ordinary line.
-
-    One whose step is as large as those beside it, see `jaxnst.metrics.seam_score`.
-    """
-    scores = np.asarray(line_scores(jnp.asarray(image), axis))
-    usual = int(np.argmin(np.abs(scores - 1)))
-    return np.roll(image, -usual, axis)

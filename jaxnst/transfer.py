@@ -158,8 +158,12 @@ def stylize(
         padding: "reflect", "replicate", "zeros", "circular", "circular_x" or
             "circular_y", see `jaxnst.networks.Network`.
         tile: True for a result that repeats without a seam, "x" or "y" for one that
-            does so only across or only down. Its opposite borders are cross-faded in
-            the content picture first, and its sides become multiples of 16 pixels.
+            does so only across or only down. Its sides become multiples of 16 pixels.
+            Opposite borders that do not fit are cross-faded in the content picture
+            first, over some eighth of the side; the result may then begin a few
+            pixels, at most a 32nd of the side, further along the pattern
+            (`record["result"]["moved"]`: rows and columns), where a line is as its
+            neighbors are.
         smoothing: "none", or "log" or "softmax", which take the peaks off the
             activations of networks other than VGGs, see `jaxnst.networks.smooth`; by
             default "log" for ResNets.

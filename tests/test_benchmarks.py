@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import load_tiny
 
@@ -105,6 +106,19 @@ def test_pairs_are_files_or_pictures_that_come_along(common, files):
 
 def test_places_are_counted_from_the_ends(load):
     assert load("blend").straighten([0.25, 0.375, 0.75]) == [0, 0.25, 1]
+
+
+def test_seams_are_looked_for_where_they_would_be(load, rng):
+    """Noise has none; a cut has one where the border was before it was moved."""
+    noise = rng.random((80, 64, 3), np.float32)
+    cut = noise.copy()
+    cut[:40] += 1
+    cut = np.roll(cut, -40 + 3, 0)
+    down, across = load("seams").scores_of(cut, noise, [3, 0])
+    assert down["junction"] > 1.2 > down["apart"] > 0.8
+    assert across["junction"] == across["file"] == pytest.approx(1, abs=0.2)
+    assert down["grid"] == pytest.approx(1, abs=0.3)
+    assert load("seams").summary([1, 3]) == (2, 1)
 
 
 def test_settings_are_read_as_json_where_they_are(common):

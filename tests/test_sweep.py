@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +22,7 @@ from conftest import (
     forget_programs,
     num_programs,
 )
-from sweep_worker import SETTINGS, SIZES, make_network, pictures
+from sweep_worker import LAYERS, SETTINGS, SIZES, make_network, pictures
 
 import jaxnst
 from jaxnst.ahead import compiled_targets
@@ -33,7 +34,13 @@ from jaxnst.sweeping.studio import Studio
 
 
 HERE = Path(__file__).parent
-FEW = {"size": 48, "min_size": 0, "num_steps": 3, "progress": False}
+FEW: dict[str, Any] = {
+    "size": 48,
+    "min_size": 0,
+    "num_steps": 3,
+    "progress": False,
+    **LAYERS,
+}
 FIGURES = ("manifest.json", "manifest.csv", "index.html")
 
 
@@ -71,6 +78,7 @@ def test_one_program_for_each_size(tiny_network, content, style):
     forget_programs()
     compiled_targets.clear_cache()
     sizes = {"size": 160, "min_size": 40, "coarse_steps": 2, "progress": False}
+    sizes |= LAYERS
     found = jaxnst.sweep(
         content,
         style,
@@ -84,14 +92,9 @@ def test_one_program_for_each_size(tiny_network, content, style):
     assert len(found) == len(found.results) == 12
     assert num_programs() == 3
     assert compiled_targets.num_programs() == 3
-    jaxnst.sweep(
-        content,
-        style,
-        network=tiny_network,
-        style_layers=[{"relu1_1": 1}, {"relu1_1": 1, "relu3_1": 0.5}, ["relu3_1"]],
-        learning_rate=[0.01, 0.05],
-        **FEW,
-    )
+    layers = [{"relu1_1": 1}, {"relu1_1": 1, "relu3_1": 0.5}, ["relu3_1"]]
+    axes = {"style_layers": layers, "learning_rate": [0.01, 0.05]}
+    jaxnst.sweep(content, style, network=tiny_network, **(FEW | axes))
     assert num_programs() == 4  # other layers, but the same for all of them
 
 
@@ -446,6 +449,7 @@ def test_two_processes_share_a_sweep(content, style, tmp_path):
         network=make_network(),
         output=tmp_path / "alone",
         progress=False,
+        **LAYERS,
     )
     assert files_of(tmp_path / "out") == files_of(tmp_path / "alone")
     rows = [(tmp_path / name / "manifest.csv").read_text() for name in ("out", "alone")]

@@ -9,12 +9,14 @@ from conftest import load_tiny, picture
 
 import jaxnst
 from jaxnst.cli import main
+from jaxnst.images import resize
 from jaxnst.inputs import result_shape
+from jaxnst.insight.subject import subject_of
 from jaxnst.losses import total_variation_loss
 from jaxnst.metrics import line_scores, seam_score
 from jaxnst.presets import make_config
 from jaxnst.record import settings_of
-from jaxnst.tiling import border_step, make_tileable, ways_to_fade
+from jaxnst.tiling import Fade, make_tileable, move, place_border, plan_fade
 
 
 FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 12, "progress": False}
@@ -55,15 +57,113 @@ def test_a_cut_shows_and_a_wave_does_not():
 
 def test_borders_are_faded_only_where_they_do_not_fit():
     image = waves(64, 80)
-    assert ways_to_fade(image, "xy") == ""
+    assert plan_fade(image, "xy") == Fade()
     cut = image[:, :-30]
-    assert ways_to_fade(cut, "xy") == "x"
-    assert ways_to_fade(cut, "y") == ""
-    found = make_tileable(cut, "x")
-    assert found.shape == (64, 44, 3)  # an eighth less
-    assert border_step(cut, 1) > 3 > 1.6 > border_step(found, 1)
-    np.testing.assert_array_equal(found[:, 6:], cut[:, 6:44])
-    np.testing.assert_array_equal(make_tileable(cut, ""), cut)
+    fade = plan_fade(cut, "xy")
+    assert fade.down == 0
+    assert 3 / 32 < fade.across <= 5 / 32 + 0.01
+    assert plan_fade(cut, "y") == plan_fade(cut, None) == Fade()
+    shared = round(50 * fade.across)
+    found = make_tileable(cut, fade)
+    assert found.shape == (64, 50 - shared, 3)
+    assert score(cut, 1) > 3 > 1.2 > score(found, 1)
+    np.testing.assert_array_equal(found[:, shared:], cut[:, shared : 50 - shared])
+    np.testing.assert_array_equal(make_tileable(cut, Fade()), cut)
+
+
+def test_a_step_that_nobody_sees_needs_no_fade():
+    """As over the white border of a photo of a thing, of 254 here and of 255 there."""
+    image = np.ones((64, 64, 3), np.float32)
+    image[20:40, 20:40] = waves(20, 20)
+    image[:, 0] = 254 / 255
+    assert plan_fade(image, "x") == Fade()
+    image[:, 0] = 0.95
+    assert plan_fade(image, "x").across > 0
+
+
+def test_the_border_is_laid_beside_an_outline_not_on_it():
+    """The middle of where it may lie is an outline of the photograph."""
+    image = waves(96, 128)[:, :-28]
+    image[:, 88:] += 0.25  # after 7/8
+    fade = plan_fade(image, "x")
+    found = make_tileable(image, fade)
+    assert found.shape[1] != 88
+    assert score(found, 1) < 1.2
+    assert score(make_tileable(image, Fade(across=1 / 8)), 1) > 2
+
+
+def test_what_repeats_is_resized_over_its_border(rng):
+    """Rolled and resized is resized and rolled."""
+    image = rng.random((48, 64, 3), np.float32)
+    for shape in ((24, 32), (72, 96)):
+        shift = (shape[0] // 4, shape[1] // 8)
+        rolled = np.roll(image, (12, 8), (0, 1))
+        one, other = (resize(x, shape, wraps=(True, True)) for x in (image, rolled))
+        np.testing.assert_allclose(np.roll(one, shift, (0, 1)), other, atol=2e-6)
+        plain = resize(rolled, shape)
+        assert np.abs(plain - other).max() > 0.05
+        # Inside it is the same.
+        inner = slice(6, -6)
+        np.testing.assert_allclose(plain[inner, inner], other[inner, inner], atol=2e-6)
+        across = resize(image, shape, wraps=(False, True))
+        np.testing.assert_allclose(across[inner], one[inner], atol=2e-6)
+        np.testing.assert_allclose(
+            across[:, inner], resize(image, shape)[:, inner], atol=2e-6
+        )
+
+
+def test_the_border_is_laid_where_a_line_is_ordinary(rng):
+    """The nearest one, and nowhere if it is ordinary already."""
+    image = np.float32(0.3) + np.float32(0.4) * rng.random((64, 96, 3), np.float32)
+    image[3:] += 0.3  # a line unlike others is at the border of the rolled one
+    odd = np.roll(image, -3, 0)
+    assert score(odd, 0) > 1.5
+    down, across = place_border(odd, (True, False))
+    assert 0 < abs(down) <= 8
+    assert across == 0
+    moved = move(odd, (down, across), (64, 96))
+    np.testing.assert_array_equal(moved, np.roll(odd, down, 0))
+    assert score(moved, 0) == pytest.approx(1, abs=0.05)
+    assert (
+        place_border(moved, (True, False)) == (0, 0) or abs(score(moved, 0) - 1) > 0.02
+    )
+    assert place_border(odd, (False, False)) == (0, 0)
+
+
+def test_what_belongs_to_a_picture_is_moved_with_it(tiny_vgg19, tmp_path):
+    """A report of the file sees the same content as one of the result."""
+    content, style = picture(60, 72, seed=1), picture(36, 50, seed=2)
+    opaque = np.concatenate([content, content[..., :1]], axis=-1)
+    settings: dict[str, Any] = FEW | SHORT | {"size": 64, "num_steps": 2, "strength": 0}
+    result = jaxnst.stylize(opaque, style, tile=True, **settings)
+    moved = result.record["result"].get("moved", [0, 0])
+    assert any(moved), "the pictures of this test have to be others"
+    assert result.prepared is not None
+    inputs = result.prepared.inputs
+    # At strength 0 the picture is the content, and its red is its opacity here.
+    found = inputs.content_at(inputs.shape)
+    assert np.abs(found - result.image).mean() < 0.02
+    assert result.alpha is not None
+    np.testing.assert_allclose(result.alpha, result.image[..., 0], atol=0.01)
+    for axis, scores in enumerate(map(score, [result.image] * 2, (0, 1))):
+        assert scores == pytest.approx(1, abs=0.05), axis
+    del settings["strength"]
+    painted = jaxnst.stylize(content, style, tile=True, **settings)
+    assert any(painted.record["result"]["moved"])
+    path = painted.save(tmp_path / "tile.png")
+    subjects = [
+        subject_of(painted, max_size=64, progress=False),
+        subject_of(path, content, style, max_size=64, progress=False),
+    ]
+    np.testing.assert_array_equal(subjects[0].content, subjects[1].content)
+
+
+def test_a_pattern_that_repeats_already_stays_where_it_is(tiny_vgg19, style):
+    """There may be other maps of it, of heights or of gloss."""
+    result = jaxnst.stylize(waves(48, 64), style, tile=True, **FEW | SHORT)
+    assert "moved" not in result.record["result"]
+    assert result.prepared is not None
+    assert result.prepared.inputs.faded == (False, False)
 
 
 def test_what_belongs_to_a_picture_is_faded_with_it(tiny_network):
@@ -93,8 +193,6 @@ def test_what_belongs_to_a_picture_is_faded_with_it(tiny_network):
 
 
 def test_total_variation_goes_over_the_border_that_is_none():
-    ramp = np.broadcast_to(np.linspace(0, 1, 8, dtype="f4")[:, None], (4, 8, 3))
-    ramp = jnp.asarray(ramp[:, :, :])
     ramp = jnp.broadcast_to(jnp.linspace(0, 1, 8)[None, :, None], (4, 8, 3))
     inside = (1 / 7) ** 2
     np.testing.assert_allclose(total_variation_loss(ramp), inside, rtol=1e-5)

@@ -142,7 +142,7 @@ def smaller(subject: Subject, size: int, num_steps: int) -> Prepared:
         regions = dataclasses.replace(inputs.regions, strengths=None)
         inputs = inputs._replace(regions=regions)
     if inputs.alpha is not None:
-        inputs = inputs._replace(alpha=resize(inputs.alpha, shape))
+        inputs = inputs._replace(alpha=resize(inputs.alpha, shape, wraps=inputs.wraps))
     return subject.prepared._replace(inputs=inputs._replace(shape=shape), config=config)
 
 

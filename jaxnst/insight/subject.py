@@ -126,6 +126,8 @@ def subject_of(
         arguments |= settings | given
         prepared = prepare(content, style, progress=progress, **arguments)
         _check_inputs(prepared, record)
+        down, across = record["result"].get("moved", (0, 0))
+        prepared = prepared._replace(inputs=prepared.inputs.moved((down, across)))
     if history is not None and not len(history["total"]):
         history = None
     return _looked_at(image, prepared, record, history, max_size)
@@ -153,8 +155,8 @@ def _looked_at(
         prepared.config, inputs.style_shapes, shape, inputs.shape
     )
     return Subject(
-        image=resize(image, shape),
-        content=resize(inputs.content.rgb, shape),
+        image=resize(image, shape, wraps=inputs.wraps),
+        content=inputs.content_at(shape),
         styles=tuple(
             resize(style.rgb, style_shape)
             for style, style_shape in zip(inputs.styles, style_shapes, strict=True)

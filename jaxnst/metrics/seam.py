@@ -10,7 +10,7 @@ from jaxnst._types import HostImage, Image, Scalar
 
 
 # So many lines on either side of the border say what steps are usual there.
-_NUM_LINES = 32
+_NUM_LINES = 8
 
 
 def seam_score(image: Image, axis: int) -> Scalar:
