@@ -135,9 +135,8 @@ class KeptFunction:
     def prepare(self, *args: Any, **static: Any) -> None:
         """Begin to make a program in the background, as for `get`.
 
-        A thread traces and compiles; where the caller has settings that a thread has
-        not, tracing is done here. What goes wrong is not raised: it will be when the
-        program is asked for.
+        A thread does it; what goes wrong is not raised: it will be when the program is
+        asked for.
         """
         key = _key(*jax.tree.flatten(args), static)
         future = self._claim(key)

@@ -431,6 +431,7 @@ def test_regions_and_strengths_are_explained(tiny_vgg19):
         masks=[mask, "rest"],
         strength=0.5,
         metrics=True,
+        style_layers=["relu1_1", "relu3_1"],
         **QUICK,
     )
     found = jaxnst.explain(regional, ablations=False, progress=False)

@@ -48,6 +48,7 @@ def folder(tmp_path_factory, tiny_vgg19_for_all):
     code = main(
         f"stylize {folder}/content.png {folder}/style.png -q -o {folder}/out.png "
         "--size 72 --min-size 32 --tile x --num-steps 6 --coarse-steps 4 "
+        "--style-layers relu1_1,relu3_1 "  # each is painted with and without
         f"--trace {folder}/losses.csv".split()
     )
     assert code == 0
@@ -230,7 +231,7 @@ def test_losses_are_drawn_with_the_sizes_marked(folder, tmp_path):
     figure = plot_history(history)
     labels = [axis.get_legend_handles_labels()[1] for axis in figure.axes]
     assert labels[0][:3] == ["total", "content", "style"]
-    assert len(labels[1]) == 5
+    assert labels[1] == ["relu1_1", "relu3_1"]
     assert [text.get_text().strip() for text in figure.axes[0].texts] == [
         "36 px",
         "72 px",

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import build
+from conftest import build, run
 
 from jaxnst.networks import CAFFE, TORCHVISION, VGG16, VGG19
 from jaxnst.pretrained import load_network
@@ -139,15 +139,15 @@ def test_average_pooling_and_its_rescaling():
 def test_circular_padding_commutes_with_rolling(padding, shift, crop):
     network = build(VGG16, preprocessing=CAFFE, padding=padding)
     image = jnp.asarray(np.random.default_rng(0).random((32, 48, 3), np.float32))
-    rolled = network(jnp.roll(image, shift, (0, 1)), ["conv3_1"])["conv3_1"]
-    found = network(image, ["conv3_1"])["conv3_1"]
+    rolled = run(network, jnp.roll(image, shift, (0, 1)), ["conv3_1"])["conv3_1"]
+    found = run(network, image, ["conv3_1"])["conv3_1"]
     # The mirrored margin, where there is one, is 2 places of this layer.
     assert found[crop].shape[:2] == (8, 12)
     expected = jnp.roll(found, (shift[0] // 4, shift[1] // 4), (0, 1))
     np.testing.assert_allclose(rolled, expected, rtol=1e-4, atol=2e-3)
     other = network.changed(padding="reflect")
-    ends = other(jnp.roll(image, shift, (0, 1)), ["conv3_1"])["conv3_1"]
-    moved = jnp.roll(other(image, ["conv3_1"])["conv3_1"], (2, 4), (0, 1))
+    ends = run(other, jnp.roll(image, shift, (0, 1)), ["conv3_1"])["conv3_1"]
+    moved = jnp.roll(run(other, image, ["conv3_1"])["conv3_1"], (2, 4), (0, 1))
     assert not np.allclose(ends, moved, atol=2e-3)
 
 
