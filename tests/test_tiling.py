@@ -11,6 +11,7 @@ import jaxnst
 from jaxnst.cli import main
 from jaxnst.images import resize
 from jaxnst.inputs import result_shape
+from jaxnst.insight.ablations import smaller
 from jaxnst.insight.subject import subject_of
 from jaxnst.losses import total_variation_loss
 from jaxnst.metrics import line_scores, seam_score
@@ -156,6 +157,8 @@ def test_what_belongs_to_a_picture_is_moved_with_it(tiny_vgg19, tmp_path):
         subject_of(path, content, style, max_size=64, progress=False),
     ]
     np.testing.assert_array_equal(subjects[0].content, subjects[1].content)
+    # What is painted anew for it is not moved once more.
+    assert smaller(subjects[0], 48, 2).inputs.faded == (False, False)
 
 
 def test_a_pattern_that_repeats_already_stays_where_it_is(tiny_vgg19, style):

@@ -143,7 +143,9 @@ def smaller(subject: Subject, size: int, num_steps: int) -> Prepared:
         inputs = inputs._replace(regions=regions)
     if inputs.alpha is not None:
         inputs = inputs._replace(alpha=resize(inputs.alpha, shape, wraps=inputs.wraps))
-    return subject.prepared._replace(inputs=inputs._replace(shape=shape), config=config)
+    # Not moved, so that all lie as the picture does.
+    inputs = inputs._replace(shape=shape, faded=(False, False))
+    return subject.prepared._replace(inputs=inputs, config=config)
 
 
 def _sweep(
