@@ -270,11 +270,11 @@ def say_error(line: str) -> None:
 
 def _argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return it with errors that argparse shows as they are."""
+    return functools.partial(_parse_argument, parse_fn)
 
-    def parse(text: str) -> Any:
-        try:
-            return parse_fn(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
 
-    return parse
+def _parse_argument(parse_fn: Callable[[str], Any], text: str) -> Any:
+    try:
+        return parse_fn(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

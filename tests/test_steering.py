@@ -1,8 +1,11 @@
 """Strength: as much style as was asked for, with as much content as that leaves."""
 
+import functools
+import json
 import math
 import signal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,6 +26,16 @@ FEW = {"size": 48, "min_size": 0, "num_steps": 60, "progress": False}
 def tiny_network(flax_network):
     """What these tests expect of a painting depends on the weights."""
     return flax_network
+
+
+@functools.partial(jax.jit, static_argnames="layers")
+def measured(network, image, content, style, *, layers):
+    """Return the loss terms of a picture, at weights of 1."""
+    layers = json.loads(layers)
+    targets = compute_targets(network, content, style, **layers)
+    weights = make_loss_weights(content=1, style=1, tv=0, **layers)
+    _, terms = perceptual_loss(image, network, targets, weights)
+    return terms
 
 
 @pytest.fixture
@@ -47,14 +60,8 @@ def stylize(tiny_network, content, style):
         longest = min(config["size"], max(style.shape))
         shape = jaxnst.images.fitted_shape(style.shape, longest)
         seen = jaxnst.images.resize(style, shape)
-        targets = compute_targets(
-            tiny_network, jnp.asarray(full), jnp.asarray(seen), **layers
-        )
-        weights = make_loss_weights(content=1, style=1, tv=0, **layers)
-        _, terms = perceptual_loss(
-            jnp.asarray(result.image), tiny_network, targets, weights
-        )
-        return result, terms
+        pictures = map(jnp.asarray, (result.image, full, seen))
+        return result, measured(tiny_network, *pictures, layers=json.dumps(layers))
 
     return run
 
