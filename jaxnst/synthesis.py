@@ -169,7 +169,9 @@ def _disorder(
 def _as_texture(result: Result, tile: str | None) -> Result:
     """Return the result as one that has no content, with an ordinary border."""
     shape = result.image.shape[:2]
-    image = move(result.image, place_border(result.image, wraps_of(tile)), shape)
+    # It has no place of its own, so any line will do.
+    moved = place_border(result.image, wraps_of(tile), farthest=1 / 2)
+    image = move(result.image, moved, shape)
     record = dict(result.record)
     record["inputs"] = {k: v for k, v in record["inputs"].items() if k != "content"}
     record["kind"] = "texture"

@@ -27,9 +27,7 @@ _FITS = 1.5
 _INVISIBLE = 1.5 / 255
 # Where to cut is looked for in so many lines: at the scale of strokes, not of grain.
 _NUM_LINES = 256
-# A painted picture is moved at most by this part of its side, or by so many pixels, to
-# have an ordinary line at its border, which is one with a score this near to 1.
-_FARTHEST = 1 / 32
+# A line is ordinary with a score this near to 1, and looked for at least so far away.
 _LEAST_REACH = 8
 _ORDINARY = 0.02
 
@@ -91,7 +89,9 @@ def make_tileable(image: Plane, fade: Fade) -> Plane:
     return image
 
 
-def place_border(image: AnyHostImage, ways: tuple[bool, bool]) -> tuple[int, int]:
+def place_border(
+    image: AnyHostImage, ways: tuple[bool, bool], *, farthest: float = 1 / 32
+) -> tuple[int, int]:
     """Return by how many rows and columns a picture that repeats is best moved.
 
     So that its border is a line whose step is that of those beside it: the nearest such
@@ -100,12 +100,13 @@ def place_border(image: AnyHostImage, ways: tuple[bool, bool]) -> tuple[int, int
     Args:
         image: RGB, [0, 1].
         ways: whether it may be moved, down and across.
+        farthest: by which part of its side at most, though by eight pixels in any case.
 
     Returns:
         For `np.roll`; 0 where it may not.
     """
     down, across = (
-        _nearest_ordinary(image, axis) if may_move else 0
+        _nearest_ordinary(image, axis, farthest) if may_move else 0
         for axis, may_move in enumerate(ways)
     )
     return down, across
@@ -126,9 +127,9 @@ def move(image: Plane, by: tuple[int, int], shape: tuple[int, int]) -> Plane:
     return np.roll(image, shifts, (0, 1))
 
 
-def _nearest_ordinary(image: AnyHostImage, axis: int) -> int:
+def _nearest_ordinary(image: AnyHostImage, axis: int, farthest: float) -> int:
     length = image.shape[axis]
-    reach = min(max(round(length * _FARTHEST), _LEAST_REACH), length // 4)
+    reach = min(max(round(length * farthest), _LEAST_REACH), length // 2)
     scores = np.asarray(line_scores(jnp.asarray(image), axis))
     shifts = sorted(range(-reach, reach + 1), key=abs)
     # The line at the border of the picture rolled by n is that at -n.

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 from jaxnst._types import HostImage, Image, Scalar
 
 
-# So many lines on either side of the border say what steps are usual there.
+# So many lines on either side of the border say what steps are usual there: every
+# second one, as poolings take lines in pairs, and steps between pairs are larger.
 _NUM_LINES = 8
 
 
@@ -53,7 +54,8 @@ def line_scores(image: Image, axis: int) -> Float[Array, " lines"]:
     """
     steps = jnp.abs(image - jnp.roll(image, 1, axis))
     lines = jnp.mean(steps, (1 - axis, 2))
-    count = min(_NUM_LINES, (image.shape[axis] - 1) // 2)
-    offsets = np.array([*range(-count, 0), *range(1, count + 1)])
+    count = max(1, min(_NUM_LINES, (image.shape[axis] - 1) // 4))
+    distances = 2 * np.arange(1, count + 1)
+    offsets = np.concatenate([-distances, distances])
     places = (np.arange(len(lines))[:, None] + offsets) % len(lines)
     return lines / jnp.maximum(jnp.mean(lines[places], axis=1), 1e-6)
