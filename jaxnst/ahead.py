@@ -29,6 +29,7 @@ from .optimize import (
     resize_state,
 )
 from .regions import Regions, layer_shapes
+from .tiling import wraps_of
 
 
 # Where a call costs more than a step; 1 on the CPU, see `jaxnst.optimize.steps`.
@@ -149,8 +150,7 @@ def multiples_of(tile: str | None) -> tuple[int, int]:
     Args:
         tile: as `TransferConfig` has it.
     """
-    down = _TILE_MULTIPLE if tile in ("xy", "y") else 1
-    across = _TILE_MULTIPLE if tile in ("xy", "x") else 1
+    down, across = (_TILE_MULTIPLE if each else 1 for each in wraps_of(tile))
     return down, across
 
 

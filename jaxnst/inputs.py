@@ -59,10 +59,8 @@ class Inputs(NamedTuple):
 
     def moved(self, by: tuple[int, int]) -> "Inputs":
         """Return the inputs of a picture that was moved, see `place_border`."""
-        if by == (0, 0):
-            return self
 
-        def moved(picture: Picture) -> Picture:
+        def along(picture: Picture) -> Picture:
             alpha = picture.alpha
             if alpha is not None:
                 alpha = move(alpha, by, self.shape)
@@ -74,8 +72,8 @@ class Inputs(NamedTuple):
             maps = np.stack([move(each, by, self.shape) for each in regions.maps])
             regions = dataclasses.replace(regions, maps=maps)
         return self._replace(
-            content=moved(self.content),
-            init=None if self.init is None else moved(self.init),
+            content=along(self.content),
+            init=None if self.init is None else along(self.init),
             alpha=None if self.alpha is None else move(self.alpha, by, self.shape),
             regions=regions,
         )

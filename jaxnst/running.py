@@ -110,8 +110,9 @@ def make_result(
         image = keep_luminance(image, inputs.content_at(inputs.shape))
     image = finish_picture(image, prepared.config.finish, tile=prepared.config.tile)
     moved = place_border(image, inputs.faded)
-    image, inputs = move(image, moved, inputs.shape), inputs.moved(moved)
-    prepared = prepared._replace(inputs=inputs)
+    if any(moved):
+        image, inputs = move(image, moved, inputs.shape), inputs.moved(moved)
+        prepared = prepared._replace(inputs=inputs)
     record = make_record(
         prepared.config,
         preset=preset,

@@ -161,9 +161,9 @@ def stylize(
             does so only across or only down. Its sides become multiples of 16 pixels.
             Opposite borders that do not fit are cross-faded in the content picture
             first, over some eighth of the side; the result may then begin a few
-            pixels, at most a 32nd of the side, further along the pattern
+            pixels, at most eight or a 32nd of the side, further along
             (`record["result"]["moved"]`: rows and columns), where a line is as its
-            neighbors are.
+            neighbors are. A pattern that repeats already stays where it is.
         smoothing: "none", or "log" or "softmax", which take the peaks off the
             activations of networks other than VGGs, see `jaxnst.networks.smooth`; by
             default "log" for ResNets.

@@ -126,8 +126,10 @@ def subject_of(
         arguments |= settings | given
         prepared = prepare(content, style, progress=progress, **arguments)
         _check_inputs(prepared, record)
-        down, across = record["result"].get("moved", (0, 0))
-        prepared = prepared._replace(inputs=prepared.inputs.moved((down, across)))
+        if moved := record["result"].get("moved"):
+            down, across = moved
+            inputs = prepared.inputs.moved((down, across))
+            prepared = prepared._replace(inputs=inputs)
     if history is not None and not len(history["total"]):
         history = None
     return _looked_at(image, prepared, record, history, max_size)
