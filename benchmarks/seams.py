@@ -10,7 +10,8 @@ borders were joined, which may lie some lines inside, and which shows whether th
 painting hides it; "apart" that of the same pair without `tile`. Single lines differ,
 "lines" is the standard deviation of those inside; so it is the mean of the junctions,
 with its standard error, that says whether there is a seam. They lie where poolings
-begin: "grid" is the mean of the lines inside that do, too, every sixteenth.
+begin: "grid" is the mean of the lines inside that do, too, every sixteenth. Of the
+texture of each style there is only a file.
 
 The folder gets each picture, and `sheet.png` with each two by two.
 """
@@ -37,7 +38,7 @@ from _sheet import write_sheet
 
 import jaxnst
 from jaxnst.images import save_picture
-from jaxnst.metrics import line_scores
+from jaxnst.metrics import line_scores, seam_scores
 
 
 KINDS = ("file", "junction", "grid", "apart", "lines")
@@ -111,6 +112,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for kind in KINDS[:4]:
         mean, error = summary([row[kind] for row in rows])
         print(f"{kind}: mean {mean:.3f}, standard error {error:.3f}")
+    for style in dict.fromkeys(style for _, style in args.pairs):
+        found = seam_scores(jaxnst.texture(style, **settings).image, "yx")
+        scores = " ".join(f"{name} {score:.3f}" for name, score in found.items())
+        print(f"texture of {style.stem}: {scores}", flush=True)
+        rows.append({"name": f"texture of {style.stem}", **found})
     if args.output is not None:
         write_sheet(args.output / "sheet.png", sheet, ["tile", "no tile"], side=384)
     write_json(args.json, rows, size=args.size)
