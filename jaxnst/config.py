@@ -39,7 +39,7 @@ from .style_terms import PARTWISE, STYLE_LOSSES
 
 
 OPTIMIZERS = ("adam", "lbfgs")
-INITS = ("content", "style", "noise")
+INITS = ("content", "recolored", "style", "noise")
 # What a record says of a strength that is a picture.
 STRENGTH_MAP = "map"
 # {how the result is to tile: the padding that makes it}.
@@ -112,7 +112,9 @@ class TransferConfig:
         steps_per_call: of the device; None: one on the CPU, some elsewhere.
         content_detail: part of the content's fine detail that is laid over the picture
             when it grows to the next size; 0 to 1.
-        init: "content", "style" (the style picture, resized), "noise", or "image".
+        init: "content", "recolored" (the content picture in the style's colors, see
+            `jaxnst.starting.recolor`), "style" (the style picture, resized), "noise",
+            or "image".
         seed: of the noise.
         smoothing: "none", "log" or "softmax", see `jaxnst.networks.smooth`; None: what
             the network's architecture comes with.

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ._types import HostImage, HostStyleImage
+from ._types import HostImage
 from .ahead import (
     SizePlan,
     blend_of,
@@ -44,6 +44,7 @@ from .optimize import (
     paint_size,
 )
 from .regions import guides_at
+from .starting import first_image
 from .strength import make_steering, report_strength
 
 
@@ -187,7 +188,7 @@ def paint(
         jax.block_until_ready(targets)
         compile_seconds += time.perf_counter() - before
         if state is None:
-            first = _first_image(inputs, config, content, styles[0])
+            first = first_image(inputs, config, content, styles, blend)
             state = init_state(
                 jnp.asarray(first),
                 method.optimizer,
@@ -285,18 +286,3 @@ def _unpainted(inputs: Inputs, config: TransferConfig) -> Painted:
         taken = take_palette(image, np.concatenate(colors, axis=1))
         image = smooth_recoloring(image, taken)
     return Painted(image, [], None, [], [], 0.0, 0.0, strength)
-
-
-def _first_image(
-    inputs: Inputs, config: TransferConfig, content: HostImage, style: HostStyleImage
-) -> HostImage:
-    shape = (content.shape[0], content.shape[1])
-    if config.init == "noise":
-        # NumPy's generator: the same noise on every device.
-        generator = np.random.default_rng(config.seed)
-        return generator.random((*shape, 3), np.float32)
-    if config.init == "style":
-        return resize(style, shape)
-    if inputs.init is not None:
-        return resize(inputs.init.rgb, shape, wraps=inputs.wraps)
-    return content

@@ -22,8 +22,11 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
     {
         # Chosen by `jaxnst.metrics` and by eye, see the README.
         "default": TransferConfig(),
-        # Large shapes and colors, strokes not settled yet.
-        "draft": TransferConfig(num_steps=4, coarse_steps=17, learning_rate=0.08),
+        # Large shapes and colors, strokes not settled yet. So few steps would not reach
+        # the painting's colors, so they start from them.
+        "draft": TransferConfig(
+            num_steps=4, coarse_steps=10, learning_rate=0.08, init="recolored"
+        ),
         "fine": TransferConfig(num_steps=200, coarse_steps=200),
         # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), their layers
         # and weights (w_l = 1/5, alpha/beta = 1e-3), average pooling, one size. Adam

@@ -87,7 +87,7 @@ def texture(
     width, height = _sides(size)
     arguments: dict[str, Any] = {
         "preset": preset,
-        "init": None,
+        "init": "content",
         "network": network,
         "optimizer": optimizer,
         "content_weight": 0.0,

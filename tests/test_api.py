@@ -38,6 +38,7 @@ LAYERS = [
     {"record", "progress"},
     {"ahead", "strength", "guiding"},
     {"inputs"},
+    {"starting"},
     {"painting"},
     {"fitting"},
     {"forecast"},
