@@ -2,8 +2,8 @@
 
 import sys
 
-from .cli import main
+from .cli import command
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

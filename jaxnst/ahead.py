@@ -244,7 +244,7 @@ def plan_size(
         shares = jax.ShapeDtypeStruct((num_regions,), jnp.float32)
     pictures = (network, image, styles, blend, guides, shares)
     measuring = Call(compiled_targets, pictures, layers)
-    targets = jax.eval_shape(lambda *args: compute_targets(*args, **layers), *pictures)
+    targets = compiled_targets.shapes_of(*pictures, **layers)
     state = jax.eval_shape(
         lambda image: init_state(image, optimizer, use_average=config.averaging > 0),
         image,

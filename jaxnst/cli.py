@@ -24,6 +24,7 @@ from .cli_parser import build_parser
 from .cli_settings import EXIT_ERROR, EXIT_INTERRUPTED, given_settings
 from .cli_sweep import sweep
 from .cli_texture import texture
+from .trust import trust_code
 
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 # Strengths may be off by so much before anybody is told.
 STRENGTH_TOLERANCE = 0.03
+
+
+def command() -> int:
+    """Run the command that this process was started for, and return its exit code."""
+    trust_code()
+    return main()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,42 +2,29 @@
 
 JAX has a cache on disk too. It is global to the process, writes files in place (one cut
 short is never mended) and asks for its own settings, so it is left as the user has it.
-Here every program is a file of its own, written beside its place and renamed, with a
-checksum; what cannot be read is compiled again.
-
-`JAXNST_CACHE_DIR` moves the folder, `JAXNST_CACHE=0` does without it.
+Here every program is a file of its own, see `jaxnst.program_files`.
 """
 
 import contextlib
-import functools
 import hashlib
-import importlib.metadata
-import os
-import platform
-import sys
-import tempfile
+import pickle
 import threading
-import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.core
 from jax.experimental import serialize_executable
 
-from ._version import __version__
 from .background import start_thread
+from .fingerprints import fingerprint_of, surroundings
 from .hardware import default_device
 from .placing import device_of, mesh_of, part_of, place_of, placed
+from .program_files import KNOWN, PROGRAM, cache_folder, read_file, write_file
 
 
-# The oldest programs go once there is more. A program is half a megabyte to a few.
-MAX_CACHE_BYTES = 1_000_000_000
-# Half-written files of processes that were killed go after an hour.
-_STALE_SECONDS = 3600
-_SUFFIX = ".program"
 # What of JAX's configuration decides what a program is, besides what is called.
 _SETTINGS = (
     "jax_default_matmul_precision",
@@ -49,30 +36,6 @@ _SETTINGS = (
     "jax_memory_fitting_level",
     "jax_memory_fitting_effort",
 )
-
-
-def cache_folder() -> Path | None:
-    """Return where compiled programs are kept; None if they are not."""
-    if os.environ.get("JAXNST_CACHE", "").strip().lower() in ("0", "off", "false"):
-        return None
-    try:
-        if given := os.environ.get("JAXNST_CACHE_DIR"):
-            return Path(given).expanduser()
-        return _cache_base() / "jaxnst"
-    except RuntimeError:  # a user without a home, as in some containers
-        return None
-
-
-def _cache_base() -> Path:
-    if sys.platform == "win32":
-        if given := os.environ.get("LOCALAPPDATA"):
-            return Path(given)
-        return Path.home() / "AppData" / "Local"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given)
-    return Path.home() / ".cache"
 
 
 class KeptFunction:
@@ -100,6 +63,7 @@ class KeptFunction:
     ):
         self.function = function
         self.static_argnames = tuple(static_argnames)
+        self._options = options
         # Of the arguments that are not used a program's text says nothing, so two that
         # use others would be taken for one.
         self._jitted: Any = jax.jit(
@@ -132,6 +96,20 @@ class KeptFunction:
         leaves, structure = jax.tree.flatten(args)
         return self._get(_key(leaves, structure, static), args, static)
 
+    def shapes_of(self, *args: Any, **static: Any) -> Any:
+        """Return the shapes of what a call gives, as `jax.eval_shape` does.
+
+        Args:
+            args: as for `get`.
+            static: likewise.
+        """
+        folder, device = cache_folder(), device_of(args)
+        if folder is not None and device is not None:
+            known = _read_known(folder, self._fingerprint(args, static, device))
+            if known is not None:
+                return known.shapes
+        return self._jitted.eval_shape(*args, **static)
+
     def prepare(self, *args: Any, **static: Any) -> None:
         """Begin to make a program in the background, as for `get`.
 
@@ -150,8 +128,7 @@ class KeptFunction:
                 lowered = self.lower(*placed(args), **static)
 
             def make() -> jax.stages.Compiled:
-                traced = lowered or self.lower(*placed(args), **static)
-                return _make(traced, device)
+                return self._make(args, static, device, lowered)
 
             start_thread(lambda: self._fulfill(key, future, make))
         except BaseException as error:
@@ -176,9 +153,7 @@ class KeptFunction:
             with contextlib.suppress(Exception):
                 return self._programs[key].result()
         return self._fulfill(
-            key,
-            future,
-            lambda: _make(self.lower(*placed(args), **static), device_of(args)),
+            key, future, lambda: self._make(args, static, device_of(args))
         )
 
     def _claim(self, key: Hashable) -> "Future[jax.stages.Compiled] | None":
@@ -202,6 +177,48 @@ class KeptFunction:
             raise
         future.set_result(program)
         return program
+
+    def _make(
+        self,
+        args: tuple[Any, ...],
+        static: dict[str, Any],
+        device: Any,
+        lowered: jax.stages.Lowered | None = None,
+    ) -> jax.stages.Compiled:
+        """Load a program, or compile it; trace it only if it is not known."""
+        folder = cache_folder()
+        # Programs for many devices are bound to just these.
+        if folder is None or device is None:
+            return (lowered or self.lower(*placed(args), **static)).compile()
+        fingerprint = self._fingerprint(args, static, device)
+        in_tree = jax.tree.structure((args, {}))
+        if lowered is None and (known := _read_known(folder, fingerprint)):
+            out_tree = jax.tree.structure(known.shapes)
+            program = _load(folder / known.program, in_tree, out_tree, device)
+            if program is not None:
+                return program
+        lowered = lowered or self.lower(*placed(args), **static)
+        path = folder / _name_of(lowered, device)
+        program = _load(path, lowered.in_tree, lowered.out_tree, device)
+        if program is None:
+            program = lowered.compile()
+            _store(path, program)
+        if fingerprint is not None and lowered.in_tree == in_tree:
+            _write_known(folder, fingerprint, _Known(path.name, _shapes(lowered)))
+        return program
+
+    def _fingerprint(
+        self, args: tuple[Any, ...], static: dict[str, Any], device: Any
+    ) -> str | None:
+        leaves, structure = jax.tree.flatten(args)
+        return fingerprint_of(
+            self.function,
+            leaves,
+            structure,
+            static,
+            options=self._options,
+            device=device,
+        )
 
     def _forget(self, key: Hashable, future: "Future[jax.stages.Compiled]") -> None:
         """Let those who wait for a program make it, and see what went wrong."""
@@ -245,106 +262,79 @@ def _has_settings_of_threads() -> bool:
     return found == [dict(config.values)]
 
 
-def _make(lowered: jax.stages.Lowered, device: Any) -> jax.stages.Compiled:
-    folder = cache_folder()
-    # Programs for many devices are bound to just these.
-    if folder is None or device is None:
-        return lowered.compile()
+class _Known(NamedTuple):
+    """What came of tracing a call.
+
+    Attributes:
+        program: the name of its file.
+        shapes: of what the call gives.
+    """
+
+    program: str
+    shapes: Any
+
+
+def _read_known(folder: Path, fingerprint: str | None) -> _Known | None:
+    if fingerprint is None:
+        return None
+    data = read_file(folder / f"{fingerprint}{KNOWN}")
+    if data is None:
+        return None
+    try:
+        return _Known(*pickle.loads(data))
+    except Exception:
+        return None  # of a version that is not here any more
+
+
+def _write_known(folder: Path, fingerprint: str, known: _Known) -> None:
+    with contextlib.suppress(pickle.PicklingError, TypeError, AttributeError):
+        write_file(folder / f"{fingerprint}{KNOWN}", pickle.dumps(tuple(known)))
+
+
+def _shapes(lowered: jax.stages.Lowered) -> Any:
+    """Return the shapes of what a program gives."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(
+            x.shape, x.dtype, weak_type=getattr(x, "weak_type", False)
+        ),
+        lowered.out_info,
+    )
+
+
+def _name_of(lowered: jax.stages.Lowered, device: Any) -> str:
+    """Return the name of a program's file."""
     known = (
-        _surroundings(device),
+        surroundings(device),
         repr(_settings()),
         *(str(argument) for argument in jax.tree.leaves(lowered.args_info)),
         lowered.as_text(),
     )
     digest = hashlib.sha256("\n".join(known).encode())
-    path = folder / f"{digest.hexdigest()}{_SUFFIX}"
-    program = _load(path, lowered, device)
-    if program is None:
-        program = lowered.compile()
-        _store(path, program)
-    return program
-
-
-@functools.cache
-def _surroundings(device: Any) -> str:
-    """All besides the program itself that decides what it compiles to."""
-    flags: list[str] = []
-    with contextlib.suppress(OSError):
-        # Folders in one home are shared by machines with other instructions.
-        cpu = Path("/proc/cpuinfo").read_text()
-        flags = [x for x in cpu.splitlines() if x.startswith(("flags", "Features"))][:1]
-    known = (
-        __version__,
-        jax.__version__,
-        importlib.metadata.version("jaxlib"),
-        getattr(device.client, "platform_version", ""),
-        device.platform,
-        device.device_kind,
-        device.id,
-        jax.device_count(),
-        os.cpu_count(),  # work is cut into as many parts
-        platform.machine(),
-        platform.processor(),
-        os.environ.get("XLA_FLAGS"),
-        os.environ.get("LIBTPU_INIT_ARGS"),
-        *flags,
-    )
-    return repr(known)
+    return f"{digest.hexdigest()}{PROGRAM}"
 
 
 def _load(
-    path: Path, lowered: jax.stages.Lowered, device: Any
+    path: Path, in_tree: Any, out_tree: Any, device: Any
 ) -> jax.stages.Compiled | None:
+    data = read_file(path)
+    if data is None:
+        return None
     try:
-        data = path.read_bytes()
-        if hashlib.sha256(data[32:]).digest() != data[:32]:
-            return None
-        program = serialize_executable.deserialize_and_load(
-            data[32:],
-            lowered.in_tree,
-            lowered.out_tree,
+        return serialize_executable.deserialize_and_load(
+            data,
+            in_tree,
+            out_tree,
             backend=device.client,
             # Else it would ask for arguments on every device there is.
             execution_devices=[device],
         )
     except Exception:
-        return None  # not there, or made by something that is not here any more
-    with contextlib.suppress(OSError):  # a folder may be for reading only
-        os.utime(path)  # for `_prune`: used just now
-    return program
+        return None  # made by something that is not here any more
 
 
 def _store(path: Path, program: jax.stages.Compiled) -> None:
     try:
         data, _, _ = serialize_executable.serialize(program)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(data).digest() + data)
-            Path(beside).replace(path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
-        _prune(path.parent)
     except Exception:
-        return  # a full disk, a backend that cannot: painting does not need it
-
-
-def _prune(folder: Path) -> None:
-    for part in folder.glob(".*.part"):
-        with contextlib.suppress(OSError):
-            if part.stat().st_mtime < time.time() - _STALE_SECONDS:
-                part.unlink()
-    entries = []
-    for path in folder.glob(f"*{_SUFFIX}"):
-        with contextlib.suppress(OSError):  # another process was quicker
-            status = path.stat()
-            entries.append((status.st_mtime, status.st_size, path))
-    total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= MAX_CACHE_BYTES:
-            break
-        with contextlib.suppress(OSError):
-            path.unlink()
-            total -= size
+        return  # a backend that cannot: painting does not need it
+    write_file(path, data)

@@ -22,9 +22,10 @@ MODULES = sorted(
 )
 # From the bottom of the house to the top: a module imports only from those before it.
 LAYERS = [
-    {"_types", "_checks", "_version", "beside", "parsing"},
+    {"_types", "_checks", "_version", "beside", "parsing", "program_files", "trust"},
     {"background", "hardware", "terminal"},
     {"placing"},
+    {"fingerprints"},
     {"compiling"},
     {"calls"},
     {"images", "coloring", "finishing"},

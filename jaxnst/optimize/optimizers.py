@@ -10,6 +10,7 @@ import optax
 
 from jaxnst._checks import check_choice
 from jaxnst.config import OPTIMIZERS
+from jaxnst.fingerprints import name_object
 
 from .lbfgs import make_lbfgs
 
@@ -22,8 +23,12 @@ def make_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
         ValueError: if the name is unknown.
     """
     check_choice("optimizer", name, OPTIMIZERS)
-    if name == "lbfgs":
-        return make_lbfgs()
+    optimizer = make_lbfgs() if name == "lbfgs" else _make_adam()
+    name_object(optimizer, f"optimizer {name}")
+    return optimizer
+
+
+def _make_adam() -> optax.GradientTransformationExtraArgs:
     # betas: of Crowson's style-transfer-pytorch; the short memory of the second moment
     # lets the step follow gradients that shrink as it settles.
     # eps: gradients of real pairs are 2 to 9 (root mean square, in the units of
