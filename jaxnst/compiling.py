@@ -204,7 +204,9 @@ class KeptFunction:
             program = lowered.compile()
             _store(path, program)
         if fingerprint is not None and lowered.in_tree == in_tree:
-            _write_known(folder, fingerprint, _Known(path.name, _shapes(lowered)))
+            # Found where it was traced; of a program, JAX tells less.
+            shapes = self._jitted.eval_shape(*args, **static)
+            _write_known(folder, fingerprint, _Known(path.name, shapes))
         return program
 
     def _fingerprint(
@@ -289,16 +291,6 @@ def _read_known(folder: Path, fingerprint: str | None) -> _Known | None:
 def _write_known(folder: Path, fingerprint: str, known: _Known) -> None:
     with contextlib.suppress(pickle.PicklingError, TypeError, AttributeError):
         write_file(folder / f"{fingerprint}{KNOWN}", pickle.dumps(tuple(known)))
-
-
-def _shapes(lowered: jax.stages.Lowered) -> Any:
-    """Return the shapes of what a program gives."""
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(
-            x.shape, x.dtype, weak_type=getattr(x, "weak_type", False)
-        ),
-        lowered.out_info,
-    )
 
 
 def _name_of(lowered: jax.stages.Lowered, device: Any) -> str:

@@ -72,7 +72,10 @@ def fingerprint_of(
     try:
         # By pickle, functions and classes are what their names say, or an error.
         call = (function, structure, sorted(static.items()), sorted(options.items()))
-        _Pickler(stream).dump(call)
+        pickler = _Pickler(stream)
+        # Else it would tell whether two equal names are one object.
+        pickler.fast = True
+        pickler.dump(call)
         code = _digest_of_code()
     except Exception:
         return None

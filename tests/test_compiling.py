@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnst import compiling
-from jaxnst.compiling import KeptFunction, cache_folder
+from jaxnst import program_files
+from jaxnst.compiling import KeptFunction
+from jaxnst.program_files import cache_folder
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def test_the_oldest_go_when_there_is_too_much(folder, monkeypatch):
     make_function(1.0)(X, Y)
     (first,) = folder.iterdir()
     os.utime(first, (1, 1))
-    monkeypatch.setattr(compiling, "MAX_CACHE_BYTES", int(1.5 * first.stat().st_size))
+    monkeypatch.setattr(program_files, "MAX_CACHE_BYTES", int(1.5 * first.stat().st_size))
     make_function(2.0)(X, Y)
     (left,) = folder.iterdir()
     assert left != first
