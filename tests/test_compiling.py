@@ -200,7 +200,8 @@ def test_the_oldest_go_when_there_is_too_much(folder, monkeypatch):
     make_function(1.0)(X, Y)
     (first,) = folder.iterdir()
     os.utime(first, (1, 1))
-    monkeypatch.setattr(program_files, "MAX_CACHE_BYTES", int(1.5 * first.stat().st_size))
+    limit = int(1.5 * first.stat().st_size)
+    monkeypatch.setattr(program_files, "MAX_CACHE_BYTES", limit)
     make_function(2.0)(X, Y)
     (left,) = folder.iterdir()
     assert left != first
