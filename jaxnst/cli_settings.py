@@ -90,7 +90,7 @@ _FLAGS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
         (
             "init",
             "NAME|FILE",
-            "start from content, style, noise, or a picture file (content)",
+            "start from content, recolored, style, noise, or a picture file (content)",
         ),
         ("seed", "N", "of the noise (0)"),
     ),

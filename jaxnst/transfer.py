@@ -148,8 +148,9 @@ def stylize(
             the CPU and five elsewhere. The callback sees the last of them.
         content_detail: part of the content's fine detail that is laid over the picture
             each time it grows, 0 to 1.
-        init: "content", "style", "noise", or a picture, stretched to the content's
-            shape.
+        init: "content", "recolored" (the content picture in the style's colors; the
+            preset "draft" has it), "style", "noise", or a picture, stretched to the
+            content's shape.
         seed: of the noise.
         network: name of pretrained weights or the path of a file of them, see
             `jaxnst.load_network`; or a network of your own: a `VGG`, `ResNet` or
