@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._types import HostImage, HostStyleImage
+from ._types import AnyHostImage, HostImage
 from .ahead import HostBlend
 from .coloring import smooth_recoloring, take_palette
 from .config import TransferConfig
@@ -14,7 +14,7 @@ def first_image(
     inputs: Inputs,
     config: TransferConfig,
     content: HostImage,
-    styles: tuple[HostStyleImage, ...],
+    styles: tuple[AnyHostImage, ...],
     blend: HostBlend,
 ) -> HostImage:
     """Return the picture to start from.
@@ -44,7 +44,7 @@ def recolor(
     inputs: Inputs,
     config: TransferConfig,
     content: HostImage,
-    styles: tuple[HostStyleImage, ...],
+    styles: tuple[AnyHostImage, ...],
     blend: HostBlend,
 ) -> HostImage:
     """Return the content picture in the colors of the paintings.

@@ -140,6 +140,6 @@ def test_drafts_start_so(tiny_network, photo, red):
 
 
 def test_a_texture_has_no_photograph_to_recolor(tiny_vgg19, red):
-    few = {"size": 48, "num_steps": 1, "progress": False}
+    few = {"size": 48, "num_steps": 1, "min_size": 0, "progress": False}
     texture = jaxnst.texture(red, preset="draft", **few)
     assert texture.record["settings"].get("init", "content") == "content"

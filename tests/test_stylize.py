@@ -211,14 +211,16 @@ def test_elsewhere_than_on_a_cpu_calls_make_several_steps(
 
 
 def test_presets_are_the_recipe_with_fewer_or_more_steps():
+    """A draft also starts from the painting's colors, which its steps do not reach."""
     draft, default, fine = (
         make_config(preset) for preset in ("draft", "default", "fine")
     )
     assert draft.num_steps < default.num_steps < fine.num_steps
     assert draft.coarse_steps < default.coarse_steps < fine.coarse_steps
     steps = {"num_steps": 1, "coarse_steps": 1, "learning_rate": 0.05}
+    assert draft.init == "recolored"
     assert (
-        dataclasses.replace(draft, **steps)
+        dataclasses.replace(draft, **steps, init="content")
         == dataclasses.replace(default, **steps)
         == dataclasses.replace(fine, **steps)
     )
