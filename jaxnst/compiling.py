@@ -202,6 +202,8 @@ class KeptFunction:
         program = _load(path, lowered.in_tree, lowered.out_tree, device)
         if program is None:
             program = lowered.compile()
+            if _has_cache_of_jax():
+                return program  # it may have come from there
             _store(path, program)
         if fingerprint is not None and lowered.in_tree == in_tree:
             # Found where it was traced; of a program, JAX tells less.
@@ -262,6 +264,18 @@ def _has_settings_of_threads() -> bool:
     thread.start()
     thread.join()
     return found == [dict(config.values)]
+
+
+def _has_cache_of_jax() -> bool:
+    """Whether JAX keeps programs, too, as the user has it.
+
+    What it finds there runs on a CPU, but written to a file once more it does not (jax
+    0.10 and 0.11: "Function ... not found").
+    """
+    config: Any = jax.config
+    return bool(
+        config.jax_enable_compilation_cache and config.jax_compilation_cache_dir
+    )
 
 
 class _Known(NamedTuple):

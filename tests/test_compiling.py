@@ -104,6 +104,31 @@ def test_two_processes_at_once(folder):
     assert [path.suffix for path in folder.iterdir()] == [".program"]
 
 
+def test_a_program_from_jax_s_own_cache_is_not_kept_twice(folder, tmp_path):
+    """Of such a program only a part can be written; it would fail in the next run."""
+    code = textwrap.dedent("""
+        import jax, jax.numpy as jnp
+        from jaxnst.compiling import KeptFunction
+        print(float(KeptFunction(lambda x: jnp.tanh(x) @ x)(jnp.eye(8)).sum()))
+    """)
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    for _ in range(3):  # compiles it; finds it there; would find what that one wrote
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stderr
+        assert float(done.stdout) == pytest.approx(8 * np.tanh(1), rel=1e-5)
+        assert not folder.exists()
+    assert any((tmp_path / "jax").iterdir())
+
+
 ON_TWO_DEVICES = """
 import os, sys
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
