@@ -164,7 +164,12 @@ def test_killed_at_any_moment_and_taken_up(files, tmp_path):
     """The program itself, with SIGKILL; `sweep_killer.py` does it hundreds of times."""
     content, style = map(str, files)
     settings = ["--style-weight", "0.5,1,2", "--seed", "1,2", "--init", "noise", *FEW]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parent),
+        # As users have it: four processes compile the same.
+        "JAXNST_CACHE": "1",
+        "JAXNST_CACHE_DIR": str(tmp_path / "programs"),
+    }
 
     def start(folder):
         arguments = ["sweep", content, style, *settings, "--quiet", "-o", str(folder)]
