@@ -85,8 +85,8 @@ def fingerprint_of(
         surroundings(device),
         *sorted(f"{name} {value!r}" for name, value in config.values.items()),
         *(
-            f"{leaf.shape} {leaf.dtype} {getattr(leaf, 'weak_type', False)} "
-            f"{place_of(leaf)!r}"
+            f"{getattr(leaf, 'shape', ())} {getattr(leaf, 'dtype', type(leaf))} "
+            f"{getattr(leaf, 'weak_type', False)} {place_of(leaf)!r}"
             for leaf in leaves
         ),
     )

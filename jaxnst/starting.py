@@ -60,6 +60,12 @@ def recolor(
         content: at the size to be painted.
         styles: likewise.
         blend: what each style counts for in each region and layer.
+
+    References:
+        Kolkin, Salavon, Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and
+        Self-Similarity", CVPR 2019, whose smallest size starts from the painting's mean
+        color and the content's edges. Departure: from all its colors, by
+        `jaxnst.coloring.take_palette`.
     """
     shape = content.shape[0], content.shape[1]
     maps, strengths = [np.ones(shape, np.float32)], None
