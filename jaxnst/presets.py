@@ -30,7 +30,7 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
             coarse_steps=12,
             learning_rate=0.08,
             init="recolored",
-            style_layers=[f"relu{block}_1" for block in range(1, 5)],
+            style_layers={f"relu{block}_1": 1.0 for block in range(1, 5)},
         ),
         "fine": TransferConfig(num_steps=200, coarse_steps=200),
         # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), their layers
