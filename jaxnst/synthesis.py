@@ -97,6 +97,10 @@ def texture(
         "seed": seed,
         **settings,
     }
+    if preset == "draft" and settings.get("style_layers") is None:
+        # No photograph holds large shapes; the layer that drafts leave out makes them.
+        usual = settle_config(**arguments | {"preset": "default"})
+        arguments["style_layers"] = usual.style_layers
     config = settle_config(**arguments)
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))

@@ -139,7 +139,10 @@ def test_drafts_start_so(tiny_network, photo, red):
     assert result.record["settings"]["init"] == "recolored"
 
 
-def test_a_texture_has_no_photograph_to_recolor(tiny_vgg19, red):
+def test_a_texture_has_no_photograph(tiny_vgg19, red):
     few = {"size": 48, "num_steps": 1, "min_size": 0, "progress": False}
     texture = jaxnst.texture(red, preset="draft", **few)
     assert texture.record["settings"].get("init", "content") == "content"
+    # Nor one that would hold large shapes.
+    layers = texture.record["settings"]["style_layers"]
+    assert layers == dict(make_config("default").style_layers)
