@@ -88,18 +88,15 @@ def measure(size: int) -> dict[str, float]:
     pictures = path_of("chelsea_cat"), path_of("van_gogh_auvers")
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"JAXNST_CACHE_DIR": folder, "JAXNST_CACHE": "1"}
-        runs = {
-            "first run, to step 1": "python",
-            "second run, to step 1": "python",
-            # Once more, not counted, to leave what was traced.
-            "": "command",
-            "the command, second run": "command",
-        }
-        for name, caller in runs.items():
+
+        def first_step(caller: str) -> float:
             arguments = *pictures, size, time.time(), caller
-            run = run_fresh(FIRST_STEP, *arguments, environment=environment)
-            if name:
-                seconds[name] = run
+            return run_fresh(FIRST_STEP, *arguments, environment=environment)
+
+        seconds["first run, to step 1"] = first_step("python")
+        seconds["second run, to step 1"] = first_step("python")
+        first_step("command")  # leaves what was traced
+        seconds["the command, second run"] = first_step("command")
     return seconds
 
 

@@ -270,7 +270,7 @@ def _has_cache_of_jax() -> bool:
     """Whether JAX keeps programs, too, as the user has it.
 
     What it finds there runs on a CPU, but written to a file once more it does not (jax
-    0.10 and 0.11: "Function ... not found").
+    0.10: "Function ... not found").
     """
     config: Any = jax.config
     return bool(
