@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxnst
-from jaxnst.ahead import compiled_targets, weights_of
 from jaxnst.config import TransferConfig
 from jaxnst.networks import Network
 from jaxnst.optimize import compiled_step, compiled_steps, init_state, make_optimizer
+from jaxnst.transfer.plan import compiled_targets, weights_of
 
 
 class Steps:

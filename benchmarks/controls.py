@@ -25,7 +25,7 @@ from _common import (
 
 import jaxnst
 from jaxnst.images import load_picture
-from jaxnst.style_terms import STYLE_LOSSES
+from jaxnst.losses.registry import STYLE_LOSSES
 
 
 def controls(shape: tuple[int, int]) -> Mapping[str, Mapping[str, Any]]:

@@ -19,8 +19,8 @@ from _common import count_of, make_parser, run_fresh, run_main, write_json
 PROGRAM = """
 import json, math, re
 import numpy as np
-from jaxnst.ahead import plan_size
-from jaxnst.preparation import prepare
+from jaxnst.transfer.plan import plan_size
+from jaxnst.transfer.setup import prepare
 size, memory = int(sys.argv[1]), sys.argv[2]
 generator = np.random.default_rng(0)
 pictures = [generator.random((size, size, 3), np.float32) for _ in range(2)]

@@ -49,7 +49,7 @@ from _common import (
 import jaxnst
 from jaxnst.images import load_picture, read_record, resize_picture, save_picture
 from jaxnst.metrics import Metrics, format_table, measure
-from jaxnst.metrics.table import LEGEND
+from jaxnst.metrics.evaluation import LEGEND
 from jaxnst.presets import PRESETS
 
 

@@ -54,7 +54,7 @@ def pictures(size: int) -> tuple[np.ndarray, np.ndarray]:
 def check_memory(size: int, level: str) -> None:
     """Leave with a line where the largest size would not fit."""
     import jaxnst
-    from jaxnst.fitting import as_text
+    from jaxnst.transfer.memory import as_text
 
     settings = {"size": size, "min_size": 0, "num_steps": 1, "memory": level}
     needed = jaxnst.estimate(*pictures(size), **settings)

@@ -38,7 +38,8 @@ from _sheet import write_sheet
 
 import jaxnst
 from jaxnst.images import save_picture
-from jaxnst.metrics import line_scores, seam_scores
+from jaxnst.images.tiling import line_scores
+from jaxnst.metrics import seam_scores
 
 
 KINDS = ("file", "junction", "grid", "apart", "lines")

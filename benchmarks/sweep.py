@@ -50,11 +50,11 @@ from PIL import Image
 
 import jaxnst
 from jaxnst.optimize import compiled_step, compiled_steps
-from jaxnst.sweeping.brief import make_brief
-from jaxnst.sweeping.members import Row
-from jaxnst.sweeping.remote import make_job
-from jaxnst.sweeping.results import open_folder
-from jaxnst.sweeping.studio import Studio
+from jaxnst.sweeps.brief import make_brief
+from jaxnst.sweeps.members import Row
+from jaxnst.sweeps.remote import make_job
+from jaxnst.sweeps.results import open_folder
+from jaxnst.sweeps.studio import Studio
 
 
 # They hold seconds.

@@ -53,12 +53,12 @@ from _common import (
 )
 
 import jaxnst
-from jaxnst.ahead import weights_of
 from jaxnst.config import TransferConfig
 from jaxnst.images import fitted_shape, load_picture, resize, resize_picture
 from jaxnst.networks import Network
 from jaxnst.objective import compute_targets, perceptual_loss
 from jaxnst.presets import make_config
+from jaxnst.transfer.plan import weights_of
 
 
 # So many steps say how long the steps of a kept answer would take now.

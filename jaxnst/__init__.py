@@ -20,19 +20,18 @@ if TYPE_CHECKING:
     )
     from ._version import __version__ as __version__
     from .config import TransferConfig as TransferConfig
-    from .fitting import OutOfMemory as OutOfMemory
-    from .forecast import Estimate as Estimate
     from .images import load_picture as load_picture, read_record as read_record
-    from .insight.explaining import Explanation as Explanation, explain as explain
+    from .insight.explanation import Explanation as Explanation, explain as explain
     from .presets import PRESETS as PRESETS
     from .pretrained import load_network as load_network
-    from .result import Interrupted as Interrupted, Result as Result
-    from .sweeping.driver import SweepInterrupted as SweepInterrupted, sweep as sweep
-    from .sweeping.jobs_plan import BadJobs as BadJobs
-    from .sweeping.jobs_run import Outcome as Outcome, batch as batch
-    from .sweeping.results import SweepResult as SweepResult
-    from .synthesis import texture as texture
-    from .transfer import estimate as estimate, stylize as stylize
+    from .sweeps.driver import SweepInterrupted as SweepInterrupted, sweep as sweep
+    from .sweeps.jobs_plan import BadJobs as BadJobs
+    from .sweeps.jobs_run import Outcome as Outcome, batch as batch
+    from .sweeps.results import SweepResult as SweepResult
+    from .transfer.driver import estimate as estimate, stylize as stylize
+    from .transfer.memory import Estimate as Estimate, OutOfMemory as OutOfMemory
+    from .transfer.result import Interrupted as Interrupted, Result as Result
+    from .transfer.texture_synthesis import texture as texture
 
 __all__ = [
     "PRESETS",
@@ -62,26 +61,26 @@ __all__ = [
 # no use for it.
 _HOMES = {
     "PRESETS": "presets",
-    "BadJobs": "sweeping.jobs_plan",
-    "Estimate": "forecast",
-    "Explanation": "insight.explaining",
-    "Interrupted": "result",
-    "OutOfMemory": "fitting",
-    "Outcome": "sweeping.jobs_run",
-    "Result": "result",
-    "SweepInterrupted": "sweeping.driver",
-    "SweepResult": "sweeping.results",
+    "BadJobs": "sweeps.jobs_plan",
+    "Estimate": "transfer.memory",
+    "Explanation": "insight.explanation",
+    "Interrupted": "transfer.result",
+    "OutOfMemory": "transfer.memory",
+    "Outcome": "sweeps.jobs_run",
+    "Result": "transfer.result",
+    "SweepInterrupted": "sweeps.driver",
+    "SweepResult": "sweeps.results",
     "TransferConfig": "config",
     "__version__": "_version",
-    "batch": "sweeping.jobs_run",
-    "estimate": "transfer",
-    "explain": "insight.explaining",
+    "batch": "sweeps.jobs_run",
+    "estimate": "transfer.driver",
+    "explain": "insight.explanation",
     "load_network": "pretrained",
     "load_picture": "images",
     "read_record": "images",
-    "stylize": "transfer",
-    "sweep": "sweeping.driver",
-    "texture": "synthesis",
+    "stylize": "transfer.driver",
+    "sweep": "sweeps.driver",
+    "texture": "transfer.texture_synthesis",
 }
 _SUBMODULES = {
     "images",

@@ -2,7 +2,7 @@
 
 import sys
 
-from .cli import command
+from .cli.main import command
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 A painting is a generator. It yields every call that it needs from the device and is
 sent what came of it; all else it does itself, in ordinary Python. So one painting is
 run by making its calls one after the other, and many at once by making the same calls
-of all of them together, see `jaxnst.sweeping.lanes`.
+of all of them together, see `jaxnst.sweeps.lanes`.
 """
 
 from collections.abc import Callable, Generator

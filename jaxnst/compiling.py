@@ -20,7 +20,7 @@ from jax.experimental import serialize_executable
 
 from .background import start_thread
 from .fingerprints import fingerprint_of, surroundings
-from .hardware import default_device
+from .networks.devices import default_device
 from .placing import device_of, mesh_of, part_of, place_of, placed
 from .program_files import KNOWN, PROGRAM, cache_folder, read_file, write_file
 

@@ -2,7 +2,7 @@
 
 Everything here is read by Python alone and can be written into a picture's record.
 What changes the compiled program (layers, pooling) and what does not (weights) is
-sorted out by `jaxnst.ahead`.
+sorted out by `jaxnst.transfer.plan`.
 """
 
 import dataclasses
@@ -21,7 +21,8 @@ from ._checks import (
 )
 from .coloring import COLORS
 from .finishing import check_filters
-from .images.reading import MIN_SIDE
+from .images.load import MIN_SIDE
+from .losses.registry import PARTWISE, STYLE_LOSSES
 from .networks import (
     DEVICES,
     MEMORY_LEVELS,
@@ -35,7 +36,6 @@ from .networks import (
 )
 from .objective import NORMALIZATIONS
 from .pretrained import get_spec
-from .style_terms import PARTWISE, STYLE_LOSSES
 
 
 OPTIMIZERS = ("adam", "lbfgs")
@@ -74,7 +74,7 @@ class TransferConfig:
         padding: "reflect", "replicate", "zeros", "circular", "circular_x" or
             "circular_y".
         tile: "xy", "x" or "y": the result goes on at its other end; None: it does not.
-        style_loss: {style loss: weight}, of `jaxnst.style_terms.STYLE_LOSSES`; a name
+        style_loss: {style loss: weight}, of `jaxnst.losses.registry`; a name
             becomes that, and None those of `DEFAULT_STYLE_LOSS`.
         content_layers: {layer: weight}; a list, to weigh them equally, becomes that,
             and None those that the network's architecture comes with.
@@ -82,7 +82,7 @@ class TransferConfig:
         detail: weighs the style layers from fine to coarse, -1 to 1: the finest by 4 to
             this power, the coarsest by 4 to the negative of it.
         strength: how much of the way from the content picture's style to the painting's
-            the result goes, 0 to 1, see `jaxnst.optimize.steering`; None: as far as the
+            the result goes, 0 to 1, see `jaxnst.optimize.strength`; None: as far as the
             weights take it; "map": as a picture says. With a strength the two weights
             have no effect.
         regions: how many the masks and the map of strengths make; jaxnst sets it.
@@ -113,7 +113,7 @@ class TransferConfig:
         content_detail: part of the content's fine detail that is laid over the picture
             when it grows to the next size; 0 to 1.
         init: "content", "recolored" (the content picture in the style's colors, see
-            `jaxnst.starting.recolor`), "style" (the style picture, resized), "noise",
+            `jaxnst.transfer.inputs`), "style" (the style picture, resized), "noise",
             or "image".
         seed: of the noise.
         smoothing: "none", "log" or "softmax", see `jaxnst.networks.smooth`; None: what
@@ -123,7 +123,7 @@ class TransferConfig:
             `jaxnst.networks.normalize_activations`.
         conv: "auto", "xla" or "winograd", see `jaxnst.networks.Network`.
         precision: "float32" or "bfloat16", of the network.
-        memory: "fast", "balanced", "low", see `jaxnst.networks.measuring`; or "auto",
+        memory: "fast", "balanced", "low", see `jaxnst.networks.remat`; or "auto",
             the first of them that fits; `record["result"]["memory"]` says which.
         devices: "all" of this machine, over which the rows of the picture are spread;
             None: one.

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .hardware import default_device
+from .networks.devices import default_device
 
 
 def place_of(leaf: Any) -> Any:

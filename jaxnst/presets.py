@@ -7,15 +7,10 @@ from types import MappingProxyType
 from typing import Any
 
 from ._checks import check_choice, check_layer_weights, check_shares
-from .config import (
-    DEFAULT_STYLE_LOSS,
-    TILINGS,
-    TransferConfig,
-    architecture_of,
-)
+from .config import DEFAULT_STYLE_LOSS, TILINGS, TransferConfig, architecture_of
 from .finishing import check_filters
+from .losses.registry import STYLE_LOSSES
 from .networks import Architecture
-from .style_terms import STYLE_LOSSES
 
 
 PRESETS: Mapping[str, TransferConfig] = MappingProxyType(

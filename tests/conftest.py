@@ -136,7 +136,7 @@ def load_tiny_weights(
 @pytest.fixture
 def tiny_vgg19(monkeypatch):
     """Let "vgg19" be the tiny network."""
-    monkeypatch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
+    monkeypatch.setattr("jaxnst.transfer.setup.load_weights", load_tiny_weights)
 
 
 @pytest.fixture(scope="session")

@@ -71,9 +71,9 @@ def step_program(devices: str | None) -> dict:
     import numpy as np
     from conftest import CAFFE, build
 
-    from jaxnst.ahead import plan_size
     from jaxnst.networks import VGGArchitecture
-    from jaxnst.preparation import prepare
+    from jaxnst.transfer.plan import plan_size
+    from jaxnst.transfer.setup import prepare
 
     # As in real networks activations outweigh the picture and the weights.
     wide = VGGArchitecture(name="wide", depths=(1, 1, 1, 2, 1), widths=(32,) * 5)

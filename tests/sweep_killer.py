@@ -18,9 +18,9 @@ from pathlib import Path
 
 from PIL import Image as PILImage
 
-from jaxnst.sweeping import folder as sweep_folder
-from jaxnst.sweeping.folder import SweepFolder
-from jaxnst.sweeping.members import Axis, Member, Row
+from jaxnst.sweeps import folder as sweep_folder
+from jaxnst.sweeps.folder import SweepFolder
+from jaxnst.sweeps.members import Axis, Member, Row
 
 
 AXES = (

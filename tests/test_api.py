@@ -22,44 +22,22 @@ MODULES = sorted(
 )
 # From the bottom of the house to the top: a module imports only from those before it.
 LAYERS = [
-    {"_types", "_checks", "_version", "beside", "parsing", "program_files", "trust"},
-    {"background", "hardware", "terminal"},
+    {"_types", "_checks", "_version", "parsing", "program_files", "trust"},
+    {"background"},
+    {"images", "coloring", "finishing"},
+    {"networks", "losses"},
     {"placing"},
     {"fingerprints"},
     {"compiling"},
     {"calls"},
-    {"images", "coloring", "finishing"},
-    {"networks", "losses"},
-    {"style_terms"},
-    {"targets"},
-    {"pretrained", "objective"},
+    {"objective"},
+    {"pretrained"},
     {"config", "metrics"},
-    {"presets", "regions", "tiling"},
+    {"presets"},
     {"optimize"},
-    {"record", "progress"},
-    {"ahead", "strength", "guiding"},
-    {"inputs"},
-    {"starting"},
-    {"painting"},
-    {"fitting"},
-    {"forecast"},
-    {"preparation"},
-    {"result"},
-    {"running"},
-    {"transfer", "synthesis"},
-    {"sweeping"},
+    {"transfer"},
+    {"sweeps"},
     {"insight"},
-    {"cli_settings"},
-    {
-        "cli_batch",
-        "cli_compare",
-        "cli_explain",
-        "cli_finish",
-        "cli_networks",
-        "cli_sweep",
-        "cli_texture",
-    },
-    {"cli_parser"},
     {"cli"},
 ]
 
@@ -113,10 +91,9 @@ def test_defaults_of_headline_functions_are_keyword_only():
                 assert parameter.kind is inspect.Parameter.KEYWORD_ONLY, parameter
 
 
-def test_modules_are_small_and_say_what_they_are():
+def test_modules_say_what_they_are():
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
-        assert len(text.splitlines()) <= 350, path
         assert ast.get_docstring(ast.parse(text)), path
 
 
@@ -124,8 +101,7 @@ def test_no_function_has_its_module_s_name():
     for name, function in FUNCTIONS.items():
         if name.count(".") <= 2:
             home = function.__module__.rsplit(".", 1)[-1]
-            # `optimize.step.step` is the word of the field for both.
-            assert home != function.__name__ or home == "step", name
+            assert home != function.__name__, name
 
 
 def test_imports_go_only_downward():

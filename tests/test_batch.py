@@ -21,15 +21,15 @@ from PIL import Image
 from test_cli import TINY_COMMAND
 
 import jaxnst
-from jaxnst.cli import main
-from jaxnst.cli_parser import build_parser
+from jaxnst.cli.main import main
+from jaxnst.cli.parser import build_parser
 from jaxnst.parsing import SETTINGS, parse_setting
 from jaxnst.presets import make_config
-from jaxnst.progress import ProgressCallback
-from jaxnst.sweeping import jobs_run
-from jaxnst.sweeping.jobs_check import Files, place_paths
-from jaxnst.sweeping.jobs_file import read_jobs
-from jaxnst.sweeping.jobs_resume import finished_record
+from jaxnst.sweeps import jobs_run
+from jaxnst.sweeps.jobs_check import Files, place_paths
+from jaxnst.sweeps.jobs_file import read_jobs
+from jaxnst.sweeps.jobs_resume import finished_record
+from jaxnst.transfer.progress import ProgressCallback
 
 
 FEW = ["--size", "48", "--min-size", "0", "--num-steps", "2"]
@@ -319,7 +319,7 @@ BAD_ROWS = {
 def test_a_bad_row_is_named_and_nothing_is_done(
     kind, write, folder, capsys, monkeypatch
 ):
-    monkeypatch.setattr("jaxnst.sweeping.jobs_run.load_used_network", refuse)
+    monkeypatch.setattr("jaxnst.sweeps.jobs_run.load_used_network", refuse)
     row, columns, message = BAD_ROWS[kind]
     path = write(GOOD, "", row, header=f"content,style{columns}")
     before = sorted(folder.rglob("*"))
@@ -451,7 +451,7 @@ def test_bad_defaults_and_folders_are_named(folder, write, capsys):
 
 
 def test_a_check_paints_nothing(write, folder, capsys, monkeypatch):
-    monkeypatch.setattr("jaxnst.sweeping.jobs_run.load_used_network", refuse)
+    monkeypatch.setattr("jaxnst.sweeps.jobs_run.load_used_network", refuse)
     path = write(
         GOOD, f"{folder}/other.png,style.png,a/b.jpg", header="content,style,output"
     )
@@ -593,7 +593,7 @@ def test_the_same_command_does_only_what_is_missing(write, capsys, monkeypatch):
     assert lines[2] == "1 of 2 painted, 1 already there"
     assert first.stat().st_mtime_ns == kept
     assert second.read_bytes() == again
-    monkeypatch.setattr("jaxnst.sweeping.jobs_run.stylize_prepared", refuse)
+    monkeypatch.setattr("jaxnst.sweeps.jobs_run.stylize_prepared", refuse)
     for flag in ("--overwrite", "--quiet"):
         assert run_batch(path, flag) == 0
     outcomes = jaxnst.batch(path, "out", **FEW_SETTINGS)
@@ -728,7 +728,7 @@ def test_a_picture_is_finished_all_the_same(change, painted, monkeypatch):
             record["result"]["stopped"] = change
 
     rewritten(output, change_fn)
-    monkeypatch.setattr("jaxnst.sweeping.jobs_run.stylize_prepared", refuse)
+    monkeypatch.setattr("jaxnst.sweeps.jobs_run.stylize_prepared", refuse)
     assert run_batch(path) == 0
 
 

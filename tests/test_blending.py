@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 import jaxnst
-from jaxnst.cli import main
+from jaxnst.cli.main import main
 from jaxnst.objective import compute_targets
-from jaxnst.sweeping.jobs_check import listed_styles
+from jaxnst.sweeps.jobs_check import listed_styles
 
 
 FEW = {"size": 48, "min_size": 0, "num_steps": 3, "progress": False}

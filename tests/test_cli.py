@@ -15,8 +15,8 @@ from conftest import load_tiny_weights
 from PIL import Image
 
 import jaxnst
-from jaxnst.cli import main
-from jaxnst.cli_parser import build_parser
+from jaxnst.cli.main import main
+from jaxnst.cli.parser import build_parser
 from jaxnst.config import TransferConfig
 from jaxnst.parsing import SETTINGS
 
@@ -28,9 +28,9 @@ FEW = ["--size", "48", "--num-steps", "2", "--coarse-steps", "1"]
 def tiny(monkeypatch, tiny_network, request):
     """Let every command here paint with the tiny network, under the name of VGG-19."""
     if "real_network" not in request.keywords:
-        monkeypatch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
+        monkeypatch.setattr("jaxnst.transfer.setup.load_weights", load_tiny_weights)
         monkeypatch.setattr(
-            "jaxnst.preparation.build_network", lambda *_, **__: tiny_network
+            "jaxnst.transfer.setup.build_network", lambda *_, **__: tiny_network
         )
 
 
@@ -178,7 +178,7 @@ def test_a_picture_that_cannot_be_saved_is_saved_elsewhere(
             raise OSError(28, "No space left on device")
         return save(self, path, **options)
 
-    monkeypatch.setattr("jaxnst.result.Result.save", full)
+    monkeypatch.setattr("jaxnst.transfer.result.Result.save", full)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     assert main([*arguments, "--quiet"]) == 2
     printed = capsys.readouterr().err
@@ -190,7 +190,7 @@ def test_a_picture_that_cannot_be_saved_is_saved_elsewhere(
 
 
 def test_a_reader_that_is_gone_is_no_error():
-    code = "from jaxnst.cli import main; import sys; sys.exit(main(['networks']))"
+    code = "from jaxnst.cli.main import main; import sys; sys.exit(main(['networks']))"
     environment = {**os.environ, "PYTHONUNBUFFERED": ""}
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -316,7 +316,7 @@ def test_unforeseen_errors_say_what_they_were(command, monkeypatch, capsys):
     def fail(*_, **__):
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr("jaxnst.painting.paint_size", fail)
+    monkeypatch.setattr("jaxnst.transfer.run.paint_size", fail)
     assert main([*command[0], "--quiet"]) == 2
     assert capsys.readouterr().err == (
         "jaxnst: error: RuntimeError: out of memory (--debug shows where)\n"
@@ -335,7 +335,7 @@ def test_help_teaches(capsys):
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["paint"]])
 def test_light_commands_do_not_import_jax(arguments, tmp_path):
     code = (
-        "import sys; from jaxnst.cli import main\n"
+        "import sys; from jaxnst.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         "assert 'jax' not in sys.modules and 'flax' not in sys.modules"
@@ -353,9 +353,9 @@ def test_light_commands_do_not_import_jax(arguments, tmp_path):
 # The command in a process of its own, with the tiny network under the name of VGG-19.
 TINY_COMMAND = """
 import runpy
-import jaxnst.preparation
+import jaxnst.transfer.setup
 from conftest import load_tiny_weights
-jaxnst.preparation.load_weights = load_tiny_weights
+jaxnst.transfer.setup.load_weights = load_tiny_weights
 runpy.run_module("jaxnst", run_name="__main__")
 """
 

@@ -17,8 +17,8 @@ from test_cli import TINY_COMMAND
 from test_sweep import files_of
 
 import jaxnst
-from jaxnst.cli import main
-from jaxnst.sweeping import local
+from jaxnst.cli.main import main
+from jaxnst.sweeps import local
 
 
 FEW = ["--size", "48", "--min-size", "0", "--num-steps", "2"]
@@ -27,9 +27,9 @@ FEW = ["--size", "48", "--min-size", "0", "--num-steps", "2"]
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch, tiny_network):
     """Let every command here paint with the tiny network, under the name of VGG-19."""
-    monkeypatch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
+    monkeypatch.setattr("jaxnst.transfer.setup.load_weights", load_tiny_weights)
     monkeypatch.setattr(
-        "jaxnst.preparation.build_network", lambda *_, **__: tiny_network
+        "jaxnst.transfer.setup.build_network", lambda *_, **__: tiny_network
     )
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 from jaxnst import fingerprints, trust
 from jaxnst.compiling import KeptFunction
 from jaxnst.fingerprints import fingerprint_of
-from jaxnst.hardware import default_device
 from jaxnst.networks import TORCHVISION
+from jaxnst.networks.devices import default_device
 from jaxnst.optimize import make_optimizer
 
 
@@ -198,7 +198,7 @@ def test_damaged_files_are_mended(folder, monkeypatch, suffix, damage):
 
 COMMAND = """
 import sys
-from jaxnst.cli import command
+from jaxnst.cli.main import command
 if sys.argv.pop(1) == "again":
     from jaxnst.compiling import KeptFunction
     def fail(self, *_, **__):

@@ -9,9 +9,9 @@ from conftest import picture
 from PIL import Image
 
 import jaxnst
-from jaxnst.cli import main
-from jaxnst.cli_finish import _HELP
-from jaxnst.cli_parser import build_parser
+from jaxnst.cli.finish import _HELP
+from jaxnst.cli.main import main
+from jaxnst.cli.parser import build_parser
 from jaxnst.finishing import FILTERS, check_filters, finish_picture
 
 

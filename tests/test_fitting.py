@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import pytest
 
 import jaxnst
-from jaxnst import fitting, forecast as forecast, hardware
 from jaxnst._checks import check_memory_size
-from jaxnst.ahead import compiled_targets, plan_size
-from jaxnst.cli import main
+from jaxnst.cli.main import main
 from jaxnst.config import TransferConfig
-from jaxnst.fitting import choose_memory, clear_memory_errors, needed_memory
 from jaxnst.optimize import compiled_step, make_optimizer
+from jaxnst.transfer import memory
+from jaxnst.transfer.memory import choose_memory, clear_memory_errors, needed_memory
+from jaxnst.transfer.plan import compiled_targets, plan_size
 
 
 SHAPE = (96, 112)
@@ -47,18 +47,18 @@ def test_sizes_are_read():
 
 def test_available_memory_is_found(monkeypatch):
     monkeypatch.delenv("JAXNST_MEMORY_LIMIT", raising=False)
-    assert 2**27 < (hardware.available_memory() or 0) < 2**50
+    assert 2**27 < (memory.available_memory() or 0) < 2**50
     monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "3M")
-    assert hardware.available_memory() == 3 * 2**20
+    assert memory.available_memory() == 3 * 2**20
 
 
 def test_limits_of_containers(tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("700\n")
     (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\n")
-    assert hardware._container_memory(tmp_path) == [450]
+    assert memory._container_memory(tmp_path) == [450]
     (tmp_path / "memory.max").write_text("max\n")
-    assert hardware._container_memory(tmp_path) == []
+    assert memory._container_memory(tmp_path) == []
 
 
 def test_forecast_is_what_xla_says_and_the_pictures(tiny_network):
@@ -119,7 +119,7 @@ def needs(monkeypatch):
         part = math.prod(plan.shape) / math.prod(SHAPE)
         return 150_000_000 + int(part * needed[plan.targets.args[0].memory])
 
-    monkeypatch.setattr(fitting, "needed_memory", needed_memory)
+    monkeypatch.setattr(memory, "needed_memory", needed_memory)
 
 
 def test_the_first_level_that_fits_is_taken(tiny_network, monkeypatch, needs):
@@ -169,8 +169,8 @@ def test_the_memory_of_past_steps_waits_while_a_length_is_tried(tiny_network):
         for leaf in jax.tree.leaves(made.state.opt_state)
     )
     assert history > 10 * image
-    assert fitting._idle(made, trial) >= history
-    assert fitting._idle(made, direction) <= image
+    assert memory._idle(made, trial) >= history
+    assert memory._idle(made, direction) <= image
 
 
 def test_too_little_for_any_level_is_said_before_painting(

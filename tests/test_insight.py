@@ -15,9 +15,14 @@ from jaxnst.config import TransferConfig
 from jaxnst.images import PictureSource, save_picture
 from jaxnst.insight.ablations import smaller
 from jaxnst.insight.advice import give_advice
-from jaxnst.insight.changes import color_change, measure_changes, structure_change
+from jaxnst.insight.attribution import (
+    compiled_gradient,
+    pull_of,
+    targets_of,
+    weights_of_terms,
+)
 from jaxnst.insight.convergence import judge_convergence
-from jaxnst.insight.origins import (
+from jaxnst.insight.correspondence import (
     find_origins,
     origin_layers,
     pick_links,
@@ -25,10 +30,10 @@ from jaxnst.insight.origins import (
     position_map,
     rebuild,
 )
-from jaxnst.insight.pull import compiled_gradient, pull_of, targets_of, weights_of_terms
-from jaxnst.insight.subject import subject_of
+from jaxnst.insight.differences import color_change, measure_changes, structure_change
+from jaxnst.insight.inputs import subject_of
 from jaxnst.metrics import Metrics
-from jaxnst.record import make_trace, read_trace
+from jaxnst.transfer.result import make_trace, read_trace
 
 
 QUICK = {"min_size": 0, "num_steps": 6, "size": 48, "progress": False}
@@ -39,7 +44,7 @@ def tiny_vgg19_for_all():
     from conftest import load_tiny_weights
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
+        patch.setattr("jaxnst.transfer.setup.load_weights", load_tiny_weights)
         yield
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import jaxnst
-from jaxnst.ahead import blend_of, style_shapes_at, tilt, weights_of
 from jaxnst.objective import compute_targets
 from jaxnst.presets import make_config
+from jaxnst.transfer.plan import blend_of, style_shapes_at, tilt, weights_of
 
 
 FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 20, "progress": False}

@@ -12,8 +12,8 @@ from conftest import picture
 from PIL import Image
 
 import jaxnst
-from jaxnst.cli import main
-from jaxnst.losses.slicing import MAX_POINTS, NUM_QUANTILES
+from jaxnst.cli.main import main
+from jaxnst.losses.sliced_wasserstein import MAX_POINTS, NUM_QUANTILES
 from jaxnst.metrics import (
     Metrics,
     bures_gap,
@@ -28,8 +28,8 @@ from jaxnst.metrics import (
     sliced_quantiles,
     wasserstein_gap,
 )
-from jaxnst.metrics.detail import CUTOFF
-from jaxnst.metrics.measuring import compiled_metrics
+from jaxnst.metrics.artifacts import CUTOFF
+from jaxnst.metrics.evaluation import compiled_metrics
 
 
 REFERENCES = np.load(Path(__file__).parent / "references" / "lpips_references.npz")
@@ -313,7 +313,7 @@ def test_measure_resizes_as_stylize_does(judge, monkeypatch):
         shapes.append((image.shape[:2], content.shape[:2], style.shape[:2]))
         return Metrics(*[jnp.float32(0)] * 7)
 
-    monkeypatch.setattr("jaxnst.metrics.measuring.compiled_metrics", spy)
+    monkeypatch.setattr("jaxnst.metrics.evaluation.compiled_metrics", spy)
     measure(picture(40, 60), picture(80, 120), picture(100, 50), judge=judge)
     measure(picture(40, 60), picture(82, 120), picture(32, 40), judge=judge)
     measure(picture(40, 60), picture(80, 120), picture(40, 200), judge=judge)

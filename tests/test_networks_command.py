@@ -22,7 +22,7 @@ import jaxnst.pretrained.loading as loading
 import jaxnst.pretrained.shelf as shelf
 import jaxnst.pretrained.specs as specs
 import jaxnst.pretrained.store as store
-from jaxnst.cli import main
+from jaxnst.cli.main import main
 from jaxnst.networks import CAFFE, TORCHVISION
 from jaxnst.pretrained import OwnFile, load_network
 from jaxnst.pretrained.loading import load_weights

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxnst.networks.pooling import Window, average_pool, max_pool, pool_windows
+from jaxnst.networks.layers import Window, average_pool, max_pool, pool_windows
 
 
 def flax_max_pool(x):

@@ -168,8 +168,8 @@ def test_a_pretrained_network_is_loaded_as_set(content, style, monkeypatch):
         asked.update(options)
         return small(options["precision"], conv=options["conv"])
 
-    monkeypatch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
-    monkeypatch.setattr("jaxnst.preparation.build_network", build_it)
+    monkeypatch.setattr("jaxnst.transfer.setup.load_weights", load_tiny_weights)
+    monkeypatch.setattr("jaxnst.transfer.setup.build_network", build_it)
     found = jaxnst.estimate(
         content, style, size=40, min_size=0, precision="bfloat16", conv="xla"
     )

@@ -9,7 +9,7 @@ from rich.console import Console
 from jaxnst.objective import LossTerms
 from jaxnst.optimize import StepInfo, StepView, TransferState
 from jaxnst.optimize.stepper import Taken
-from jaxnst.progress import Course, ProgressCallback
+from jaxnst.transfer.progress import Course, ProgressCallback
 
 
 def view(step, num_steps=3):

@@ -10,11 +10,16 @@ from conftest import TINY, build
 from PIL import Image
 
 import jaxnst
-from jaxnst.cli import main
+from jaxnst.cli.main import main
 from jaxnst.networks import CAFFE
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
-from jaxnst.record import settings_of
-from jaxnst.regions import check_masks, guides_at, make_regions, split_strengths
+from jaxnst.transfer.regions import (
+    check_masks,
+    guides_at,
+    make_regions,
+    split_strengths,
+)
+from jaxnst.transfer.result import settings_of
 
 
 FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 25, "progress": False}

@@ -10,7 +10,7 @@ from conftest import picture
 from PIL import Image
 
 import jaxnst
-from jaxnst.cli import main
+from jaxnst.cli.main import main
 from jaxnst.insight.chart import draw_traces
 from jaxnst.insight.plotting import plot_history, save_history
 from jaxnst.insight.report import make_report
@@ -31,7 +31,7 @@ def tiny_vgg19_for_all():
     from conftest import load_tiny_weights
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxnst.preparation.load_weights", load_tiny_weights)
+        patch.setattr("jaxnst.transfer.setup.load_weights", load_tiny_weights)
         yield
 
 

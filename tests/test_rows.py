@@ -11,7 +11,7 @@ import pytest
 from rows_worker import CASES
 
 import jaxnst
-from jaxnst.networks.rows import rows_of
+from jaxnst.networks.sharding import rows_of
 
 
 HERE = Path(__file__).parent

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 import jaxnst
-from jaxnst.ahead import blend_of
 from jaxnst.coloring import smooth_recoloring, take_palette
 from jaxnst.images import load_picture
-from jaxnst.inputs import load_inputs
 from jaxnst.presets import make_config
-from jaxnst.starting import first_image
+from jaxnst.transfer.inputs import first_image, load_inputs
+from jaxnst.transfer.plan import blend_of
 
 
 def start(content, style, **settings):

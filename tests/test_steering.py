@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 import jaxnst
-from jaxnst.cli import main
+from jaxnst.cli.main import main
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 from jaxnst.optimize import Steering
-from jaxnst.optimize.steering import weigh
-from jaxnst.optimize.trimming import trim
-from jaxnst.record import settings_of
+from jaxnst.optimize.strength import trim, weigh
+from jaxnst.transfer.result import settings_of
 
 
 FEW = {"size": 48, "min_size": 0, "num_steps": 60, "progress": False}

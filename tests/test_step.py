@@ -12,7 +12,6 @@ import optax
 import pytest
 from conftest import forget_programs, num_programs
 
-from jaxnst.ahead import compiled_targets
 from jaxnst.calls import run_calls
 from jaxnst.objective import make_loss_weights, perceptual_loss
 from jaxnst.optimize import (
@@ -34,6 +33,7 @@ from jaxnst.optimize import (
     step,
     update_average,
 )
+from jaxnst.transfer.plan import compiled_targets
 
 
 CONTENT_LAYERS = {"relu4_2": 1.0}

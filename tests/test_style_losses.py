@@ -25,15 +25,15 @@ from jaxnst.losses import (
     style_samples,
     wasserstein_distance,
 )
-from jaxnst.losses.slicing import NUM_QUANTILES, projection_directions
-from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
-from jaxnst.presets import make_config
-from jaxnst.style_terms import (
+from jaxnst.losses.registry import (
     PARTWISE,
     STYLE_LOSSES,
     measure_region,
     region_distance,
 )
+from jaxnst.losses.sliced_wasserstein import NUM_QUANTILES, projection_directions
+from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
+from jaxnst.presets import make_config
 
 
 EVERY = tuple(STYLE_LOSSES)
@@ -219,12 +219,12 @@ def test_neighbors_are_found_in_parts_as_well(rng, monkeypatch):
     picture, style = (jnp.asarray(features(rng, 9, 7)) for _ in range(2))
     target = center_samples(style_samples(style))
     whole = neighbor_error(picture, target)
-    monkeypatch.setattr("jaxnst.losses.neighbors._MAX_HELD", 63 * 10)
+    monkeypatch.setattr("jaxnst.losses.nearest_neighbor._MAX_HELD", 63 * 10)
     np.testing.assert_allclose(neighbor_error(picture, target), whole, rtol=1e-6)
 
 
 def test_few_samples_stand_for_many(monkeypatch, rng):
-    monkeypatch.setattr("jaxnst.losses.neighbors._MAX_PAIRS", 64 * 80)
+    monkeypatch.setattr("jaxnst.losses.nearest_neighbor._MAX_PAIRS", 64 * 80)
     style = features(rng, 16, 20)
     found = np.asarray(style_samples(jnp.asarray(style)))
     assert found.shape == (64, 4)

@@ -25,12 +25,12 @@ from conftest import (
 from sweep_worker import LAYERS, SETTINGS, SIZES, make_network, pictures
 
 import jaxnst
-from jaxnst.ahead import compiled_targets
-from jaxnst.sweeping import local
-from jaxnst.sweeping.brief import make_brief, weights_digest
-from jaxnst.sweeping.lanes import Lanes
-from jaxnst.sweeping.remote import make_job, paint_job
-from jaxnst.sweeping.studio import Studio
+from jaxnst.sweeps import local
+from jaxnst.sweeps.brief import make_brief, weights_digest
+from jaxnst.sweeps.lanes import Lanes
+from jaxnst.sweeps.remote import make_job, paint_job
+from jaxnst.sweeps.studio import Studio
+from jaxnst.transfer.plan import compiled_targets
 
 
 HERE = Path(__file__).parent

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxnst.parsing import parse_values
-from jaxnst.sweeping.axes import make_members, split_axes
+from jaxnst.sweeps.axes import make_members, split_axes
 
 
 def axes_of(mode="product", **settings):

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 from sweep_killer import AXES, FAILED, MEMBERS, PICTURES, contents, open_folder, sweep
 
-from jaxnst.sweeping import folder as folder_module
-from jaxnst.sweeping.folder import SweepFolder
-from jaxnst.sweeping.identity import describe_sweep, find_differences
-from jaxnst.sweeping.members import Axis, Member, Row
-from jaxnst.sweeping.naming import make_file_name
-from jaxnst.sweeping.rows import decode_row, encode_row
+from jaxnst.sweeps import folder as folder_module
+from jaxnst.sweeps.folder import SweepFolder
+from jaxnst.sweeps.identity import describe_sweep, find_differences
+from jaxnst.sweeps.members import Axis, Member, Row
+from jaxnst.sweeps.naming import make_file_name
+from jaxnst.sweeps.rows import decode_row, encode_row
 
 
 NUM_DONE = len(MEMBERS) - 1
@@ -110,7 +110,7 @@ def test_killed_at_any_moment_and_resumed(tmp_path):
 
 def test_no_jax_is_imported():
     code = (
-        "import sys, jaxnst.sweeping.folder; "
+        "import sys, jaxnst.sweeps.folder; "
         "sys.exit(any(name in sys.modules for name in ('jax', 'numpy', 'flax')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

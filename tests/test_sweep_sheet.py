@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from jaxnst.sweeping import lettering
-from jaxnst.sweeping.arranging import arrange, in_common
-from jaxnst.sweeping.layout import MAX_SIDE, Header, lay_out
-from jaxnst.sweeping.lettering import (
+from jaxnst.sweeps import lettering
+from jaxnst.sweeps.arranging import arrange, in_common
+from jaxnst.sweeps.layout import MAX_SIDE, Header, lay_out
+from jaxnst.sweeps.lettering import (
     MIN_TEXT,
     drawable,
     drawable_labels,
@@ -24,10 +24,10 @@ from jaxnst.sweeping.lettering import (
     shorten,
     text_width,
 )
-from jaxnst.sweeping.manifest import make_manifest, manifest_csv, manifest_json
-from jaxnst.sweeping.members import Axis, Row
-from jaxnst.sweeping.page import make_page
-from jaxnst.sweeping.sheet import make_sheet, read_thumbnail, shrink
+from jaxnst.sweeps.manifest import make_manifest, manifest_csv, manifest_json
+from jaxnst.sweeps.members import Axis, Row
+from jaxnst.sweeps.page import make_page
+from jaxnst.sweeps.sheet import make_sheet, read_thumbnail, shrink
 
 
 def axis(name: str, *values) -> Axis:
@@ -279,7 +279,7 @@ def test_damaged_pictures_get_a_frame(tmp_path):
 
 def test_deep_and_colored_pictures_become_thumbnails(tmp_path, content):
     from jaxnst.images import save_picture
-    from jaxnst.images.color import srgb_profile
+    from jaxnst.images.color_profile import srgb_profile
 
     for name in ("a.png", "a.tif", "a.jpg", "a.webp"):
         bits = 16 if name in ("a.png", "a.tif") else 8

@@ -8,16 +8,23 @@ import pytest
 from conftest import load_tiny, picture
 
 import jaxnst
-from jaxnst.cli import main
+from jaxnst.cli.main import main
 from jaxnst.images import resize
-from jaxnst.inputs import result_shape
+from jaxnst.images.tiling import (
+    Fade,
+    line_scores,
+    make_tileable,
+    move,
+    place_border,
+    plan_fade,
+)
 from jaxnst.insight.ablations import smaller
-from jaxnst.insight.subject import subject_of
+from jaxnst.insight.inputs import subject_of
 from jaxnst.losses import total_variation_loss
-from jaxnst.metrics import line_scores, seam_score
+from jaxnst.metrics import seam_score
 from jaxnst.presets import make_config
-from jaxnst.record import settings_of
-from jaxnst.tiling import Fade, make_tileable, move, place_border, plan_fade
+from jaxnst.transfer.inputs import result_shape
+from jaxnst.transfer.result import settings_of
 
 
 FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 12, "progress": False}

@@ -23,11 +23,7 @@ from jaxnst.pretrained import load_network
 from jaxnst.pretrained.header import parse_header
 from jaxnst.pretrained.loading import load_weights
 from jaxnst.pretrained.tensors import file_sha256, naming, open_tensors
-from jaxnst.pretrained.weights import (
-    describe_preprocessing,
-    save_weights,
-    take_weights,
-)
+from jaxnst.pretrained.weights import describe_preprocessing, save_weights, take_weights
 
 
 # Files of it are little more than a header.

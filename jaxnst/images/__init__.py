@@ -4,19 +4,19 @@ Inside jaxnst a picture is RGB, float32, [0, 1], height x width x channels, enco
 in sRGB. Whatever a file holds is brought to that on reading.
 """
 
-from .metadata import read_record as read_record
-from .reading import (
+from .load import (
     Picture as Picture,
     PictureSource as PictureSource,
     check_picture as check_picture,
     load_picture as load_picture,
 )
+from .metadata import read_record as read_record
 from .resizing import (
     fitted_shape as fitted_shape,
     resize as resize,
     resize_picture as resize_picture,
 )
-from .writing import (
+from .save import (
     EXTENSIONS as EXTENSIONS,
     check_format as check_format,
     check_output as check_output,

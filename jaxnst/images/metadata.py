@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import ExifTags, Image as PILImage, PngImagePlugin
 
-from .reading import FORMATS
+from .load import FORMATS
 
 
 TEXT_KEY = "jaxnst"

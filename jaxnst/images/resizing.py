@@ -10,7 +10,7 @@ import math
 import numpy as np
 from PIL import Image as PILImage
 
-from .reading import Picture
+from .load import Picture
 
 
 # Pixels that Lanczos' window sees on either side, of the coarser grid.

@@ -12,17 +12,17 @@ import numpy as np
 from jaxnst._types import HostImage
 from jaxnst.config import TransferConfig
 from jaxnst.images import resize
-from jaxnst.images.reading import MIN_SIDE
-from jaxnst.inputs import result_shape
+from jaxnst.images.load import MIN_SIDE
 from jaxnst.metrics import lpips
 from jaxnst.networks import LPIPSNetwork
-from jaxnst.preparation import Prepared
-from jaxnst.sweeping.brief import Assignment
-from jaxnst.sweeping.local import paint_here
-from jaxnst.sweeping.members import Member
-from jaxnst.sweeping.studio import Studio, Task
+from jaxnst.sweeps.brief import Assignment
+from jaxnst.sweeps.local import paint_here
+from jaxnst.sweeps.members import Member
+from jaxnst.sweeps.studio import Studio, Task
+from jaxnst.transfer.inputs import result_shape
+from jaxnst.transfer.setup import Prepared
 
-from .subject import Subject
+from .inputs import Subject
 
 
 # So few steps come nearer to their end with a higher rate; twice as high is noise where

@@ -7,8 +7,8 @@ import numpy as np
 from jaxnst.config import TransferConfig
 from jaxnst.metrics import Metrics
 
+from .attribution import Pull
 from .convergence import Convergence
-from .pull import Pull
 from .words import listing
 
 

@@ -8,10 +8,10 @@ from PIL import Image as PILImage
 
 from jaxnst._types import AnyHostImage
 from jaxnst.images import fitted_shape, resize
-from jaxnst.images.writing import quantize
+from jaxnst.images.save import quantize
 
-from .origins import Link
-from .pull import Map
+from .attribution import Map
+from .correspondence import Link
 
 
 # Dark to light through purple and orange: its lightness alone tells the order, also in

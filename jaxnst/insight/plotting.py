@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxnst.beside import written_beside
+from jaxnst.images.files import written_beside
 
 
 if TYPE_CHECKING:

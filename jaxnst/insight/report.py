@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxnst.beside import written_beside
+from jaxnst.images.files import written_beside
 
 from .elements import LARGE, escape, figure
 from .sections import show_changes, show_layers, show_origins, show_traces
@@ -17,7 +17,7 @@ from .words import METRIC_WORDS
 
 
 if TYPE_CHECKING:
-    from .explaining import Explanation
+    from .explanation import Explanation
 
 
 def save_report(

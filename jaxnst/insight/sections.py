@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .chart import draw_traces
+from .correspondence import Origins, pick_links, position_colors, position_map, rebuild
 from .elements import LARGE, SMALL, bar, escape, figure, img, pins
-from .origins import Origins, pick_links, position_colors, position_map, rebuild
 from .pictures import enlarged, heat, pair, relative_pull
 from .words import CHANGE_TITLES, convergence_words, short_name
 
 
 if TYPE_CHECKING:
-    from .explaining import Explanation
+    from .explanation import Explanation
 
 # Side of a patch in a pair.
 PATCH = 120

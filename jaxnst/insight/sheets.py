@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image as PILImage
 
-from jaxnst.beside import written_beside
-from jaxnst.sweeping.lettering import draw_text, drawable, line_height, shorten
+from jaxnst.images.files import written_beside
+from jaxnst.sweeps.lettering import draw_text, drawable, line_height, shorten
 
-from .origins import pick_links, position_map, rebuild
+from .correspondence import pick_links, position_map, rebuild
 from .pictures import enlarged, heat, pair, relative_pull, shrunk, to_uint8
 from .words import CHANGE_TITLES, short_name
 
 
 if TYPE_CHECKING:
-    from .explaining import Explanation
+    from .explanation import Explanation
 
 Cell = tuple[np.ndarray, str]
 

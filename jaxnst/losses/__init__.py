@@ -6,25 +6,28 @@ their target, and not negative.
 """
 
 from .content import content_loss as content_loss
+from .gram import (
+    gram_distance as gram_distance,
+    gram_loss as gram_loss,
+    gram_matrix as gram_matrix,
+)
 from .moments import (
     Moments as Moments,
     channel_moments as channel_moments,
     moments_distance as moments_distance,
 )
-from .neighbors import (
+from .nearest_neighbor import (
     Samples as Samples,
     center_samples as center_samples,
     neighbor_error as neighbor_error,
     style_samples as style_samples,
 )
-from .sliced import (
+from .sliced_wasserstein import (
     sliced_distance as sliced_distance,
     sliced_error as sliced_error,
     style_quantiles as style_quantiles,
 )
-from .smoothness import total_variation_loss as total_variation_loss
-from .statistics import gram_matrix as gram_matrix
-from .style import gram_distance as gram_distance, gram_loss as gram_loss
+from .total_variation import total_variation_loss as total_variation_loss
 from .wasserstein import (
     Gaussian as Gaussian,
     fit_gaussian as fit_gaussian,

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxnst._types import FeatureMap, GramMatrix, Scalar
 
-from .statistics import gram_matrix
+from .gram import gram_matrix
 
 
 # Of the mean variance of the target, added to every variance: matrices of more channels

@@ -5,30 +5,28 @@ optimized on is the last to ask. Pictures are RGB, float32, [0, 1], HWC, sRGB. `
 takes pictures of any kind; the rest are pure functions, for `jax.jit` and `jax.vmap`.
 """
 
-from jaxnst.losses.slicing import (
+from jaxnst.losses.sliced_wasserstein import (
     projection_directions as projection_directions,
     sliced_quantiles as sliced_quantiles,
 )
 
-from .detail import (
+from .artifacts import (
     detail_ratio as detail_ratio,
     high_frequency_energy as high_frequency_energy,
-)
-from .measuring import (
-    Metrics as Metrics,
-    compute_metrics as compute_metrics,
-    measure as measure,
-)
-from .palette import oklab as oklab, palette_gap as palette_gap
-from .perceptual import lpips as lpips
-from .seam import (
-    line_scores as line_scores,
     seam_score as seam_score,
     seam_scores as seam_scores,
 )
-from .style_gap import (
+from .evaluation import (
+    Metrics as Metrics,
+    compute_metrics as compute_metrics,
+    format_table as format_table,
+    measure as measure,
+)
+from .gaps import (
     bures_gap as bures_gap,
     gram_gap as gram_gap,
+    oklab as oklab,
+    palette_gap as palette_gap,
     wasserstein_gap as wasserstein_gap,
 )
-from .table import format_table as format_table
+from .perceptual import lpips as lpips

@@ -9,6 +9,15 @@ from .alexnet import (
     AlexNet as AlexNet,
     LPIPSNetwork as LPIPSNetwork,
 )
+from .architecture import (
+    CAFFE as CAFFE,
+    LPIPS as LPIPS,
+    TENSORFLOW as TENSORFLOW,
+    TORCHVISION as TORCHVISION,
+    ConvShape as ConvShape,
+    Layer as Layer,
+    Preprocessing as Preprocessing,
+)
 from .base import (
     MEMORY_LEVELS as MEMORY_LEVELS,
     PADDINGS as PADDINGS,
@@ -22,48 +31,38 @@ from .convolution import (
     Convolution as Convolution,
     check_convolution as check_convolution,
 )
-from .cutting import cut_behind as cut_behind
 from .googlenet import (
     GOOGLENET as GOOGLENET,
     GoogLeNet as GoogLeNet,
     GoogLeNetArchitecture as GoogLeNetArchitecture,
     Inception as Inception,
 )
-from .layers import ConvShape as ConvShape, Layer as Layer
-from .measuring import (
+from .layers import (
+    SMOOTHINGS as SMOOTHINGS,
+    check_smoothing as check_smoothing,
+    smooth as smooth,
+)
+from .remat import (
     Measures as Measures,
     after as after,
     is_whole as is_whole,
     measure_features as measure_features,
-)
-from .normalizing import (
-    check_normalizable as check_normalizable,
-    divide_filters as divide_filters,
-    filter_means as filter_means,
-    normalize_activations as normalize_activations,
-)
-from .preprocessing import (
-    CAFFE as CAFFE,
-    LPIPS as LPIPS,
-    TENSORFLOW as TENSORFLOW,
-    TORCHVISION as TORCHVISION,
-    Preprocessing as Preprocessing,
 )
 from .resnet import (
     RESNET50 as RESNET50,
     ResNet as ResNet,
     ResNetArchitecture as ResNetArchitecture,
 )
-from .smoothing import (
-    SMOOTHINGS as SMOOTHINGS,
-    check_smoothing as check_smoothing,
-    smooth as smooth,
-)
-from .spreading import (
+from .transforms import (
     DEVICES as DEVICES,
+    check_normalizable as check_normalizable,
+    cut_behind as cut_behind,
     device_mesh as device_mesh,
+    divide_filters as divide_filters,
+    filter_means as filter_means,
     lay_by_rows as lay_by_rows,
     lay_whole as lay_whole,
+    normalize_activations as normalize_activations,
     spread_network as spread_network,
 )
 from .vgg import (

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxnst._types import Features, Image
 
-from .preprocessing import Preprocessing
+from .architecture import Preprocessing
 
 
 class _Convolution(NamedTuple):

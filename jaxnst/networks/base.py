@@ -13,17 +13,14 @@ from jaxtyping import Array, Float
 from jaxnst._checks import check_choice
 from jaxnst._types import FeatureMap, Features, Image
 
-from .architecture import Architecture
+from .architecture import Architecture, Layer, Preprocessing
 from .convolution import Border, Convolution, check_convolution
-from .layers import Layer
-from .pooling import Window, pool_windows
-from .preprocessing import Preprocessing
-from .rows import Rows, Spread, go_around, rows_of
-from .smoothing import check_smoothing, smooth
+from .layers import Window, check_smoothing, pool_windows, smooth
+from .sharding import Rows, Spread, go_around, rows_of
 
 
 POOLINGS = ("max", "average")
-# From most memory and least time to the reverse, see `jaxnst.networks.measuring`.
+# From most memory and least time to the reverse, see `jaxnst.networks.remat`.
 MEMORY_LEVELS = ("fast", "balanced", "low")
 PADDINGS = (
     "reflect",
@@ -66,7 +63,7 @@ class Network(nnx.Module, abc.ABC):
             "reflect" the other way.
         memory: what losses keep for their gradient: "fast" keeps all activations,
             "balanced" and "low" compute some or most of them again, see
-            `jaxnst.networks.measuring`.
+            `jaxnst.networks.remat`.
         conv: "xla", "winograd", or "auto": Winograd's way on a CPU for the layers where
             it is faster, see `jaxnst.networks.convolution`.
         precision: "float32", or "bfloat16", in which weights and activations take half

@@ -21,7 +21,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxnst._checks import check_choice
-from jaxnst.hardware import default_device
+
+from .devices import default_device
 
 
 CONVOLUTIONS = ("auto", "xla", "winograd")

@@ -18,10 +18,9 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .architecture import Architecture
+from .architecture import Architecture, ConvShape, Layer
 from .base import Activations, Network
-from .layers import ConvShape, Layer
-from .pooling import Window
+from .layers import Window
 
 
 class Inception(NamedTuple):

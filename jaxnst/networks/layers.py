@@ -1,54 +1,265 @@
-"""A network's layers and the convolutions they need, as data."""
+"""Layer functions: pooling, and smoothing of activations.
 
+Networks other than VGGs style badly as they are. Where residual connections add up, a
+few values stand far above all others, and a Gram matrix sees little else (SWAG).
+"""
+
+import functools
+from collections.abc import Collection
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
 
-class Layer(NamedTuple):
-    """One layer, computed from the output of the one before it.
+from jaxnst._checks import check_choice
+from jaxnst._types import FeatureMap
+
+
+Pixels = Float[Array, "1 _ _ _"]
+Corner = UInt8[Array, "1 _ _ _"]
+
+
+@jax.custom_vjp
+def max_pool(x: Pixels) -> Pixels:
+    """Return the largest of every 2 x 2 pixels; an odd last row or column is dropped.
+
+    As `nnx.max_pool`, and with its gradient, which goes to the first of equals. XLA's
+    own takes several times as long on a CPU.
+    """
+    upper_left, upper_right, lower_left, lower_right = _corners(x)
+    return jnp.maximum(
+        jnp.maximum(upper_left, upper_right), jnp.maximum(lower_left, lower_right)
+    )
+
+
+def _forward(x: Pixels) -> tuple[Pixels, tuple[Pixels, Corner]]:
+    corners = _corners(x)
+    largest = max_pool(x)
+    # Which one it was, in a byte: a quarter of a quarter of the memory of `x`.
+    corner = jnp.full(largest.shape, 3, jnp.uint8)
+    for index in (2, 1, 0):  # the first of equals last, so that it stays
+        corner = jnp.where(corners[index] == largest, jnp.uint8(index), corner)
+    # Of `x` only the shape is wanted, so this slice is of no size.
+    return largest, (x[..., :0], corner)
+
+
+def _backward(residuals: tuple[Pixels, Corner], gradient: Pixels) -> tuple[Pixels]:
+    shaped, corner = residuals
+    parts = [jnp.where(corner == index, gradient, 0) for index in range(4)]
+    _, rows, columns, channels = corner.shape
+    spread = jnp.stack(parts).reshape(2, 2, rows, columns, channels)
+    spread = spread.transpose(2, 0, 3, 1, 4).reshape(1, 2 * rows, 2 * columns, channels)
+    below, right = shaped.shape[1] - 2 * rows, shaped.shape[2] - 2 * columns
+    return (jnp.pad(spread, ((0, 0), (0, below), (0, right), (0, 0))),)
+
+
+max_pool.defvjp(_forward, _backward)
+
+
+def average_pool(x: Pixels) -> Pixels:
+    """Return the mean of every 2 x 2 pixels; an odd last row or column is dropped."""
+    return sum(_corners(x)[1:], start=_corners(x)[0]) / 4
+
+
+def _corners(x: Pixels) -> list[Pixels]:
+    rows, columns = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    return [x[:, i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1)]
+
+
+class Window(NamedTuple):
+    """How pixels are pooled.
 
     Attributes:
-        kind: what it does.
-        name: what its output is called.
-        block: the number of its block, from 1; a block may be computed again as a
-            whole, see `jaxnst.networks.measuring`.
-        in_width: channels it reads; 0 where that is of no matter.
-        out_width: channels it writes, likewise.
-        stride: of its output, in pixels of its input.
-        parts: names and widths of groups of its channels, in their order.
+        size: height and width of a window.
+        stride: from one to the next.
+        margin: how far the first reaches beyond the border.
+        is_ceil: whether a window that is not full counts at the end too, as in torch's
+            `ceil_mode`.
     """
 
-    kind: str
-    name: str
-    block: int
-    in_width: int = 0
-    out_width: int = 0
-    stride: int = 1
-    parts: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of its output and of its parts."""
-        return self.name, *(name for name, _ in self.parts)
-
-
-class ConvShape(NamedTuple):
-    """One convolution that a network needs.
-
-    Attributes:
-        name: of its weights.
-        size: height and width of its kernel.
-        in_width: channels it reads.
-        out_width: channels it writes.
-        stride: in pixels of its input.
-    """
-
-    name: str
     size: int
-    in_width: int
-    out_width: int
-    stride: int = 1
+    stride: int
+    margin: int = 0
+    is_ceil: bool = False
 
-    @property
-    def kernel_shape(self) -> tuple[int, int, int, int]:
-        """Shape of its kernel, HWIO."""
-        return (self.size, self.size, self.in_width, self.out_width)
+    def count(self, length: int) -> int:
+        """Return how many windows there are along `length` pixels; 0 or more."""
+        steps = length + 2 * self.margin - self.size
+        count = (-(-steps // self.stride) if self.is_ceil else steps // self.stride) + 1
+        if self.is_ceil and (count - 1) * self.stride >= length + self.margin:
+            count -= 1  # it would see nothing of the picture
+        return max(count, 0)
+
+    def reach(self, length: int) -> tuple[int, int]:
+        """Return how far windows reach beyond `length` pixels: before, and behind.
+
+        What no window sees behind is less than 0.
+        """
+        last = (self.count(length) - 1) * self.stride + self.size
+        return self.margin, last - length - self.margin
+
+
+def pool_windows(
+    x: Pixels,
+    window: Window,
+    kind: str,
+    *,
+    wraps: tuple[bool, bool],
+    num_rows: int | None = None,
+) -> Pixels:
+    """Return the largest or the mean of what is there in every window.
+
+    Args:
+        x: of which at least one window is made.
+        window: which pixels are pooled.
+        kind: "max" or "average".
+        wraps: whether windows see the opposite border beyond the border, down and
+            across; else they see nothing there.
+        num_rows: how many rows are the picture's, where rows of zeros follow; what
+            comes of those means nothing. Not where it goes around.
+    """
+    down, across = wraps
+    x = _pool_axis(x, 2, window, kind, across, x.shape[2])
+    return _pool_axis(x, 1, window, kind, down, num_rows or x.shape[1])
+
+
+def _pool_axis(
+    x: Pixels, axis: int, window: Window, kind: str, is_circular: bool, own: int
+) -> Pixels:
+    """Pool along one axis, on which so many pixels are the picture's own."""
+    length = x.shape[axis]
+    before, behind = window.reach(length)
+    x = jax.lax.slice_in_dim(x, 0, length + min(behind, 0), axis=axis)
+    beyond = [(0, 0)] * 4
+    beyond[axis] = (before, max(behind, 0))
+    if is_circular:
+        x = jnp.pad(x, beyond, mode="wrap")
+    else:
+        x = jnp.pad(x, beyond, constant_values=-jnp.inf if kind == "max" else 0)
+    if kind == "max":
+        # A barrier: else XLA computes one axis anew for every value of the other.
+        return jax.lax.optimization_barrier(
+            _line_max(x, axis, window.size, window.stride)
+        )
+    total = functools.reduce(jnp.add, _shifted(x, axis, window.size, window.stride))
+    counts = np.full(window.count(length), window.size)
+    if not is_circular:
+        counts[: window.count(own)] = _num_inside(window, own)
+    return total / jnp.asarray(np.expand_dims(counts, _other_axes(axis)), x.dtype)
+
+
+def _other_axes(axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(4) if other != axis)
+
+
+def _num_inside(window: Window, length: int) -> np.ndarray:
+    """How many pixels of the picture each window sees along an axis."""
+    starts = np.arange(window.count(length)) * window.stride - window.margin
+    return np.minimum(starts + window.size, length) - np.maximum(starts, 0)
+
+
+def _shifted(x: Pixels, axis: int, size: int, stride: int) -> list[Pixels]:
+    """Return the first pixels of all windows along an axis, the second ones, ..."""
+    stop = (x.shape[axis] - size) // stride * stride + 1
+    return [
+        jax.lax.slice_in_dim(x, index, index + stop, stride, axis)
+        for index in range(size)
+    ]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _line_max(x: Pixels, axis: int, size: int, stride: int) -> Pixels:
+    """As `max_pool`, but along one axis, and for windows that overlap.
+
+    Where the axis of columns comes first, the gradient goes to the first of equals, as
+    there.
+    """
+    return functools.reduce(jnp.maximum, _shifted(x, axis, size, stride))
+
+
+def _line_forward(
+    x: Pixels, axis: int, size: int, stride: int
+) -> tuple[Pixels, tuple[Pixels, Corner]]:
+    largest: Pixels = _line_max(x, axis, size, stride)
+    which = jnp.full(largest.shape, size - 1, jnp.uint8)
+    pixels = _shifted(x, axis, size, stride)
+    for index in reversed(range(size - 1)):
+        which = jnp.where(pixels[index] == largest, jnp.uint8(index), which)
+    return largest, (x[..., :0], which)
+
+
+def _line_backward(
+    axis: int,
+    size: int,
+    stride: int,
+    residuals: tuple[Pixels, Corner],
+    gradient: Pixels,
+) -> tuple[Pixels]:
+    shaped, which = residuals
+    zero = jnp.zeros((), gradient.dtype)
+    spread = (gradient.shape[axis] - 1) * stride + 1
+    x_bar = []
+    for index in range(size):
+        padding = [(0, 0, 0)] * 4
+        behind = shaped.shape[axis] - spread - index
+        padding[axis] = (index, behind, stride - 1)
+        part = jnp.where(which == index, gradient, zero)
+        x_bar.append(jax.lax.pad(part, zero, padding))
+    return (functools.reduce(jnp.add, x_bar),)
+
+
+_line_max.defvjp(_line_forward, _line_backward)
+
+
+SMOOTHINGS = ("none", "log", "softmax")
+
+
+def smooth(features: FeatureMap, smoothing: str) -> FeatureMap:
+    """Return a feature map as losses are to see it.
+
+    Args:
+        features: behind a ReLU, so 0 or more.
+        smoothing: "none"; "log", log(1 + x), which leaves small values as they are and
+            takes large ones back; or "softmax", that of all values together, times
+            their number, less 1, so that the mean is 0 at every size.
+
+    References:
+        Wang, Li, Vasconcelos, "Rethinking and Improving the Robustness of Image Style
+        Transfer", CVPR 2021 (SWAG), names the peaks and takes the softmax. It evens
+        activations out beside the 1 that every zero becomes; but losses divided by
+        their scale, as ours are, see past that 1, and past it the exponential makes
+        peaks higher. (In the code released with the paper it is commented out, and deep
+        layers are scaled by 0.001 instead, which leaves them almost no weight in the
+        losses there, and would change nothing in ours.) Hence "log", which is not in
+        the paper.
+    """
+    if smoothing == "none":
+        return features
+    values = features.astype(jnp.float32)
+    if smoothing == "log":
+        smoothed = jnp.log1p(values)
+    else:
+        smoothed = jax.nn.softmax(values, axis=(0, 1, 2)) * values.size - 1
+    return smoothed.astype(features.dtype)
+
+
+def check_smoothing(smoothing: str, known: Collection[str], network: str) -> str:
+    """Return `smoothing` if the network can have it.
+
+    Args:
+        smoothing: one of `SMOOTHINGS`.
+        known: those that the network can have.
+        network: its name.
+
+    Raises:
+        ValueError: if it is unknown, or not for this network.
+    """
+    check_choice("smoothing", smoothing, SMOOTHINGS)
+    if smoothing not in known:
+        raise ValueError(
+            f"`smoothing` is {smoothing!r}, which {network} cannot have; it can have "
+            f"{', '.join(known)}."
+        )
+    return smoothing

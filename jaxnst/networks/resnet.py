@@ -16,10 +16,9 @@ from typing import Any, ClassVar
 
 import jax
 
-from .architecture import Architecture
+from .architecture import Architecture, ConvShape, Layer
 from .base import Activations, Network
-from .layers import ConvShape, Layer
-from .pooling import Window
+from .layers import Window
 
 
 # A block's output has so many times the channels of its 3 x 3 convolution.

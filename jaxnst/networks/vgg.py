@@ -11,10 +11,9 @@ from typing import Any, ClassVar
 
 import jax
 
-from .architecture import Architecture
+from .architecture import Architecture, ConvShape, Layer
 from .base import Activations, Network
-from .layers import ConvShape, Layer
-from .pooling import average_pool, max_pool
+from .layers import average_pool, max_pool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

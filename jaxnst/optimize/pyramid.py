@@ -7,7 +7,7 @@ import optax
 from jaxnst._types import Image
 
 from .lbfgs import LineSearched
-from .step import TransferState, init_state
+from .stepping import TransferState, init_state
 
 
 def pyramid_sizes(

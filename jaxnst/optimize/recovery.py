@@ -13,15 +13,13 @@ import optax
 from jaxnst.calls import Call, Calls
 from jaxnst.objective import LossTerms
 
-from .averaging import compiled_average
 from .lbfgs import LineSearched
 from .loop import Schedule, SizeRun, StepCallback, run_size
 from .optimizers import make_optimizer
-from .pace import Pace
-from .steering import Steering
-from .step import TransferState, init_state
+from .schedule import Pace
 from .stepper import OptaxStepper, Problem, make_stepper
-from .trimming import Trimmed, trim
+from .stepping import TransferState, compiled_average, init_state
+from .strength import Steering, Trimmed, trim
 
 
 # How often a size is taken up again.

@@ -13,16 +13,24 @@ from jaxnst._types import Image
 from jaxnst.calls import Call, Calls
 from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets
 
-from .averaging import compiled_update
 from .lbfgs import (
     Direction,
+    Found,
     LineSearched,
+    Probe,
     Trial,
     compiled_direction,
     compiled_try,
+    search_length,
 )
-from .linesearch import Found, Probe, search_length
-from .step import StepInfo, TransferState, compiled_step, compiled_steps, init_state
+from .stepping import (
+    StepInfo,
+    TransferState,
+    compiled_step,
+    compiled_steps,
+    compiled_update,
+    init_state,
+)
 
 
 # What a slope promises below this part of the loss is rounding.

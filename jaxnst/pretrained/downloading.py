@@ -5,7 +5,7 @@ from typing import Any
 
 from huggingface_hub.utils import are_progress_bars_disabled
 
-from jaxnst.terminal import Screen
+from jaxnst.transfer.terminal import Screen
 
 
 class DownloadBar:

@@ -8,13 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxnst.networks import (
-    AlexNet,
-    Architecture,
-    Convolution,
-    Network,
-    Preprocessing,
-)
+from jaxnst.networks import AlexNet, Architecture, Convolution, Network, Preprocessing
 
 from .bundled import read_bundled
 from .codebook import decode

@@ -1,0 +1,168 @@
+"""The commands `jaxnst networks ...`: which networks there are, and their weights."""
+
+import argparse
+import json
+from typing import Any
+
+
+_EXAMPLES = """\
+examples:
+  jaxnst networks
+      which there are, and what of them is on disk
+
+  jaxnst networks get vgg19.tv_in1k
+      download the part of its weights that is needed, and keep it
+
+  jaxnst networks get vgg19.tv_in1k@main
+      the same, as it is now on that branch of its repository, not as it was pinned
+
+  jaxnst networks get googlenet --from googlenet.pth
+      take the weights from a file, for want of a connection or of a place on the Hub
+
+  jaxnst networks convert mine.pth mine.safetensors
+      ready for `jaxnst stylize --network mine.safetensors`
+"""
+
+
+def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the parser of `networks` and its own commands.
+
+    Args:
+        commands: of argparse, to which it is added.
+        common: the options that all commands have.
+    """
+    networks = commands.add_parser(
+        "networks",
+        parents=[common],
+        help="list the networks, get and remove their weights",
+        usage="jaxnst networks [--json] | get NAME | path NAME | rm NAME | "
+        "convert IN OUT",
+        description="List the networks, their layers and where their weights are; get, "
+        "find, remove and convert weights.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    networks.add_argument("--json", action="store_true", help="print the list as JSON")
+    # Or else they would be called by the usage above.
+    actions = networks.add_subparsers(
+        dest="action", metavar="ACTION", prog="jaxnst networks"
+    )
+
+    def add_action(name: str, help_text: str) -> Any:
+        # It must not reset what was given before it.
+        action = actions.add_parser(
+            name, help=help_text, description=help_text, allow_abbrev=False
+        )
+        action.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show tracebacks of errors",
+        )
+        return action
+
+    get = add_action("get", "download weights, if they are not on disk")
+    path = add_action("path", "print where weights lie on disk")
+    remove = add_action("rm", "remove downloaded weights")
+    for action in (get, path, remove):
+        action.add_argument(
+            "name",
+            metavar="NAME",
+            help="see `jaxnst networks`; NAME@REVISION: a commit, branch or tag there",
+        )
+    get.add_argument(
+        "--from", dest="source", metavar="FILE", help="take them from there instead"
+    )
+    get.add_argument("-q", "--quiet", action="store_true", help="print nothing")
+    convert = add_action("convert", "write weights as jaxnst keeps them")
+    convert.add_argument("source", metavar="IN", help=".safetensors, .npz, .h5 or .pth")
+    convert.add_argument("target", metavar="OUT", help="ends in .safetensors")
+    convert.add_argument(
+        "--preprocessing",
+        metavar="NAME",
+        help="what the network was trained on: torchvision, caffe, tensorflow (what IN "
+        "says, or else torchvision)",
+    )
+
+
+def networks(args: argparse.Namespace) -> int:
+    """Run `jaxnst networks ...` and return its exit code."""
+    from jaxnst.pretrained import shelf
+
+    if args.action is None:
+        return _list(args)
+    if args.action == "path":
+        print(shelf.weights_path(args.name))
+        return 0
+    if args.action == "rm":
+        for path in shelf.remove_weights(args.name):
+            print(f"removed {path}")
+        return 0
+    if args.action == "get":
+        path = shelf.get_weights(args.name, source=args.source, progress=not args.quiet)
+        if args.quiet:
+            return 0
+    else:
+        path = shelf.convert_weights(
+            args.source, args.target, preprocessing=args.preprocessing
+        )
+    print(f"{path}  ({shelf.megabytes(path.stat().st_size)})")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    from jaxnst.pretrained.shelf import list_weights
+
+    entries = list_weights()
+    if args.json:
+        rows = [
+            {
+                "name": entry.spec.name,
+                "architecture": entry.spec.architecture.name,
+                "state": entry.state,
+                "is_on_disk": bool(entry.paths),
+                "bytes": entry.size,
+                "file": str(entry.paths[0]) if entry.paths else None,
+                "files": [str(path) for path in entry.paths],
+                "repo": _place(entry.spec.source),
+                "license": entry.spec.license,
+                "origin": entry.spec.origin,
+                "paper": entry.spec.paper,
+                "content_layers": dict(entry.spec.content_layers),
+                "style_layers": dict(entry.spec.style_layers),
+                "layers": list(entry.spec.architecture.layer_names),
+            }
+            for entry in entries
+        ]
+        print(json.dumps(rows, indent=2))
+        return 0
+    for entry in entries:
+        spec = entry.spec
+        print(f"{spec.name}  ({entry.state})")
+        lines = [
+            ("network", spec.architecture.name),
+            ("origin", spec.origin),
+            ("license", spec.license),
+            ("paper", spec.paper),
+        ]
+        if place := _place(spec.source):
+            lines.append(("on the Hub", place))
+        lines += [("file", str(path)) for path in entry.paths]
+        lines.append(("content", " ".join(spec.content_layers)))
+        lines.append(("style", " ".join(spec.style_layers)))
+        # Before every relu1_1 there is a conv1_1 that few want.
+        names = [layer.name for layer in spec.architecture]
+        others = [name for name in names if name.replace("conv", "relu") in names]
+        shown = [n for n in names if n not in others or n.startswith("relu")]
+        lines.append(("layers", " ".join(shown)))
+        for key, line in lines:
+            print(f"  {key:10} {line}")
+        if any(name.startswith("conv") for name in others):
+            print(f"  {'':10} (and conv*_* before each relu*_*)")
+    return 0
+
+
+def _place(source: Any) -> str | None:
+    repo = getattr(source, "repo", None)
+    return None if repo is None else f"{repo}@{source.revision}/{source.filename}"

@@ -1,0 +1,207 @@
+"""Pictures written to files: sRGB embedded, the record inside, all or nothing."""
+
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+from PIL import Image as PILImage
+
+from jaxnst._types import HostAlpha, HostImage
+from jaxnst._version import __version__
+
+from .color_profile import srgb_profile
+from .files import place_beside, written_beside
+from .metadata import TEXT_KEY, encode_record, exif, png_text
+
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+_WITH_16_BITS = (".png", ".tif", ".tiff")
+_WITHOUT_ALPHA = (".jpg", ".jpeg")
+
+
+def check_format(
+    path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95
+) -> None:
+    """Check that a picture can be written under such a name, wherever that is.
+
+    Raises:
+        ValueError: if the extension is unknown or cannot hold `bits` per channel, or
+            if `quality` is out of range.
+    """
+    extension = Path(path).suffix.lower()
+    if extension not in EXTENSIONS:
+        raise ValueError(
+            f"output {path}: unknown extension {extension!r}; known: "
+            f"{', '.join(EXTENSIONS)}"
+        )
+    if bits not in (8, 16):
+        raise ValueError(f"`bits` must be 8 or 16, got {bits!r}.")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"`quality` must be 1 to 100, got {quality!r}.")
+    if bits == 16 and extension not in _WITH_16_BITS:
+        raise ValueError(
+            f"output {path}: {extension} cannot hold 16 bits; use .png or .tif"
+        )
+
+
+def check_output(
+    path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95
+) -> Path:
+    """Return `path` if a picture can be written there; called before any work.
+
+    Raises:
+        ValueError: as `check_format`.
+        IsADirectoryError: if the path is a folder.
+        FileNotFoundError: if the folder it is to lie in does not exist.
+        OSError: if that folder or the file cannot be written.
+    """
+    path = Path(path)
+    folder = path.parent
+    if path.suffix.lower() in EXTENSIONS or not path.is_dir():
+        check_format(path, bits=bits, quality=quality)
+    # Tried, not asked: permissions, read-only disks and names that are too long show
+    # alike, and before hours of painting rather than after.
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(
+                f"output {path} is a folder; give a file name, like {path / 'out.png'}"
+            )
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"output {path}: no such folder: {folder}; make it first"
+            )
+        is_new = not path.exists()
+        try:
+            for place in (place_beside(path), path):
+                with place.open("ab"):
+                    pass
+        finally:
+            place_beside(path).unlink(missing_ok=True)
+            if is_new:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno is None:  # ours
+            raise
+        message = f"output {path} cannot be written: {error.strerror}"
+        raise type(error)(message) from error
+    return path
+
+
+def quantize(rgb: HostImage, alpha: HostAlpha | None, bits: int = 8) -> np.ndarray:
+    """Round [0, 1] to unsigned integers, alpha as the fourth channel."""
+    array = rgb if alpha is None else np.dstack([rgb, alpha])
+    limit = 2**bits - 1
+    return np.round(np.clip(array, 0, 1) * limit).astype(f"uint{bits}")
+
+
+def to_pil(rgb: HostImage, alpha: HostAlpha | None = None) -> PILImage.Image:
+    """Return an 8-bit PIL image, RGB or RGBA, tagged as sRGB."""
+    image = PILImage.fromarray(quantize(rgb, alpha))
+    image.info["icc_profile"] = srgb_profile()
+    return image
+
+
+def save_picture(
+    path: str | os.PathLike[str],
+    rgb: HostImage,
+    alpha: HostAlpha | None = None,
+    *,
+    record: dict[str, Any] | None = None,
+    bits: int = 8,
+    quality: int = 95,
+) -> Path:
+    """Write a picture beside its place, then move it there.
+
+    Args:
+        path: where to; the extension chooses the format.
+        rgb: the picture, [0, 1].
+        alpha: opacity, [0, 1]; JPEG has none: there the picture is laid on white, with
+            a warning.
+        record: kept inside the file, see `read_record`.
+        bits: per channel, 8 or 16; 16 for PNG and TIFF.
+        quality: of JPEG and WebP, 1 to 100.
+
+    Raises:
+        ValueError, OSError: as `check_output`.
+    """
+    path = check_output(path, bits=bits, quality=quality)
+    text = "" if record is None else encode_record(record)
+    if path.suffix.lower() in _WITHOUT_ALPHA and alpha is not None:
+        warnings.warn(
+            f"{path.name}: JPEG has no transparency, so the picture is laid on white; "
+            "use .png, .webp or .tif to keep it.",
+            stacklevel=2,
+        )
+        rgb, alpha = rgb * alpha[..., None] + (1 - alpha[..., None]), None
+    pixels = quantize(np.asarray(rgb), alpha, bits)
+    with written_beside(path) as beside, beside.open("xb") as stream:
+        _write(stream, path.suffix.lower(), pixels, text, quality)
+    return path
+
+
+def _write(
+    stream: BinaryIO, extension: str, pixels: np.ndarray, text: str, quality: int
+) -> None:
+    software = f"jaxnst {__version__}"
+    profile = srgb_profile()
+    if extension in (".tif", ".tiff"):
+        # Pillow writes no 16-bit color TIFF, so tifffile writes all of them.
+        tifffile.imwrite(
+            stream,
+            pixels,
+            photometric="rgb",
+            extrasamples=["unassalpha"] if pixels.shape[-1] == 4 else None,
+            compression="zlib",
+            description=text or None,
+            software=software,
+            iccprofile=profile,
+            metadata=None,
+        )
+        return
+    if pixels.dtype == np.uint16:
+        _write_png16(stream, pixels, text, profile)
+        return
+    image = PILImage.fromarray(pixels)
+    if extension == ".png":
+        image.save(stream, "PNG", icc_profile=profile, pnginfo=png_text(text))
+        return
+    options: dict[str, Any] = {
+        "quality": quality,
+        "icc_profile": profile,
+        "exif": exif(text, software),
+    }
+    if extension == ".webp":
+        # `exact` keeps the colors under transparent pixels; method 6 is the smallest.
+        image.save(stream, "WEBP", exact=True, method=6, **options)
+    else:
+        image.save(stream, "JPEG", subsampling="4:4:4", **options)
+
+
+def _write_png16(
+    stream: BinaryIO, pixels: np.ndarray, text: str, profile: bytes
+) -> None:
+    """Write 16-bit color PNG, which Pillow cannot (it has no such mode)."""
+    height, width, channels = pixels.shape
+    color_type = {3: 2, 4: 6}[channels]
+    rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
+    # Filter 2 ("up") in every row: the difference to the row above, modulo 256.
+    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
+    filtered[:, 0] = 2
+    filtered[0, 1:] = rows[0]
+    filtered[1:, 1:] = rows[1:] - rows[:-1]
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)),
+        (b"iCCP", b"sRGB\0\0" + zlib.compress(profile)),
+        (b"tEXt", TEXT_KEY.encode() + b"\0" + text.encode("ascii")),
+        (b"IDAT", zlib.compress(filtered.tobytes(), 6)),
+        (b"IEND", b""),
+    ]
+    stream.write(b"\x89PNG\r\n\x1a\n")
+    for kind, data in chunks:
+        stream.write(struct.pack(">I", len(data)) + kind + data)
+        stream.write(struct.pack(">I", zlib.crc32(kind + data)))

@@ -1,0 +1,217 @@
+"""What is explained: a picture, what it was painted from, and how."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnst._types import AnyHostImage, HostImage
+from jaxnst.images import PictureSource, fitted_shape, load_picture, read_record, resize
+from jaxnst.images.load import MIN_SIDE
+from jaxnst.networks import MEMORY_LEVELS
+from jaxnst.networks.devices import default_device
+from jaxnst.objective import LossWeights
+from jaxnst.optimize.strength import weigh
+from jaxnst.transfer.inputs import StyleSource
+from jaxnst.transfer.plan import style_shapes_at, weights_of
+from jaxnst.transfer.result import Result, name_styles, read_trace, settings_of
+from jaxnst.transfer.setup import Prepared, prepare
+
+
+class Subject(NamedTuple):
+    """A picture and all that is known of how it came about.
+
+    Attributes:
+        image: as it is looked at, perhaps smaller than its file.
+        content: of the same shape.
+        styles: the style pictures, as large as its painting looked at them.
+        prepared: pictures, settings and network.
+        record: of the picture.
+        history: every loss term, see `jaxnst.Result`, with "step" from 1, and perhaps
+            not of every step; None if it is not known.
+    """
+
+    image: HostImage
+    content: HostImage
+    styles: tuple[AnyHostImage, ...]
+    prepared: Prepared
+    record: Mapping[str, Any]
+    history: Mapping[str, np.ndarray] | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.image.shape[0], self.image.shape[1]
+
+    @property
+    def weights(self) -> LossWeights:
+        """Of the loss terms, as they were at the end."""
+        weights = weights_of(self.prepared.config)
+        ratio = self.ratio
+        if ratio is None:
+            return weights
+        ratios = np.atleast_1d(np.asarray(ratio, float))
+        regions = self.prepared.inputs.regions
+        shares = np.ones(1) if regions is None else regions.shares
+        return weigh(weights, np.log(np.maximum(ratios, 1e-9)), shares)
+
+    @property
+    def ratio(self) -> float | Sequence[float] | None:
+        """Style weight over content weight, where a strength steered it."""
+        return (self.record["result"].get("strength") or {}).get("ratio")
+
+
+def subject_of(
+    picture: Result | str | os.PathLike[str],
+    content: PictureSource | None = None,
+    style: StyleSource | None = None,
+    *,
+    masks: Sequence[PictureSource] | None = None,
+    strength: PictureSource | None = None,
+    init: PictureSource | None = None,
+    network: Any = None,
+    max_size: int,
+    progress: bool = True,
+) -> Subject:
+    """Return what is explained.
+
+    Args:
+        picture: a result, or a picture file that jaxnst saved.
+        content: what it was painted from; of a result it is known.
+        style: likewise.
+        masks: likewise, if there were any.
+        strength: a map of strengths, likewise.
+        init: the picture it started from, likewise.
+        network: of one's own, likewise.
+        max_size: longest side at which it is looked at.
+        progress: show a bar if weights have to be downloaded.
+
+    Raises:
+        ValueError, TypeError, OSError: if something is missing, unusable, or not what
+            the picture was painted from.
+    """
+    if isinstance(picture, Result):
+        image, record = picture.image, picture.record
+        history: Mapping[str, np.ndarray] | None = dict(picture.history)
+        prepared = picture.prepared
+    else:
+        record = read_record(picture)
+        image = load_picture(picture, argument="picture").rgb
+        history, prepared = read_trace(record), None
+    _check_kind(record)
+    if prepared is None:
+        for name, value in (("content", content), ("style", style)):
+            if value is None:
+                raise ValueError(
+                    f"`{name}` is missing: give the {name} picture that it was "
+                    "painted from; a file holds only its sha256."
+                )
+        assert content is not None
+        assert style is not None
+        given = {"init": init, "network": network, "masks": masks, "strength": strength}
+        given = {name: value for name, value in given.items() if value is not None}
+        settings = settings_of(record, **{f"has_{name}": True for name in given})
+        arguments: dict[str, Any] = dict.fromkeys(("init", "network", "optimizer"))
+        arguments |= settings | given
+        prepared = prepare(content, style, progress=progress, **arguments)
+        _check_inputs(prepared, record)
+        if moved := record["result"].get("moved"):
+            down, across = moved
+            inputs = prepared.inputs.moved((down, across))
+            prepared = prepared._replace(inputs=inputs)
+    if history is not None and not len(history["total"]):
+        history = None
+    return _looked_at(image, prepared, record, history, max_size)
+
+
+def _looked_at(
+    image: HostImage,
+    prepared: Prepared,
+    record: Mapping[str, Any],
+    history: Mapping[str, np.ndarray] | None,
+    max_size: int,
+) -> Subject:
+    inputs = prepared.inputs
+    shape = inputs.shape
+    if image.shape[:2] != shape:
+        raise ValueError(
+            f"the picture is {image.shape[1]} x {image.shape[0]} px, but it was saved "
+            f"with {shape[1]} x {shape[0]} px; give the picture as it was saved."
+        )
+    # Never so small that the deepest layers see nothing.
+    max_size = max(max_size, math.ceil(MIN_SIDE * max(shape) / min(shape)))
+    if max(shape) > max_size:
+        shape = fitted_shape((*shape, 3), max_size)
+    style_shapes = style_shapes_at(
+        prepared.config, inputs.style_shapes, shape, inputs.shape
+    )
+    return Subject(
+        image=resize(image, shape, wraps=inputs.wraps),
+        content=inputs.content_at(shape),
+        styles=tuple(
+            resize(style.rgb, style_shape)
+            for style, style_shape in zip(inputs.styles, style_shapes, strict=True)
+        ),
+        prepared=_on_one_device(prepared, record),
+        record=record,
+        history=history,
+    )
+
+
+def _on_one_device(prepared: Prepared, record: Mapping[str, Any]) -> Prepared:
+    """Return it with the level of memory that it was painted with, and not spread."""
+    network, config = prepared.network, prepared.config
+    if network.spread is not None:  # at the size of a report one device will do
+        plain = network.changed(spread=None, rows=None)
+        network = jax.device_put(plain, default_device())
+        config = dataclasses.replace(config, devices=None)
+    level = record["result"].get("memory")
+    if level in MEMORY_LEVELS:
+        network = network.with_memory(level)
+    return prepared._replace(network=network, config=config)
+
+
+def _check_kind(record: Mapping[str, Any]) -> None:
+    settings = record.get("settings")
+    if (kind := record.get("kind", "picture")) != "picture":
+        raise ValueError(
+            f"it is a {kind}, which has no content picture; pictures of `stylize` can "
+            "be explained."
+        )
+    if not isinstance(settings, Mapping) or not isinstance(
+        record.get("result"), Mapping
+    ):
+        raise ValueError("the record holds no settings and no result.")
+    if settings.get("color") == "palette-only" or settings.get("strength") == 0:
+        raise ValueError(
+            "nothing was painted here, only colors were changed or nothing at all, so "
+            "there is nothing to explain."
+        )
+
+
+def _check_inputs(prepared: Prepared, record: Mapping[str, Any]) -> None:
+    """Make sure that these are the pictures that it was painted from."""
+    inputs = prepared.inputs
+    given = {"content": inputs.content, **name_styles(inputs.styles)}
+    given |= dict(inputs.guiding)
+    known = record.get("inputs", {})
+    for name, picture in given.items():
+        was = known.get(name)
+        if not isinstance(was, Mapping) or "sha256" not in was:
+            raise ValueError(
+                f"the picture was painted from {', '.join(known) or 'nothing known'}; "
+                f"{name} ({picture.name}) was given as well. Give what it was painted "
+                "from, no more."
+            )
+        if was["sha256"] != picture.sha256:
+            raise ValueError(
+                f"{name}: {picture.name} is not the picture that it was painted from, "
+                f"which was called {was.get('name')!r} and has the sha256 "
+                f"{str(was['sha256'])[:12]}...; this one has {picture.sha256[:12]}..."
+            )
+    if missing := [n for n in known if n not in given and n != "init"]:
+        raise ValueError(f"it was painted from {missing[0]}, too; give that as well.")

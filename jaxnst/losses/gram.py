@@ -1,0 +1,132 @@
+"""Gram matrices and other statistics of feature maps, and the losses made of them."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxnst._types import FeatureMap, GramMatrix, Scalar
+
+
+def gram_matrix(features: FeatureMap) -> GramMatrix:
+    r"""Channel-by-channel correlations of a feature map.
+
+    .. math:: G_{cd} = \frac{1}{HW} \sum_{hw} F_{hwc} F_{hwd}
+
+    Args:
+        features: activations of one layer, unbatched; any real range.
+
+    Returns:
+        Symmetric positive semi-definite matrix, in squared feature units; summed in
+        float32 where the features are narrower.
+
+    Raises:
+        ValueError: if `features` has no pixels.
+
+    References:
+        Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural
+        Networks", CVPR 2016, eq. 3. Differs from it: divides by HW here, so that
+        pictures of different sizes can be compared.
+
+    Examples:
+        >>> gram_matrix(jnp.ones((4, 4, 2)))
+        Array([[1., 1.],
+               [1., 1.]], dtype=float32)
+    """
+    height, width, channels = features.shape
+    if height * width == 0:
+        raise ValueError(f"`features` has no pixels: shape {features.shape}.")
+    flat = features.reshape(height * width, channels)
+    return _second_moments(flat) / (height * width)
+
+
+@jax.custom_jvp
+def _second_moments(flat: Float[Array, "pixels channels"]) -> GramMatrix:
+    # HIGHEST: see `jaxnst.networks.vgg`.
+    return jnp.matmul(
+        flat.T,
+        flat,
+        precision=jax.lax.Precision.HIGHEST,
+        preferred_element_type=jnp.promote_types(flat.dtype, jnp.float32),
+    )
+
+
+@_second_moments.defjvp
+def _second_moments_jvp(
+    primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    # One product and its transpose: JAX's own takes two products, and its gradient two
+    # arrays as large as the features.
+    (flat,), (change,) = primals, tangents
+    product = jnp.matmul(change.T, flat, precision=jax.lax.Precision.HIGHEST)
+    both = product + product.T
+    total = _second_moments(flat)
+    # Cast last, so that for bfloat16 the way back multiplies in bfloat16 too.
+    return total, both.astype(total.dtype)
+
+
+def gram_loss(gram: GramMatrix, target: GramMatrix) -> Scalar:
+    r"""Sum of the squared differences of two Gram matrices.
+
+    .. math:: \sum_{cd} (G_{cd} - A_{cd})^2
+
+    Args:
+        gram: of the picture, at one layer.
+        target: of the style picture, at the same layer.
+
+    Returns:
+        In feature units to the fourth power.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    References:
+        Gatys, Ecker, Bethge, CVPR 2016, eq. 4. Differs from it: with the Gram matrices
+        of `jaxnst.losses.gram_matrix`, the paper's E_l is this over 4 C^2, for pictures
+        of one size.
+
+    Examples:
+        >>> gram_loss(jnp.eye(3), jnp.zeros((3, 3)))
+        Array(3., dtype=float32)
+    """
+    if gram.shape != target.shape:
+        raise ValueError(
+            f"`gram` {gram.shape} and `target` {target.shape} must have the same shape."
+        )
+    return jnp.sum(jnp.square(gram - target))
+
+
+def gram_distance(
+    gram: GramMatrix, target: GramMatrix, *, smoothing: float = 5e-3
+) -> Scalar:
+    r"""Frobenius distance of two Gram matrices, smooth at zero.
+
+    .. math:: \sqrt{\|G - A\|^2 + \epsilon^2} - \epsilon,\quad \epsilon = s \|A\|
+
+    The squared loss all but stops pulling once a layer is near its target and pulls
+    without bound where it is far. The distance pulls every layer about evenly, which
+    keeps more content for the same style.
+
+    Args:
+        gram: of the picture, at one layer.
+        target: of the style picture, at the same layer.
+        smoothing: s above; below this part of the target's norm the distance goes over
+            into a parabola, so that the gradient is zero, not undefined, at the target.
+
+    Returns:
+        In squared feature units.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    References:
+        The pseudo-Huber form of the root of eq. 4 in Gatys, Ecker, Bethge, CVPR 2016.
+
+    Examples:
+        >>> gram_distance(3 * jnp.eye(1), 2 * jnp.eye(1), smoothing=0.0)
+        Array(1., dtype=float32)
+    """
+    epsilon_squared = jnp.sum(jnp.square(target)) * smoothing**2
+    # The tiny constant serves a target of zeros.
+    epsilon_squared = epsilon_squared + jnp.finfo(target.dtype).tiny
+    root = jnp.sqrt(gram_loss(gram, target) + epsilon_squared)
+    return root - jnp.sqrt(epsilon_squared)

@@ -1,0 +1,175 @@
+"""All metrics of one picture, and their table."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnst._types import HostImage, HostStyleImage, Image, Scalar, StyleImage
+from jaxnst.images import PictureSource, fitted_shape, load_picture, resize
+from jaxnst.images.load import MIN_SIDE
+from jaxnst.networks import LPIPSNetwork
+from jaxnst.pretrained import load_lpips_network
+
+from .artifacts import detail_ratio
+from .gaps import bures_gap, gram_gap, palette_gap, wasserstein_gap
+from .perceptual import lpips_of_features
+
+
+MAX_ASPECT_DIFFERENCE = 0.02
+
+
+class Metrics(NamedTuple):
+    """How good a picture is; the content picture itself has lpips 0 and gaps 1.
+
+    Attributes:
+        lpips: perceptual distance to the content; 0: the same, 0.7: not to be seen.
+        gram_gap: style still to be reached, by Gram matrices; 0: reached, 1: none.
+        wasserstein_gap: the same, by the distribution of the features.
+        bures_gap: the same, by means and covariances of the features.
+        palette_gap: the same, of the colors alone.
+        style_detail: high-frequency energy over that of the style picture.
+        content_detail: high-frequency energy over that of the content picture.
+    """
+
+    lpips: float | Scalar
+    gram_gap: float | Scalar
+    wasserstein_gap: float | Scalar
+    bures_gap: float | Scalar
+    palette_gap: float | Scalar
+    style_detail: float | Scalar
+    content_detail: float | Scalar
+
+
+def measure(
+    image: PictureSource,
+    content: PictureSource,
+    style: PictureSource,
+    *,
+    judge: LPIPSNetwork | None = None,
+) -> Metrics:
+    """Measure a picture, whoever painted it.
+
+    The content picture is resized to the size of `image`; the style picture so that its
+    longest side is that of `image`, or its own if that is less, as `stylize` does by
+    default. Transparency is ignored.
+
+    Args:
+        image: the stylized picture: a path, a PIL image or an array.
+        content: what it shows, likewise.
+        style: how it is painted, likewise.
+        judge: what `load_lpips_network` gives; loaded if None.
+
+    Returns:
+        Python floats.
+
+    Raises:
+        ValueError, TypeError, OSError: as `load_picture`, and if the aspect of `image`
+            differs from that of `content` by more than 2 % (and more than a pixel).
+
+    Examples:
+        >>> photo = np.random.default_rng(0).random((64, 64, 3))
+        >>> measure(photo, photo, np.zeros((64, 64, 3))).gram_gap
+        1.0
+    """
+    picture = load_picture(image, argument="image").rgb
+    shape = (picture.shape[0], picture.shape[1])
+    photo = load_picture(content, argument="content").rgb
+    painting = load_picture(style, argument="style").rgb
+    found = compiled_metrics(
+        load_lpips_network() if judge is None else judge,
+        jnp.asarray(picture),
+        jnp.asarray(_content_at(photo, shape)),
+        jnp.asarray(_style_at(painting, shape)),
+    )
+    return Metrics(*map(float, jax.device_get(found)))
+
+
+def compute_metrics(
+    judge: LPIPSNetwork, image: Image, content: Image, style: StyleImage
+) -> Metrics:
+    """Measure a picture on the device, see `Metrics`.
+
+    Args:
+        judge: AlexNet and its heads.
+        image: sRGB, [0, 1].
+        content: sRGB, [0, 1], of the same size.
+        style: sRGB, [0, 1], of any size.
+
+    Raises:
+        ValueError: if image and content differ in shape, or a side of any is shorter
+            than 31 pixels.
+    """
+    if image.shape != content.shape:
+        raise ValueError(
+            f"`image` {image.shape} and `content` {content.shape} must have the same "
+            "shape."
+        )
+    of_image, of_content = judge.network(image), judge.network(content)
+    of_style = judge.network(style)
+    return Metrics(
+        lpips=lpips_of_features(judge, of_image, of_content),
+        gram_gap=gram_gap(of_image, of_content, of_style),
+        wasserstein_gap=wasserstein_gap(of_image, of_content, of_style),
+        bures_gap=bures_gap(of_image, of_content, of_style),
+        palette_gap=palette_gap(image, content, style),
+        style_detail=detail_ratio(image, style),
+        content_detail=detail_ratio(image, content),
+    )
+
+
+# Made once, so that it compiles once per pair of sizes.
+compiled_metrics = jax.jit(compute_metrics)
+
+
+def _content_at(content: HostImage, shape: tuple[int, int]) -> np.ndarray:
+    fitted = fitted_shape(content.shape, max(shape))
+    for found, expected in zip(shape, fitted, strict=True):
+        if abs(found - expected) > max(1, MAX_ASPECT_DIFFERENCE * expected):
+            raise ValueError(
+                f"`image` is {shape[1]} x {shape[0]} px, but the content picture "
+                f"({content.shape[1]} x {content.shape[0]} px) would be "
+                f"{fitted[1]} x {fitted[0]} px at that size; their aspects may differ "
+                f"by {MAX_ASPECT_DIFFERENCE:.0%}. Crop one of them."
+            )
+    return resize(content, shape)
+
+
+def _style_at(style: HostStyleImage, shape: tuple[int, int]) -> np.ndarray:
+    longest = min(max(shape), max(style.shape))
+    # Never so small that the deepest layers see nothing.
+    smallest = MIN_SIDE * max(style.shape[:2]) / min(style.shape[:2])
+    return resize(style, fitted_shape(style.shape, round(max(longest, smallest))))
+
+
+_HEADINGS = {
+    "lpips": "lpips",
+    "gram_gap": "gram",
+    "wasserstein_gap": "wasserst.",
+    "bures_gap": "bures",
+    "palette_gap": "palette",
+    "style_detail": "detail/s",
+    "content_detail": "detail/c",
+}
+LEGEND = """\
+lpips      distance from the content as people see it; 0: the same
+gram, wasserst., bures, palette
+           style still to be reached; 0: reached, 1: as far as the content picture
+detail/s, detail/c
+           fine detail over that of style and content; << 1: blurred, >> 1: noisy"""
+
+
+def format_table(rows: Mapping[str, Metrics]) -> str:
+    """Return a line of headings and a line for each picture.
+
+    Args:
+        rows: {name of the picture: its metrics}.
+    """
+    width = max(map(len, rows), default=0)
+    lines = [" " * width + "".join(f"{text:>11}" for text in _HEADINGS.values())]
+    for name, metrics in rows.items():
+        cells = [f"{float(getattr(metrics, field)):11.3f}" for field in _HEADINGS]
+        lines.append(f"{name:{width}}" + "".join(cells))
+    return "\n".join(lines)

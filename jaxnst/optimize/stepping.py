@@ -1,0 +1,263 @@
+"""One step: measure, differentiate with respect to the picture, update, clip.
+
+Beside the step there is an average of the pictures that the steps go through. Steps of
+a constant length circle around the optimum; their average lies nearer to it. The
+weights of past pictures decay geometrically.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnst._types import Count, Flag, Image, Scalar, Scalars
+from jaxnst.compiling import KeptFunction
+from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets, perceptual_loss
+
+
+class Average(NamedTuple):
+    """A running average, as a sum and what the weights in it add up to.
+
+    Attributes:
+        total: weighted sum of the pictures so far.
+        weight: sum of the weights, 1 - decay ** pictures; 0 before the first.
+    """
+
+    total: Image
+    weight: Scalar
+
+
+def init_average(image: Image) -> Average:
+    """Return the average of no picture yet, of the size of `image`."""
+    return Average(jnp.zeros_like(image), jnp.float32(0))
+
+
+def update_average(average: Average, image: Image, decay: Scalar) -> Average:
+    """Return the average with one more picture.
+
+    Args:
+        average: so far.
+        image: the picture that is added, RGB, [0, 1].
+        decay: what the weights of all before it are multiplied by; 0 to below 1.
+    """
+    total = decay * average.total + (1 - decay) * image
+    return Average(total, decay * average.weight + (1 - decay))
+
+
+def averaged_image(average: Average) -> Image:
+    """Return the average as a picture, RGB, [0, 1]; without a bias towards black.
+
+    References:
+        The correction is that of Kingma, Ba, "Adam", 2015, section 3.
+    """
+    # Rounding may leave a white pixel just above 1.
+    return jnp.clip(average.total / average.weight, 0.0, 1.0)
+
+
+compiled_update = KeptFunction(update_average)
+compiled_average = KeptFunction(averaged_image)
+
+
+class TransferState(NamedTuple):
+    """What is carried from step to step.
+
+    Attributes:
+        image: the picture, RGB, [0, 1].
+        opt_state: the optimizer's.
+        average: of the pictures at this size, if there is to be one.
+    """
+
+    image: Image
+    opt_state: optax.OptState
+    average: Average | None = None
+
+
+class StepInfo(NamedTuple):
+    """What a step reports.
+
+    Attributes:
+        terms: the loss of the picture the step started from.
+        is_finite: whether loss and update were finite; if not, nothing was changed.
+    """
+
+    terms: LossTerms
+    is_finite: Flag
+
+
+def init_state(
+    image: Image,
+    optimizer: optax.GradientTransformation,
+    *,
+    use_average: bool = False,
+) -> TransferState:
+    """Return the state from which the first step starts."""
+    average = init_average(image) if use_average else None
+    state = TransferState(image, optimizer.init(image), average)
+    # Copies, because the first step gives every buffer up, and some optimizers (L-BFGS)
+    # start with one buffer in two places.
+    return jax.tree.map(jnp.copy, state)
+
+
+def measure(
+    image: Image,
+    network: FeatureFn,
+    targets: Targets,
+    weights: LossWeights,
+    *,
+    normalization: str = "pair",
+) -> tuple[Scalar, LossTerms, Image]:
+    """Return what is minimized, its terms, and its gradient.
+
+    Args:
+        image: RGB, [0, 1].
+        network: the frozen feature extractor; no gradient reaches its weights.
+        targets: of `jaxnst.objective.compute_targets`.
+        weights: of the loss terms.
+        normalization: "pair" or "paper".
+    """
+    # Means over pixels give gradients that shrink as pictures grow. Per pixel instead,
+    # an optimizer's memory of them stays true from one size to the next.
+    (loss, terms), gradient = jax.value_and_grad(_scaled_loss, has_aux=True)(
+        image, network, targets, weights, normalization
+    )
+    return loss, terms, gradient
+
+
+def _scaled_loss(
+    image: Image,
+    network: FeatureFn,
+    targets: Targets,
+    weights: LossWeights,
+    normalization: str,
+) -> tuple[Scalar, LossTerms]:
+    height, width, _ = image.shape
+    scale = height * width if normalization == "pair" else 1
+    total, terms = perceptual_loss(
+        image, network, targets, weights, normalization=normalization
+    )
+    return scale * total, terms
+
+
+def step(
+    state: TransferState,
+    network: FeatureFn,
+    targets: Targets,
+    weights: LossWeights,
+    learning_rate: Scalar,
+    averaging: Scalar | None = None,
+    *,
+    optimizer: optax.GradientTransformationExtraArgs,
+    normalization: str = "pair",
+) -> tuple[TransferState, StepInfo]:
+    """Paint one step.
+
+    Args:
+        state: picture and optimizer state.
+        network: the frozen feature extractor; no gradient reaches its weights.
+        targets: of `jaxnst.objective.compute_targets`.
+        weights: of the loss terms.
+        learning_rate: what the optimizer's update is multiplied by.
+        averaging: decay of the average; None where the state has none.
+        optimizer: any optax transformation.
+        normalization: "pair" or "paper".
+
+    Returns:
+        The next state, its picture clipped to [0, 1], and the loss before the step. If
+        the loss or the update is not finite the state comes back as it was.
+    """
+    loss, terms, gradient = measure(
+        state.image, network, targets, weights, normalization=normalization
+    )
+    # The keyword arguments are for line searches; other optimizers drop them, and what
+    # is not read is not computed.
+    update, opt_state = optimizer.update(
+        gradient,
+        state.opt_state,
+        state.image,
+        value=loss,
+        grad=gradient,
+        value_fn=lambda image: _scaled_loss(
+            image, network, targets, weights, normalization
+        )[0],
+    )
+    assert isinstance(update, jax.Array)
+    image = jnp.clip(state.image + learning_rate * update, 0.0, 1.0)
+    average = state.average
+    if average is not None and averaging is not None:
+        average = update_average(average, image, averaging)
+    is_finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(update))
+    moved = TransferState(image, opt_state, average)
+    kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), moved, state)
+    return kept, StepInfo(terms, is_finite)
+
+
+def steps(
+    state: TransferState,
+    network: FeatureFn,
+    targets: Targets,
+    weights: LossWeights,
+    learning_rates: Scalars,
+    num_steps: Count,
+    averaging: Scalar | None = None,
+    *,
+    optimizer: optax.GradientTransformationExtraArgs,
+    normalization: str = "pair",
+) -> tuple[TransferState, StepInfo]:
+    """Paint several steps in one call, for devices that a call costs more than a step.
+
+    Not for the CPU: XLA computes convolutions inside a loop slowly there.
+
+    Args:
+        state: as for `step`, like all that are not named here.
+        network: likewise.
+        targets: likewise.
+        weights: likewise.
+        learning_rates: one for each step that a call can make.
+        num_steps: how many of them to make now.
+        averaging: likewise.
+        optimizer: likewise.
+        normalization: likewise.
+
+    Returns:
+        The last state, and every step's info along a first axis; what lies beyond
+        `num_steps` there means nothing.
+    """
+
+    def one(state: TransferState, rate: Scalar) -> tuple[TransferState, StepInfo]:
+        return step(
+            state,
+            network,
+            targets,
+            weights,
+            rate,
+            averaging,
+            optimizer=optimizer,
+            normalization=normalization,
+        )
+
+    def body(
+        index: jax.Array, carry: tuple[TransferState, StepInfo]
+    ) -> tuple[TransferState, StepInfo]:
+        state, infos = carry
+        state, info = one(state, learning_rates[index])
+        infos = jax.tree.map(lambda all_, new: all_.at[index].set(new), infos, info)
+        return state, infos
+
+    _, shapes = jax.eval_shape(one, state, learning_rates[0])
+    empty = jax.tree.map(
+        lambda leaf: jnp.zeros((learning_rates.size, *leaf.shape), leaf.dtype), shapes
+    )
+    return jax.lax.fori_loop(0, num_steps, body, (state, empty))
+
+
+compiled_step = KeptFunction(
+    step,
+    static_argnames=("optimizer", "normalization"),
+    donate_argnames=("state",),
+)
+compiled_steps = KeptFunction(
+    steps,
+    static_argnames=("optimizer", "normalization"),
+    donate_argnames=("state",),
+)

@@ -1,0 +1,1 @@
+"""One picture: set up, plan, run each size, finish."""

@@ -1,0 +1,316 @@
+"""The pictures of one transfer, loaded and checked, and the first picture."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxnst._checks import suggestion
+from jaxnst._types import AnyHostImage, HostAlpha, HostImage
+from jaxnst.coloring import recolor_style, smooth_recoloring, take_palette
+from jaxnst.config import INITS, TransferConfig
+from jaxnst.images import Picture, PictureSource, fitted_shape, resize
+from jaxnst.images.load import MIN_SIDE
+from jaxnst.images.tiling import (
+    Fade,
+    make_tileable,
+    move,
+    multiples_of,
+    plan_fade,
+    wraps_of,
+)
+
+from .plan import HostBlend
+from .regions import Regions, load_guiding
+
+
+# A list or a tuple of pictures is blended.
+StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
+# No device holds the activations of so many; it is a slip of the finger.
+MAX_PIXELS = 200_000_000
+
+
+class Inputs(NamedTuple):
+    """The pictures of one transfer.
+
+    Attributes:
+        content: as read.
+        styles: as read; one, or several that are blended.
+        init: the picture to start from, if one was given.
+        shape: height and width of the result.
+        alpha: opacity of the result.
+        regions: of the result; None: it is all one.
+        guiding: (what it is called in a record, picture) of masks and strengths.
+        wraps: whether it goes on at its other end, down and across.
+        faded: whether borders that did not fit were made to; then it does not matter
+            where they are. Of a pattern that repeats already there may be other maps.
+    """
+
+    content: Picture
+    styles: tuple[Picture, ...]
+    init: Picture | None
+    shape: tuple[int, int]
+    alpha: HostAlpha | None
+    regions: Regions | None = None
+    guiding: tuple[tuple[str, Picture], ...] = ()
+    wraps: tuple[bool, bool] = (False, False)
+    faded: tuple[bool, bool] = (False, False)
+
+    def content_at(self, shape: tuple[int, int]) -> HostImage:
+        """Return the content picture of this height and width."""
+        return resize(self.content.rgb, shape, wraps=self.wraps)
+
+    def moved(self, by: tuple[int, int]) -> "Inputs":
+        """Return the inputs of a picture that was moved, see `place_border`."""
+
+        def along(picture: Picture) -> Picture:
+            alpha = picture.alpha
+            if alpha is not None:
+                alpha = move(alpha, by, self.shape)
+            rgb = move(picture.rgb, by, self.shape)
+            return dataclasses.replace(picture, rgb=rgb, alpha=alpha)
+
+        regions = self.regions
+        if regions is not None:
+            maps = np.stack([move(each, by, self.shape) for each in regions.maps])
+            regions = dataclasses.replace(regions, maps=maps)
+        return self._replace(
+            content=along(self.content),
+            init=None if self.init is None else along(self.init),
+            alpha=None if self.alpha is None else move(self.alpha, by, self.shape),
+            regions=regions,
+        )
+
+    @property
+    def style_shapes(self) -> list[tuple[int, int]]:
+        """Height and width of each style picture's file."""
+        return [(style.rgb.shape[0], style.rgb.shape[1]) for style in self.styles]
+
+
+def load_inputs(
+    content: PictureSource,
+    style: StyleSource,
+    init: PictureSource | None,
+    config: TransferConfig,
+    picture_fn: Callable[..., Picture],
+    *,
+    masks: Sequence[PictureSource] | None = None,
+    strength: PictureSource | None = None,
+) -> Inputs:
+    """Load and check the pictures of one transfer.
+
+    Args:
+        content: as for `jaxnst.stylize`.
+        style: likewise.
+        init: the picture to start from, if it is one.
+        config: the settings.
+        picture_fn: as `load_picture`.
+        masks: as for `jaxnst.stylize`.
+        strength: a map of strengths, if there is one.
+
+    Raises:
+        ValueError, TypeError, OSError: if one is unusable.
+    """
+    original = picture_fn(content, argument="content")
+    # What belongs to it is faded as it is.
+    fade, wraps = plan_fade(original.rgb, config.tile), wraps_of(config.tile)
+    content_picture = _tileable(original, fade)
+    styles = list(style) if isinstance(style, list | tuple) else [style]
+    check_styles(config.style_blend, len(styles))
+    style_pictures = tuple(
+        _recolored(picture_fn(each, argument="style"), content_picture, config.color)
+        for each in styles
+    )
+    init_picture = None
+    if init is not None:
+        with naming_inits(init):
+            init_picture = picture_fn(init, argument="init")
+        init_picture = _tileable(init_picture, fade)
+    shape = result_shape(content_picture.rgb.shape, config.size, tile=config.tile)
+    alpha = content_picture.alpha
+    if alpha is not None:
+        alpha = resize(alpha, shape, wraps=wraps)
+    guiding = load_guiding(
+        masks,
+        strength,
+        content=original,
+        fade=fade,
+        wraps=wraps,
+        num_styles=len(styles),
+        shape=shape,
+        picture_fn=picture_fn,
+    )
+    regions, pictures = guiding or (None, ())
+    return Inputs(
+        content_picture,
+        style_pictures,
+        init_picture,
+        shape,
+        alpha,
+        regions,
+        pictures,
+        wraps,
+        (fade.down > 0, fade.across > 0),
+    )
+
+
+def _tileable(picture: Picture, fade: Fade) -> Picture:
+    alpha = None if picture.alpha is None else make_tileable(picture.alpha, fade)
+    return dataclasses.replace(
+        picture, rgb=make_tileable(picture.rgb, fade), alpha=alpha
+    )
+
+
+def _recolored(style: Picture, content: Picture, color: str) -> Picture:
+    rgb = recolor_style(style.rgb, content.rgb, color)
+    return style if rgb is style.rgb else dataclasses.replace(style, rgb=rgb)
+
+
+def check_styles(blend: Sequence[Any] | None, num_styles: int) -> None:
+    """Check that there are styles, and as many as numbers to blend them.
+
+    Raises:
+        ValueError: if not.
+    """
+    if not num_styles:
+        raise ValueError("`style` is an empty list; give at least one picture.")
+    if blend is None:
+        return
+    is_table = isinstance(blend[0], Sequence)
+    count = len(blend[0]) if is_table else len(blend)
+    if count != num_styles:
+        numbers = "numbers in a row" if is_table else "numbers"
+        raise ValueError(
+            f"`style_blend` has {count} {numbers} for {num_styles} style "
+            f"picture{'s' * (num_styles > 1)}; give one for each."
+        )
+
+
+@contextlib.contextmanager
+def naming_inits(init: PictureSource) -> Iterator[None]:
+    """Say, where no picture to start from is found, which other starts there are."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        name = Path(init).name if isinstance(init, str | os.PathLike) else ""
+        raise FileNotFoundError(
+            f"{error}.{suggestion(name, INITS)} Known besides pictures: "
+            f"{', '.join(INITS)}."
+        ) from None
+
+
+def result_shape(
+    picture_shape: tuple[int, ...], size: int, *, tile: str | None = None
+) -> tuple[int, int]:
+    """Return height and width of a result.
+
+    Args:
+        picture_shape: height and width of the content picture.
+        size: longest side of the result.
+        tile: as `TransferConfig` has it.
+
+    Raises:
+        ValueError: if it would be too small or too large; with a size that is not.
+    """
+    fitted = fitted_shape(picture_shape, size)
+    down, across = (
+        max(1, round(length / each)) * each
+        for length, each in zip(fitted, multiples_of(tile), strict=True)
+    )
+    shape = down, across
+    if min(shape) < MIN_SIDE:
+        needed = size
+        while min(fitted_shape(picture_shape, needed)) < MIN_SIDE:
+            needed += 1
+        raise ValueError(
+            f"`size` {size} would make the result {shape[1]} x {shape[0]} px; "
+            f"no side may be below {MIN_SIDE} px, so use {needed} or more."
+        )
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise ValueError(
+            f"`size` {size} would make the result {shape[1]} x {shape[0]} px, "
+            f"more than {MAX_PIXELS // 1_000_000} megapixels; use less."
+        )
+    return shape
+
+
+def first_image(
+    inputs: Inputs,
+    config: TransferConfig,
+    content: HostImage,
+    styles: tuple[AnyHostImage, ...],
+    blend: HostBlend,
+) -> HostImage:
+    """Return the picture to start from.
+
+    Args:
+        inputs: the pictures.
+        config: the settings, of which `init` says what it is.
+        content: at the size to be painted.
+        styles: likewise.
+        blend: what each style counts for, see `jaxnst.transfer.plan.blend_of`.
+    """
+    height, width, _ = content.shape
+    if config.init == "noise":
+        # NumPy's generator: the same noise on every device.
+        generator = np.random.default_rng(config.seed)
+        return generator.random((height, width, 3), np.float32)
+    if config.init == "style":
+        return resize(styles[0], (height, width))
+    if config.init == "recolored":
+        return recolor(inputs, config, content, styles, blend)
+    if inputs.init is not None:
+        return resize(inputs.init.rgb, (height, width), wraps=inputs.wraps)
+    return content
+
+
+def recolor(
+    inputs: Inputs,
+    config: TransferConfig,
+    content: HostImage,
+    styles: tuple[AnyHostImage, ...],
+    blend: HostBlend,
+) -> HostImage:
+    """Return the content picture in the colors of the paintings.
+
+    Steps of an optimizer are small, and a photograph's colors far from a painting's, so
+    most of a short run would go into them. Each region gets its own painting's; several
+    paintings' are mixed as they are blended, each color between the places where the
+    paintings would have it; and with a strength a color goes as much of the way.
+
+    Args:
+        inputs: the pictures, of which the regions are looked at.
+        config: the settings, of which the strength is.
+        content: at the size to be painted.
+        styles: likewise.
+        blend: what each style counts for in each region and layer.
+
+    References:
+        Kolkin, Salavon, Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and
+        Self-Similarity", CVPR 2019, whose smallest size starts from the painting's mean
+        color and the content's edges. Departure: from all its colors, by
+        `jaxnst.coloring.take_palette`.
+    """
+    shape = content.shape[0], content.shape[1]
+    maps, strengths = [np.ones(shape, np.float32)], None
+    if inputs.regions is not None:
+        maps = [resize(each, shape, wraps=inputs.wraps) for each in inputs.regions.maps]
+        strengths = inputs.regions.strengths
+    if strengths is None:  # there is no map of them
+        strength = 1.0 if config.strength is None else config.strength
+        strengths = (strength,) * len(maps)
+    image = content.astype(np.float64)
+    for each, part, row in zip(maps, strengths, blend.mean(1), strict=True):
+        inside = each > 0
+        pixels = content[inside][:, None]
+        for style, share in zip(styles, row, strict=True):
+            if pixels.size and share > 0:
+                taken = take_palette(pixels, style.reshape(-1, 1, 3))
+                change = smooth_recoloring(pixels, taken) - pixels
+                amount = part * share * each[inside][:, None]
+                image[inside] += amount * change[:, 0]
+    return np.clip(image, 0, 1).astype(np.float32)

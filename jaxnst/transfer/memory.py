@@ -1,0 +1,544 @@
+"""How much memory and time a painting takes, and what to do if it does not fit.
+
+Memory is XLA's own account of the compiled programs and of the arrays between them.
+Time is that of a few steps at small sizes, in proportion to pixels.
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnst._checks import check_memory_size
+from jaxnst.calls import Call
+from jaxnst.config import TransferConfig
+from jaxnst.images import fitted_shape
+from jaxnst.images.load import MIN_SIDE
+from jaxnst.losses.registry import PARTWISE
+from jaxnst.networks import MEMORY_LEVELS, Network
+from jaxnst.networks.devices import default_device
+from jaxnst.placing import num_bytes
+
+from .plan import SizePlan, make_ready, plan_size, shapes_of, style_shapes_at
+
+
+def available_memory(num_devices: int = 1) -> int | None:
+    """Return how many bytes can still be had where JAX computes; None if unknown.
+
+    For each of so many devices; several of the CPU have its memory between them.
+
+    `JAXNST_MEMORY_LIMIT` (such as `6G`) takes the place of what would be found. On
+    accelerators: what the device says. On the CPU: what the system can give without
+    swapping, or the container's limit if that is lower.
+
+    Raises:
+        ValueError: if `JAXNST_MEMORY_LIMIT` is not a size.
+    """
+    device = default_device()
+    between = num_devices if device.platform == "cpu" else 1
+    if given := os.environ.get("JAXNST_MEMORY_LIMIT"):
+        return check_memory_size("JAXNST_MEMORY_LIMIT", given) // between
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        if "bytes_limit" not in stats:
+            return None
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    found = [x for x in (_system_memory(), *_container_memory()) if x is not None]
+    return min(found) // between if found else None
+
+
+def process_memory() -> int:
+    """Return how many bytes of memory this process holds now; 0 if unknown."""
+    with contextlib.suppress(OSError, ValueError, IndexError, AttributeError):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _system_memory() -> int | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return _windows_memory()
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        # All there is, less a quarter for the system and for others.
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4
+    return None
+
+
+def _windows_memory() -> int | None:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            *(
+                (name, ctypes.c_ulonglong)
+                for name in (
+                    "total",
+                    "available",
+                    "total_page",
+                    "available_page",
+                    "total_virtual",
+                    "available_virtual",
+                    "extended",
+                )
+            ),
+        )
+
+    status = Status(length=ctypes.sizeof(Status))
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    if not kernel.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return None
+    return status.available
+
+
+def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Return what the limits of this container leave, of both kinds of cgroups."""
+    found = []
+    for folder, limit, used in (
+        (root, "memory.max", "memory.current"),
+        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        # "max" is no number, and no limit.
+        with contextlib.suppress(OSError, ValueError):
+            left = int((folder / limit).read_text()) - int((folder / used).read_text())
+            # Cached files count as used, but are given up when needed.
+            for line in (folder / "memory.stat").read_text().splitlines():
+                if line.startswith(("inactive_file ", "total_inactive_file ")):
+                    left += int(line.split()[1])
+                    break
+            found.append(left)
+    return found
+
+
+# Beside `Architecture.bytes_per_pixel`; a painting that would fit at so much needs no
+# compiling to find out.
+_BYTES_BESIDES = 500_000_000
+# Beside what XLA accounts for: its threads, scratch and code (benchmarks/memory.py).
+_RUNTIME_BYTES = 150_000_000
+# Forecasts are a little wrong, and others use the machine too.
+_USABLE = 0.9
+# So many sizes are tried for one that would fit; each is compiled for it.
+_MAX_TRIES = 4
+
+
+class OutOfMemory(MemoryError):
+    """A picture does not fit into memory; the text says what would."""
+
+
+def needed_memory(plan: SizePlan) -> int:
+    """Return how many bytes a size needs besides what the process holds before.
+
+    On each device, if there are several. Its programs are compiled for it.
+    """
+    make_ready(plan.programs)
+    image = 12 * math.prod(plan.shape)
+    style = sum(12 * math.prod(style_shape) for style_shape in plan.style_shapes)
+    # On the host and on the device; and copies of the best picture and of the first.
+    pictures = 2 * (image + style) + 3 * image
+    return (
+        _RUNTIME_BYTES
+        + pictures
+        + max(_temporary(program) + _idle(plan, program) for program in plan.programs)
+    )
+
+
+def _idle(plan: SizePlan, program: Call) -> int:
+    """Bytes of the state that waits while a program runs which does not take it."""
+    if program is plan.targets:  # what painted the last size is smaller by far
+        return 0
+    taken = {id(leaf) for leaf in jax.tree.leaves(program.args)}
+    state = jax.tree.leaves(plan.state)
+    return num_bytes([leaf for leaf in state if id(leaf) not in taken])
+
+
+def _temporary(program: Call) -> int:
+    """Bytes for all that a program reads and makes, but for the network."""
+    compiled = program.function.get(*program.args, **program.static)
+    stats = compiled.memory_analysis()
+    if stats is None:  # a device that does not say
+        return num_bytes(program.args) * len(MEMORY_LEVELS)
+    arrays = [arg for arg in program.args if not isinstance(arg, Network)]
+    made = stats.output_size_in_bytes - stats.alias_size_in_bytes
+    return stats.temp_size_in_bytes + made + num_bytes(arrays)
+
+
+def choose_memory(
+    config: TransferConfig,
+    network: Network,
+    optimizer: optax.GradientTransformationExtraArgs,
+    *,
+    shape: tuple[int, int],
+    style_shapes: Sequence[tuple[int, int]],
+) -> str:
+    """Return the quickest level of memory that fits, or the one that is set.
+
+    Args:
+        config: the settings.
+        network: with its weights.
+        optimizer: as for `jaxnst.transfer.run.paint`.
+        shape: height and width of the result.
+        style_shapes: height and width of each style picture's file.
+
+    Raises:
+        OutOfMemory: if none fits, or the one that is set does not.
+    """
+    asked = config.memory
+    available = available_memory(network.num_devices)
+    full_styles = style_shapes_at(config, style_shapes, shape, shape)
+    pixels = max(math.prod(each) for each in (shape, *full_styles))
+    # Another optimizer may carry any number of pictures along.
+    per_pixel = (
+        None if config.optimizer == "custom" else network.architecture.bytes_per_pixel
+    )
+    bound = math.inf if per_pixel is None else per_pixel * pixels + _BYTES_BESIDES
+    if available is None or bound <= _USABLE * available:
+        return "fast" if asked == "auto" else asked
+    usable = int(_USABLE * available)
+
+    def needed_at(level: str, size: int) -> int:
+        at_size = dataclasses.replace(config, size=size)
+        own_shape = fitted_shape(shape, size)
+        plan = plan_size(
+            at_size,
+            network.with_memory(level),
+            optimizer,
+            shape=own_shape,
+            style_shapes=style_shapes_at(at_size, style_shapes, own_shape, own_shape),
+        )
+        return needed_memory(plan)
+
+    size = max(shape)
+    needed: dict[str, int] = {}
+    # What sorts all pixels of a layer at once cannot compute them in strips.
+    levels = MEMORY_LEVELS if set(config.style_loss) <= set(PARTWISE) else ("fast",)
+    for level in levels if asked == "auto" else (asked,):
+        needed[level] = needed_at(level, size)
+        if needed[level] <= usable:
+            return level
+    level, least = list(needed.items())[-1]
+    lower = levels[levels.index(level) + 1 :]
+    ways = [f"memory={low!r}" for low in lower if needed_at(low, size) <= usable]
+    fitting = _fitting_size(shape, least, usable, lambda size: needed_at(level, size))
+    if fitting is not None:
+        ways.append(f"`size` {fitting}")
+    each = " on each device" if network.num_devices > 1 else ""
+    helping = f"what would help: {', '.join(ways)}" if ways else "no size would fit"
+    raise OutOfMemory(
+        f"`size` {size} needs {as_text(least)}{each} with memory={level!r}, and "
+        f"{as_text(usable)} can be used; {helping}, or other programs closed. "
+        "JAXNST_MEMORY_LIMIT=100G paints regardless."
+    )
+
+
+def _fitting_size(
+    shape: tuple[int, int],
+    needed: int,
+    usable: int,
+    needed_fn: Callable[[int], int],
+) -> int | None:
+    """Return a size that was seen to fit, about the largest; None if there is none.
+
+    Args:
+        shape: height and width that do not fit.
+        needed: what they need.
+        usable: what there is.
+        needed_fn: what a size needs.
+    """
+    spare = usable - _RUNTIME_BYTES
+    if spare <= 0:
+        return None
+    size = max(shape) * math.sqrt(spare / (needed - _RUNTIME_BYTES))
+    smallest = MIN_SIDE * max(shape) / min(shape)
+    for _ in range(_MAX_TRIES):
+        size = int(size * 0.95) // 16 * 16
+        if size < smallest:
+            return None
+        if needed_fn(size) <= usable:
+            return size
+    return None
+
+
+@contextlib.contextmanager
+def clear_memory_errors(
+    config: TransferConfig,
+    size: int,
+    *,
+    is_foreign: Callable[[BaseException], bool] = lambda _: False,
+) -> Iterator[None]:
+    """Turn what XLA says when memory runs out into `OutOfMemory`.
+
+    Args:
+        config: the settings.
+        size: longest side of the result, in pixels.
+        is_foreign: whether an error is not of the painting, and passes as it is.
+    """
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        text = str(error)
+        is_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text
+        if isinstance(error, OutOfMemory) or not is_memory or is_foreign(error):
+            raise
+        level = config.memory if config.memory in MEMORY_LEVELS else "fast"
+        lower = MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]
+        ways = [f"memory={level!r}" for level in lower[-1:]]
+        ways.append(f"a `size` below {size}")
+        raise OutOfMemory(
+            f"memory ran out at `size` {config.size} with memory={level!r}; try "
+            f"{' or '.join(ways)}. ({' '.join(text.split())[:200]})"
+        ) from error
+
+
+def as_text(num_bytes: int) -> str:
+    """Return a size for people: `812 MB`, `3.4 GB`."""
+    if num_bytes < 1e9:
+        return f"{num_bytes / 1e6:.0f} MB"
+    return f"{num_bytes / 1e9:.1f} GB"
+
+
+# Time is measured from about so many pixels on, as long as a step takes less than this.
+_FIRST_PIXELS = 2**16
+_LONGEST_STEP = 1.0
+# Calls on the device while a picture is measured and handed on, in steps of that size.
+_STEPS_BESIDES = 1.5
+# How many lengths a line search tries for a step: 1.2 to 1.7 were seen.
+_EVALUATIONS = 1.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SizeEstimate:
+    """What one size will take.
+
+    Attributes:
+        height: of the picture, in pixels.
+        width: likewise.
+        num_steps: how many there will be.
+        memory: bytes needed besides what the process holds before, on each device.
+        step_seconds: of one step.
+        seconds: of all of them, with the measuring of the pictures.
+    """
+
+    height: int
+    width: int
+    num_steps: int
+    memory: int
+    step_seconds: float
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a painting will take.
+
+    Attributes:
+        memory: peak, in bytes; on the CPU of the whole process, elsewhere of the
+            device, or of each if there are several.
+        available: bytes that can be had for it now, those that the process holds on the
+            CPU already included; None if unknown.
+        memory_level: "fast", "balanced" or "low".
+        seconds: of painting, once everything is loaded and compiled.
+        compile_seconds: what the programs at hand took to make or to load from disk.
+        sizes: the same size by size, the coarsest first.
+        device: what it was measured on.
+    """
+
+    memory: int
+    available: int | None
+    memory_level: str
+    seconds: float
+    compile_seconds: float
+    sizes: tuple[SizeEstimate, ...]
+    device: str
+
+    def __str__(self) -> str:
+        """Return a table for people."""
+        head = "    size (px)   steps   s/step    memory        time"
+        rows = [
+            f"{f'{size.width} x {size.height}':>13} {size.num_steps:7} "
+            f"{size.step_seconds:8.3g} {as_text(size.memory):>9} "
+            f"{_duration(size.seconds):>11}"
+            for size in self.sizes
+        ]
+        have = "" if self.available is None else f" of {as_text(self.available)} free"
+        last = (
+            f"about {_duration(self.seconds)} and {as_text(self.memory)}{have}, "
+            f"memory={self.memory_level}, on {self.device}"
+        )
+        return "\n".join([head, *rows, last])
+
+
+def plan_sizes(
+    config: TransferConfig,
+    network: Network,
+    optimizer: optax.GradientTransformationExtraArgs,
+    *,
+    shape: tuple[int, int],
+    style_shapes: Sequence[tuple[int, int]],
+) -> list[SizePlan]:
+    """Return the plan of every size, the coarsest first.
+
+    Args:
+        config: the settings.
+        network: with its weights.
+        optimizer: as for `jaxnst.transfer.run.paint`.
+        shape: height and width of the result.
+        style_shapes: height and width of each style picture's file.
+    """
+    shapes = shapes_of(config, shape)
+    return [
+        plan_size(
+            config,
+            network,
+            optimizer,
+            shape=each,
+            style_shapes=style_shapes_at(config, style_shapes, each, shape),
+            num_steps=config.num_steps if each == shape else config.coarse_steps,
+        )
+        for each in shapes
+    ]
+
+
+def make_estimate(
+    config: TransferConfig,
+    network: Network,
+    optimizer: optax.GradientTransformationExtraArgs,
+    *,
+    shape: tuple[int, int],
+    style_shapes: Sequence[tuple[int, int]],
+    holds: int,
+) -> Estimate:
+    """Return what a painting will take; nothing is painted but a few steps of noise.
+
+    Args:
+        config: the settings, `memory` being one of the levels.
+        network: with its weights.
+        optimizer: as for `jaxnst.transfer.run.paint`.
+        shape: height and width of the result.
+        style_shapes: height and width of each style picture's file.
+        holds: bytes that the process held before anything was compiled.
+    """
+    network = network.with_memory(config.memory)
+    num_devices = network.num_devices
+    available = available_memory(num_devices)
+    started = time.perf_counter()
+    plans = plan_sizes(
+        config, network, optimizer, shape=shape, style_shapes=style_shapes
+    )
+    needed = [needed_memory(plan) for plan in plans]
+    compile_seconds = time.perf_counter() - started
+    # Nobody shall run out of memory by asking whether he would.
+    fitting = [
+        plan
+        for plan, bytes_ in zip(plans, needed, strict=True)
+        if available is None or bytes_ <= available
+    ]
+    measured = _measure_seconds(config, network, optimizer, fitting or plans[:1])
+    sizes = []
+    for plan, memory in zip(plans, needed, strict=True):
+        seconds = _scaled(measured, plan.shape)
+        sizes.append(
+            SizeEstimate(
+                height=plan.shape[0],
+                width=plan.shape[1],
+                num_steps=plan.num_steps,
+                memory=memory,
+                step_seconds=seconds,
+                seconds=seconds * (plan.num_steps + _STEPS_BESIDES),
+            )
+        )
+    device = default_device()
+    # Devices of the CPU are all in this process.
+    is_cpu = device.platform == "cpu"
+    held, between = (holds, num_devices) if is_cpu else (0, 1)
+    kind = device.device_kind
+    return Estimate(
+        memory=max(needed) * between + held,
+        available=None if available is None else available * between + held,
+        memory_level=config.memory,
+        seconds=sum(size.seconds for size in sizes),
+        compile_seconds=compile_seconds,
+        sizes=tuple(sizes),
+        device=kind if num_devices == 1 else f"{num_devices} x {kind}",
+    )
+
+
+def _measure_seconds(
+    config: TransferConfig,
+    network: Network,
+    optimizer: optax.GradientTransformationExtraArgs,
+    plans: list[SizePlan],
+) -> dict[int, float]:
+    """Return {pixels: seconds of a step} at the sizes that are quick to try."""
+    shapes = [plan.shape for plan in plans]
+    while math.prod(shapes[0]) > _FIRST_PIXELS:
+        shapes.insert(0, (shapes[0][0] // 2, shapes[0][1] // 2))
+    first = max(i for i, s in enumerate(shapes) if math.prod(s) <= _FIRST_PIXELS)
+    measured: dict[int, float] = {}
+    for shape in shapes[first:]:
+        if measured and _scaled(measured, shape) > _LONGEST_STEP:
+            break
+        plan = plan_size(
+            dataclasses.replace(config, steps_per_call=1),
+            network,
+            optimizer,
+            shape=shape,
+            style_shapes=[shape],
+        )
+        measured[math.prod(shape)] = _time_step(plan)
+    return measured
+
+
+def _time_step(plan: SizePlan) -> float:
+    if len(plan.steps) == 1:
+        return _time_call(plan.steps[0])
+    # Of a line search: a length to try, now and then more, and a direction.
+    trial, direction = plan.steps
+    return _EVALUATIONS * _time_call(trial) + _time_call(direction)
+
+
+def _time_call(step: Call) -> float:
+    program = step.function.get(*step.args, **step.static)
+    seconds = []
+    for _ in range(3):
+        args = jax.tree.map(_some, step.args)
+        jax.block_until_ready(args)
+        started = time.perf_counter()
+        jax.block_until_ready(program(*args))
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def _some(leaf: object) -> jax.Array:
+    """Return an array to calculate with, where only a shape is known."""
+    if isinstance(leaf, jax.Array):
+        return leaf
+    assert isinstance(leaf, jax.ShapeDtypeStruct)
+    return jnp.full(leaf.shape, 0.5, leaf.dtype, device=leaf.sharding)
+
+
+def _scaled(measured: dict[int, float], shape: tuple[int, int]) -> float:
+    """Return the seconds of a step, in proportion to the nearest size measured."""
+    pixels = math.prod(shape)
+    nearest = min(measured, key=lambda known: abs(math.log(known / pixels)))
+    return measured[nearest] * pixels / nearest
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

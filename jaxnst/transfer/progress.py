@@ -1,0 +1,193 @@
+"""How far the painting is: a bar on a terminal, plain lines elsewhere."""
+
+import datetime
+import time
+from types import TracebackType
+from typing import Any
+
+from jaxnst.optimize.loop import StepCallback, StepView
+
+from .terminal import Screen
+
+
+# Without a terminal: a line at least so often, in seconds.
+_LINE_INTERVAL = 10.0
+# On a terminal: reading the loss waits for the device, so not at every fast step.
+_BAR_INTERVAL = 0.2
+# From so many seconds on, hours and minutes tell more.
+_MANY_SECONDS = 300
+
+
+class Course:
+    """How much of all work is done, of one picture or many, and how long it takes.
+
+    Args:
+        total: all work, in any unit.
+
+    Attributes:
+        total: likewise.
+        before: work of the pictures that are done.
+    """
+
+    def __init__(self, total: float = 1.0):
+        self.total = total
+        self.before = 0.0
+        self._started: float | None = None
+        self._first: tuple[float, float] | None = None
+
+    def begin(self) -> None:
+        """Start the clock, if it has not been started."""
+        if self._started is None:
+            self._started = time.monotonic()
+
+    def finish(self, work: float) -> None:
+        """Count a picture as done."""
+        self.before += work
+
+    def drop(self, work: float) -> None:
+        """Forget the work of a picture that failed."""
+        self.total -= work
+
+    def elapsed(self, now: float) -> float:
+        """Return seconds since the beginning."""
+        return 0.0 if self._started is None else now - self._started
+
+    def left(self, now: float, done: float) -> float | None:
+        """Return seconds until the end, at the pace since the first step was seen.
+
+        The first step itself is left out: it was compiled. None: nothing is known yet.
+        """
+        if self._first is None:
+            self._first = now, done
+            return None
+        then, work = self._first
+        if done <= work:
+            return None
+        return (now - then) * max(0.0, self.total - done) / (done - work)
+
+
+class ProgressCallback:
+    """A callback that shows progress on standard error, then calls another one.
+
+    Args:
+        enabled: show anything at all.
+        inner: the user's callback, whose answer is passed on.
+        console: of rich, where to; standard error by default.
+        title: which of many pictures it is; its bar goes when the picture is done.
+        course: of all pictures; by default of this one.
+        work: of this picture, in the units of `course`.
+
+    Attributes:
+        error: the MemoryError of the user's own callback, if it raised one.
+    """
+
+    def __init__(
+        self,
+        *,
+        enabled: bool = True,
+        inner: StepCallback | None = None,
+        console: Any = None,
+        title: str = "",
+        course: Course | None = None,
+        work: float = 1.0,
+    ):
+        self._screen = Screen(enabled=enabled, console=console)
+        self._inner = inner
+        self.error: MemoryError | None = None
+        self._title = title
+        self._course = course or Course()
+        self._work = work
+        self._shown = 0.0
+        self._unshown: StepView | None = None
+
+    def __enter__(self) -> "ProgressCallback":
+        """Say that work has begun; the first step comes only once it is compiled."""
+        course = self._course
+        course.begin()
+        if self._screen.is_terminal:
+            from rich.progress import BarColumn, TextColumn
+
+            # All of it has to fit into 80 columns.
+            self._screen.start_bar(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[step]}"),
+                TextColumn("{task.fields[loss]}"),
+                TextColumn("{task.fields[left]}"),
+                description=self._title or "compiling",
+                total=course.total if course.before else None,
+                completed=course.before,
+                is_transient=bool(self._title),
+                step="",
+                loss="",
+                left="",
+            )
+        else:
+            self._screen.print(f"{self._title or 'compiling'} ...")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take the bar down; a painting that ended early ends with a line, too."""
+        if self._unshown is not None and kind is None:
+            self._show(self._unshown, is_last=True)
+        self._screen.stop()
+
+    def __call__(self, view: StepView) -> object:
+        """Show a step; return what the user's callback returns."""
+        if self._screen.is_on:
+            self._show(view)
+        if self._inner is None:
+            return None
+        try:
+            return self._inner(view)
+        except MemoryError as error:
+            self.error = error
+            raise
+
+    def notice(self, text: str) -> None:
+        """Print a line that has to be seen, above the bar."""
+        self._screen.print(text)
+
+    def _show(self, view: StepView, *, is_last: bool = False) -> None:
+        now = time.monotonic()
+        is_last = is_last or view.step == view.num_steps
+        interval = _BAR_INTERVAL if self._screen.has_bar else _LINE_INTERVAL
+        if now - self._shown < interval and not is_last:
+            self._unshown = view
+            return
+        self._shown, self._unshown = now, None
+        terms = view.terms
+        loss = f"content {float(terms.content):.3g} style {float(terms.style):.3g}"
+        size = f"{view.shape[1]} x {view.shape[0]}"
+        step = f"{view.step}/{view.num_steps}"
+        done = self._course.before + self._work * view.work_done
+        left = self._course.left(now, done)
+        if self._screen.has_bar:
+            clock = "" if left is None else f"{datetime.timedelta(0, round(left))} left"
+            self._screen.update(
+                description=self._title or size,
+                completed=done,
+                total=self._course.total,
+                step=step,
+                loss=loss,
+                left=clock,
+            )
+        else:
+            title = f"{self._title}  " if self._title else ""
+            total = f"loss {float(terms.total):.4g}"
+            times = _span(self._course.elapsed(now))
+            if left is not None:
+                times += f", about {_span(left)} left"
+            self._screen.print(f"{title}{size}  step {step}  {total}  {loss}  {times}")
+
+
+def _span(seconds: float) -> str:
+    """Return a time for people: `12 s`, `1:02:03`."""
+    if seconds < _MANY_SECONDS:
+        return f"{seconds:.0f} s"
+    return str(datetime.timedelta(0, round(seconds)))

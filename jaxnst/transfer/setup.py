@@ -1,0 +1,275 @@
+"""From what a user gives to what painting needs: checked, loaded, settled."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import optax
+
+from jaxnst.config import INITS, TransferConfig
+from jaxnst.images import Picture, PictureSource, fitted_shape, load_picture, resize
+from jaxnst.networks import (
+    Architecture,
+    Network,
+    cut_behind,
+    device_mesh,
+    normalize_activations,
+    spread_network,
+)
+from jaxnst.optimize import make_optimizer
+from jaxnst.presets import make_config
+from jaxnst.pretrained import (
+    UsedWeights,
+    architecture_of_file,
+    build_network,
+    find_network,
+    load_weights,
+)
+
+from .inputs import Inputs, StyleSource, load_inputs
+from .memory import choose_memory
+from .regions import check_masks_alone, split_strength
+
+
+# Longest side at which a network is normalized: one set of weights is for all sizes,
+# and means hardly change beyond.
+_MEASURED_SIZE = 512
+
+
+class Prepared(NamedTuple):
+    """What painting needs.
+
+    Attributes:
+        inputs: the pictures.
+        config: the settings.
+        network: with its weights.
+        optimizer: any optax transformation.
+        weights: which weights the network has; None for one of the user's own.
+    """
+
+    inputs: Inputs
+    config: TransferConfig
+    network: Network
+    optimizer: optax.GradientTransformationExtraArgs
+    weights: UsedWeights | None
+
+
+class Loaders(NamedTuple):
+    """Where pictures and networks come from; who paints many keeps what comes again.
+
+    Attributes:
+        picture_fn: as `load_picture`.
+        network_fn: as `load_used_network`.
+    """
+
+    picture_fn: Callable[..., Picture]
+    network_fn: Callable[..., tuple[Network, UsedWeights]]
+
+
+def load_used_network(
+    place: str, *, progress: bool = True, **options: Any
+) -> tuple[Network, UsedWeights]:
+    """Return a network, as `load_network` does, and which weights it has."""
+    loaded, weights = load_weights(place, progress=progress)
+    return build_network(loaded, **options), weights
+
+
+LOADERS = Loaders(load_picture, load_used_network)
+
+
+def settle_config(
+    *,
+    preset: str,
+    init: str | PictureSource | None,
+    network: str | os.PathLike[str] | Network | None,
+    optimizer: str | optax.GradientTransformation | None,
+    masks: Sequence[PictureSource] | None = None,
+    strength: float | PictureSource | None = None,
+    **settings: Any,
+) -> TransferConfig:
+    """Check the settings alone; arguments and errors are those of `prepare`."""
+    setting, strength_map = split_strength(strength)
+    check_masks_alone(
+        masks,
+        blend=settings.get("style_blend"),
+        devices=settings.get("devices"),
+        has_map=strength_map is not None,
+    )
+    is_custom = optimizer is not None and not isinstance(optimizer, str)
+    if is_custom and not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            "`optimizer` must be a name or an optax transformation, got "
+            f"{type(optimizer).__name__}."
+        )
+    if isinstance(network, Network):
+        for name in ("pooling", "padding", "smoothing", "conv", "precision"):
+            own, value = getattr(network, name), settings.get(name)
+            if value not in (None, own):
+                raise ValueError(
+                    f"`{name}` is {value!r}, but the network given has {own!r}; set it "
+                    "where the network is made."
+                )
+            settings[name] = own
+        if network.memory != "fast" and settings.get("memory") is None:
+            settings["memory"] = network.memory
+    architecture, source = _source(network)
+    return make_config(
+        preset,
+        architecture=architecture,
+        optimizer="custom" if is_custom else optimizer,
+        init=_split_init(init)[0],
+        network=source if architecture is None else "custom",
+        strength=setting,
+        **settings,
+    )
+
+
+def prepare(
+    content: PictureSource,
+    style: StyleSource,
+    *,
+    preset: str,
+    init: str | PictureSource | None,
+    network: str | os.PathLike[str] | Network | None,
+    optimizer: str | optax.GradientTransformation | None,
+    masks: Sequence[PictureSource] | None = None,
+    strength: float | PictureSource | None = None,
+    progress: bool = True,
+    loaders: Loaders = LOADERS,
+    **settings: Any,
+) -> Prepared:
+    """Check the settings, then load pictures and network.
+
+    Args:
+        content: as for `jaxnst.stylize`, like everything here.
+        style: likewise.
+        preset: likewise.
+        init: likewise.
+        network: likewise.
+        optimizer: likewise.
+        masks: likewise.
+        strength: likewise.
+        progress: show a bar if weights have to be downloaded.
+        loaders: of pictures and networks.
+        settings: all others; None leaves one at the preset's.
+
+    Raises:
+        ValueError, TypeError, OSError: if something is unusable.
+    """
+    config = settle_config(
+        preset=preset,
+        init=init,
+        network=network,
+        optimizer=optimizer,
+        masks=masks,
+        strength=strength,
+        **settings,
+    )
+    transformation = _optimizer(optimizer, config)
+    mesh = device_mesh(config.devices)
+    conv = config.conv
+    if mesh is not None:
+        if conv == "winograd":
+            raise ValueError(
+                "`devices` needs convolutions in XLA's way, and `conv` is 'winograd'; "
+                "leave one of them out."
+            )
+        conv = "xla"
+    inputs = load_inputs(
+        content,
+        style,
+        _split_init(init)[1],
+        config,
+        loaders.picture_fn,
+        masks=masks,
+        strength=split_strength(strength)[1],
+    )
+    if inputs.regions is not None:
+        config = dataclasses.replace(config, regions=len(inputs.regions.maps))
+    weights: UsedWeights | None = None
+    if not isinstance(network, Network):
+        network, weights = loaders.network_fn(
+            _source(network)[1] or config.network,
+            progress=progress,
+            pooling=config.pooling,
+            padding=config.padding,
+            smoothing=config.smoothing,
+            conv=conv,
+            precision=config.precision,
+        )
+    if config.normalize_activations:
+        network = _normalized(network, inputs, config)
+    layers = [*config.content_layers, *config.style_layers]
+    network = cut_behind(network, layers)
+    if mesh is not None:
+        network = spread_network(network, mesh, layers)
+    return Prepared(inputs, config, network, transformation, weights)
+
+
+def settle_memory(
+    inputs: Inputs,
+    config: TransferConfig,
+    network: Network,
+    optimizer: optax.GradientTransformationExtraArgs,
+) -> TransferConfig:
+    """Return the settings with the level of memory that will be used.
+
+    Args:
+        inputs: the pictures.
+        config: the settings.
+        network: with its weights.
+        optimizer: any optax transformation.
+
+    Raises:
+        OutOfMemory: if none fits.
+    """
+    level = choose_memory(
+        config,
+        network,
+        optimizer,
+        shape=inputs.shape,
+        style_shapes=inputs.style_shapes,
+    )
+    return dataclasses.replace(config, memory=level)
+
+
+def _normalized(network: Network, inputs: Inputs, config: TransferConfig) -> Network:
+    """Return the network, rescaled to the pictures."""
+    images = []
+    for picture in (inputs.content, *inputs.styles):
+        shape = picture.rgb.shape
+        size = min(config.size, _MEASURED_SIZE, max(shape))
+        images.append(jnp.asarray(resize(picture.rgb, fitted_shape(shape, size))))
+    return normalize_activations(network, images)
+
+
+def _source(
+    network: str | os.PathLike[str] | Network | None,
+) -> tuple[Architecture | None, str | None]:
+    """Return the architecture of a network of the user's own, and its name or path."""
+    if network is None or isinstance(network, Network):
+        return (None if network is None else network.architecture), None
+    found = find_network(network)
+    if isinstance(found, Path):
+        return architecture_of_file(found), str(found)
+    return None, found.name
+
+
+def _split_init(
+    init: str | PictureSource | None,
+) -> tuple[str | None, PictureSource | None]:
+    """Tell a named start from a picture to start from."""
+    if init is None or (isinstance(init, str) and init in INITS):
+        return init, None
+    return "image", init
+
+
+def _optimizer(
+    optimizer: str | optax.GradientTransformation | None, config: TransferConfig
+) -> optax.GradientTransformationExtraArgs:
+    if optimizer is None or isinstance(optimizer, str):
+        return make_optimizer(config.optimizer)
+    return optax.with_extra_args_support(optimizer)

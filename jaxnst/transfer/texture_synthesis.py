@@ -1,0 +1,183 @@
+"""`texture`: a picture of any size that has nothing but a style, and repeats."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optax
+
+from jaxnst._checks import check_count
+from jaxnst._types import HostImage
+from jaxnst.images import Picture, PictureSource, load_picture, resize
+from jaxnst.images.load import MAX_ASPECT, MIN_SIDE
+from jaxnst.images.tiling import move, multiples_of, place_border, wraps_of
+from jaxnst.networks import Network
+from jaxnst.optimize import StepCallback
+
+from .driver import stylize_prepared
+from .inputs import StyleSource, check_styles
+from .plan import shapes_of
+from .progress import ProgressCallback
+from .result import Interrupted, Result
+from .setup import LOADERS, prepare, settle_config
+
+
+# Settings of `stylize` that are about a content picture.
+NOT_FOR_TEXTURES = (
+    "content_layers",
+    "content_weight",
+    "content_detail",
+    "strength",
+    "masks",
+    "init",
+    "color",
+)
+
+
+def texture(
+    style: StyleSource,
+    *,
+    size: int | tuple[int, int] = 512,
+    tile: bool | str = True,
+    preset: str = "default",
+    seed: int = 0,
+    network: str | os.PathLike[str] | Network | None = None,
+    optimizer: str | optax.GradientTransformation | None = None,
+    callback: StepCallback | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> Result:
+    """Make a texture of a style, which repeats without a seam.
+
+    It is painted from the style's own pixels, in disorder. The same arguments give the
+    same texture; another seed gives another one of the kind.
+
+    Args:
+        style: a path, a PIL image, or an array; or a list of them, to blend.
+        size: of one side, in pixels; or width and height. Rounded to multiples of 16
+            where it repeats.
+        tile: True, "x" (across only), "y" (down only), or False.
+        preset: as for `jaxnst.stylize`.
+        seed: of the disorder.
+        network: as for `jaxnst.stylize`.
+        optimizer: likewise.
+        callback: likewise.
+        progress: likewise.
+        settings: others of `jaxnst.stylize`, such as `style_scale`, `style_loss` or
+            `finish`; not those that are about a content picture.
+
+    Raises:
+        ValueError, TypeError, OSError: if an input is unusable.
+        OutOfMemory, Interrupted: as `jaxnst.stylize`.
+
+    References:
+        Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional Neural Networks",
+        NeurIPS 2015. Departures: the objective and the sizes of `jaxnst.stylize`; the
+        start is the style's pixels in place of noise; convolutions go around.
+
+    Examples:
+        >>> texture("marble.jpg", size=1024).save("tile.png")  # doctest: +SKIP
+    """
+    started = time.perf_counter()
+    for name in NOT_FOR_TEXTURES:
+        if settings.get(name) is not None:
+            raise ValueError(f"a texture has no content picture; leave `{name}` out.")
+    width, height = _sides(size)
+    arguments: dict[str, Any] = {
+        "preset": preset,
+        "init": "content",
+        "network": network,
+        "optimizer": optimizer,
+        "content_weight": 0.0,
+        "content_detail": 0.0,
+        "size": max(width, height),
+        "tile": tile or None,
+        "seed": seed,
+        **settings,
+    }
+    if preset == "draft" and settings.get("style_layers") is None:
+        # No photograph holds large shapes; the layer that drafts leave out makes them.
+        usual = settle_config(**arguments | {"preset": "default"})
+        arguments["style_layers"] = usual.style_layers
+    config = settle_config(**arguments)
+    styles = list(style) if isinstance(style, list | tuple) else [style]
+    check_styles(config.style_blend, len(styles))
+    pictures = [load_picture(each, argument="style") for each in styles]
+    down, across = multiples_of(config.tile)
+    shape = _rounded(height, down), _rounded(width, across)
+    start = _disorder(pictures, shapes_of(config, shape)[0], shape, seed)
+    read = {id(each): found for each, found in zip(styles, pictures, strict=True)}
+
+    def picture_fn(source: PictureSource, *, argument: str) -> Picture:
+        return read.get(id(source)) or load_picture(source, argument=argument)
+
+    prepared = prepare(
+        start,
+        style,
+        progress=progress,
+        loaders=LOADERS._replace(picture_fn=picture_fn),
+        **arguments,
+    )
+    watcher = ProgressCallback(enabled=progress, inner=callback)
+    try:
+        result = stylize_prepared(prepared, watcher, preset=preset, started=started)
+    except Interrupted as interrupted:
+        raise Interrupted(_as_texture(interrupted.result, config.tile)) from None
+    return _as_texture(result, config.tile)
+
+
+def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return width and height."""
+    sides = size if isinstance(size, list | tuple) else (size, size)
+    if len(sides) != 2:
+        raise ValueError(f"`size` must be a number or (width, height), got {size!r}.")
+    width, height = (check_count("size", side, minimum=MIN_SIDE) for side in sides)
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ValueError(
+            f"`size` is {width} x {height} px; no side may be more than "
+            f"{MAX_ASPECT:g} times as long as the other."
+        )
+    return width, height
+
+
+def _rounded(length: int, multiple: int) -> int:
+    return max(-(-MIN_SIDE // multiple), round(length / multiple)) * multiple
+
+
+def _disorder(
+    pictures: Sequence[Picture],
+    coarsest: tuple[int, int],
+    shape: tuple[int, int],
+    seed: int,
+) -> HostImage:
+    """Return pixels of the styles in disorder, as large as those of the first size.
+
+    Smaller ones would be gray there.
+    """
+    pixels = np.concatenate([each.rgb.reshape(-1, 3) for each in pictures])
+    generator = np.random.default_rng(seed)
+    few = pixels[generator.integers(len(pixels), size=coarsest)]
+    # Over the border as well as inside.
+    around = np.pad(few, ((2, 2), (2, 2), (0, 0)), mode="wrap")
+    rows, columns = (
+        (length + 4) * full / length
+        for length, full in zip(coarsest, shape, strict=True)
+    )
+    large = resize(around, (round(rows), round(columns)))
+    top, left = (large.shape[0] - shape[0]) // 2, (large.shape[1] - shape[1]) // 2
+    return large[top : top + shape[0], left : left + shape[1]]
+
+
+def _as_texture(result: Result, tile: str | None) -> Result:
+    """Return the result as one that has no content, with an ordinary border."""
+    shape = result.image.shape[:2]
+    # It has no place of its own, so any line will do.
+    moved = place_border(result.image, wraps_of(tile), farthest=1 / 2)
+    image = move(result.image, moved, shape)
+    record = dict(result.record)
+    record["inputs"] = {k: v for k, v in record["inputs"].items() if k != "content"}
+    record["kind"] = "texture"
+    return dataclasses.replace(result, image=image, record=record)
