@@ -55,7 +55,7 @@ def _check_output(path: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    from jaxnst.images.files import written_beside
+    from jaxnst.images.files import atomic_write
 
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(text)

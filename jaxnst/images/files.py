@@ -14,7 +14,7 @@ def place_beside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a place to write to; what is there in the end is moved to `path`.
 
     Nothing is left of it where writing fails.

@@ -15,7 +15,7 @@ from jaxnst._types import HostAlpha, HostImage
 from jaxnst._version import __version__
 
 from .color_profile import srgb_profile
-from .files import place_beside, written_beside
+from .files import atomic_write, place_beside
 from .metadata import TEXT_KEY, encode_record, exif, png_text
 
 
@@ -139,7 +139,7 @@ def save_picture(
         )
         rgb, alpha = rgb * alpha[..., None] + (1 - alpha[..., None]), None
     pixels = quantize(np.asarray(rgb), alpha, bits)
-    with written_beside(path) as beside, beside.open("xb") as stream:
+    with atomic_write(path) as beside, beside.open("xb") as stream:
         _write(stream, path.suffix.lower(), pixels, text, quality)
     return path
 

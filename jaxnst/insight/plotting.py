@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxnst.images.files import written_beside
+from jaxnst.images.files import atomic_write
 
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def save_history(
         ValueError, OSError, ImportError: as `check_history_path` and `plot_history`.
     """
     target = check_history_path(path)
-    with written_beside(target) as beside:
+    with atomic_write(target) as beside:
         if target.suffix.lower() == ".csv":
             beside.write_text(_table(history), encoding="utf-8")
         else:

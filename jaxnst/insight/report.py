@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxnst.images.files import written_beside
+from jaxnst.images.files import atomic_write
 
 from .elements import LARGE, escape, figure
 from .sections import show_changes, show_layers, show_origins, show_traces
@@ -34,7 +34,7 @@ def save_report(
     if not target.parent.is_dir():
         raise FileNotFoundError(f"no such folder: {target.parent}; make it first.")
     text = make_report(explanation, title=title)
-    with written_beside(target) as beside:
+    with atomic_write(target) as beside:
         beside.write_text(text, encoding="utf-8")
     return target
 

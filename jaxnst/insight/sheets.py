@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image as PILImage
 
-from jaxnst.images.files import written_beside
+from jaxnst.images.files import atomic_write
 from jaxnst.sweeps.lettering import draw_text, drawable, line_height, shorten
 
 from .correspondence import pick_links, position_map, rebuild
@@ -34,7 +34,7 @@ def save_sheets(
     written = []
     for name, sheet in make_sheets(explanation).items():
         path = target / f"{name}.png"
-        with written_beside(path) as beside:
+        with atomic_write(path) as beside:
             sheet.save(beside, "PNG", optimize=True)
         written.append(path)
     return written
