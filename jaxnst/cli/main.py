@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxnst._checks import FORESEEN, one_line
-from jaxnst.trust import trust_code
 
 from .batch import batch
 from .compare import compare
@@ -38,7 +37,6 @@ STRENGTH_TOLERANCE = 0.03
 
 def command() -> int:
     """Run the command that this process was started for, and return its exit code."""
-    trust_code()
     return main()
 
 

@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from jaxnst._types import HostImage, Image, Scalar
 from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets, perceptual_loss
-from jaxnst.transfer.plan import blend_of, compiled_targets, plan_size
-from jaxnst.transfer.regions import guides_at
+from jaxnst.transfer.plan import SizePlan, make_plan
+from jaxnst.transfer.run import measure_targets
 
 from .inputs import Subject
 
@@ -58,8 +58,8 @@ def measure_pull(subject: Subject, image: HostImage, targets: Targets) -> Pull:
         term by term; lengths are over the three colors, blurred.
     """
     sigma = _BLUR * max(subject.shape)
-    config = subject.prepared.config
-    network = subject.prepared.network
+    config = subject.job.config
+    network = subject.job.network
     lengths: dict[str, np.ndarray] = {}
     for term, weights in weights_of_terms(subject.weights).items():
         gradient = compiled_gradient(
@@ -118,33 +118,22 @@ def weights_of_terms(weights: LossWeights) -> dict[str, LossWeights]:
 
 
 def targets_of(subject: Subject) -> Targets:
-    """Return what the subject's picture is measured against, at its shape."""
-    inputs, config, network, optimizer, _ = subject.prepared
-    plan = plan_size(
-        config,
-        network,
-        optimizer,
-        shape=subject.shape,
-        style_shapes=tuple(style.shape[:2] for style in subject.styles),
-    )
-    guides = None, None
-    if inputs.regions is not None:
-        guides = guides_at(inputs.regions, network, subject.shape, config.style_layers)
-    blend = blend_of(config, len(subject.styles), inputs.regions)
-    pictures = jax.tree.map(
-        jnp.asarray, (subject.content, subject.styles, blend, *guides)
-    )
-    return compiled_targets(network, *pictures, **plan.targets.static)
+    """Return the targets that the subject's picture is compared with, at its shape."""
+    job = subject.job
+    plan = make_plan([job], job.network.memory)
+    style_shapes = tuple(style.shape[:2] for style in subject.styles)
+    size = SizePlan(subject.shape, style_shapes, 1)
+    return measure_targets(job, plan, size, subject.content)
 
 
 def terms_of(subject: Subject, image: HostImage, targets: Targets) -> LossTerms:
     """Return what a picture costs, as `targets_of` has it; on the host."""
     terms = compiled_terms(
-        subject.prepared.network,
+        subject.job.network,
         jnp.asarray(image),
         targets,
         subject.weights,
-        normalization=subject.prepared.config.normalization,
+        normalization=subject.job.config.normalization,
     )
     return jax.device_get(terms)
 

@@ -15,7 +15,7 @@ from jaxnst.images import PictureSource
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.metrics import Metrics
 from jaxnst.pretrained import load_lpips_network
-from jaxnst.transfer.driver import measure_painting
+from jaxnst.transfer.driver import measure_result
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.result import Result
 from jaxnst.transfer.terminal import Screen
@@ -180,7 +180,7 @@ def explain_subject(
         progress: say what is done, and show a bar while it is painted.
         started: when, on the clock of `time.perf_counter`.
     """
-    config, network = subject.prepared.config, subject.prepared.network
+    config, network = subject.job.config, subject.job.network
     screen = Screen(enabled=progress)
     judge = load_lpips_network()
     screen.print("measuring who pulls where ...")
@@ -197,7 +197,7 @@ def explain_subject(
     origins = find_origins(
         network, subject.image, subject.styles, origin_layers(styles)
     )
-    measured = measure_painting(subject.image, subject.prepared)
+    measured = measure_result(subject.image, subject.job)
     metrics = Metrics(*(measured.pop(name) for name in Metrics._fields))
     painted = None
     if ablations:

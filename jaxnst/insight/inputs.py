@@ -19,7 +19,7 @@ from jaxnst.optimize.strength import weigh
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.plan import style_shapes_at, weights_of
 from jaxnst.transfer.result import Result, name_styles, read_trace, settings_of
-from jaxnst.transfer.setup import Prepared, prepare
+from jaxnst.transfer.setup import OBJECTS, Job, set_up, settle_config
 
 
 class Subject(NamedTuple):
@@ -29,7 +29,7 @@ class Subject(NamedTuple):
         image: as it is looked at, perhaps smaller than its file.
         content: of the same shape.
         styles: the style pictures, as large as its painting looked at them.
-        prepared: pictures, settings and network.
+        job: pictures, settings and network.
         record: of the picture.
         history: every loss term, see `jaxnst.Result`, with "step" from 1, and perhaps
             not of every step; None if it is not known.
@@ -38,7 +38,7 @@ class Subject(NamedTuple):
     image: HostImage
     content: HostImage
     styles: tuple[AnyHostImage, ...]
-    prepared: Prepared
+    job: Job
     record: Mapping[str, Any]
     history: Mapping[str, np.ndarray] | None
 
@@ -50,12 +50,12 @@ class Subject(NamedTuple):
     @property
     def weights(self) -> LossWeights:
         """Of the loss terms, as they were at the end."""
-        weights = weights_of(self.prepared.config)
+        weights = weights_of(self.job.config, self.job.inputs.regions)
         ratio = self.ratio
         if ratio is None:
             return weights
         ratios = np.atleast_1d(np.asarray(ratio, float))
-        regions = self.prepared.inputs.regions
+        regions = self.job.inputs.regions
         shares = np.ones(1) if regions is None else regions.shares
         return weigh(weights, np.log(np.maximum(ratios, 1e-9)), shares)
 
@@ -97,13 +97,13 @@ def subject_of(
     if isinstance(picture, Result):
         image, record = picture.image, picture.record
         history: Mapping[str, np.ndarray] | None = dict(picture.history)
-        prepared = picture.prepared
+        job = picture.job
     else:
         record = read_record(picture)
         image = load_picture(picture, argument="picture").rgb
-        history, prepared = read_trace(record), None
+        history, job = read_trace(record), None
     _check_kind(record)
-    if prepared is None:
+    if job is None:
         for name, value in (("content", content), ("style", style)):
             if value is None:
                 raise ValueError(
@@ -117,25 +117,27 @@ def subject_of(
         settings = settings_of(record, **{f"has_{name}": True for name in given})
         arguments: dict[str, Any] = dict.fromkeys(("init", "network", "optimizer"))
         arguments |= settings | given
-        prepared = prepare(content, style, progress=progress, **arguments)
-        _check_inputs(prepared, record)
+        config = settle_config(**arguments)
+        objects = {name: arguments.get(name) for name in OBJECTS}
+        job = set_up(content, style, config, progress=progress, **objects)
+        _check_inputs(job, record)
         if moved := record["result"].get("moved"):
             down, across = moved
-            inputs = prepared.inputs.moved((down, across))
-            prepared = prepared._replace(inputs=inputs)
+            inputs = job.inputs.moved((down, across))
+            job = job._replace(inputs=inputs)
     if history is not None and not len(history["total"]):
         history = None
-    return _looked_at(image, prepared, record, history, max_size)
+    return _looked_at(image, job, record, history, max_size)
 
 
 def _looked_at(
     image: HostImage,
-    prepared: Prepared,
+    job: Job,
     record: Mapping[str, Any],
     history: Mapping[str, np.ndarray] | None,
     max_size: int,
 ) -> Subject:
-    inputs = prepared.inputs
+    inputs = job.inputs
     shape = inputs.shape
     if image.shape[:2] != shape:
         raise ValueError(
@@ -147,7 +149,7 @@ def _looked_at(
     if max(shape) > max_size:
         shape = fitted_shape((*shape, 3), max_size)
     style_shapes = style_shapes_at(
-        prepared.config, inputs.style_shapes, shape, inputs.shape
+        job.config, inputs.style_shapes, shape, inputs.shape
     )
     return Subject(
         image=resize(image, shape, wraps=inputs.wraps),
@@ -156,15 +158,15 @@ def _looked_at(
             resize(style.rgb, style_shape)
             for style, style_shape in zip(inputs.styles, style_shapes, strict=True)
         ),
-        prepared=_on_one_device(prepared, record),
+        job=_on_one_device(job, record),
         record=record,
         history=history,
     )
 
 
-def _on_one_device(prepared: Prepared, record: Mapping[str, Any]) -> Prepared:
+def _on_one_device(job: Job, record: Mapping[str, Any]) -> Job:
     """Return it with the level of memory that it was painted with, and not spread."""
-    network, config = prepared.network, prepared.config
+    network, config = job.network, job.config
     if network.spread is not None:  # at the size of a report one device will do
         plain = network.changed(spread=None, rows=None)
         network = jax.device_put(plain, default_device())
@@ -172,7 +174,7 @@ def _on_one_device(prepared: Prepared, record: Mapping[str, Any]) -> Prepared:
     level = record["result"].get("memory")
     if level in MEMORY_LEVELS:
         network = network.with_memory(level)
-    return prepared._replace(network=network, config=config)
+    return job._replace(network=network, config=config)
 
 
 def _check_kind(record: Mapping[str, Any]) -> None:
@@ -193,9 +195,9 @@ def _check_kind(record: Mapping[str, Any]) -> None:
         )
 
 
-def _check_inputs(prepared: Prepared, record: Mapping[str, Any]) -> None:
+def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
     """Make sure that these are the pictures that it was painted from."""
-    inputs = prepared.inputs
+    inputs = job.inputs
     given = {"content": inputs.content, **name_styles(inputs.styles)}
     given |= dict(inputs.guiding)
     known = record.get("inputs", {})

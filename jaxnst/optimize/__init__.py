@@ -1,53 +1,47 @@
 """How a picture is painted: the compiled step, the sizes, the loop around them."""
 
+from .batching import StepProgram as StepProgram
 from .interrupt import deferred_interrupt as deferred_interrupt
-from .lbfgs import (
-    Found as Found,
-    LineSearched as LineSearched,
-    Probe as Probe,
-    compiled_direction as compiled_direction,
-    compiled_try as compiled_try,
-    make_lbfgs as make_lbfgs,
-    search_length as search_length,
-)
 from .loop import (
-    Attempt as Attempt,
+    LossMonitor as LossMonitor,
+    Member as Member,
     Schedule as Schedule,
-    SizeRun as SizeRun,
+    SizeReport as SizeReport,
     StepCallback as StepCallback,
     StepView as StepView,
     run_size as run_size,
 )
-from .optimizers import make_optimizer as make_optimizer
-from .pyramid import pyramid_sizes as pyramid_sizes, resize_state as resize_state
-from .recovery import (
-    Method as Method,
-    Recovery as Recovery,
-    SizeResult as SizeResult,
-    paint_size as paint_size,
+from .optimizers import is_lbfgs as is_lbfgs, make_optimizer as make_optimizer
+from .programs import (
+    Program as Program,
+    compile_in_background as compile_in_background,
+    use_program_cache as use_program_cache,
 )
+from .pyramid import pyramid_sizes as pyramid_sizes, resize_state as resize_state
+from .quasi_newton import (
+    Evaluation as Evaluation,
+    LBFGSResult as LBFGSResult,
+    minimize_lbfgs as minimize_lbfgs,
+)
+from .recovery import Method as Method, Recovery as Recovery
 from .schedule import (
     Budget as Budget,
     Pace as Pace,
     learning_rate_at as learning_rate_at,
-)
-from .stepper import (
-    Problem as Problem,
-    Stepper as Stepper,
-    make_stepper as make_stepper,
 )
 from .stepping import (
     Average as Average,
     StepInfo as StepInfo,
     TransferState as TransferState,
     averaged_image as averaged_image,
+    compiled_loss_and_gradient as compiled_loss_and_gradient,
     compiled_step as compiled_step,
     compiled_steps as compiled_steps,
     init_average as init_average,
     init_state as init_state,
-    measure as measure,
+    loss_and_gradient as loss_and_gradient,
     step as step,
     steps as steps,
     update_average as update_average,
 )
-from .strength import Steering as Steering, Trimmed as Trimmed
+from .strength import Steering as Steering, Trimmed as Trimmed, Trimmer as Trimmer

@@ -10,9 +10,6 @@ import optax
 
 from jaxnst._checks import check_choice
 from jaxnst.config import OPTIMIZERS
-from jaxnst.fingerprints import name_object
-
-from .lbfgs import make_lbfgs
 
 
 @functools.cache
@@ -23,9 +20,17 @@ def make_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
         ValueError: if the name is unknown.
     """
     check_choice("optimizer", name, OPTIMIZERS)
-    optimizer = make_lbfgs() if name == "lbfgs" else _make_adam()
-    name_object(optimizer, f"optimizer {name}")
-    return optimizer
+    return _LBFGS if name == "lbfgs" else _make_adam()
+
+
+def is_lbfgs(optimizer: optax.GradientTransformation) -> bool:
+    """Return whether an optimizer is that of `make_optimizer("lbfgs")`."""
+    return optimizer is _LBFGS
+
+
+# SciPy makes its steps, see `jaxnst.optimize.quasi_newton`; it carries no state from
+# size to size.
+_LBFGS = optax.with_extra_args_support(optax.identity())
 
 
 def _make_adam() -> optax.GradientTransformationExtraArgs:

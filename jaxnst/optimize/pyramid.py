@@ -6,7 +6,6 @@ import optax
 
 from jaxnst._types import Image
 
-from .lbfgs import LineSearched
 from .stepping import TransferState, init_state
 
 
@@ -57,8 +56,7 @@ def resize_state(
     squares from turning negative; counts stay, so bias correction does not restart
     (after Crowson's style-transfer-pytorch). A state that cannot be resized so, because
     the optimizer keeps other things than pictures, is begun anew. So is the average of
-    the pictures: those before had no detail of this size. And so is the memory of a
-    line-searched optimizer: resized it was measured to gain nothing over ten steps.
+    the pictures: those before had no detail of this size.
 
     Args:
         state: at any size.
@@ -85,8 +83,6 @@ def resize_state(
         image = image + content_detail * (content - known)
     image = jnp.clip(image, 0.0, 1.0)
     begun = init_state(image, optimizer, use_average=state.average is not None)
-    if isinstance(optimizer, LineSearched):
-        return begun
     opt_state: optax.OptState = jax.tree.map(resize, state.opt_state)
     if _shapes(opt_state) != _shapes(begun.opt_state):
         return begun

@@ -177,16 +177,21 @@ class Pace:
         """How many steps there will be in all, as it looks now."""
         return self._plan()[0]
 
-    def next_rates(self, most: int = 1) -> list[float]:
-        """Return the rates of the next steps, `most` of them at most; [] at the end."""
+    def num_left(self) -> int:
+        """Return how many steps are left, as it looks now; at 0 `stopped` is set."""
         total, reason = self._plan()
-        rates = [
-            self._rate_at(step, total)
-            for step in range(self.done, min(total, self.done + most))
-        ]
-        if not rates:
+        left = max(0, total - self.done)
+        if not left:
             self.stopped = reason
-        self.done += len(rates)
+        return left
+
+    def next_rates(self, count: int = 1) -> list[float]:
+        """Return the rates of the next `count` steps, and count these as done."""
+        total, _ = self._plan()
+        steps = range(self.done, self.done + count)
+        # Time may have run on since `num_left` was asked.
+        rates = [self._rate_at(step, max(total, self.done + count)) for step in steps]
+        self.done += count
         return rates
 
     def _plan(self) -> tuple[int, str | None]:

@@ -1,8 +1,10 @@
-"""One step: measure, differentiate with respect to the picture, update, clip.
+"""One step: differentiate the loss with respect to the picture, update, clip.
 
 Beside the step there is an average of the pictures that the steps go through. Steps of
 a constant length circle around the optimum; their average lies nearer to it. The
 weights of past pictures decay geometrically.
+
+`step` is pure and not compiled; `compiled_step` is its program for one picture.
 """
 
 from typing import NamedTuple
@@ -12,16 +14,15 @@ import jax.numpy as jnp
 import optax
 
 from jaxnst._types import Count, Flag, Image, Scalar, Scalars
-from jaxnst.compiling import KeptFunction
 from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets, perceptual_loss
 
 
 class Average(NamedTuple):
-    """A running average, as a sum and what the weights in it add up to.
+    """A running average, as a weighted sum and the sum of its weights.
 
     Attributes:
         total: weighted sum of the pictures so far.
-        weight: sum of the weights, 1 - decay ** pictures; 0 before the first.
+        weight: sum of the weights, 1 - decay ** pictures; 0 before the first picture.
     """
 
     total: Image
@@ -37,9 +38,9 @@ def update_average(average: Average, image: Image, decay: Scalar) -> Average:
     """Return the average with one more picture.
 
     Args:
-        average: so far.
+        average: the average so far.
         image: the picture that is added, RGB, [0, 1].
-        decay: what the weights of all before it are multiplied by; 0 to below 1.
+        decay: factor on the weights of all pictures before it; 0 to below 1.
     """
     total = decay * average.total + (1 - decay) * image
     return Average(total, decay * average.weight + (1 - decay))
@@ -55,17 +56,13 @@ def averaged_image(average: Average) -> Image:
     return jnp.clip(average.total / average.weight, 0.0, 1.0)
 
 
-compiled_update = KeptFunction(update_average)
-compiled_average = KeptFunction(averaged_image)
-
-
 class TransferState(NamedTuple):
     """What is carried from step to step.
 
     Attributes:
         image: the picture, RGB, [0, 1].
-        opt_state: the optimizer's.
-        average: of the pictures at this size, if there is to be one.
+        opt_state: the state of the optimizer.
+        average: average of the pictures at this size, if there is to be one.
     """
 
     image: Image
@@ -77,7 +74,7 @@ class StepInfo(NamedTuple):
     """What a step reports.
 
     Attributes:
-        terms: the loss of the picture the step started from.
+        terms: loss terms of the picture that the step started from.
         is_finite: whether loss and update were finite; if not, nothing was changed.
     """
 
@@ -91,15 +88,21 @@ def init_state(
     *,
     use_average: bool = False,
 ) -> TransferState:
-    """Return the state from which the first step starts."""
+    """Return the state from which the first step starts.
+
+    Args:
+        image: the first picture, RGB, [0, 1].
+        optimizer: any optax transformation.
+        use_average: whether to average the pictures.
+    """
     average = init_average(image) if use_average else None
     state = TransferState(image, optimizer.init(image), average)
-    # Copies, because the first step gives every buffer up, and some optimizers (L-BFGS)
-    # start with one buffer in two places.
+    # Copies, because the first step donates every buffer, and some optimizers start
+    # with one buffer in two places.
     return jax.tree.map(jnp.copy, state)
 
 
-def measure(
+def loss_and_gradient(
     image: Image,
     network: FeatureFn,
     targets: Targets,
@@ -110,10 +113,10 @@ def measure(
     """Return what is minimized, its terms, and its gradient.
 
     Args:
-        image: RGB, [0, 1].
+        image: the picture, RGB, [0, 1].
         network: the frozen feature extractor; no gradient reaches its weights.
-        targets: of `jaxnst.objective.compute_targets`.
-        weights: of the loss terms.
+        targets: targets of `jaxnst.objective.compute_targets`.
+        weights: weights of the loss terms.
         normalization: "pair" or "paper".
     """
     # Means over pixels give gradients that shrink as pictures grow. Per pixel instead,
@@ -155,9 +158,9 @@ def step(
     Args:
         state: picture and optimizer state.
         network: the frozen feature extractor; no gradient reaches its weights.
-        targets: of `jaxnst.objective.compute_targets`.
-        weights: of the loss terms.
-        learning_rate: what the optimizer's update is multiplied by.
+        targets: targets of `jaxnst.objective.compute_targets`.
+        weights: weights of the loss terms.
+        learning_rate: factor on the optimizer's update.
         averaging: decay of the average; None where the state has none.
         optimizer: any optax transformation.
         normalization: "pair" or "paper".
@@ -166,7 +169,7 @@ def step(
         The next state, its picture clipped to [0, 1], and the loss before the step. If
         the loss or the update is not finite the state comes back as it was.
     """
-    loss, terms, gradient = measure(
+    loss, terms, gradient = loss_and_gradient(
         state.image, network, targets, weights, normalization=normalization
     )
     # The keyword arguments are for line searches; other optimizers drop them, and what
@@ -204,20 +207,20 @@ def steps(
     optimizer: optax.GradientTransformationExtraArgs,
     normalization: str = "pair",
 ) -> tuple[TransferState, StepInfo]:
-    """Paint several steps in one call, for devices that a call costs more than a step.
+    """Paint several steps in one call, for devices where a call outlasts a step.
 
     Not for the CPU: XLA computes convolutions inside a loop slowly there.
 
     Args:
-        state: as for `step`, like all that are not named here.
-        network: likewise.
-        targets: likewise.
-        weights: likewise.
+        state: picture and optimizer state.
+        network: the frozen feature extractor; no gradient reaches its weights.
+        targets: targets of `jaxnst.objective.compute_targets`.
+        weights: weights of the loss terms.
         learning_rates: one for each step that a call can make.
-        num_steps: how many of them to make now.
-        averaging: likewise.
-        optimizer: likewise.
-        normalization: likewise.
+        num_steps: number of them to make now.
+        averaging: decay of the average; None where the state has none.
+        optimizer: any optax transformation.
+        normalization: "pair" or "paper".
 
     Returns:
         The last state, and every step's info along a first axis; what lies beyond
@@ -251,13 +254,12 @@ def steps(
     return jax.lax.fori_loop(0, num_steps, body, (state, empty))
 
 
-compiled_step = KeptFunction(
-    step,
-    static_argnames=("optimizer", "normalization"),
-    donate_argnames=("state",),
+compiled_step = jax.jit(
+    step, static_argnames=("optimizer", "normalization"), donate_argnames=("state",)
 )
-compiled_steps = KeptFunction(
-    steps,
-    static_argnames=("optimizer", "normalization"),
-    donate_argnames=("state",),
+compiled_steps = jax.jit(
+    steps, static_argnames=("optimizer", "normalization"), donate_argnames=("state",)
+)
+compiled_loss_and_gradient = jax.jit(
+    loss_and_gradient, static_argnames=("normalization",)
 )

@@ -13,16 +13,11 @@ The last small steps to the strength that was asked for.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from jaxnst.calls import Calls
 from jaxnst.objective import LossWeights
-
-from .stepper import OptaxStepper, Taken
-from .stepping import TransferState, init_state
 
 
 # The ratio of the weights to begin with, as (strength / rest) ** power times this. Of
@@ -132,78 +127,96 @@ class Trimmed(NamedTuple):
     """Where trimming ended.
 
     Attributes:
-        state: with the best picture.
-        gaps: its style terms, of each region.
-        num_steps: how many were made.
+        image: the best picture.
+        gaps: style terms of the best picture, one of each region.
+        num_steps: number of steps that were made.
     """
 
-    state: TransferState
+    image: Any
     gaps: np.ndarray
     num_steps: int
 
 
-def trim(
-    state: TransferState,
-    stepper: OptaxStepper,
-    steering: Steering,
-    may_go_on_fn: Callable[[], bool] = lambda: True,
-) -> Calls[Trimmed]:
-    """Go on towards more style or more content, until the gaps are right.
+class Trimmer:
+    """The last small steps of one picture, towards more style or more content.
+
+    Before each step it says which weights and which rate to take, see `weights` and
+    `rate`; after it, it is told what the step found, see `observe`.
 
     Args:
-        state: with the picture; its buffers are given up.
-        stepper: makes the steps.
         steering: what is aimed at.
+        weights: weights of which the ratio of content and style is changed.
         may_go_on_fn: asked before every step; the picture is measured in any case.
+
+    Attributes:
+        rate: learning rate of the next step, in units of pixel values.
+        is_done: whether the gaps are right, or no more can be done.
     """
-    image = state.image.copy()  # its own, where it was a lane of a batch
-    state = init_state(image, stepper.optimizer, use_average=stepper.is_averaging)
-    base = stepper.weights
-    is_there = steering.shares > 0
-    best: tuple[float, np.ndarray, jax.Array] | None = None
-    count, rate = 0, _FIRST_RATE
-    directions = np.zeros(len(steering.gaps))
-    num_along = 0
-    for count in range(_MAX_STEPS + 1):
-        picture = state.image.copy()
+
+    def __init__(
+        self,
+        steering: Steering,
+        weights: LossWeights,
+        may_go_on_fn: Callable[[], bool] = lambda: True,
+    ):
+        self.rate = 0.0
+        self.is_done = False
+        self._steering = steering
+        self._base = weights
+        self._may_go_on = may_go_on_fn
+        self._rate = _FIRST_RATE
+        self._directions = np.zeros(len(steering.gaps))
+        self._num_along = 0
+        self._count = 0
+        self._best: tuple[float, np.ndarray, Any] | None = None
+
+    @property
+    def weights(self) -> LossWeights:
+        """Loss weights of the next step."""
         # Regions that are right stay where they were steered to.
         log_ratios = np.where(
-            directions == 0, steering.log_ratios, _LOG_RATIO * directions
+            self._directions == 0,
+            self._steering.log_ratios,
+            _LOG_RATIO * self._directions,
         )
-        stepper.weights = weigh(base, log_ratios, steering.shares)
-        is_moving = bool(directions.any())
-        # What it says is of the picture before it; so its weights are a guess at first.
-        stepped, taken = yield from stepper(state, [rate if is_moving else 0.0])
-        gaps = _gaps_of(taken)
-        errors = np.where(is_there, gaps - steering.gaps, 0)
+        return weigh(self._base, log_ratios, self._steering.shares)
+
+    @property
+    def trimmed(self) -> Trimmed:
+        """The best picture so far."""
+        assert self._best is not None
+        return Trimmed(self._best[2], self._best[1], self._count)
+
+    def observe(self, gaps: np.ndarray, picture: Any) -> bool:
+        """Take note of a picture; return whether the next step starts from it again.
+
+        Otherwise the next step goes on from where the last one led.
+
+        Args:
+            gaps: style terms of the picture, one of each region.
+            picture: the picture before the step that measured it.
+        """
+        steering = self._steering
+        errors = np.where(steering.shares > 0, gaps - steering.gaps, 0)
         worst = float(np.max(np.abs(errors)))
-        if best is None or worst < best[0]:
-            best = worst, gaps, picture
-        is_done = not math.isfinite(worst) or worst <= _TOLERANCE
-        if is_done or count == _MAX_STEPS or not may_go_on_fn():
-            break
+        if self._best is None or worst < self._best[0]:
+            self._best = worst, gaps, picture
+        is_right = not math.isfinite(worst) or worst <= _TOLERANCE
+        if is_right or self._count == _MAX_STEPS or not self._may_go_on():
+            self.is_done = True
+            return False
+        self._count += 1
         wanted = np.where(np.abs(errors) <= _TOLERANCE, 0, np.sign(errors))
-        if (wanted != directions).any():
-            if (wanted * directions < 0).any():
-                rate /= 3
+        starts_again = bool((wanted != self._directions).any())
+        if starts_again:
             # The step just made led the wrong way, or nowhere; Adam forgets it.
-            state = init_state(
-                picture.copy(), stepper.optimizer, use_average=stepper.is_averaging
-            )
-            directions, num_along = wanted, 0
+            if (wanted * self._directions < 0).any():
+                self._rate /= 3
+            self._directions, self._num_along = wanted, 0
         else:
-            state = stepped
-            num_along += 1
-            if num_along > _PATIENCE:
-                rate = min(_GROWTH * rate, _MAX_RATE)
-    stepper.weights = base
-    assert best is not None
-    final = init_state(best[2], stepper.optimizer, use_average=False)
-    return Trimmed(final, best[1], count)
-
-
-def _gaps_of(taken: Taken) -> np.ndarray:
-    """Return the style terms of each region that a call began with."""
-    info = jax.device_get(taken.info)
-    gaps = info.terms.style_regions
-    return gaps if np.ndim(info.is_finite) == 0 else gaps[0]
+            self._num_along += 1
+            if self._num_along > _PATIENCE:
+                self._rate = min(_GROWTH * self._rate, _MAX_RATE)
+        # What the first step says is of weights that are a guess.
+        self.rate = self._rate if self._directions.any() else 0.0
+        return starts_again

@@ -1,7 +1,6 @@
 """`stylize` and `estimate`: from two pictures to a result."""
 
 import contextlib
-import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +9,6 @@ from typing import Any
 import optax
 
 from jaxnst._types import HostImage
-from jaxnst.calls import Call, run_calls
 from jaxnst.coloring import AFTERWARDS, keep_luminance
 from jaxnst.config import LayerWeights
 from jaxnst.finishing import finish_picture
@@ -25,70 +23,63 @@ from .inputs import StyleSource
 from .memory import (
     Estimate,
     OutOfMemory,
+    choose_memory,
     clear_memory_errors,
     make_estimate,
     process_memory,
 )
-from .plan import blend_of
+from .plan import blend_of, make_plan
 from .progress import ProgressCallback
 from .result import Interrupted, Result, make_history, make_record
-from .run import Painted, paint
-from .setup import Prepared, prepare, settle_memory
+from .run import Painted, is_unpainted, leave_unpainted, paint
+from .setup import OBJECTS, Job, set_up, settle_config
 
 
-def stylize_prepared(
-    prepared: Prepared,
+def run_job(
+    job: Job,
     watcher: ProgressCallback,
     *,
-    preset: str,
     started: float,
     notice_fn: Callable[[str], None] | None = None,
-    make_fn: Callable[[Call], Any] = Call.make,
     metrics: bool = False,
 ) -> Result:
-    """Paint what was prepared.
+    """Paint one picture.
 
     Args:
-        prepared: the pictures, the settings, the network.
-        watcher: shows how far it is.
-        preset: from which the settings started, for the record.
-        started: when, on the clock of `time.perf_counter`.
+        job: the picture.
+        watcher: shows progress.
+        started: beginning, on the clock of `time.perf_counter`.
         notice_fn: told what happens on Ctrl-C; by default `watcher` shows it.
-        make_fn: makes the calls of compiled programs.
         metrics: whether the result is measured.
 
     Raises:
         OutOfMemory, Interrupted: as `stylize`.
     """
-    inputs, config, network, transformation, _ = prepared
-    with clear_memory_errors(config, max(inputs.shape)):  # of the compiler
-        settled = settle_memory(inputs, config, network, transformation)
-    network = network.with_memory(settled.memory)
-    deadline = None if config.max_seconds is None else started + config.max_seconds
-    with (
-        watcher,
-        clear_memory_errors(
-            settled, max(inputs.shape), is_foreign=lambda error: error is watcher.error
-        ),
-        deferred_interrupt(notice_fn or watcher.notice) as is_interrupted,
-    ):
-        painted = run_calls(
-            paint(
-                inputs,
-                network,
-                transformation,
-                settled,
-                watcher,
-                deadline=deadline,
-                is_interrupted=is_interrupted,
+    size, limit = max(job.inputs.shape), job.config.max_seconds
+    if is_unpainted(job.config):
+        memory = "fast" if job.config.memory == "auto" else job.config.memory
+        painted = leave_unpainted(job)
+    else:
+        with clear_memory_errors(job.config.memory, size):  # of the compiler
+            memory = choose_memory(job)
+        with (
+            watcher,
+            clear_memory_errors(
+                memory, size, is_foreign=lambda error: error is watcher.error
             ),
-            make_fn,
-        )
-    result = make_result(
+            deferred_interrupt(notice_fn or watcher.notice) as is_interrupted,
+        ):
+            (painted,) = paint(
+                [job],
+                make_plan([job], memory),
+                callbacks=[watcher],
+                deadline=None if limit is None else started + limit,
+                is_interrupted=is_interrupted,
+            )
+    result = finish(
+        job,
         painted,
-        prepared,
-        preset=preset,
-        memory=settled.memory,
+        memory=memory,
         seconds=time.perf_counter() - started,
         metrics=metrics,
     )
@@ -97,85 +88,56 @@ def stylize_prepared(
     return result
 
 
-def make_result(
-    painted: Painted,
-    prepared: Prepared,
-    *,
-    preset: str,
-    memory: str,
-    seconds: float,
-    metrics: bool = False,
+def finish(
+    job: Job, painted: Painted, *, memory: str, seconds: float, metrics: bool = False
 ) -> Result:
-    """Return what was painted, at the size asked for and with its record.
+    """Return the result at the size asked for, with its colors, filters and record.
 
     Args:
-        painted: picture, history and what happened.
-        prepared: what it was painted from, with the settings as they were asked for.
-        preset: from which they started.
-        memory: the level that was used.
-        seconds: it took in all.
+        job: what was asked for.
+        painted: what was reached.
+        memory: level of memory that was used.
+        seconds: time it took in all.
         metrics: whether it is measured.
     """
-    inputs = prepared.inputs
+    inputs, config = job.inputs, job.config
     image = painted.image
     if image.shape[:2] != inputs.shape:  # stopped at a smaller size
         image = resize(image, inputs.shape, wraps=inputs.wraps)
-    if prepared.config.color in AFTERWARDS:
+    if config.color in AFTERWARDS:
         image = keep_luminance(image, inputs.content_at(inputs.shape))
-    image = finish_picture(image, prepared.config.finish, tile=prepared.config.tile)
+    image = finish_picture(image, config.finish, tile=config.tile)
     moved = place_border(image, inputs.faded)
     if any(moved):
-        image, inputs = move(image, moved, inputs.shape), inputs.moved(moved)
-        prepared = prepared._replace(inputs=inputs)
-    record = make_record(
-        prepared.config,
-        preset=preset,
-        content=inputs.content,
-        styles=inputs.styles,
-        init=inputs.init,
-        guiding=inputs.guiding,
-        weights=prepared.weights,
-        shape=inputs.shape,
-        num_steps=len(painted.terms),
-        stopped=painted.stopped,
-        memory=memory,
-        sizes=[size._asdict() for size in painted.sizes],
-        recoveries=[recovery._asdict() for recovery in painted.recoveries],
-        seconds={
-            "compile": round(painted.compile_seconds, 3),
-            "run": round(painted.run_seconds, 3),
-            "total": round(seconds, 3),
-        },
-        strength=painted.strength,
-        num_devices=prepared.network.num_devices,
-        moved=moved,
-    )
+        image = move(image, moved, inputs.shape)
+        job = job._replace(inputs=inputs.moved(moved))
+    record = make_record(job, painted, memory=memory, seconds=seconds, moved=moved)
     if metrics:
-        record["metrics"] = measure_painting(image, prepared)
+        record["metrics"] = measure_result(image, job)
     return Result(
         image=image,
-        alpha=inputs.alpha,
-        history=make_history(painted.terms),
+        alpha=job.inputs.alpha,
+        history=make_history(painted.reports),
         record=record,
-        prepared=prepared,
+        job=job,
     )
 
 
-def measure_painting(image: HostImage, prepared: Prepared) -> dict[str, float]:
+def measure_result(image: HostImage, job: Job) -> dict[str, float]:
     """Return the metrics; of several styles the mean, as they are blended.
 
-    Of a picture that repeats also how much of a seam it has.
+    A picture that repeats is measured for a seam as well.
 
     Args:
-        image: what was painted, at any size.
-        prepared: what it was painted from.
+        image: the result, at any size.
+        job: what it was painted from.
     """
-    inputs = prepared.inputs
+    inputs = job.inputs
     content = inputs.content_at(image.shape[:2])
     judge = load_lpips_network()
     found = [measure(image, content, each.rgb, judge=judge) for each in inputs.styles]
-    shares = blend_of(prepared.config, len(found), inputs.regions).mean((0, 1))
-    seams = seam_scores(image, prepared.config.tile or "")
+    shares = blend_of(job.config, len(found), inputs.regions).mean((0, 1))
+    seams = seam_scores(image, job.config.tile or "")
     means = {
         name: round(
             sum(
@@ -377,9 +339,7 @@ def stylize(
     started = time.perf_counter()
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {callback!r}.")
-    prepared = prepare(
-        content,
-        style,
+    config = settle_config(
         preset=preset,
         init=init,
         network=network,
@@ -420,12 +380,21 @@ def stylize(
         seed=seed,
         memory=memory,
         devices=devices,
+    )
+    job = set_up(
+        content,
+        style,
+        config,
+        preset=preset,
+        init=init,
+        network=network,
+        optimizer=optimizer,
+        masks=masks,
+        strength=strength,
         progress=progress,
     )
     watcher = ProgressCallback(enabled=progress, inner=callback)
-    return stylize_prepared(
-        prepared, watcher, preset=preset, started=started, metrics=metrics
-    )
+    return run_job(job, watcher, started=started, metrics=metrics)
 
 
 def estimate(
@@ -458,26 +427,20 @@ def estimate(
     Examples:
         >>> print(estimate("photo.jpg", "painting.jpg", size=1024))  # doctest: +SKIP
     """
-    inputs, config, network, transformation, _ = prepare(
-        content,
-        style,
-        preset=preset,
-        init=init,
-        network=network,
-        optimizer=optimizer,
+    arguments = {
+        "preset": preset,
+        "init": init,
+        "network": network,
+        "optimizer": optimizer,
         **settings,
-    )
+    }
+    progress = arguments.pop("progress", True)
+    objects = {name: arguments.get(name) for name in OBJECTS}
+    config = settle_config(**arguments)
+    job = set_up(content, style, config, progress=progress, **objects)
     holds = process_memory()  # before the compiler takes some, which painting may not
+    memory = MEMORY_LEVELS[-1] if config.memory == "auto" else config.memory
     with contextlib.suppress(OutOfMemory):  # the table will show by how much
-        config = settle_memory(inputs, config, network, transformation)
-    if config.memory == "auto":
-        config = dataclasses.replace(config, memory=MEMORY_LEVELS[-1])
-    with clear_memory_errors(config, max(inputs.shape)):
-        return make_estimate(
-            config,
-            network,
-            transformation,
-            shape=inputs.shape,
-            style_shapes=inputs.style_shapes,
-            holds=holds,
-        )
+        memory = choose_memory(job)
+    with clear_memory_errors(memory, max(job.inputs.shape)):
+        return make_estimate(job, memory, holds=holds)

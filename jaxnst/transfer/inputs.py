@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxnst._checks import suggestion
 from jaxnst._types import AnyHostImage, HostAlpha, HostImage
@@ -24,10 +25,12 @@ from jaxnst.images.tiling import (
     wraps_of,
 )
 
-from .plan import HostBlend
 from .regions import Regions, load_guiding
 
 
+# Weight of each style in each region and layer; those of one region and layer add up
+# to 1.
+HostBlend = Float[np.ndarray, "regions layers styles"]
 # A list or a tuple of pictures is blended.
 StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
 # No device holds the activations of so many; it is a slip of the finger.

@@ -8,36 +8,62 @@ import contextlib
 import dataclasses
 import math
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
+import psutil
 
 from jaxnst._checks import check_memory_size
-from jaxnst.calls import Call
-from jaxnst.config import TransferConfig
 from jaxnst.images import fitted_shape
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.losses.registry import PARTWISE
 from jaxnst.networks import MEMORY_LEVELS, Network
 from jaxnst.networks.devices import default_device
-from jaxnst.placing import num_bytes
+from jaxnst.optimize import Program, is_lbfgs
 
-from .plan import SizePlan, make_ready, plan_size, shapes_of, style_shapes_at
+from .plan import (
+    Plan,
+    SizePlan,
+    SizePrograms,
+    make_plan,
+    size_programs,
+    style_shapes_at,
+)
+from .setup import Job
+
+
+# Beside `Architecture.bytes_per_pixel`; a painting that would fit at so much needs no
+# compiling to find out.
+_BYTES_BESIDES = 500_000_000
+# Beside what XLA accounts for: its threads, scratch and code (benchmarks/memory.py).
+_RUNTIME_BYTES = 150_000_000
+# Forecasts are a little wrong, and others use the machine too.
+_USABLE = 0.9
+# So many sizes are tried for one that would fit; each is compiled for it.
+_MAX_TRIES = 4
+# Time is measured from about so many pixels on, as long as a step takes less than this.
+_FIRST_PIXELS = 2**16
+_LONGEST_STEP = 1.0
+# Calls on the device while a picture is measured and handed on, in steps of that size.
+_STEPS_BESIDES = 1.5
+# How many pictures L-BFGS measures for a step: 1.1 to 1.7 were seen.
+_EVALUATIONS = 1.5
 
 
 def available_memory(num_devices: int = 1) -> int | None:
     """Return how many bytes can still be had where JAX computes; None if unknown.
 
-    For each of so many devices; several of the CPU have its memory between them.
-
     `JAXNST_MEMORY_LIMIT` (such as `6G`) takes the place of what would be found. On
-    accelerators: what the device says. On the CPU: what the system can give without
-    swapping, or the container's limit if that is lower.
+    accelerators it is what the device says. On the CPU it is what the system can give
+    without swapping, or the container's limit if that is lower.
+
+    Args:
+        num_devices: number of devices, each of which gets as much; several devices of
+            the CPU share its memory.
 
     Raises:
         ValueError: if `JAXNST_MEMORY_LIMIT` is not a size.
@@ -51,61 +77,21 @@ def available_memory(num_devices: int = 1) -> int | None:
         if "bytes_limit" not in stats:
             return None
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    found = [x for x in (_system_memory(), *_container_memory()) if x is not None]
-    return min(found) // between if found else None
+    found = [psutil.virtual_memory().available, *container_memory()]
+    return min(found) // between
 
 
 def process_memory() -> int:
-    """Return how many bytes of memory this process holds now; 0 if unknown."""
-    with contextlib.suppress(OSError, ValueError, IndexError, AttributeError):
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    return 0
+    """Return how many bytes of memory this process holds now."""
+    return psutil.Process().memory_info().rss
 
 
-def _system_memory() -> int | None:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    if sys.platform == "win32":
-        return _windows_memory()
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        # All there is, less a quarter for the system and for others.
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4
-    return None
+def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Return how many bytes the limits of this container leave, for each kind.
 
-
-def _windows_memory() -> int | None:
-    import ctypes
-
-    class Status(ctypes.Structure):
-        _fields_ = (
-            ("length", ctypes.c_ulong),
-            ("load", ctypes.c_ulong),
-            *(
-                (name, ctypes.c_ulonglong)
-                for name in (
-                    "total",
-                    "available",
-                    "total_page",
-                    "available_page",
-                    "total_virtual",
-                    "available_virtual",
-                    "extended",
-                )
-            ),
-        )
-
-    status = Status(length=ctypes.sizeof(Status))
-    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
-    if not kernel.GlobalMemoryStatusEx(ctypes.byref(status)):
-        return None
-    return status.available
-
-
-def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """Return what the limits of this container leave, of both kinds of cgroups."""
+    Args:
+        root: folder of the control groups.
+    """
     found = []
     for folder, limit, used in (
         (root, "memory.max", "memory.current"),
@@ -123,51 +109,33 @@ def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
     return found
 
 
-# Beside `Architecture.bytes_per_pixel`; a painting that would fit at so much needs no
-# compiling to find out.
-_BYTES_BESIDES = 500_000_000
-# Beside what XLA accounts for: its threads, scratch and code (benchmarks/memory.py).
-_RUNTIME_BYTES = 150_000_000
-# Forecasts are a little wrong, and others use the machine too.
-_USABLE = 0.9
-# So many sizes are tried for one that would fit; each is compiled for it.
-_MAX_TRIES = 4
-
-
 class OutOfMemory(MemoryError):
     """A picture does not fit into memory; the text says what would."""
 
 
-def needed_memory(plan: SizePlan) -> int:
+def needed_memory(plan: Plan, size: SizePlan) -> int:
     """Return how many bytes a size needs besides what the process holds before.
 
     On each device, if there are several. Its programs are compiled for it.
+
+    Args:
+        plan: plan of the picture.
+        size: one of its sizes.
     """
-    make_ready(plan.programs)
-    image = 12 * math.prod(plan.shape)
-    style = sum(12 * math.prod(style_shape) for style_shape in plan.style_shapes)
+    programs = size_programs(plan, size)
+    image = 12 * math.prod(size.shape)
+    style = sum(12 * math.prod(style_shape) for style_shape in size.style_shapes)
     # On the host and on the device; and copies of the best picture and of the first.
     pictures = 2 * (image + style) + 3 * image
-    return (
-        _RUNTIME_BYTES
-        + pictures
-        + max(_temporary(program) + _idle(plan, program) for program in plan.programs)
-    )
+    # SciPy keeps past steps and gradients, with twice as many bytes a number.
+    history = 2 * (2 * 10 + 5) * image if is_lbfgs(plan.step.optimizer) else 0
+    needed = max(_temporary(programs.targets), _temporary(programs.step))
+    return _RUNTIME_BYTES + pictures + history + needed
 
 
-def _idle(plan: SizePlan, program: Call) -> int:
-    """Bytes of the state that waits while a program runs which does not take it."""
-    if program is plan.targets:  # what painted the last size is smaller by far
-        return 0
-    taken = {id(leaf) for leaf in jax.tree.leaves(program.args)}
-    state = jax.tree.leaves(plan.state)
-    return num_bytes([leaf for leaf in state if id(leaf) not in taken])
-
-
-def _temporary(program: Call) -> int:
-    """Bytes for all that a program reads and makes, but for the network."""
-    compiled = program.function.get(*program.args, **program.static)
-    stats = compiled.memory_analysis()
+def _temporary(program: Program) -> int:
+    """Return the bytes of all that a program reads and makes, but for the network."""
+    stats = program.compile().memory_analysis()
     if stats is None:  # a device that does not say
         return num_bytes(program.args) * len(MEMORY_LEVELS)
     arrays = [arg for arg in program.args if not isinstance(arg, Network)]
@@ -175,26 +143,27 @@ def _temporary(program: Call) -> int:
     return stats.temp_size_in_bytes + made + num_bytes(arrays)
 
 
-def choose_memory(
-    config: TransferConfig,
-    network: Network,
-    optimizer: optax.GradientTransformationExtraArgs,
-    *,
-    shape: tuple[int, int],
-    style_shapes: Sequence[tuple[int, int]],
-) -> str:
+def num_bytes(tree: Any) -> int:
+    """Return how many bytes each device holds of arrays, or will of such shapes."""
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        sharding = getattr(leaf, "sharding", None)
+        shape = leaf.shape if sharding is None else sharding.shard_shape(leaf.shape)
+        total += math.prod(shape) * leaf.dtype.itemsize
+    return total
+
+
+def choose_memory(job: Job) -> str:
     """Return the quickest level of memory that fits, or the one that is set.
 
     Args:
-        config: the settings.
-        network: with its weights.
-        optimizer: as for `jaxnst.transfer.run.paint`.
-        shape: height and width of the result.
-        style_shapes: height and width of each style picture's file.
+        job: the picture.
 
     Raises:
         OutOfMemory: if none fits, or the one that is set does not.
     """
+    config, network, shape = job.config, job.network, job.inputs.shape
+    style_shapes = job.inputs.style_shapes
     asked = config.memory
     available = available_memory(network.num_devices)
     full_styles = style_shapes_at(config, style_shapes, shape, shape)
@@ -209,16 +178,11 @@ def choose_memory(
     usable = int(_USABLE * available)
 
     def needed_at(level: str, size: int) -> int:
-        at_size = dataclasses.replace(config, size=size)
         own_shape = fitted_shape(shape, size)
-        plan = plan_size(
-            at_size,
-            network.with_memory(level),
-            optimizer,
-            shape=own_shape,
-            style_shapes=style_shapes_at(at_size, style_shapes, own_shape, own_shape),
-        )
-        return needed_memory(plan)
+        own_config = dataclasses.replace(config, size=size, min_size=0)
+        own_inputs = job.inputs._replace(shape=own_shape)
+        plan = make_plan([job._replace(config=own_config, inputs=own_inputs)], level)
+        return needed_memory(plan, plan.sizes[-1])
 
     size = max(shape)
     needed: dict[str, int] = {}
@@ -273,7 +237,7 @@ def _fitting_size(
 
 @contextlib.contextmanager
 def clear_memory_errors(
-    config: TransferConfig,
+    memory: str,
     size: int,
     *,
     is_foreign: Callable[[BaseException], bool] = lambda _: False,
@@ -281,7 +245,7 @@ def clear_memory_errors(
     """Turn what XLA says when memory runs out into `OutOfMemory`.
 
     Args:
-        config: the settings.
+        memory: level of memory, or "auto" where none is chosen yet.
         size: longest side of the result, in pixels.
         is_foreign: whether an error is not of the painting, and passes as it is.
     """
@@ -292,12 +256,12 @@ def clear_memory_errors(
         is_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text
         if isinstance(error, OutOfMemory) or not is_memory or is_foreign(error):
             raise
-        level = config.memory if config.memory in MEMORY_LEVELS else "fast"
+        level = memory if memory in MEMORY_LEVELS else "fast"
         lower = MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]
         ways = [f"memory={level!r}" for level in lower[-1:]]
         ways.append(f"a `size` below {size}")
         raise OutOfMemory(
-            f"memory ran out at `size` {config.size} with memory={level!r}; try "
+            f"memory ran out at `size` {size} with memory={level!r}; try "
             f"{' or '.join(ways)}. ({' '.join(text.split())[:200]})"
         ) from error
 
@@ -380,83 +344,38 @@ class Estimate:
         return "\n".join([head, *rows, last])
 
 
-def plan_sizes(
-    config: TransferConfig,
-    network: Network,
-    optimizer: optax.GradientTransformationExtraArgs,
-    *,
-    shape: tuple[int, int],
-    style_shapes: Sequence[tuple[int, int]],
-) -> list[SizePlan]:
-    """Return the plan of every size, the coarsest first.
-
-    Args:
-        config: the settings.
-        network: with its weights.
-        optimizer: as for `jaxnst.transfer.run.paint`.
-        shape: height and width of the result.
-        style_shapes: height and width of each style picture's file.
-    """
-    shapes = shapes_of(config, shape)
-    return [
-        plan_size(
-            config,
-            network,
-            optimizer,
-            shape=each,
-            style_shapes=style_shapes_at(config, style_shapes, each, shape),
-            num_steps=config.num_steps if each == shape else config.coarse_steps,
-        )
-        for each in shapes
-    ]
-
-
-def make_estimate(
-    config: TransferConfig,
-    network: Network,
-    optimizer: optax.GradientTransformationExtraArgs,
-    *,
-    shape: tuple[int, int],
-    style_shapes: Sequence[tuple[int, int]],
-    holds: int,
-) -> Estimate:
+def make_estimate(job: Job, memory: str, *, holds: int) -> Estimate:
     """Return what a painting will take; nothing is painted but a few steps of noise.
 
     Args:
-        config: the settings, `memory` being one of the levels.
-        network: with its weights.
-        optimizer: as for `jaxnst.transfer.run.paint`.
-        shape: height and width of the result.
-        style_shapes: height and width of each style picture's file.
+        job: the picture.
+        memory: level of memory, "fast", "balanced" or "low".
         holds: bytes that the process held before anything was compiled.
     """
-    network = network.with_memory(config.memory)
-    num_devices = network.num_devices
+    plan = make_plan([job], memory)
+    num_devices = plan.network.num_devices
     available = available_memory(num_devices)
     started = time.perf_counter()
-    plans = plan_sizes(
-        config, network, optimizer, shape=shape, style_shapes=style_shapes
-    )
-    needed = [needed_memory(plan) for plan in plans]
+    needed = [needed_memory(plan, size) for size in plan.sizes]
     compile_seconds = time.perf_counter() - started
-    # Nobody shall run out of memory by asking whether he would.
+    # Time only sizes that fit, so that estimating cannot run out of memory.
     fitting = [
-        plan
-        for plan, bytes_ in zip(plans, needed, strict=True)
+        size
+        for size, bytes_ in zip(plan.sizes, needed, strict=True)
         if available is None or bytes_ <= available
     ]
-    measured = _measure_seconds(config, network, optimizer, fitting or plans[:1])
+    measured = _measure_seconds(job, plan, fitting or list(plan.sizes[:1]))
     sizes = []
-    for plan, memory in zip(plans, needed, strict=True):
-        seconds = _scaled(measured, plan.shape)
+    for size, bytes_ in zip(plan.sizes, needed, strict=True):
+        seconds = _scaled(measured, size.shape)
         sizes.append(
             SizeEstimate(
-                height=plan.shape[0],
-                width=plan.shape[1],
-                num_steps=plan.num_steps,
-                memory=memory,
+                height=size.shape[0],
+                width=size.shape[1],
+                num_steps=size.num_steps,
+                memory=bytes_,
                 step_seconds=seconds,
-                seconds=seconds * (plan.num_steps + _STEPS_BESIDES),
+                seconds=seconds * (size.num_steps + _STEPS_BESIDES),
             )
         )
     device = default_device()
@@ -467,7 +386,7 @@ def make_estimate(
     return Estimate(
         memory=max(needed) * between + held,
         available=None if available is None else available * between + held,
-        memory_level=config.memory,
+        memory_level=memory,
         seconds=sum(size.seconds for size in sizes),
         compile_seconds=compile_seconds,
         sizes=tuple(sizes),
@@ -475,42 +394,30 @@ def make_estimate(
     )
 
 
-def _measure_seconds(
-    config: TransferConfig,
-    network: Network,
-    optimizer: optax.GradientTransformationExtraArgs,
-    plans: list[SizePlan],
-) -> dict[int, float]:
+def _measure_seconds(job: Job, plan: Plan, sizes: list[SizePlan]) -> dict[int, float]:
     """Return {pixels: seconds of a step} at the sizes that are quick to try."""
-    shapes = [plan.shape for plan in plans]
+    shapes = [size.shape for size in sizes]
     while math.prod(shapes[0]) > _FIRST_PIXELS:
         shapes.insert(0, (shapes[0][0] // 2, shapes[0][1] // 2))
     first = max(i for i, s in enumerate(shapes) if math.prod(s) <= _FIRST_PIXELS)
+    config = dataclasses.replace(job.config, steps_per_call=1)
+    one_step = make_plan([job._replace(config=config)], plan.memory)
+    num_styles = len(job.inputs.styles)
     measured: dict[int, float] = {}
     for shape in shapes[first:]:
         if measured and _scaled(measured, shape) > _LONGEST_STEP:
             break
-        plan = plan_size(
-            dataclasses.replace(config, steps_per_call=1),
-            network,
-            optimizer,
-            shape=shape,
-            style_shapes=[shape],
-        )
-        measured[math.prod(shape)] = _time_step(plan)
+        size = SizePlan(shape, (shape,) * num_styles, 1)
+        seconds = _time_step(size_programs(one_step, size))
+        if is_lbfgs(job.optimizer):
+            seconds *= _EVALUATIONS
+        measured[math.prod(shape)] = seconds
     return measured
 
 
-def _time_step(plan: SizePlan) -> float:
-    if len(plan.steps) == 1:
-        return _time_call(plan.steps[0])
-    # Of a line search: a length to try, now and then more, and a direction.
-    trial, direction = plan.steps
-    return _EVALUATIONS * _time_call(trial) + _time_call(direction)
-
-
-def _time_call(step: Call) -> float:
-    program = step.function.get(*step.args, **step.static)
+def _time_step(programs: SizePrograms) -> float:
+    step = programs.step
+    program = step.compile()
     seconds = []
     for _ in range(3):
         args = jax.tree.map(_some, step.args)
@@ -521,11 +428,10 @@ def _time_call(step: Call) -> float:
     return min(seconds)
 
 
-def _some(leaf: object) -> jax.Array:
+def _some(leaf: Any) -> Any:
     """Return an array to calculate with, where only a shape is known."""
-    if isinstance(leaf, jax.Array):
+    if not isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf
-    assert isinstance(leaf, jax.ShapeDtypeStruct)
     return jnp.full(leaf.shape, 0.5, leaf.dtype, device=leaf.sharding)
 
 

@@ -1,17 +1,17 @@
-"""What a size will need, known before it is painted: programs, from shapes alone."""
+"""The plan of a painting: every decision for every size, made before the first step.
+
+Pictures of one shape and one set of static settings share a plan, and so their
+programs; they differ in weights, blends and what they are painted from.
+"""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Float
 
-from jaxnst.calls import Call
-from jaxnst.compiling import KeptFunction
 from jaxnst.config import TransferConfig
 from jaxnst.images import fitted_shape
 from jaxnst.images.load import MIN_SIDE
@@ -20,38 +20,26 @@ from jaxnst.networks import Network, lay_by_rows, lay_whole
 from jaxnst.networks.devices import default_device
 from jaxnst.objective import LossWeights, compute_targets, make_loss_weights
 from jaxnst.optimize import (
-    LineSearched,
-    compiled_direction,
-    compiled_step,
-    compiled_steps,
-    compiled_try,
+    Program,
+    StepProgram,
     init_state,
+    is_lbfgs,
     pyramid_sizes,
-    resize_state,
 )
 
+from .inputs import HostBlend
 from .regions import Regions, layer_shapes
+from .setup import Job
 
 
-# Where a call costs more than a step; 1 on the CPU, see `jaxnst.optimize.steps`.
+# Where a call takes longer than a step; 1 on the CPU, see `jaxnst.optimize.steps`.
 _STEPS_PER_CALL = 5
-# What `detail` 1 multiplies the weight of the finest style layer with.
+# Factor of `detail` 1 on the weight of the finest style layer.
 _TILT = 4.0
 
-HostBlend = Float[np.ndarray, "regions layers styles"]
-
-# Made once, here, they compile once.
-compiled_targets = KeptFunction(
+compiled_targets = jax.jit(
     compute_targets,
-    static_argnames=(
-        "content_layers",
-        "style_layers",
-        "style_losses",
-        "normalization",
-    ),
-)
-compiled_resize = KeptFunction(
-    resize_state, static_argnames=("optimizer", "content_detail", "wraps")
+    static_argnames=("content_layers", "style_layers", "style_losses", "normalization"),
 )
 
 
@@ -61,23 +49,186 @@ class SizePlan(NamedTuple):
     Attributes:
         shape: height and width.
         style_shapes: height and width of each style picture at this size.
-        num_steps: how many there will be, if none stops early.
-        targets: the program that measures the pictures.
-        steps: the programs that paint; the first does most of the work.
-        state: the shapes of what is carried from step to step.
+        num_steps: number of steps, if none stops early.
     """
 
     shape: tuple[int, int]
     style_shapes: tuple[tuple[int, int], ...]
     num_steps: int
-    targets: Call
-    steps: tuple[Call, ...]
-    state: Any
+
+
+class Plan(NamedTuple):
+    """Every decision for every size of one picture, or of a batch of them.
+
+    Attributes:
+        sizes: the sizes, the coarsest first.
+        weights: loss weights of each picture.
+        blends: weight of each style in each region and layer, for each picture.
+        memory: level of memory, "fast", "balanced" or "low".
+        step: the compiled step.
+        targets_static: static arguments of `compiled_targets`.
+        has_regions: whether styles or strengths differ from place to place.
+    """
+
+    sizes: tuple[SizePlan, ...]
+    weights: tuple[LossWeights, ...]
+    blends: tuple[HostBlend, ...]
+    memory: str
+    step: StepProgram
+    targets_static: Mapping[str, Any]
+    has_regions: bool
 
     @property
-    def programs(self) -> tuple[Call, ...]:
-        """All of them, in the order in which they are called."""
-        return self.targets, *self.steps
+    def network(self) -> Network:
+        """The network, on the devices that paint."""
+        return self.step.network  # pyright: ignore[reportReturnType]
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether the arrays have an axis of members."""
+        return self.step.is_batch
+
+    def filled(self, members: Sequence[Any]) -> list[Any]:
+        """Return as many as the batch has rows; those of no picture compute idly."""
+        missing = 0 if not self.is_batch else self.step.num_members - len(members)
+        return [*members, *[members[0]] * missing]
+
+    @property
+    def pixels(self) -> list[int]:
+        """Number of pixels of each size."""
+        return [math.prod(size.shape) for size in self.sizes]
+
+
+class SizePrograms(NamedTuple):
+    """The programs of one size, with the shapes of their arguments.
+
+    Attributes:
+        targets: measures the pictures.
+        step: paints, or measures a picture for a line search.
+        state: shapes of what is carried from step to step.
+    """
+
+    targets: Program
+    step: Program
+    state: Any
+
+
+def make_plan(
+    jobs: Sequence[Job],
+    memory: str,
+    *,
+    num_members: int = 1,
+    devices: Sequence[Any] | None = None,
+    shares_targets: bool = False,
+) -> Plan:
+    """Return the plan of one picture, or of a batch.
+
+    Args:
+        jobs: the pictures; of one shape, with the same static settings and network.
+        memory: level of memory, "fast", "balanced" or "low".
+        num_members: number of rows of the batch, at least as many as jobs.
+        devices: devices that a batch is distributed over; None for one picture.
+        shares_targets: whether all have the same targets.
+    """
+    first = jobs[0]
+    config, inputs = first.config, first.inputs
+    step = StepProgram(
+        first.network.with_memory(memory),
+        first.optimizer,
+        normalization=config.normalization,
+        averaging=config.averaging,
+        steps_per_call=steps_per_call(config),
+        num_members=num_members,
+        devices=devices,
+        shares_targets=shares_targets,
+    )
+    return Plan(
+        sizes=plan_sizes(config, inputs.shape, inputs.style_shapes),
+        weights=tuple(weights_of(job.config, job.inputs.regions) for job in jobs),
+        blends=tuple(
+            blend_of(job.config, len(job.inputs.styles), job.inputs.regions)
+            for job in jobs
+        ),
+        memory=memory,
+        step=step,
+        targets_static=targets_static(config),
+        has_regions=inputs.regions is not None,
+    )
+
+
+def plan_sizes(
+    config: TransferConfig,
+    full: tuple[int, int],
+    style_shapes: Sequence[tuple[int, int]],
+) -> tuple[SizePlan, ...]:
+    """Return all sizes of a picture, the coarsest first.
+
+    Args:
+        config: the settings.
+        full: height and width of the result.
+        style_shapes: height and width of each style picture's file.
+    """
+    return tuple(
+        SizePlan(
+            shape,
+            style_shapes_at(config, style_shapes, shape, full),
+            config.num_steps if shape == full else config.coarse_steps,
+        )
+        for shape in shapes_of(config, full)
+    )
+
+
+def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
+    """Return the programs that paint one picture at one size, from shapes alone.
+
+    Args:
+        plan: plan of the picture, or of a batch of pictures like it.
+        size: one of its sizes.
+    """
+    network, weights = plan.network, plan.weights[0]
+    num_regions, num_layers, _ = plan.blends[0].shape
+    image = _array(*size.shape, 3)
+    styles = tuple(_array(*shape, 3) for shape in size.style_shapes)
+    blend = _array(num_regions, num_layers, len(styles))
+    guides = shares = None
+    if plan.has_regions:
+        layers = layer_shapes(network, size.shape, plan.targets_static["style_layers"])
+        guides = {name: _array(num_regions, *shape) for name, shape in layers.items()}
+        shares = _array(num_regions)
+    pictures = network, image, styles, blend, guides, shares
+    static = dict(plan.targets_static)
+    targets = compiled_targets.eval_shape(*pictures, **static)
+    by_rows = lay_by_rows(network, image, targets.content)
+    targets = lay_whole(network, targets)._replace(content=by_rows)
+    state = lay_whole(
+        network,
+        jax.eval_shape(
+            lambda image: init_state(
+                image, plan.step.optimizer, use_average=plan.step.averaging > 0
+            ),
+            image,
+        ),
+    )
+    measuring = Program(compiled_targets, pictures, static)
+    if is_lbfgs(plan.step.optimizer):
+        step = plan.step.prepare_loss(image, targets, weights)
+    else:
+        step = plan.step.prepare(state, targets, [weights])
+    return SizePrograms(measuring, step, state)
+
+
+def _array(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def targets_static(config: TransferConfig) -> dict[str, Any]:
+    """Return the static arguments of `compiled_targets`."""
+    return {
+        "content_layers": tuple(config.content_layers),
+        "style_layers": tuple(config.style_layers),
+        "style_losses": tuple(config.style_loss),
+        "normalization": config.normalization,
+    }
 
 
 def steps_per_call(config: TransferConfig) -> int:
@@ -87,8 +238,13 @@ def steps_per_call(config: TransferConfig) -> int:
     return 1 if default_device().platform == "cpu" else _STEPS_PER_CALL
 
 
-def weights_of(config: TransferConfig) -> LossWeights:
-    """Return the weights of the loss terms."""
+def weights_of(config: TransferConfig, regions: Regions | None = None) -> LossWeights:
+    """Return the weights of the loss terms.
+
+    Args:
+        config: the settings.
+        regions: regions of the picture; None: it is one.
+    """
     weights = make_loss_weights(
         content=config.content_weight,
         style=config.style_weight,
@@ -98,8 +254,9 @@ def weights_of(config: TransferConfig) -> LossWeights:
         style_losses=config.style_loss,
         normalization=config.normalization,
     )
-    if config.regions and config.strength is not None:  # each is steered by itself
-        style = np.full(config.regions, config.style_weight, np.float32)
+    if regions is not None and config.strength is not None:
+        # Each region is steered by itself.
+        style = np.full(len(regions.maps), config.style_weight, np.float32)
         weights = weights._replace(style=style)
     return weights
 
@@ -184,89 +341,3 @@ def style_shapes_at(
         longest = max(longest, MIN_SIDE * max(file_shape) / min(file_shape))
         shapes.append(fitted_shape(file_shape, round(longest)))
     return tuple(shapes)
-
-
-def plan_size(
-    config: TransferConfig,
-    network: Network,
-    optimizer: optax.GradientTransformationExtraArgs,
-    *,
-    shape: tuple[int, int],
-    style_shapes: Sequence[tuple[int, int]],
-    num_steps: int = 1,
-) -> SizePlan:
-    """Return what will be called to paint one size.
-
-    Args:
-        config: the settings.
-        network: with its weights.
-        optimizer: as for `jaxnst.transfer.run.paint`.
-        shape: height and width that are painted.
-        style_shapes: height and width of each style picture then.
-        num_steps: how many there will be.
-    """
-    image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
-    styles = tuple(
-        jax.ShapeDtypeStruct((*style_shape, 3), jnp.float32)
-        for style_shape in style_shapes
-    )
-    number = jax.ShapeDtypeStruct((), jnp.float32)
-    weights = weights_of(config)
-    normalization = config.normalization
-    layers = {
-        "content_layers": tuple(config.content_layers),
-        "style_layers": tuple(config.style_layers),
-        "style_losses": tuple(config.style_loss),
-        "normalization": normalization,
-    }
-    num_regions = max(1, config.regions)
-    blend_shape = (num_regions, len(config.style_layers), len(styles))
-    blend = jax.ShapeDtypeStruct(blend_shape, jnp.float32)
-    guides = shares = None
-    if config.regions:
-        guides = {
-            layer: jax.ShapeDtypeStruct((num_regions, *layer_shape), jnp.float32)
-            for layer, layer_shape in layer_shapes(
-                network, shape, config.style_layers
-            ).items()
-        }
-        shares = jax.ShapeDtypeStruct((num_regions,), jnp.float32)
-    pictures = (network, image, styles, blend, guides, shares)
-    measuring = Call(compiled_targets, pictures, layers)
-    targets = compiled_targets.shapes_of(*pictures, **layers)
-    state = jax.eval_shape(
-        lambda image: init_state(image, optimizer, use_average=config.averaging > 0),
-        image,
-    )
-    state = lay_whole(network, state)
-    by_rows = lay_by_rows(network, image, targets.content)
-    targets = lay_whole(network, targets)._replace(content=by_rows)
-    if isinstance(optimizer, LineSearched):
-        trial = (image, image, number, image, network, targets, weights)
-        direction = (state.opt_state, image, image)
-        steps = (
-            Call(compiled_try, trial, {"normalization": normalization}),
-            Call(compiled_direction, direction, {"optimizer": optimizer}),
-        )
-    else:
-        static = {"optimizer": optimizer, "normalization": normalization}
-        averaging = number if config.averaging else None
-        several = steps_per_call(config)
-        step = (state, network, targets, weights)
-        if several == 1:
-            steps = (Call(compiled_step, (*step, number, averaging), static),)
-        else:
-            rates = jax.ShapeDtypeStruct((several,), jnp.float32)
-            count = jax.ShapeDtypeStruct((), jnp.int32)
-            rest = (rates, count, averaging)
-            steps = (Call(compiled_steps, (*step, *rest), static),)
-    return SizePlan(shape, tuple(style_shapes), num_steps, measuring, steps, state)
-
-
-def make_ready(now: Iterable[Call], soon: Iterable[Call] = ()) -> None:
-    """Wait for some programs, and begin to make others in the background."""
-    now = list(now)
-    for program in now[1:] + list(soon):
-        program.function.prepare(*program.args, **program.static)
-    for program in now:
-        program.function.get(*program.args, **program.static)

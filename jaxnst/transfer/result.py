@@ -15,12 +15,13 @@ from PIL import Image as PILImage
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst._version import __version__
 from jaxnst.config import INITS, STRENGTH_MAP, TransferConfig
-from jaxnst.images import Picture, save_picture, to_pil
+from jaxnst.images import save_picture, to_pil
 from jaxnst.networks.devices import default_device
-from jaxnst.objective import LossTerms
-from jaxnst.pretrained import UsedWeights, get_spec
+from jaxnst.optimize import SizeReport
+from jaxnst.pretrained import get_spec
 
-from .setup import Prepared
+from .run import Painted
+from .setup import Job
 
 
 T = TypeVar("T")
@@ -32,73 +33,67 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
 
 def make_record(
-    config: TransferConfig,
+    job: Job,
+    painted: Painted,
     *,
-    preset: str,
-    content: Picture,
-    styles: Sequence[Picture],
-    init: Picture | None,
-    guiding: Sequence[tuple[str, Picture]] = (),
-    weights: UsedWeights | None,
-    shape: tuple[int, int],
-    num_steps: int,
-    stopped: str | None,
     memory: str,
-    sizes: list[dict[str, Any]],
-    recoveries: list[dict[str, Any]],
-    seconds: Mapping[str, float],
-    num_devices: int = 1,
-    strength: Mapping[str, Any] | None = None,
+    seconds: float,
     moved: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
-    """Return the record of one run.
+    """Return the record of one picture.
 
     Args:
-        config: its settings, as they were asked for.
-        preset: from which they started.
-        content: the content picture.
-        styles: the style pictures.
-        init: the picture it started from, if it was given one.
-        guiding: masks and maps, and what to call them.
-        weights: of the network, unless it was one of the user's own.
-        shape: height and width of the result.
-        num_steps: how many steps were made, over all sizes.
-        stopped: why it ended early, or None.
-        memory: the level that was used. It is not among the settings, as another
+        job: what was asked for, with the pictures it was painted from.
+        painted: what was reached.
+        memory: level of memory that was used. It is not among the settings, as another
             machine or size may want another.
-        sizes: for each size {"size", "steps", "evaluations", "stopped", "is_averaged"}.
-        recoveries: for each time that steps went wrong {"size", "step", "reason",
-            "action"}.
-        seconds: {"compile", "run", "total"}.
-        num_devices: over which the picture was spread.
-        strength: what `Painted` says of it, where one was asked for.
-        moved: how many rows and columns a picture that repeats was moved.
+        seconds: time it took in all.
+        moved: number of rows and columns that a picture which repeats was moved.
     """
-    inputs = {"content": content, **name_styles(styles)}
-    if init is not None:
-        inputs["init"] = init
-    inputs |= dict(guiding)
+    inputs = job.inputs
+    pictures = {"content": inputs.content, **name_styles(inputs.styles)}
+    if inputs.init is not None:
+        pictures["init"] = inputs.init
+    pictures |= dict(inputs.guiding)
     device = default_device()
+    result: dict[str, Any] = {
+        "height": inputs.shape[0],
+        "width": inputs.shape[1],
+        "steps": sum(len(report.terms) for report in painted.reports),
+        "stopped": painted.stopped,
+        "memory": memory,
+    }
+    if painted.strength is not None:
+        result["strength"] = dict(painted.strength)
+    if inputs.regions is not None:
+        result["regions"] = len(inputs.regions.maps)
+    if any(moved):
+        result["moved"] = list(moved)
+    result["sizes"] = [
+        {
+            "size": report.size,
+            "steps": report.num_steps,
+            "evaluations": report.num_evaluations,
+            "stopped": report.stopped,
+            "is_averaged": report.is_averaged,
+        }
+        for report in painted.reports
+    ]
     return {
         "jaxnst": __version__,
-        "preset": preset,
-        "settings": config.to_dict(),
+        "preset": job.preset,
+        "settings": job.config.to_dict(),
         "inputs": {
             argument: {"name": picture.name, "sha256": picture.sha256}
-            for argument, picture in inputs.items()
+            for argument, picture in pictures.items()
         },
-        "weights": None if weights is None else weights._asdict(),
-        "result": {
-            "height": shape[0],
-            "width": shape[1],
-            "steps": num_steps,
-            "stopped": stopped,
-            "memory": memory,
-            **({} if strength is None else {"strength": dict(strength)}),
-            **({"moved": list(moved)} if any(moved) else {}),
-            "sizes": sizes,
-        },
-        "recoveries": recoveries,
+        "weights": None if job.weights is None else job.weights._asdict(),
+        "result": result,
+        "recoveries": [
+            recovery._asdict()
+            for report in painted.reports
+            for recovery in report.recoveries
+        ],
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -106,9 +101,13 @@ def make_record(
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,
-            "count": num_devices,
+            "count": job.network.num_devices,
         },
-        "seconds": dict(seconds),
+        "seconds": {
+            "compile": round(painted.compile_seconds, 3),
+            "run": round(painted.run_seconds, 3),
+            "total": round(seconds, 3),
+        },
     }
 
 
@@ -200,7 +199,7 @@ def settings_of(
             "settings."
         )
     settings = dict(given)
-    if unknown := sorted(settings.keys() - known):
+    if unknown := sorted(settings.keys() - known - {"regions"}):
         raise ValueError(
             f"the record has settings that jaxnst {__version__} does not know: "
             f"{', '.join(unknown)}; it was made by jaxnst {record.get('jaxnst')}."
@@ -244,7 +243,11 @@ def settings_of(
         )
     # A map makes regions, too.
     named = any(name.startswith("mask") for name in record.get("inputs", ()))
-    if settings.pop("regions", 0) and not has_masks and (named or not is_mapped):
+    made = record.get("result")
+    regions = made.get("regions") if isinstance(made, Mapping) else None
+    # Records of jaxnst 0.1.0 have the number of regions among the settings.
+    regions = settings.pop("regions", 0) or regions
+    if regions and not has_masks and (named or not is_mapped):
         raise ValueError("the picture was made with masks; give them as `masks`.")
     if has_strength:
         settings["strength"] = None
@@ -269,21 +272,19 @@ class Result:
         history: every loss term of every step, see `make_history`.
         record: settings, seed, versions, device, sha256 of inputs and weights, why it
             stopped, and seconds, as JSON can hold them.
-        prepared: what it was painted from, for `jaxnst.explain`; None where the result
-            came from another process.
+        job: what it was painted from, for `jaxnst.explain`; None where the result came
+            from another process.
     """
 
     image: HostImage
     alpha: HostAlpha | None
     history: Mapping[str, np.ndarray]
     record: Mapping[str, Any]
-    prepared: Prepared | None = dataclasses.field(
-        default=None, repr=False, compare=False
-    )
+    job: Job | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: without the network, which weighs 80 MB."""
-        return self.__dict__ | {"prepared": None}
+        return self.__dict__ | {"job": None}
 
     def to_pil(self) -> PILImage.Image:
         """Return an 8-bit PIL image, RGB or RGBA, tagged as sRGB."""
@@ -327,8 +328,11 @@ class Interrupted(KeyboardInterrupt):
         self.result = result
 
 
-def make_history(terms: Iterable[tuple[int, LossTerms]]) -> dict[str, np.ndarray]:
-    """Turn (longest side, terms) of each step into columns.
+def make_history(reports: Iterable[SizeReport]) -> dict[str, np.ndarray]:
+    """Return the loss terms of every step, as columns.
+
+    Args:
+        reports: what each size gave.
 
     Returns:
         One array per term, each with one value per step: "step" (from 1), "size"
@@ -336,6 +340,7 @@ def make_history(terms: Iterable[tuple[int, LossTerms]]) -> dict[str, np.ndarray
         "content/LAYER" and "style/LAYER". Each is of the picture that the step started
         from.
     """
+    steps = [(report.size, term) for report in reports for term in report.terms]
     rows = [
         {
             "step": step,
@@ -347,7 +352,7 @@ def make_history(terms: Iterable[tuple[int, LossTerms]]) -> dict[str, np.ndarray
             **{f"content/{name}": value for name, value in term.content_layers.items()},
             **{f"style/{name}": value for name, value in term.style_layers.items()},
         }
-        for step, (size, term) in enumerate(terms, start=1)
+        for step, (size, term) in enumerate(steps, start=1)
     ]
     names = rows[0] if rows else ("step", "size", "total", "content", "style", "tv")
     return {name: np.asarray([row[name] for row in rows]) for name in names}

@@ -1,102 +1,38 @@
 """Paint all sizes from coarse to fine, and hand the picture from size to size."""
 
-import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxnst._types import HostImage
-from jaxnst.calls import Call, Calls
 from jaxnst.coloring import smooth_recoloring, take_palette
 from jaxnst.config import TransferConfig
 from jaxnst.images import resize
-from jaxnst.networks import Network
-from jaxnst.objective import LossTerms
+from jaxnst.objective import Targets
 from jaxnst.optimize import (
     Budget,
+    Member,
     Method,
-    Pace,
-    Problem,
-    Recovery,
     Schedule,
+    SizeReport,
     Steering,
     StepCallback,
     TransferState,
     Trimmed,
-    init_state,
-    paint_size,
+    compile_in_background,
+    run_size,
 )
 
-from .inputs import Inputs, first_image
-from .plan import (
-    SizePlan,
-    blend_of,
-    compiled_resize,
-    make_ready,
-    plan_size,
-    shapes_of,
-    steps_per_call,
-    style_shapes_at,
-    weights_of,
-)
+from .inputs import first_image
+from .plan import Plan, SizePlan, compiled_targets, size_programs, style_shapes_at
 from .regions import Regions, guides_at
-
-
-def make_steering(config: TransferConfig, regions: Regions | None) -> Steering | None:
-    """Return what steers a painting to the strengths asked for; None if none is.
-
-    Args:
-        config: the settings.
-        regions: of the picture.
-    """
-    if regions is not None and regions.strengths is not None:
-        return Steering(regions.strengths, regions.shares)
-    if config.strength is None:
-        return None
-    assert not isinstance(config.strength, str)  # a map makes regions
-    if regions is None:
-        return Steering([config.strength])
-    return Steering([config.strength] * len(regions.maps), regions.shares)
-
-
-def report_strength(
-    config: TransferConfig, steering: Steering | None, trimmed: Trimmed | None
-) -> dict[str, Any] | None:
-    """Return what a record says of strengths; None if none was asked for.
-
-    Args:
-        config: the settings.
-        steering: at its end.
-        trimmed: how the picture was brought to them; None if it was stopped before.
-    """
-    if steering is None:
-        return None
-    ratios = [round(float(ratio), 6) for ratio in np.exp(steering.log_ratios)]
-    reached: list[float] | None = None
-    if trimmed is not None:
-        reached = [round(float(1 - gap), 4) for gap in trimmed.gaps]
-    count = {"trimming_steps": 0 if trimmed is None else trimmed.num_steps}
-    if not config.regions:
-        first = None if reached is None else reached[0]
-        return {
-            "asked": config.strength,
-            "reached": first,
-            "ratio": ratios[0],
-            **count,
-        }
-    return {
-        "asked": [round(float(1 - gap), 4) for gap in steering.gaps],
-        "reached": reached,
-        "ratio": ratios,
-        "shares": [round(float(share), 4) for share in steering.shares],
-        **count,
-    }
+from .setup import Job
 
 
 # Gentler learning rates are no higher, in units of pixel values.
@@ -106,222 +42,244 @@ _ENDS_ALL = ("callback", "interrupted", "not finite")
 
 
 class Painted(NamedTuple):
-    """What painting gave.
+    """The picture that painting reached, and what happened on the way.
 
     Attributes:
-        image: at the size that was reached.
-        terms: (longest side, loss terms) of every step.
+        image: RGB, [0, 1], at the size that was reached.
+        reports: what each size gave.
         stopped: why it ended early: "callback", "interrupted", "not finite",
             "out of time"; or None.
-        sizes: what was done at each size.
-        recoveries: when steps went wrong, and what was done.
-        compile_seconds: spent on compiling, measuring the targets included.
-        run_seconds: spent on steps.
-        strength: {"asked", "reached", "ratio", "trimming_steps"} if one was asked for:
-            how much of the way to the painting's style, see `jaxnst.optimize.strength`,
-            None where that is not known; the style weight over the content weight
-            before trimming; and how many steps that made. With regions the first three
-            are lists, and there is "shares".
+        compile_seconds: time spent on compiling, measuring the targets included.
+        run_seconds: time spent on steps.
+        strength: what a record says of the strength, if one was asked for.
     """
 
     image: HostImage
-    terms: list[tuple[int, LossTerms]]
+    reports: list[SizeReport]
     stopped: str | None
-    sizes: list["PaintedSize"]
-    recoveries: list[Recovery]
     compile_seconds: float
     run_seconds: float
     strength: Mapping[str, Any] | None = None
 
 
-class PaintedSize(NamedTuple):
-    """What was done at one size.
-
-    Attributes:
-        size: longest side, in pixels.
-        steps: how many were made.
-        evaluations: how often loss and gradient were computed for them.
-        stopped: why there were not as many as planned: what `Painted` has, "converged"
-            or "skipped"; or None.
-        is_averaged: whether the average of the pictures was better than the last.
-    """
-
-    size: int
-    steps: int
-    evaluations: int
-    stopped: str | None
-    is_averaged: bool
-
-
 def paint(
-    inputs: Inputs,
-    network: Network,
-    optimizer: optax.GradientTransformationExtraArgs,
-    config: TransferConfig,
-    callback: StepCallback | None = None,
+    jobs: Sequence[Job],
+    plan: Plan,
     *,
+    callbacks: Sequence[StepCallback | None] = (None,),
     deadline: float | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
-    ready_fn: Callable[[Sequence[Call], Sequence[Call]], None] = make_ready,
-) -> Calls[Painted]:
-    """Paint from the smallest size to the full one.
+) -> list[Painted]:
+    """Paint one picture, or a batch of them, from the smallest size to the full one.
 
     Args:
-        inputs: the pictures.
-        network: the frozen feature extractor.
-        optimizer: any optax transformation; its state goes from size to size.
-        config: the settings.
-        callback: called after every step; returning True stops.
-        deadline: by when to be done, on the clock of `time.perf_counter`.
+        jobs: the pictures.
+        plan: their plan.
+        callbacks: called after every step of each picture; returning True stops it.
+        deadline: when to be done, on the clock of `time.perf_counter`.
         is_interrupted: asked after each step whether to stop.
-        ready_fn: told which calls come next at a size, and which at the one after it.
     """
-    if config.strength == 0 or config.color == "palette-only":
-        return _unpainted(inputs, config)
-    steering = make_steering(config, inputs.regions)
-    trimmed: Trimmed | None = None
-    shapes = shapes_of(config, inputs.shape)
-    num_steps = [config.coarse_steps] * (len(shapes) - 1) + [config.num_steps]
-    pixels = [height * width for height, width in shapes]
-    work = [size * count for size, count in zip(pixels, num_steps, strict=True)]
-    weights = weights_of(config)
-    max_rate = math.inf if config.optimizer == "custom" else _MAX_RATE
-    method = Method(optimizer, config.learning_rate, config.decay, max_rate)
-    budget = Budget(pixels, num_steps, deadline=deadline)
-    blend = blend_of(config, len(inputs.styles), inputs.regions)
-    style_shapes = [
-        style_shapes_at(config, inputs.style_shapes, shape, inputs.shape)
-        for shape in shapes
-    ]
-
-    # Each is asked for twice; going wrong may change the optimizer.
-    @functools.cache
-    def plan_for(
-        index: int, optimizer: optax.GradientTransformationExtraArgs
-    ) -> SizePlan:
-        return plan_size(
-            config,
-            network,
-            optimizer,
-            shape=shapes[index],
-            style_shapes=style_shapes[index],
-        )
-
     started = time.perf_counter()
-    terms: list[tuple[int, LossTerms]] = []
-    sizes: list[PaintedSize] = []
-    recoveries: list[Recovery] = []
+    members = [
+        _make_member(plan, job, index, callback, deadline)
+        for index, (job, callback) in enumerate(zip(jobs, callbacks, strict=True))
+    ]
+    reports: list[list[SizeReport]] = [[] for _ in jobs]
+    # Pictures of members that ended before the others.
+    ended: dict[int, HostImage] = {}
+    stopped: list[str | None] = [None] * len(jobs)
+    step = plan.step
     state: TransferState | None = None
-    stopped: str | None = None
     compile_seconds = 0.0
-    for index, shape in enumerate(shapes):
+    ahead: Future[Any] | None = None
+    work = [
+        size.num_steps * pixels
+        for size, pixels in zip(plan.sizes, plan.pixels, strict=True)
+    ]
+    for index, size in enumerate(plan.sizes):
         if state is not None and is_interrupted():
-            stopped = "interrupted"
+            stopped = [each or "interrupted" for each in stopped]
             break
-        if not budget.begin_size(index):
-            sizes.append(PaintedSize(max(shape), 0, 0, "skipped", False))
+        begun = [member.budget.begin_size(index) for member in members]
+        if not all(begun):
+            for own in reports:
+                own.append(_skipped(size))
             continue
-        content = inputs.content_at(shape)
-        styles = tuple(
-            resize(style.rgb, style_shape)
-            for style, style_shape in zip(
-                inputs.styles, style_shapes[index], strict=True
-            )
-        )
         before = time.perf_counter()
-        plan = plan_for(index, method.optimizer)
-        ready_fn(plan.programs, ())
-        guides = None, None
-        if inputs.regions is not None:
-            guides = guides_at(inputs.regions, network, shape, config.style_layers)
-        pictures = jax.tree.map(jnp.asarray, (content, styles, blend, *guides))
-        targets = yield plan.targets._replace(args=(network, *pictures))
+        if ahead is not None:
+            wait([ahead])
+        elif not plan.is_batch:
+            ahead = compile_in_background([size_programs(plan, size).step])
+        contents = [job.inputs.content_at(size.shape) for job in jobs]
+        targets = _measure_all(jobs, plan, size, contents)
         jax.block_until_ready(targets)
         compile_seconds += time.perf_counter() - before
+        if members[0].method.optimizer is not step.optimizer:
+            step = step.with_optimizer(members[0].method.optimizer)
         if state is None:
-            first = first_image(inputs, config, content, styles, blend)
-            state = init_state(
-                jnp.asarray(first),
-                method.optimizer,
-                use_average=config.averaging > 0,
+            state = step.stack(
+                plan.filled(
+                    [
+                        step.init(_first_image(job, plan, size, number))
+                        for number, job in enumerate(jobs)
+                    ]
+                )
             )
         else:
-            resizing = {
-                "optimizer": method.optimizer,
-                "content_detail": config.content_detail,
-                "wraps": network.wraps,
-            }
-            args = (state, jnp.asarray(content))
-            state = yield Call(compiled_resize, args, resizing)
-        pace = Pace(
-            method.learning_rate,
-            num_steps[index],
-            decay=method.decay if shape == shapes[-1] else 0.0,
-            tolerance=config.tolerance,
-            budget=budget,
-        )
+            state = step.resize(
+                state,
+                plan.filled(contents),
+                content_detail=jobs[0].config.content_detail,
+                wraps=plan.network.wraps,
+            )
+        if ahead is not None:
+            wait([ahead])
         # Compiled while this size is painted.
-        if index + 1 < len(shapes) and not is_interrupted():
-            ready_fn((), plan_for(index + 1, method.optimizer).programs)
-        assert state is not None
-        done = yield from paint_size(
+        following = plan.sizes[index + 1 : index + 2]
+        if following and not plan.is_batch and not is_interrupted():
+            ahead = compile_in_background(
+                lambda next_size=following[0]: size_programs(plan, next_size)[:2]
+            )
+        state, found = run_size(
             state,
-            Problem(network, targets, weights, config.normalization),
-            method,
-            pace,
+            targets,
+            step,
+            members,
+            num_steps=size.num_steps,
             schedule=Schedule(
-                first_step=sum(size.steps for size in sizes),
-                total_steps=sum(num_steps),
+                total_steps=sum(each.num_steps for each in plan.sizes),
                 first_work=sum(work[:index]),
                 total_work=sum(work),
-                full_shape=inputs.shape,
+                full_shape=jobs[0].inputs.shape,
             ),
-            averaging=config.averaging,
-            steps_per_call=steps_per_call(config),
-            steering=steering,
-            callback=callback,
             is_interrupted=is_interrupted,
         )
-        run, method, trimmed = done.run, done.method, done.trimmed
-        state = run.state
-        compile_seconds += run.compile_seconds
-        terms += [(max(shape), step_terms) for step_terms in run.terms]
-        recoveries += done.recoveries
-        sizes.append(
-            PaintedSize(
-                size=max(shape),
-                steps=pace.done,
-                evaluations=run.num_evaluations,
-                stopped=run.stopped,
-                is_averaged=done.is_averaged,
-            )
-        )
-        if run.stopped in _ENDS_ALL:
-            stopped = run.stopped
+        compile_seconds += found[0].compile_seconds
+        for number, report in enumerate(found):
+            if number in ended:
+                continue
+            reports[number].append(report)
+            if report.stopped in _ENDS_ALL:
+                stopped[number] = report.stopped
+                members[number].is_over = True
+                ended[number] = np.array(step.member(state, number).image)
+        if len(ended) == len(jobs):
             break
     assert state is not None  # the first size is never skipped
-    image = np.array(state.image)
     run_seconds = time.perf_counter() - started - compile_seconds
-    if stopped is None and any(
-        size.stopped in ("out of time", "skipped") for size in sizes
-    ):
-        stopped = "out of time"
-    return Painted(
-        image=image,
-        terms=terms,
-        stopped=stopped,
-        sizes=sizes,
-        recoveries=recoveries,
-        compile_seconds=compile_seconds,
-        run_seconds=run_seconds,
-        strength=None
-        if steering is None
-        else report_strength(config, steering, trimmed),
+    painted = []
+    for number, job in enumerate(jobs):
+        image = ended.get(number)
+        if image is None:
+            image = np.array(step.member(state, number).image)
+        own = reports[number]
+        if any(each.stopped in ("out of time", "skipped") for each in own):
+            stopped[number] = stopped[number] or "out of time"
+        painted.append(
+            Painted(
+                image=image,
+                reports=own,
+                stopped=stopped[number],
+                compile_seconds=compile_seconds,
+                run_seconds=run_seconds,
+                strength=report_strength(
+                    job, members[number].steering, own[-1].trimmed
+                ),
+            )
+        )
+    return painted
+
+
+def _make_member(
+    plan: Plan,
+    job: Job,
+    index: int,
+    callback: StepCallback | None,
+    deadline: float | None,
+) -> Member:
+    """Return how one picture is painted."""
+    config = job.config
+    max_rate = math.inf if config.optimizer == "custom" else _MAX_RATE
+    steps = [size.num_steps for size in plan.sizes]
+    return Member(
+        method=Method(job.optimizer, config.learning_rate, config.decay, max_rate),
+        weights=plan.weights[index],
+        budget=Budget(plan.pixels, steps, deadline=deadline),
+        tolerance=config.tolerance,
+        steering=make_steering(config, job.inputs.regions),
+        callback=callback,
     )
 
 
-def _unpainted(inputs: Inputs, config: TransferConfig) -> Painted:
-    """Return the content picture, which has nothing of the style but perhaps colors."""
+def _skipped(size: SizePlan) -> SizeReport:
+    return SizeReport(
+        size=max(size.shape),
+        terms=[],
+        num_steps=0,
+        num_evaluations=0,
+        stopped="skipped",
+        is_averaged=False,
+        recoveries=[],
+        compile_seconds=0.0,
+    )
+
+
+def measure_targets(
+    job: Job, plan: Plan, size: SizePlan, content: HostImage, number: int = 0
+) -> Targets:
+    """Return the targets of one picture at one size.
+
+    Args:
+        job: the picture.
+        plan: its plan.
+        size: the size.
+        content: the content picture at this size.
+        number: place of the picture in the batch.
+    """
+    inputs = job.inputs
+    guides = None, None
+    if inputs.regions is not None:
+        layers = plan.targets_static["style_layers"]
+        guides = guides_at(inputs.regions, plan.network, size.shape, layers)
+    pictures = (content, _styles_at(job, size), plan.blends[number], *guides)
+    pictures = jax.tree.map(jnp.asarray, pictures)
+    network = job.network.with_memory(plan.memory)
+    return compiled_targets(network, *pictures, **plan.targets_static)
+
+
+def _measure_all(
+    jobs: Sequence[Job], plan: Plan, size: SizePlan, contents: Sequence[HostImage]
+) -> Targets:
+    """Return the targets of the picture, of the batch, or those that are shared."""
+    count = 1 if plan.step.shares_targets else len(jobs)
+    measured = [
+        measure_targets(jobs[number], plan, size, contents[number], number)
+        for number in range(count)
+    ]
+    return plan.step.stack_targets(plan.filled(measured))
+
+
+def _first_image(job: Job, plan: Plan, size: SizePlan, number: int) -> HostImage:
+    content = job.inputs.content_at(size.shape)
+    styles = _styles_at(job, size)
+    return first_image(job.inputs, job.config, content, styles, plan.blends[number])
+
+
+def _styles_at(job: Job, size: SizePlan) -> tuple[HostImage, ...]:
+    return tuple(
+        resize(style.rgb, shape)
+        for style, shape in zip(job.inputs.styles, size.style_shapes, strict=True)
+    )
+
+
+def is_unpainted(config: TransferConfig) -> bool:
+    """Return whether no step is made: only colors are taken, or nothing at all."""
+    return config.strength == 0 or config.color == "palette-only"
+
+
+def leave_unpainted(job: Job) -> Painted:
+    """Return the content picture, with the style's colors if those are asked for."""
+    inputs, config = job.inputs, job.config
     image = inputs.content_at(inputs.shape)
     strength = None
     if config.strength == 0:
@@ -336,4 +294,59 @@ def _unpainted(inputs: Inputs, config: TransferConfig) -> Painted:
         ]
         taken = take_palette(image, np.concatenate(colors, axis=1))
         image = smooth_recoloring(image, taken)
-    return Painted(image, [], None, [], [], 0.0, 0.0, strength)
+    return Painted(image, [], None, 0.0, 0.0, strength)
+
+
+def make_steering(config: TransferConfig, regions: Regions | None) -> Steering | None:
+    """Return what steers a painting to the strengths asked for; None if none is.
+
+    Args:
+        config: the settings.
+        regions: regions of the picture; None: it is one.
+    """
+    if regions is not None and regions.strengths is not None:
+        return Steering(regions.strengths, regions.shares)
+    if config.strength is None:
+        return None
+    assert not isinstance(config.strength, str)  # a map makes regions
+    if regions is None:
+        return Steering([config.strength])
+    return Steering([config.strength] * len(regions.maps), regions.shares)
+
+
+def report_strength(
+    job: Job, steering: Steering | None, trimmed: Trimmed | None
+) -> dict[str, Any] | None:
+    """Return what a record says of strengths; None if none was asked for.
+
+    Says how much of the way to the painting's style was asked for and was reached, the
+    ratio of the style weight to the content weight before trimming, and the number of
+    trimming steps. With regions there is one value for each.
+
+    Args:
+        job: the picture.
+        steering: its steering at the end.
+        trimmed: how the picture was brought to them; None if it was stopped before.
+    """
+    if steering is None:
+        return None
+    ratios = [round(float(ratio), 6) for ratio in np.exp(steering.log_ratios)]
+    reached: list[float] | None = None
+    if trimmed is not None:
+        reached = [round(float(1 - gap), 4) for gap in trimmed.gaps]
+    count = {"trimming_steps": 0 if trimmed is None else trimmed.num_steps}
+    if job.inputs.regions is None:
+        first = None if reached is None else reached[0]
+        return {
+            "asked": job.config.strength,
+            "reached": first,
+            "ratio": ratios[0],
+            **count,
+        }
+    return {
+        "asked": [round(float(1 - gap), 4) for gap in steering.gaps],
+        "reached": reached,
+        "ratio": ratios,
+        "shares": [round(float(share), 4) for share in steering.shares],
+        **count,
+    }

@@ -1,6 +1,5 @@
 """From what a user gives to what painting needs: checked, loaded, settled."""
 
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from jaxnst.networks import (
     normalize_activations,
     spread_network,
 )
-from jaxnst.optimize import make_optimizer
+from jaxnst.optimize import make_optimizer, use_program_cache
 from jaxnst.presets import make_config
 from jaxnst.pretrained import (
     UsedWeights,
@@ -30,7 +29,6 @@ from jaxnst.pretrained import (
 )
 
 from .inputs import Inputs, StyleSource, load_inputs
-from .memory import choose_memory
 from .regions import check_masks_alone, split_strength
 
 
@@ -39,15 +37,20 @@ from .regions import check_masks_alone, split_strength
 _MEASURED_SIZE = 512
 
 
-class Prepared(NamedTuple):
-    """What painting needs.
+# Arguments of `stylize` that may be objects, which no config can hold.
+OBJECTS = ("preset", "init", "network", "optimizer", "masks", "strength")
+
+
+class Job(NamedTuple):
+    """One picture to be painted: checked and loaded, with nothing computed yet.
 
     Attributes:
         inputs: the pictures.
         config: the settings.
-        network: with its weights.
-        optimizer: any optax transformation.
-        weights: which weights the network has; None for one of the user's own.
+        network: the network, with its weights.
+        optimizer: any optax transformation, or L-BFGS.
+        weights: names of the network's weights; None for a network of the user's own.
+        preset: the preset that the settings started from, for the record.
     """
 
     inputs: Inputs
@@ -55,6 +58,7 @@ class Prepared(NamedTuple):
     network: Network
     optimizer: optax.GradientTransformationExtraArgs
     weights: UsedWeights | None
+    preset: str = "default"
 
 
 class Loaders(NamedTuple):
@@ -90,7 +94,7 @@ def settle_config(
     strength: float | PictureSource | None = None,
     **settings: Any,
 ) -> TransferConfig:
-    """Check the settings alone; arguments and errors are those of `prepare`."""
+    """Check the settings alone; arguments and errors are those of `jaxnst.stylize`."""
     setting, strength_map = split_strength(strength)
     check_masks_alone(
         masks,
@@ -127,48 +131,39 @@ def settle_config(
     )
 
 
-def prepare(
+def set_up(
     content: PictureSource,
     style: StyleSource,
+    config: TransferConfig,
     *,
-    preset: str,
-    init: str | PictureSource | None,
-    network: str | os.PathLike[str] | Network | None,
-    optimizer: str | optax.GradientTransformation | None,
+    preset: str = "default",
+    init: str | PictureSource | None = None,
+    network: str | os.PathLike[str] | Network | None = None,
+    optimizer: str | optax.GradientTransformation | None = None,
     masks: Sequence[PictureSource] | None = None,
     strength: float | PictureSource | None = None,
     progress: bool = True,
     loaders: Loaders = LOADERS,
-    **settings: Any,
-) -> Prepared:
-    """Check the settings, then load pictures and network.
+) -> Job:
+    """Load the pictures and the network of one painting, and check them.
 
     Args:
-        content: as for `jaxnst.stylize`, like everything here.
-        style: likewise.
-        preset: likewise.
-        init: likewise.
-        network: likewise.
-        optimizer: likewise.
-        masks: likewise.
-        strength: likewise.
-        progress: show a bar if weights have to be downloaded.
-        loaders: of pictures and networks.
-        settings: all others; None leaves one at the preset's.
+        content: the content picture, as for `jaxnst.stylize`.
+        style: the style picture, or several.
+        config: the settings, of `settle_config` with the same arguments.
+        preset: the preset that the settings started from.
+        init: the first picture, as for `jaxnst.stylize`.
+        network: the network, as for `jaxnst.stylize`.
+        optimizer: the optimizer, as for `jaxnst.stylize`.
+        masks: masks of the styles, as for `jaxnst.stylize`.
+        strength: strength of the style or a map of it, as for `jaxnst.stylize`.
+        progress: whether to show a bar if weights have to be downloaded.
+        loaders: loaders of pictures and networks.
 
     Raises:
-        ValueError, TypeError, OSError: if something is unusable.
+        ValueError, TypeError, OSError: if a picture or a network is unusable.
     """
-    config = settle_config(
-        preset=preset,
-        init=init,
-        network=network,
-        optimizer=optimizer,
-        masks=masks,
-        strength=strength,
-        **settings,
-    )
-    transformation = _optimizer(optimizer, config)
+    use_program_cache()
     mesh = device_mesh(config.devices)
     conv = config.conv
     if mesh is not None:
@@ -187,8 +182,6 @@ def prepare(
         masks=masks,
         strength=split_strength(strength)[1],
     )
-    if inputs.regions is not None:
-        config = dataclasses.replace(config, regions=len(inputs.regions.maps))
     weights: UsedWeights | None = None
     if not isinstance(network, Network):
         network, weights = loaders.network_fn(
@@ -206,34 +199,8 @@ def prepare(
     network = cut_behind(network, layers)
     if mesh is not None:
         network = spread_network(network, mesh, layers)
-    return Prepared(inputs, config, network, transformation, weights)
-
-
-def settle_memory(
-    inputs: Inputs,
-    config: TransferConfig,
-    network: Network,
-    optimizer: optax.GradientTransformationExtraArgs,
-) -> TransferConfig:
-    """Return the settings with the level of memory that will be used.
-
-    Args:
-        inputs: the pictures.
-        config: the settings.
-        network: with its weights.
-        optimizer: any optax transformation.
-
-    Raises:
-        OutOfMemory: if none fits.
-    """
-    level = choose_memory(
-        config,
-        network,
-        optimizer,
-        shape=inputs.shape,
-        style_shapes=inputs.style_shapes,
-    )
-    return dataclasses.replace(config, memory=level)
+    transformation = _optimizer(optimizer, config)
+    return Job(inputs, config, network, transformation, weights, preset)
 
 
 def _normalized(network: Network, inputs: Inputs, config: TransferConfig) -> Network:

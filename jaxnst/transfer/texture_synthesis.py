@@ -17,12 +17,12 @@ from jaxnst.images.tiling import move, multiples_of, place_border, wraps_of
 from jaxnst.networks import Network
 from jaxnst.optimize import StepCallback
 
-from .driver import stylize_prepared
+from .driver import run_job
 from .inputs import StyleSource, check_styles
 from .plan import shapes_of
 from .progress import ProgressCallback
 from .result import Interrupted, Result
-from .setup import LOADERS, prepare, settle_config
+from .setup import LOADERS, set_up, settle_config
 
 
 # Settings of `stylize` that are about a content picture.
@@ -60,12 +60,12 @@ def texture(
         size: of one side, in pixels; or width and height. Rounded to multiples of 16
             where it repeats.
         tile: True, "x" (across only), "y" (down only), or False.
-        preset: as for `jaxnst.stylize`.
-        seed: of the disorder.
-        network: as for `jaxnst.stylize`.
-        optimizer: likewise.
-        callback: likewise.
-        progress: likewise.
+        preset: the preset, as for `jaxnst.stylize`.
+        seed: seed of the disorder.
+        network: the network, as for `jaxnst.stylize`.
+        optimizer: the optimizer, as for `jaxnst.stylize`.
+        callback: called after every step, as for `jaxnst.stylize`.
+        progress: whether to show a bar on standard error.
         settings: others of `jaxnst.stylize`, such as `style_scale`, `style_loss` or
             `finish`; not those that are about a content picture.
 
@@ -114,16 +114,19 @@ def texture(
     def picture_fn(source: PictureSource, *, argument: str) -> Picture:
         return read.get(id(source)) or load_picture(source, argument=argument)
 
-    prepared = prepare(
+    job = set_up(
         start,
         style,
+        config,
+        preset=preset,
+        network=network,
+        optimizer=optimizer,
         progress=progress,
         loaders=LOADERS._replace(picture_fn=picture_fn),
-        **arguments,
     )
     watcher = ProgressCallback(enabled=progress, inner=callback)
     try:
-        result = stylize_prepared(prepared, watcher, preset=preset, started=started)
+        result = run_job(job, watcher, started=started)
     except Interrupted as interrupted:
         raise Interrupted(_as_texture(interrupted.result, config.tile)) from None
     return _as_texture(result, config.tile)

@@ -1,0 +1,157 @@
+"""Compiled programs: made ahead of time, and kept from one process to the next.
+
+All programs are those of `jax.jit`. JAX's persistent compilation cache keeps them on
+disk. `JAXNST_CACHE_DIR` moves its folder, `JAXNST_CACHE=0` does without it, and a cache
+that the user has set up for JAX is left as it is.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxnst.networks.devices import default_device
+
+
+# The programs that were used least recently go once there is more. A program takes half
+# a megabyte to a few.
+MAX_CACHE_BYTES = 1_000_000_000
+
+
+class Program(NamedTuple):
+    """A jitted function with the shapes and static arguments it will be called with.
+
+    Attributes:
+        function: a function of `jax.jit`.
+        args: its arguments; where the values are not known yet,
+            `jax.ShapeDtypeStruct`s.
+        static: its static arguments, by name.
+    """
+
+    function: Any
+    args: tuple[Any, ...]
+    static: dict[str, Any]
+
+    def compile(self) -> jax.stages.Compiled:
+        """Return the compiled program.
+
+        JAX keeps what was traced and compiled, so neither this nor a call of `function`
+        with such arguments compiles a second time.
+
+        Raises:
+            jax.errors.JaxRuntimeError: if it does not compile.
+        """
+        return self.function.lower(*self.args, **self.static).compile()
+
+
+@functools.cache
+def _compiler() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="jaxnst-compiler")
+
+
+def compile_in_background(
+    programs: Iterable[Program] | Callable[[], Iterable[Program]],
+) -> Future[None]:
+    """Begin to compile programs in the one worker thread, and return a future of it.
+
+    What goes wrong there is raised again where the program is called.
+
+    Args:
+        programs: in the order in which they will be needed; or a function that returns
+            them, called in the thread.
+    """
+    device = default_device()
+
+    def work() -> None:
+        # A setting such as `with jax.default_device(...)` is the calling thread's own.
+        with jax.default_device(device):
+            for program in programs() if callable(programs) else programs:
+                program.compile()
+
+    return _compiler().submit(work)
+
+
+def use_program_cache() -> None:
+    """Let JAX keep compiled programs in jaxnst's folder, if the user has set none.
+
+    All programs are kept, however quickly they compile. Entries that are not whole
+    (their process was killed, the disk was full, something else wrote to them) are
+    deleted, so that they cost one compilation and not a warning in every process.
+    """
+    folder = cache_folder()
+    config: Any = jax.config
+    if folder is None or config.jax_compilation_cache_dir is not None:
+        return
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _delete_damaged(folder)
+    except OSError:  # a full disk or a read-only home keeps nobody from painting
+        return
+    config.update("jax_compilation_cache_dir", str(folder))
+    config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
+    config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def cache_folder() -> Path | None:
+    """Return where compiled programs are kept; None if they are not."""
+    if os.environ.get("JAXNST_CACHE", "").strip().lower() in ("0", "off", "false"):
+        return None
+    try:
+        given = os.environ.get("JAXNST_CACHE_DIR")
+        base = Path(given).expanduser() if given else _cache_base() / "jaxnst"
+    except RuntimeError:  # a user without a home, as in some containers
+        return None
+    return base / f"programs-{_processor()}"
+
+
+def _cache_base() -> Path:
+    if sys.platform == "win32":
+        if given := os.environ.get("LOCALAPPDATA"):
+            return Path(given)
+        return Path.home() / "AppData" / "Local"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given)
+    return Path.home() / ".cache"
+
+
+@functools.cache
+def _processor() -> str:
+    """Return a name for this kind of processor.
+
+    Machines with other instructions may share one home, and JAX's keys do not tell
+    processors apart.
+    """
+    flags: list[str] = []
+    with contextlib.suppress(OSError):
+        cpu = Path("/proc/cpuinfo").read_text().splitlines()
+        flags = [x for x in cpu if x.startswith(("flags", "Features"))][:1]
+    known = (platform.machine(), platform.processor(), os.cpu_count(), *flags)
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:12]
+
+
+def _delete_damaged(folder: Path) -> None:
+    """Delete entries that are not as JAX left them.
+
+    JAX writes an entry, then the time of its last use into a file beside it. So an
+    entry without that file, or one changed after it, is not whole.
+    """
+    for entry in folder.glob("*-cache"):
+        used = entry.with_name(entry.name.removesuffix("-cache") + "-atime")
+        try:
+            is_whole = entry.stat().st_mtime_ns <= used.stat().st_mtime_ns
+        except FileNotFoundError:
+            is_whole = False
+        if not is_whole:
+            entry.unlink(missing_ok=True)
+            used.unlink(missing_ok=True)
