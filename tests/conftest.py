@@ -1,7 +1,9 @@
 """Settings of all tests, and the small things many of them use."""
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -177,6 +179,29 @@ def interruptible():
     signal.signal(signal.SIGINT, previous)
 
 
+_listeners: list[set[str]] = []
+
+
+def _note_compiled(event: str, seconds: float, **details: str) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+        for names in _listeners:
+            names.add(details.get("fun_name", ""))
+
+
+jax.monitoring.register_event_duration_secs_listener(_note_compiled)
+
+
+@contextlib.contextmanager
+def compiled_names() -> Iterator[set[str]]:
+    """Yield the names of all functions that are compiled within the block."""
+    names: set[str] = set()
+    _listeners.append(names)
+    try:
+        yield names
+    finally:
+        _listeners.remove(names)
+
+
 def forget_programs() -> None:
     """Forget the compiled steps of earlier tests."""
     compiled_step.clear_cache()
@@ -184,7 +209,7 @@ def forget_programs() -> None:
 
 def num_programs() -> int:
     """Return how many steps were compiled since."""
-    return compiled_step.num_programs()
+    return compiled_step._cache_size()
 
 
 def picture(height=40, width=48, seed=0) -> np.ndarray:

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from jaxnst.objective import LossTerms
-from jaxnst.optimize import StepInfo, StepView, TransferState
-from jaxnst.optimize.stepper import Taken
+from jaxnst.optimize import StepView
 from jaxnst.transfer.progress import Course, ProgressCallback
 
 
@@ -20,13 +19,8 @@ def view(step, num_steps=3):
         shape=(32, 48),
         full_shape=(64, 96),
         work_done=step / num_steps,
-        _taken=Taken(
-            StepInfo(
-                LossTerms(value, value, value, value, {}, {}, value[None]),
-                jnp.array(True),
-            )
-        ),
-        _state=TransferState(jnp.zeros((32, 48, 3)), ()),
+        _image_fn=lambda: jnp.zeros((32, 48, 3)),
+        _terms_fn=lambda: LossTerms(value, value, value, value, {}, {}, value[None]),
     )
 
 

@@ -1,22 +1,64 @@
 """Steps that go wrong, rigged to: the last good picture comes back, and it is told."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from test_lbfgs import SHAPE, STEEP, quadratic
 
-from jaxnst.calls import run_calls
-from jaxnst.objective import perceptual_loss
+from jaxnst.objective import Targets, make_loss_weights, perceptual_loss
 from jaxnst.optimize import (
+    Budget,
+    Member,
     Method,
-    Pace,
     Schedule,
-    init_state,
+    StepProgram,
     make_optimizer,
-    paint_size,
+    run_size,
 )
+
+
+SHAPE = (16, 20, 3)
+STEEP = jnp.broadcast_to(jnp.asarray([1.0, 10.0, 30.0]), SHAPE)
+
+
+def scaled(scale, image, layers):
+    """Stand in for a network: the picture, each channel as steep as `scale` says."""
+    return dict.fromkeys(layers, image * scale)
+
+
+def quadratic(target, scale):
+    """Return the problem whose only lowest point is the picture `target`."""
+    weights = make_loss_weights(
+        content=1, style=0, tv=0, content_layers={"x": 1}, style_layers={"x": 1}
+    )
+    targets = Targets(
+        content={"x": target * scale},
+        content_scale={"x": jnp.float32(1)},
+        style={"x": {"gram": (jnp.eye(3),)}},
+        style_scale={"x": {"gram": jnp.ones(1)}},
+        guides=None,
+        shares=jnp.ones(1),
+    )
+    return Problem(jax.tree_util.Partial(scaled, scale), targets, weights)
+
+
+class Problem(NamedTuple):
+    """The arguments of a step behind the state."""
+
+    network: Any
+    targets: Any
+    weights: Any
+
+
+class Done(NamedTuple):
+    """What a run gave."""
+
+    image: Any
+    report: Any
+    method: Method
 
 
 @pytest.fixture
@@ -24,21 +66,41 @@ def target(rng):
     return jnp.asarray(rng.uniform(0.2, 0.8, SHAPE).astype(np.float32))
 
 
-def paint(problem, image, optimizer, num_steps, *, rate=0.05, max_rate=0.1, **options):
-    painting = paint_size(
-        init_state(image, optimizer),
-        problem,
-        Method(optimizer, rate, max_rate=max_rate),
-        Pace(rate, num_steps, **options),
-        schedule=Schedule(
-            100, num_steps, 0, num_steps * SHAPE[0] * SHAPE[1], SHAPE[:2]
-        ),
+def paint(
+    problem,
+    image,
+    optimizer,
+    num_steps,
+    *,
+    rate=0.05,
+    max_rate=0.1,
+    averaging=0.0,
+    callback=None,
+    **options,
+):
+    network, targets, weights = problem
+    program = StepProgram(network, optimizer, averaging=averaging)
+    member = Member(
+        method=Method(optimizer, rate, max_rate=max_rate),
+        weights=weights,
+        budget=Budget([1], [num_steps]),
+        callback=callback,
+        num_steps=100,
     )
-    return run_calls(painting)
+    state, (report,) = run_size(
+        program.init(image),
+        targets,
+        program,
+        [member],
+        num_steps=num_steps,
+        schedule=Schedule(num_steps, 0, num_steps * SHAPE[0] * SHAPE[1], SHAPE[:2]),
+        **options,
+    )
+    return Done(np.asarray(state.image), report, member.method)
 
 
 def loss_of(problem, image):
-    network, targets, weights, _ = problem
+    network, targets, weights = problem
     return float(perceptual_loss(jnp.asarray(image), network, targets, weights)[0])
 
 
@@ -67,23 +129,23 @@ def test_one_update_that_is_not_finite_costs_a_few_steps(target):
     problem = quadratic(target, jnp.ones(SHAPE))
     # Clearing the memory begins the count anew; the second time it comes at step 36.
     done = paint(problem, START, bad_at(13), 25)
-    assert [recovery[:3] for recovery in done.recoveries] == [
+    assert [recovery[:3] for recovery in done.report.recoveries] == [
         (20, 100 + 16, "not finite")
     ]
-    assert done.recoveries[0].action == "learning rate 0.005"
-    assert done.run.stopped is None
+    assert done.report.recoveries[0].action == "learning rate 0.005"
+    assert done.report.stopped is None
     assert done.method.learning_rate == pytest.approx(0.005)
-    assert 13 <= len(done.run.terms) < 25
-    assert loss_of(problem, done.run.state.image) < 0.5 * loss_of(problem, START)
-    assert all(np.isfinite(terms.total) for terms in done.run.terms)
+    assert 13 <= len(done.report.terms) < 25
+    assert loss_of(problem, done.image) < 0.5 * loss_of(problem, START)
+    assert all(np.isfinite(terms.total) for terms in done.report.terms)
 
 
 def test_updates_that_are_never_finite_leave_the_picture(target):
     done = paint(quadratic(target, STEEP), START, bad_at(0, forever=True), 40)
-    assert done.run.stopped == "not finite"
-    assert len(done.recoveries) == 4
-    assert done.recoveries[-1].action == "kept the best picture"
-    np.testing.assert_array_equal(done.run.state.image, START)
+    assert done.report.stopped == "not finite"
+    assert len(done.report.recoveries) == 4
+    assert done.report.recoveries[-1].action == "kept the best picture"
+    np.testing.assert_array_equal(done.image, START)
 
 
 def mined(scale, image, layers):
@@ -98,28 +160,28 @@ def test_a_loss_that_is_not_finite_beyond_a_border(name, rate, target):
     problem = quadratic(target, STEEP)
     problem = problem._replace(network=jax.tree_util.Partial(mined, STEEP))
     done = paint(problem, START, make_optimizer(name), 40, rate=rate)
-    image = np.asarray(done.run.state.image)
+    image = np.asarray(done.image)
     assert image.max() < 0.6
     assert loss_of(problem, image) < loss_of(problem, START)
     if name == "adam":
-        assert done.recoveries[0].reason == "not finite"
-    assert len(done.run.terms) >= 1
+        assert done.report.recoveries[0].reason == "not finite"
+    assert len(done.report.terms) >= 1
 
 
 def test_a_rate_that_is_far_too_high_is_lowered(target):
     problem = quadratic(target, STEEP)
     done = paint(problem, START, make_optimizer("adam"), 80, rate=1e3)
-    assert done.recoveries[0].reason == "the loss rose"
+    assert done.report.recoveries[0].reason == "the loss rose"
     assert done.method.learning_rate <= 0.1
-    assert done.run.stopped is None
-    assert loss_of(problem, done.run.state.image) < 0.3 * loss_of(problem, START)
+    assert done.report.stopped is None
+    assert loss_of(problem, done.image) < 0.3 * loss_of(problem, START)
 
 
 def test_a_picture_that_is_right_is_not_made_worse(target):
     problem = quadratic(target, STEEP)
     done = paint(problem, target + NEARLY, make_optimizer("adam"), 15)
-    np.testing.assert_array_equal(done.run.state.image, target + NEARLY)
-    assert {recovery.reason for recovery in done.recoveries} == {"the loss rose"}
+    np.testing.assert_array_equal(done.image, target + NEARLY)
+    assert {recovery.reason for recovery in done.report.recoveries} == {"the loss rose"}
 
 
 @pytest.mark.parametrize("stopped", ["callback", "interrupted"])
@@ -133,33 +195,31 @@ def test_stopped_by_its_user_it_keeps_the_better_picture(stopped, is_right, targ
         return stopped == "callback" and len(seen) == 12
 
     problem = quadratic(target, STEEP)
-    optimizer = make_optimizer("adam")
-    painting = paint_size(
-        init_state(target + NEARLY if is_right else START, optimizer),
+    done = paint(
         problem,
-        Method(optimizer, 0.02),
-        Pace(0.02, 40),
-        schedule=Schedule(100, 40, 0, 40 * SHAPE[0] * SHAPE[1], SHAPE[:2]),
+        target + NEARLY if is_right else START,
+        make_optimizer("adam"),
+        40,
+        rate=0.02,
         callback=callback,
         is_interrupted=lambda: stopped == "interrupted" and len(seen) == 12,
     )
-    done = run_calls(painting)
-    assert done.run.stopped == stopped
-    assert len(done.run.terms) == 12
-    told = [(recovery.reason, recovery.action) for recovery in done.recoveries]
+    assert done.report.stopped == stopped
+    assert len(done.report.terms) == 12
+    told = [(recovery.reason, recovery.action) for recovery in done.report.recoveries]
     if is_right:
-        np.testing.assert_array_equal(done.run.state.image, target + NEARLY)
+        np.testing.assert_array_equal(done.image, target + NEARLY)
         assert told == [("the loss rose", "kept the best picture")]
     else:
-        np.testing.assert_array_equal(done.run.state.image, seen[-1])
+        np.testing.assert_array_equal(done.image, seen[-1])
         assert told == []
 
 
 def test_a_healthy_run_is_left_alone(target):
     problem = quadratic(target, STEEP)
     done = paint(problem, START, make_optimizer("adam"), 40, rate=0.02)
-    assert done.recoveries == []
-    assert len(done.run.terms) == 40
+    assert done.report.recoveries == []
+    assert len(done.report.terms) == 40
 
 
 def lying(scale, image, layers):
@@ -175,35 +235,29 @@ def test_a_search_that_stalls_is_begun_anew_and_then_given_to_adam(target):
     problem = quadratic(target, jnp.ones(SHAPE))
     problem = problem._replace(network=jax.tree_util.Partial(lying, STEEP))
     done = paint(problem, START, make_optimizer("lbfgs"), 60, rate=1.0)
-    assert [recovery.reason for recovery in done.recoveries[:2]] == [
+    assert [recovery.reason for recovery in done.report.recoveries[:2]] == [
         "line search stalled"
     ] * 2
-    assert [recovery.action for recovery in done.recoveries[:2]] == [
+    assert [recovery.action for recovery in done.report.recoveries[:2]] == [
         "cleared the memory",
         "took Adam, learning rate 0.02",
     ]
-    assert {recovery.reason for recovery in done.recoveries[2:]} == {"the loss rose"}
-    np.testing.assert_array_equal(done.run.state.image, START)
+    assert {recovery.reason for recovery in done.report.recoveries[2:]} == {
+        "the loss rose"
+    }
+    np.testing.assert_array_equal(done.image, START)
 
 
 def test_the_average_is_returned_where_it_is_better(target):
     """Adam's steps of one length circle around the target, and it is in the middle."""
     problem = quadratic(target, STEEP)
-    optimizer = make_optimizer("adam")
     results = [
-        run_calls(
-            paint_size(
-                init_state(START, optimizer, use_average=averaging > 0),
-                problem,
-                Method(optimizer, 0.1),
-                Pace(0.1, 100),
-                schedule=Schedule(0, 100, 0, 100 * SHAPE[0] * SHAPE[1], SHAPE[:2]),
-                averaging=averaging,
-            )
+        paint(
+            problem, START, make_optimizer("adam"), 100, rate=0.1, averaging=averaging
         )
         for averaging in (0.0, 0.9)
     ]
-    plain, averaged = (loss_of(problem, done.run.state.image) for done in results)
-    assert results[1].is_averaged
+    plain, averaged = (loss_of(problem, done.image) for done in results)
+    assert results[1].report.is_averaged
     assert averaged < plain
-    assert [len(done.run.terms) for done in results] == [100, 100]
+    assert [len(done.report.terms) for done in results] == [100, 100]

@@ -13,8 +13,8 @@ import pytest
 import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
-from jaxnst.optimize import Steering
-from jaxnst.optimize.strength import trim, weigh
+from jaxnst.optimize import Steering, Trimmer
+from jaxnst.optimize.strength import weigh
 from jaxnst.transfer.result import settings_of
 
 
@@ -115,11 +115,13 @@ def test_trimming_ends_with_the_time_there_is(stylize):
 
 
 def test_ctrl_c_while_trimming_keeps_the_picture(stylize, monkeypatch, interruptible):
+    observe = Trimmer.observe
+
     def interrupt(*arguments):
         signal.raise_signal(signal.SIGINT)
-        return trim(*arguments)
+        return observe(*arguments)
 
-    monkeypatch.setattr("jaxnst.optimize.recovery.trim", interrupt)
+    monkeypatch.setattr(Trimmer, "observe", interrupt)
     with pytest.raises(jaxnst.Interrupted) as caught:
         stylize(0.15)
     made = caught.value.result.record["result"]

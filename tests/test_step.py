@@ -12,14 +12,13 @@ import optax
 import pytest
 from conftest import forget_programs, num_programs
 
-from jaxnst.calls import run_calls
 from jaxnst.objective import make_loss_weights, perceptual_loss
 from jaxnst.optimize import (
     Budget,
+    Member,
     Method,
-    Pace,
-    Problem,
     Schedule,
+    StepProgram,
     TransferState,
     averaged_image,
     compiled_step,
@@ -27,9 +26,9 @@ from jaxnst.optimize import (
     init_average,
     init_state,
     make_optimizer,
-    paint_size,
     pyramid_sizes,
     resize_state,
+    run_size,
     step,
     update_average,
 )
@@ -68,31 +67,39 @@ def problem(tiny_network, content, style):
     return tiny_network, targets, weights
 
 
-def schedule(num_steps, shape=(40, 48)):
-    return Schedule(0, num_steps, 0, num_steps * shape[0] * shape[1], shape)
-
-
 def run(problem, content, optimizer, num_steps, callback=None, **options):
-    """Paint the one size `content` has, at a constant rate; return what it gave."""
+    """Paint the one size that `content` has; return the last state and the report."""
+    network, targets, weights = problem
     rate = options.pop("rate", 0.05)
-    pace = options.pop("pace", None) or Pace(rate, num_steps)
-    averaging = options.get("averaging", 0.0)
-    painting = paint_size(
-        init_state(jnp.array(content), optimizer, use_average=averaging > 0),
-        Problem(*problem),
-        Method(optimizer, rate, max_rate=options.pop("max_rate", 0.1)),
-        pace,
-        schedule=schedule(num_steps),
+    program = StepProgram(
+        network,
+        optimizer,
+        averaging=options.pop("averaging", 0.0),
+        steps_per_call=options.pop("steps_per_call", 1),
+    )
+    height, width, _ = content.shape
+    member = Member(
+        method=Method(optimizer, rate, options.pop("decay", 0.0)),
+        weights=weights,
+        budget=options.pop("budget", None) or Budget([1], [num_steps]),
         callback=callback,
+    )
+    state, (report,) = run_size(
+        program.init(content),
+        targets,
+        program,
+        [member],
+        num_steps=num_steps,
+        schedule=Schedule(num_steps, 0, num_steps * height * width, (height, width)),
         **options,
     )
-    return run_calls(painting)
+    return state, report
 
 
 def test_no_gradient_reaches_the_weights_of_the_network(problem, content):
-    """13 convolutions forward to relu5_1 and 13 back to the picture, and no more.
+    """9 convolutions forward to relu5_1 and 9 back to the picture, and no more.
 
-    Gradients of the weights would be 13 others.
+    Gradients of the weights would be 9 others.
     """
     optimizer = make_optimizer("adam")
     program = (
@@ -116,9 +123,9 @@ def test_no_gradient_reaches_the_weights_of_the_network(problem, content):
 
 @pytest.mark.parametrize(("name", "rate"), [("adam", 0.05), ("lbfgs", 1.0)])
 def test_loss_falls_and_pixels_stay_in_range(name, rate, problem, content):
-    done = run(problem, content, make_optimizer(name), 15, rate=rate).run
+    state, done = run(problem, content, make_optimizer(name), 15, rate=rate)
     assert done.terms[-1].total < 0.9 * done.terms[0].total
-    image = np.asarray(done.state.image)
+    image = np.asarray(state.image)
     assert image.min() >= 0
     assert image.max() <= 1
     assert not np.array_equal(image, content)
@@ -126,7 +133,7 @@ def test_loss_falls_and_pixels_stay_in_range(name, rate, problem, content):
 
 def test_any_optax_transformation_works(problem, content):
     lbfgs = optax.with_extra_args_support(optax.lbfgs())
-    done = run(problem, content, lbfgs, 6, rate=1.0).run
+    _, done = run(problem, content, lbfgs, 6, rate=1.0)
     assert done.terms[-1].total < 0.9 * done.terms[0].total
 
 
@@ -149,10 +156,10 @@ def test_adam_is_optax_s_own(problem, content):
         update, opt_state = optimizer.update(gradient, opt_state)
         assert isinstance(update, jax.Array)
         image = jnp.clip(image + update, 0, 1)
-    done = run(problem, content, make_optimizer("adam"), 2).run
+    state, _ = run(problem, content, make_optimizer("adam"), 2)
     # Adam divides by the gradient's own size, so a tiny gradient turns rounding into a
     # visible step; that is a pixel here and there.
-    assert np.mean(np.abs(done.state.image - image)) < 1e-4
+    assert np.mean(np.abs(state.image - image)) < 1e-4
 
 
 def test_state_is_donated(problem, content):
@@ -173,10 +180,10 @@ def test_nothing_changes_on_a_loss_that_is_not_finite(problem, content):
     )
     assert not info.is_finite
     jax.tree.map(np.testing.assert_array_equal, after, state)
-    done = run((network, targets, bad), content, optimizer, 9).run
+    state, done = run((network, targets, bad), content, optimizer, 9)
     assert done.stopped == "not finite"
     assert done.terms == []
-    np.testing.assert_array_equal(done.state.image, content)
+    np.testing.assert_array_equal(state.image, content)
 
 
 def test_weights_and_rates_recompile_nothing(problem, content):
@@ -197,22 +204,22 @@ def test_callback_sees_every_step_and_stops(problem, content):
         assert view.work_done == pytest.approx(view.step / 9)
         return view.step == 4
 
-    done = run(problem, content, make_optimizer("adam"), 9, callback).run
+    state, done = run(problem, content, make_optimizer("adam"), 9, callback)
     assert done.stopped == "callback"
     assert [entry[0] for entry in seen] == [1, 2, 3, 4]
     assert {entry[1] for entry in seen} == {(40, 48)}
     assert [entry[2] for entry in seen] == [float(term.total) for term in done.terms]
     assert len({entry[3] for entry in seen}) == 4
-    assert seen[-1][3] == np.asarray(done.state.image).mean()
+    assert seen[-1][3] == np.asarray(state.image).mean()
 
 
 def test_only_true_stops(problem, content):
-    done = run(problem, content, make_optimizer("adam"), 3, lambda view: "no").run
+    _, done = run(problem, content, make_optimizer("adam"), 3, lambda view: "no")
     assert done.stopped is None
     assert len(done.terms) == 3
     for answer in (np.True_, jnp.array(True)):
         callback = functools.partial(lambda answer, view: answer, answer)
-        done = run(problem, content, make_optimizer("adam"), 3, callback).run
+        _, done = run(problem, content, make_optimizer("adam"), 3, callback)
         assert done.stopped == "callback"
 
 
@@ -223,14 +230,14 @@ def test_ctrl_c_ends_after_the_step(problem, content, interruptible):
 
     notices = []
     with deferred_interrupt(notices.append) as is_interrupted:
-        done = run(
+        _, done = run(
             problem,
             content,
             make_optimizer("adam"),
             9,
             callback,
             is_interrupted=is_interrupted,
-        ).run
+        )
     assert done.stopped == "interrupted"
     assert len(done.terms) == 2
     assert len(notices) == 1
@@ -317,8 +324,7 @@ def test_a_budget_learns_from_few_steps(num_steps, problem, content):
         [1, 1000], [num_steps, 500], deadline=5000, now_fn=lambda: next(clock)
     )
     budget.begin_size(0)
-    pace = Pace(0.05, num_steps, budget=budget)
-    run(problem, content, make_optimizer("adam"), num_steps, pace=pace)
+    run(problem, content, make_optimizer("adam"), num_steps, budget=budget)
     budget.begin_size(1)
     assert budget.num_steps() < 500
 
@@ -328,7 +334,6 @@ def test_several_steps_per_call_are_the_same_steps(problem, content):
     seen = {1: [], 3: []}
     done = {}
     for count, views in seen.items():
-        pace = Pace(0.05, 7, decay=0.5)
 
         def callback(view, views=views):
             views.append((view.step, view.loss, view.image, view.work_done))
@@ -339,12 +344,12 @@ def test_several_steps_per_call_are_the_same_steps(problem, content):
             make_optimizer("adam"),
             7,
             callback,
-            pace=pace,
+            decay=0.5,
             averaging=0.9,
             steps_per_call=count,
         )
-    one, three = done[1].run, done[3].run
-    np.testing.assert_allclose(one.state.image, three.state.image, atol=1e-3)
+    (state, one), (other, three) = done[1], done[3]
+    np.testing.assert_allclose(state.image, other.image, atol=1e-3)
     assert len(one.terms) == len(three.terms) == 7
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-3), one.terms, three.terms
@@ -361,7 +366,7 @@ def test_several_steps_per_call_are_the_same_steps(problem, content):
 
 def test_the_average_is_that_of_the_pictures(problem, content):
     pictures = []
-    done = run(
+    state, done = run(
         problem,
         content,
         make_optimizer("adam"),
@@ -369,7 +374,6 @@ def test_the_average_is_that_of_the_pictures(problem, content):
         lambda view: pictures.append(view.image),
         averaging=0.8,
     )
-    state = done.run.state
     assert state.average is not None
     weights = 0.8 ** np.arange(5)[::-1]
     expected = np.average(pictures, axis=0, weights=weights)

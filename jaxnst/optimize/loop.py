@@ -521,9 +521,11 @@ def _run_steps(
         left = min(run.pace.num_left() for run in active.values())
         count = max(1, min(program.steps_per_call, left))
         rates = [
-            run.pace.next_rates(count) if index in active else [0.0] * count
+            (run.pace.next_rates(count) if index in active else [])
             for index, run in enumerate(runs)
         ]
+        # Time may have run out since steps were counted.
+        rates = [own + [0.0] * (count - len(own)) for own in rates]
         weights = [run.weights for run in runs]
         state, info = program.call(
             state,

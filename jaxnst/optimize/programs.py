@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxnst.networks.devices import default_device
-
 
 # The programs that were used least recently go once there is more. A program takes half
 # a megabyte to a few.
@@ -68,11 +66,13 @@ def compile_in_background(
         programs: in the order in which they will be needed; or a function that returns
             them, called in the thread.
     """
-    device = default_device()
+    # `with jax.default_device(...)` is the calling thread's own. Where there is none,
+    # setting one would be another program for JAX.
+    device = getattr(jax.config, "jax_default_device", None)
 
     def work() -> None:
-        # A setting such as `with jax.default_device(...)` is the calling thread's own.
-        with jax.default_device(device):
+        context = contextlib.nullcontext() if not device else jax.default_device(device)
+        with context:
             for program in programs() if callable(programs) else programs:
                 program.compile()
 

@@ -5,6 +5,7 @@ References:
     optimization", 1995.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,11 +16,11 @@ from jaxnst._types import HostImage
 from jaxnst.objective import LossTerms
 
 
-# Root mean square of the first step, in pixel values: nothing is known of its length.
+# Root mean square of the first step, in pixel values; its length is a guess.
 _FIRST_CHANGE = 0.02
-# A step that lowers the loss by less than this part of it is rounding.
+# A smaller relative decrease of the loss is rounding.
 _FLAT = 1e-7
-# Pictures measured per line search before it gives up.
+# Largest number of pictures measured in one line search.
 _MAX_TRIALS = 12
 
 
@@ -28,7 +29,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         loss: value that is minimized.
-        terms: the loss in parts, on the host or the device.
+        terms: parts of the loss, on the host or on the device.
         gradient: derivative of the loss with respect to the picture, of its shape.
     """
 
@@ -38,22 +39,23 @@ class Evaluation(NamedTuple):
 
 
 class LBFGSResult(NamedTuple):
-    """Picture at which a minimization ended.
+    """Best picture of a minimization, and how it ended.
 
     Attributes:
-        image: best picture found: RGB, float32, [0, 1].
+        image: RGB, float32, [0, 1].
         evaluation: loss and gradient of `image`.
         num_steps: number of accepted steps.
         num_evaluations: number of pictures measured, the first one included.
-        reason: why it ended before all steps were made: "converged" (nothing to gain),
-            "stopped" (by `step_fn`), "line search stalled", "not finite"; or None.
+        reason: why fewer steps were made than asked for: "converged" (nothing to
+            gain), "stopped" (by `step_fn`), "line search stalled" or "not finite";
+            None if all were made.
     """
 
     image: HostImage
     evaluation: Evaluation
-    num_steps: int
-    num_evaluations: int
-    reason: str | None
+    num_steps: int = 0
+    num_evaluations: int = 1
+    reason: str | None = None
 
 
 def minimize_lbfgs(
@@ -64,54 +66,46 @@ def minimize_lbfgs(
     step_fn: Callable[[HostImage, Evaluation], bool],
     memory: int = 10,
 ) -> LBFGSResult:
-    """Minimize a loss over pictures, and return the best picture.
+    """Return the picture with the lowest loss that `num_steps` steps of L-BFGS find.
 
-    The loss never rises from step to step. A trial picture whose loss or gradient is
-    not finite shortens the step. An exception of `evaluate_fn` or `step_fn` passes
-    through; `step_fn` has then seen every accepted step.
+    No step raises the loss. A trial picture whose loss or gradient is not finite
+    shortens the step. Exceptions of `evaluate_fn` and `step_fn` pass through.
 
     Args:
         image: first picture: RGB, float32, [0, 1].
-        evaluate_fn: measures a picture; called one or more times per step.
+        evaluate_fn: function that measures a picture, called at least once per step.
         num_steps: largest number of steps, 1 or more.
-        step_fn: called after every step with its picture and evaluation; returns True
-            to stop.
-        memory: number of past steps that the curvature is estimated from.
+        step_fn: function called after every step with the new picture and its
+            evaluation; it returns True to stop.
+        memory: number of past steps from which the curvature is estimated.
     """
-    best = LBFGSResult(image, evaluate_fn(image), 0, 1, None)
+    best = trial = LBFGSResult(image, evaluate_fn(image))
     if not _is_finite(best.evaluation):
         return best._replace(reason="not finite")
-    descent = np.clip(image - best.evaluation.gradient, 0, 1) - image
-    change = _root_mean_square(np.where(descent, best.evaluation.gradient, 0))
-    if change == 0:
+    gradient = best.evaluation.gradient.astype(np.float64)
+    gradient[np.where(gradient > 0, image <= 0, image >= 1)] = 0  # out of the bounds
+    if not np.any(gradient):
         return best._replace(reason="converged")
-    # scipy's first trial is the picture minus its gradient.
-    scale = _FIRST_CHANGE / change
-    trial = best
+    # scipy first tries the picture minus the gradient.
+    scale = _FIRST_CHANGE * math.sqrt(gradient.size) / float(np.linalg.norm(gradient))
 
     def measure(x: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal trial
-        if trial.num_evaluations > 1 or np.any(x != image.ravel()):
-            picture = x.reshape(image.shape).astype(np.float32)
-            trial = LBFGSResult(
-                picture,
-                evaluate_fn(picture),
-                best.num_steps + 1,
-                trial.num_evaluations + 1,
-                None,
-            )
+        picture = x.reshape(image.shape).astype(np.float32)
+        if not np.array_equal(picture, trial.image):
+            count = trial.num_evaluations + 1
+            trial = LBFGSResult(picture, evaluate_fn(picture), num_evaluations=count)
         loss, _, gradient = trial.evaluation
         if not _is_finite(trial.evaluation):
-            # The parabola that goes uphill as far as the slope promised to go down has
-            # its lowest point at a quarter of the way, where the search goes next.
-            loss, _, slope = best.evaluation
-            loss -= float(np.vdot(slope, trial.image - best.image))
-            gradient = -3 * slope
+            # Loss and slope of a parabola whose minimum is at a quarter of the step.
+            loss, _, gradient = best.evaluation
+            loss -= float(np.vdot(gradient, picture - best.image))
+            gradient = -3 * gradient
         return scale * loss, scale * gradient.astype(np.float64).ravel()
 
     def accept(_: np.ndarray) -> None:
         nonlocal best
-        best = trial
+        best = trial._replace(num_steps=best.num_steps + 1)
         if step_fn(best.image, best.evaluation):
             best = best._replace(reason="stopped")
             raise StopIteration
@@ -119,14 +113,16 @@ def minimize_lbfgs(
     found = scipy.optimize.minimize(
         measure,
         image.astype(np.float64).ravel(),
-        method="L-BFGS-B",
         jac=True,
+        method="L-BFGS-B",
         bounds=scipy.optimize.Bounds(0, 1),
         callback=accept,
         options={
             "maxcor": memory,
             "maxiter": num_steps,
             "maxls": _MAX_TRIALS,
+            # A failed search is repeated once, without the memory.
+            "maxfun": 2 * _MAX_TRIALS * num_steps,
             "ftol": _FLAT,
             "gtol": 0,
         },
@@ -141,10 +137,6 @@ def minimize_lbfgs(
 
 
 def _is_finite(evaluation: Evaluation) -> bool:
-    return bool(
-        np.isfinite(evaluation.loss) and np.all(np.isfinite(evaluation.gradient))
+    return math.isfinite(evaluation.loss) and bool(
+        np.all(np.isfinite(evaluation.gradient))
     )
-
-
-def _root_mean_square(x: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(x))))

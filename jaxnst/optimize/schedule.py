@@ -185,13 +185,14 @@ class Pace:
             self.stopped = reason
         return left
 
-    def next_rates(self, count: int = 1) -> list[float]:
-        """Return the rates of the next `count` steps, and count these as done."""
+    def next_rates(self, most: int = 1) -> list[float]:
+        """Return the rates of the next steps, `most` of them at most; [] at the end."""
         total, _ = self._plan()
-        steps = range(self.done, self.done + count)
-        # Time may have run on since `num_left` was asked.
-        rates = [self._rate_at(step, max(total, self.done + count)) for step in steps]
-        self.done += count
+        steps = range(self.done, min(total, self.done + most))
+        rates = [self._rate_at(step, total) for step in steps]
+        self.done += len(rates)
+        if not rates:
+            self.num_left()
         return rates
 
     def _plan(self) -> tuple[int, str | None]:

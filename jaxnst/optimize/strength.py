@@ -69,7 +69,7 @@ class Steering:
         """Return weights with the present ratio; content and style add up to 1."""
         return weigh(weights, self.log_ratios, self.shares)
 
-    def observe(self, gaps: Sequence[np.ndarray]) -> None:
+    def observe(self, gaps: Sequence[np.ndarray] | np.ndarray) -> None:
         """Take note of the style terms that steps began with, and steer.
 
         Args:
