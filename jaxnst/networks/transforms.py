@@ -47,8 +47,8 @@ def cut_behind(network: Network, layers: Collection[str]) -> Network:
     return cut
 
 
-# The least scale of a filter, relative to the mean of its layer: a filter that is hardly
-# active in these pictures may be active in others.
+# The least scale of a filter, relative to the mean of its layer: a filter that is
+# hardly active in these pictures may be active in others.
 _QUIETEST = 1e-3
 
 # Pictures differ in size, so their axes have no common names.
