@@ -283,7 +283,6 @@ FEW |= {"learning_rate": 0.01}
 
 
 def test_paints_with_a_network_of_the_user(content, style):
-    """The same for a GoogLeNet is in `test_rows.py`."""
     architecture = TINY_RESNET
     network = build(architecture, smoothing="log")
     result = jaxnst.stylize(content, style, network=network, **FEW)
