@@ -20,7 +20,7 @@ from ._types import AnyHostImage, HostImage
 
 
 COLORS = ("style", "content", "luminance", "match", "histogram", "palette-only")
-# Those that change the finished picture.
+# Those that change what was painted.
 AFTERWARDS = ("content", "luminance")
 MATCHINGS = ("symmetric", "pca", "cholesky")
 # Weights of R, G and B in the luminance of sRGB values (ITU-R BT.601).

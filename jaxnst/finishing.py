@@ -190,35 +190,35 @@ def _screen_threshold(ink: np.ndarray) -> np.ndarray:
 
 
 class Filter(NamedTuple):
-    """A filter and its range.
+    """A filter.
 
     Attributes:
         apply_fn: (image, amount) -> image, not clipped.
-        least: least amount.
-        most: greatest amount.
-        usual: amount where none is given.
-        keeps_tiling: whether a picture that tiles still tiles after the filter.
-        sees_neighbors: whether it reads neighboring pixels, also across the border.
+        least: its least amount.
+        most: its greatest.
+        usual: its amount where none is given.
+        goes_around: whether a picture that repeats still does after it.
+        looks_around: whether it looks at neighbors, over the border as well.
     """
 
     apply_fn: Callable[[HostImage, float], HostImage]
     least: float
     most: float
     usual: float
-    keeps_tiling: bool = True
-    sees_neighbors: bool = False
+    goes_around: bool = True
+    looks_around: bool = False
 
 
 FILTERS: Mapping[str, Filter] = MappingProxyType(
     {
-        "denoise": Filter(denoise, 0, 1, 0.2, sees_neighbors=True),
-        "sharpen": Filter(sharpen, 0, 3, 0.5, sees_neighbors=True),
+        "denoise": Filter(denoise, 0, 1, 0.2, looks_around=True),
+        "sharpen": Filter(sharpen, 0, 3, 0.5, looks_around=True),
         "contrast": Filter(contrast, -1, 1, 0.2),
         "levels": Filter(levels, 0, 1, 1.0),
         "saturation": Filter(saturation, -1, 1, 0.2),
         "grain": Filter(grain, 0, 1, 0.3),
-        "vignette": Filter(vignette, 0, 1, 0.5, keeps_tiling=False),
-        "halftone": Filter(halftone, 0, 1, 1.0, keeps_tiling=False),
+        "vignette": Filter(vignette, 0, 1, 0.5, goes_around=False),
+        "halftone": Filter(halftone, 0, 1, 1.0, goes_around=False),
     }
 )
 
@@ -229,15 +229,14 @@ def check_filters(
     """Return {filter: amount}, in the order in which they are applied.
 
     Args:
-        name: name of the argument, for messages.
-        filters: {filter: amount}, or names; the usual amount where it is None or not
-            given.
-        tile: "x", "y", "xy" or None, as in `TransferConfig`.
+        name: of the argument.
+        filters: {filter: amount}, or names; None, or no amount, is the usual one.
+        tile: as `TransferConfig` has it.
 
     Raises:
         ValueError: if a filter is unknown or named twice, its amount is out of range,
-            or a picture that is to tile would not.
-        TypeError: if `filters` is of another type, or an amount is no number.
+            or a picture that is to repeat would not.
+        TypeError: if an amount is no number, or it is neither of these.
     """
     if isinstance(filters, str):
         filters = [filters]
@@ -256,10 +255,10 @@ def check_filters(
         )
     for each in amounts:
         check_choice(name, each, FILTERS)
-        if tile is not None and not FILTERS[each].keeps_tiling:
+        if tile is not None and not FILTERS[each].goes_around:
             raise ValueError(
-                f"`{name}` {each} would show where a tiled picture repeats; leave "
-                "out the filter or `tile`."
+                f"`{name}` {each} would show where a tiled picture repeats; leave it "
+                "or `tile` out."
             )
     return {
         each: FILTERS[each].usual
@@ -289,7 +288,7 @@ def finish_picture(
     for name, amount in filters.items():
         if not amount:
             continue
-        wraps = (tile or "") if FILTERS[name].sees_neighbors else ""
+        wraps = (tile or "") if FILTERS[name].looks_around else ""
         down, across = (_MARGIN if way in wraps else 0 for way in "yx")
         seen = np.pad(image, ((down, down), (across, across), (0, 0)), mode="wrap")
         found = np.clip(FILTERS[name].apply_fn(seen, amount), 0, 1).astype(np.float32)

@@ -22,8 +22,8 @@ PictureSource = (
     str | os.PathLike[str] | PILImage.Image | Shaped[np.ndarray | Array, "..."]
 )
 
-# Formats that Pillow may try. Some of its other readers start programs (EPS starts
-# Ghostscript) or are seldom fuzzed.
+# What Pillow may try. A list of our own, because some of its other readers start
+# programs (EPS starts Ghostscript) or are seldom fuzzed.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 MIN_SIDE = 32

@@ -20,7 +20,7 @@ from .sharding import Rows, Spread, go_around, rows_of
 
 
 POOLINGS = ("max", "average")
-# From most memory and least time to least memory, see `jaxnst.networks.remat`.
+# From most memory and least time to the reverse, see `jaxnst.networks.remat`.
 MEMORY_LEVELS = ("fast", "balanced", "low")
 PADDINGS = (
     "reflect",
@@ -31,8 +31,8 @@ PADDINGS = (
     "circular_y",
 )
 
-# Pixels by which "reflect" extends the picture on every side. 4 are enough to keep rims
-# of a pixel or two out of the result; 8 also keep out the blotches next to them.
+# By how many pixels "reflect" continues the picture on every side. 4 are enough to keep
+# rims of a pixel or two out of the result; 8 keep out the blotches behind them too.
 REFLECT_MARGIN = 8
 
 Activations = Float[Array, "1 _ _ _"]

@@ -27,10 +27,10 @@ from .devices import default_device
 
 CONVOLUTIONS = ("auto", "xla", "winograd")
 Border = Literal["zeros", "circular", "none"]
-# Dtypes of activations and kernels.
+# What activations and kernels are held in.
 PRECISIONS = ("float32", "bfloat16")
 
-# With fewer input or output channels the transforms cost more than they save
+# Below so many channels on either side the transforms cost more than they save
 # (benchmarks/layers.py).
 _MIN_WIDTH = 128
 
@@ -173,19 +173,19 @@ class Convolution(nnx.Module):
 
 
 def check_convolution(method: str, precision: str) -> None:
-    """Check that a convolution method exists and supports a precision.
+    """Check that there is such a convolution.
 
     Args:
         method: one of `CONVOLUTIONS`.
         precision: one of `PRECISIONS`.
 
     Raises:
-        ValueError: if either is unknown, or they exclude each other.
+        ValueError: if there is not.
     """
     check_choice("conv", method, CONVOLUTIONS)
     check_choice("precision", precision, PRECISIONS)
     if method == "winograd" and precision != "float32":
-        # Its transforms lose two digits, and bfloat16 has less than three.
+        # Its transforms lose two digits more, and bfloat16 has not three.
         raise ValueError(
             f"`conv` is 'winograd', which needs `precision` 'float32', got "
             f"{precision!r}; use `conv` 'auto' or 'xla'."
