@@ -1,6 +1,5 @@
 """Settings of all tests, and the small things many of them use."""
 
-import functools
 import os
 import signal
 
@@ -85,9 +84,10 @@ def build(architecture: Architecture, *, seed=0, **options) -> Network:
     return network
 
 
-@functools.partial(jax.jit, static_argnames="layers")
-def _run(network, image, layers):
-    return network(image, layers)
+# Made once, so that pictures of one size share a program.
+_run = jax.jit(
+    lambda network, image, layers: network(image, layers), static_argnames="layers"
+)
 
 
 def run(network, image, layers=None) -> dict[str, np.ndarray]:
