@@ -1,4 +1,4 @@
-"""The vocabulary of shapes.
+"""Array types: shapes and dtypes with the names of their axes.
 
 Pictures are RGB, float32, [0, 1], height x width x channels, without a batch axis;
 batches are made with `jax.vmap`.
@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 Image = Float[Array, "height width 3"]
-# The style picture has a size of its own.
+# The style picture has its own size.
 StyleImage = Float[Array, "style_height style_width 3"]
 # Several pictures differ in shape, so their axes have no common names.
 AnyImage = Float[Array, "_ _ 3"]

@@ -1,12 +1,12 @@
-"""Control of color: the photograph's kept, or the painting's alone taken over.
+"""Control of color: keep the content's colors, or transfer nothing but the style's.
 
-Functions of pictures on the host: RGB, sRGB-encoded, float32, [0, 1], HWC. What they
-do with sRGB values, and not with light, is what the literature does.
+Functions of NumPy arrays: RGB, sRGB-encoded, float32, [0, 1], HWC. They work on
+sRGB values, not on linear light, as the literature does.
 
 References:
     Gatys, Bethge, Hertzmann, Shechtman, "Preserving Color in Neural Artistic Style
     Transfer", 2016: luminance transfer (section 4), and linear matching of the
-    painting's colors before the transfer (section 3). Pitie, Kokaram, Dahyot,
+    style's colors before the transfer (section 3). Pitie, Kokaram, Dahyot,
     "Automated colour grading using colour distribution transfer", 2007.
 """
 
@@ -23,31 +23,32 @@ COLORS = ("style", "content", "luminance", "match", "histogram", "palette-only")
 # Those that change what was painted.
 AFTERWARDS = ("content", "luminance")
 MATCHINGS = ("symmetric", "pca", "cholesky")
-# Of the luminance of sRGB values (ITU-R BT.601).
+# Weights of R, G and B in the luminance of sRGB values (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-# Added to variances, so that flat pictures have an inverse.
+# Added to variances, so that the covariance of a flat picture has an inverse.
 _EPSILON = 1e-5
-# How often and along how many axes at once the colors of a palette are moved.
+# Number of random sets of axes along which `take_palette` matches histograms.
 _MAX_TURNS = 12
-# Quantiles that stand for a distribution.
+# Number of quantiles that represent a distribution.
 _NUM_QUANTILES = 512
-# Changes of color are smoothed on a grid, so many colors a side, over so many of them.
+# `smooth_recoloring` smooths on a grid of colors: points per side, and the standard
+# deviation in points.
 _GRID = 33
 _GRID_SIGMA = 1.3
 
 
 def keep_luminance(painted: HostImage, content: HostImage) -> HostImage:
-    """Return the lightness of one picture in the colors of the other.
+    """Return the luminance of one picture with the colors of another.
 
-    Where such a color is none, it is made paler until it is one; lightness stays.
+    A color outside [0, 1] is made paler until it is inside; its luminance stays.
 
     Args:
-        painted: whose luminance is taken.
-        content: whose color differences are, of the same shape.
+        painted: picture that gives the luminance.
+        content: picture that gives the color differences, of the same shape.
     """
     luma = painted @ _LUMA
     chroma = content - (content @ _LUMA)[..., None]
-    # The largest part of the color difference that stays within [0, 1].
+    # The largest fraction of the color difference that stays within [0, 1].
     with np.errstate(divide="ignore", invalid="ignore"):
         room = np.where(chroma > 0, 1 - luma[..., None], -luma[..., None]) / chroma
     part = np.clip(np.nan_to_num(room, nan=1.0, posinf=1.0).min(-1), 0, 1)
@@ -58,42 +59,43 @@ def keep_luminance(painted: HostImage, content: HostImage) -> HostImage:
 def match_colors(
     image: HostImage, target: AnyHostImage, *, matching: str = "symmetric"
 ) -> HostImage:
-    """Return a picture moved to the mean and covariance of another one's colors.
+    """Return a picture with the mean and covariance of the colors of another.
 
     Args:
-        image: that is changed.
-        target: whose colors it gets; of any shape.
-        matching: "symmetric", the map that moves colors least; "pca", along the main
-            axes of both; "cholesky", channel by channel.
+        image: picture to change.
+        target: picture that gives the colors, of any shape.
+        matching: "symmetric", the map that moves colors least; "pca", along the
+            principal axes of both; "cholesky", channel by channel.
 
     Raises:
         ValueError: if `matching` is unknown.
     """
     check_choice("matching", matching, MATCHINGS)
     own, own_mean = _moments(image)
-    wanted, mean = _moments(target)
+    goal, mean = _moments(target)
     if matching == "cholesky":
-        change = np.linalg.cholesky(wanted) @ np.linalg.inv(np.linalg.cholesky(own))
+        change = np.linalg.cholesky(goal) @ np.linalg.inv(np.linalg.cholesky(own))
     elif matching == "pca":
-        change = _root(wanted) @ np.linalg.inv(_root(own))
+        change = _root(goal) @ np.linalg.inv(_root(own))
     else:
         # The optimal transport between two normal distributions.
         half = _root(own)
         inverse = np.linalg.inv(half)
-        change = inverse @ _root(half @ wanted @ half) @ inverse
+        change = inverse @ _root(half @ goal @ half) @ inverse
     moved = (image.astype(np.float64) - own_mean) @ change.T + mean
     return np.clip(moved, 0, 1).astype(np.float32)
 
 
 def match_histogram(image: HostImage, target: AnyHostImage) -> HostImage:
-    """Return a picture with the histograms of another one's colors.
+    """Return a picture with the color histograms of another.
 
-    Those along the main axes of its colors, after `match_colors`: of red, green and
-    blue, each by itself, colors would come that neither picture has.
+    Histograms are matched after `match_colors`, along the principal axes of the
+    target's colors. Matching red, green and blue one by one would make colors that
+    neither picture has.
 
     Args:
-        image: that is changed.
-        target: whose histograms it gets; of any shape.
+        image: picture to change.
+        target: picture that gives the histograms, of any shape.
     """
     _, axes = np.linalg.eigh(_moments(target)[0])
     moved = _match_along(match_colors(image, target), target, axes)
@@ -101,14 +103,14 @@ def match_histogram(image: HostImage, target: AnyHostImage) -> HostImage:
 
 
 def take_palette(image: HostImage, target: AnyHostImage) -> HostImage:
-    """Return a picture in the colors of another one, all of them and as many of each.
+    """Return a picture with the whole color distribution of another.
 
-    First as `match_colors`, then along one set of axes after the other, until the whole
-    distribution is the other's.
+    Colors are matched by `match_colors`, then histograms along one random set of axes
+    after the other.
 
     Args:
-        image: that is recolored.
-        target: whose colors it gets; of any shape.
+        image: picture to recolor.
+        target: picture that gives the colors, of any shape.
     """
     moved = match_colors(image, target).astype(np.float64)
     generator = np.random.default_rng(0)
@@ -119,28 +121,28 @@ def take_palette(image: HostImage, target: AnyHostImage) -> HostImage:
 
 
 def smooth_recoloring(before: HostImage, after: HostImage) -> HostImage:
-    """Return a picture recolored smoothly: near colors move alike, wherever they are.
+    """Return a picture recolored smoothly: similar colors change alike everywhere.
 
-    What was nearly one color and is spread over many shows every grain of it, and
-    every block of its JPEG file. So each color gets the mean change of the colors near
-    to it, over all of the picture.
+    Where nearly equal colors are spread over many, film grain and JPEG blocks become
+    visible. So every color gets the mean change of the colors similar to it, taken over
+    the whole picture.
 
     Args:
-        before: the picture.
-        after: the same recolored.
+        before: original picture.
+        after: the same picture recolored.
 
     References:
         A kernel regression (Nadaraya 1964, Watson 1964) of the change on the color,
-        on a grid. That a transport map of colors wants smoothing is from Rabin, Delon,
+        on a grid. Smoothing a transport map of colors comes from Rabin, Delon,
         Gousseau, "Regularization of Transportation Maps for Color and Contrast
-        Transfer", ICIP 2010; they smooth it over the picture, which leaves blotches in
+        Transfer", ICIP 2010, who smooth it over the picture, which leaves blotches in
         black and halos at edges.
     """
     places = before.reshape(-1, 3).astype(np.float64) * (_GRID - 1)
     lows = np.minimum(places.astype(int), _GRID - 2)
     rests = places - lows
     change = (after.astype(np.float64) - before).reshape(-1, 3)
-    # Of each pixel the eight points of the grid around its color, and their shares.
+    # The eight grid points around the color of each pixel, and their weights.
     corners = []
     for corner in itertools.product((0, 1), repeat=3):
         share = np.prod(np.where(corner, rests, 1 - rests), axis=-1)
@@ -148,7 +150,7 @@ def smooth_recoloring(before: HostImage, after: HostImage) -> HostImage:
         corners.append((index, share))
 
     def gather(values: np.ndarray | float) -> np.ndarray:
-        """Sum over the pixels near to each color, and look up at each pixel."""
+        """Sum over the pixels of similar color, at each pixel."""
         total = np.zeros(_GRID**3)
         for index, share in corners:
             total += np.bincount(index, share * values, _GRID**3)
@@ -163,7 +165,13 @@ def smooth_recoloring(before: HostImage, after: HostImage) -> HostImage:
 
 
 def recolor_style(style: HostImage, content: AnyHostImage, color: str) -> HostImage:
-    """Return the painting as it is looked at with a setting of `color`."""
+    """Return the style picture as the setting `color` wants it.
+
+    Args:
+        style: style picture.
+        content: content picture, of any shape.
+        color: one of `COLORS`.
+    """
     if color in ("content", "match"):
         return match_colors(style, content)
     if color == "histogram":
@@ -172,7 +180,7 @@ def recolor_style(style: HostImage, content: AnyHostImage, color: str) -> HostIm
 
 
 def _moments(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return covariance and mean of a picture's colors."""
+    """Return the covariance and the mean of the colors of a picture."""
     pixels = image.reshape(-1, 3).astype(np.float64)
     mean = pixels.mean(0)
     centered = pixels - mean
@@ -180,23 +188,23 @@ def _moments(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
-    """Return the symmetric root of a matrix that is symmetric and positive."""
+    """Return the symmetric square root of a symmetric positive matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
 def _match_along(image: np.ndarray, target: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Give a picture the histograms of another one's along three axes."""
-    turned, wanted = image.astype(np.float64) @ axes, target.astype(np.float64) @ axes
-    channels = [_matched(turned[..., i], wanted[..., i]) for i in range(3)]
+    """Return a picture with the histograms of another along three axes."""
+    turned, goal = image.astype(np.float64) @ axes, target.astype(np.float64) @ axes
+    channels = [_matched(turned[..., i], goal[..., i]) for i in range(3)]
     return np.stack(channels, -1) @ axes.T
 
 
 def _matched(values: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Move values so that they are distributed as others are; their order stays."""
+    """Return values moved to the distribution of others; their order stays."""
     shares = np.linspace(0, 1, _NUM_QUANTILES)
     own = np.quantile(values, shares)
-    wanted = np.quantile(target, shares)
-    # Equal quantiles, of flat parts, stand for one value.
+    goal = np.quantile(target, shares)
+    # Equal quantiles, in flat parts of the distribution, count as one value.
     own, places, counts = np.unique(own, return_inverse=True, return_counts=True)
-    return np.interp(values, own, np.bincount(places, wanted) / counts)
+    return np.interp(values, own, np.bincount(places, goal) / counts)

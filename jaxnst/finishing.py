@@ -1,9 +1,8 @@
-"""Filters that finish a picture: sharper, calmer, grainier, printed.
+"""Post-processing filters: sharpening, denoising, contrast, grain and others.
 
-Functions of pictures on the host: RGB, sRGB-encoded, float32, [0, 1], HWC, into the
-same. Each has one amount that says how much of it, 0 being none; what else could be set
-is fixed in parts of the picture's longest side, so that a filter does the same at every
-size.
+Functions from NumPy arrays to NumPy arrays: RGB, sRGB-encoded, float32, [0, 1], HWC.
+Each has one amount; 0 changes nothing. Their lengths are fixed fractions of the longest
+side, so that a filter looks the same at every size.
 """
 
 import math
@@ -18,39 +17,39 @@ from ._checks import check_choice, check_range
 from ._types import HostImage
 
 
-# Of the luminance of sRGB values (ITU-R BT.601).
+# Weights of R, G and B in the luminance of sRGB values (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-# Of unsharp masks, in parts of the longest side, and at least so many pixels.
+# Radius of the unsharp mask, in parts of the longest side, and the least in pixels.
 _SHARPEN_RADIUS = 1 / 700
 _MIN_RADIUS = 0.7
-# Total variation is weighed with up to this by denoising.
+# Weight of total variation in `denoise` with amount 1.
 _MAX_DENOISING = 0.1
-# Of the darkest and of the brightest pixels, what "levels" gives up at most.
+# Fraction of the darkest and of the brightest pixels that `levels` clips.
 _CLIPPED = 0.01
-# Standard deviation of all of the grain, and the size of its grains in pixels.
+# Standard deviation of the grain with amount 1, and the size of a grain in pixels.
 _MAX_GRAIN = 0.12
 _GRAIN_SIZE = 0.6
-# So many pixels of the other end are seen by filters of a picture that repeats.
+# Pixels from the opposite border that filters see in a picture that tiles.
 _MARGIN = 16
-# Brightness that is left in the corners by all of a vignette.
+# Brightness that is left in the corners by a vignette with amount 1.
 _CORNER = 0.15
-# Cells of a halftone screen on the longest side, at least so many pixels each.
+# Cells of a halftone screen along the longest side, and the least size of a cell.
 _NUM_CELLS = 110
 _MIN_CELL = 4.0
-# Angles of the screens of cyan, magenta, yellow and black, in degrees, as printers have
-# them: no two make a moiré.
+# Angles of the screens of cyan, magenta, yellow and black, in degrees, as usual in
+# printing: no two of them make a moiré.
 _ANGLES = (15.0, 75.0, 0.0, 45.0)
 
 
 def denoise(image: HostImage, amount: float) -> HostImage:
-    """Return a picture with less noise; edges stay (total variation, Chambolle 2004).
+    """Return a picture with less noise and the same edges (Chambolle 2004).
 
     Args:
-        image: any.
-        amount: 0 to 1.
+        image: RGB, [0, 1].
+        amount: 0 to 1, the weight of total variation.
 
     Raises:
-        ImportError: if scikit-image is not there.
+        ImportError: if scikit-image is not installed.
     """
     try:
         from skimage.restoration import denoise_tv_chambolle
@@ -67,47 +66,47 @@ def sharpen(image: HostImage, amount: float) -> HostImage:
     """Return a picture with stronger fine contrasts (unsharp masking).
 
     Args:
-        image: any.
-        amount: 0 to 3; 1 adds the fine detail once more.
+        image: RGB, [0, 1].
+        amount: 0 to 3, how many times the fine detail is added.
     """
     radius = max(_SHARPEN_RADIUS * max(image.shape), _MIN_RADIUS)
     luma = image @ _LUMA
-    # Of the luminance only, or colors fringe.
+    # Only of the luminance, or edges get colored fringes.
     detail = luma - scipy.ndimage.gaussian_filter(luma, radius, mode="reflect")
     return image + np.float32(amount) * detail[..., None]
 
 
 def contrast(image: HostImage, amount: float) -> HostImage:
-    """Return a picture with more contrast, or less, around its mean luminance.
+    """Return a picture with more or less contrast around its mean luminance.
 
     Args:
-        image: any.
-        amount: -1 (flat gray) to 1 (twice as much).
+        image: RGB, [0, 1].
+        amount: -1 (flat gray) to 1 (twice the contrast).
     """
     mean = float((image @ _LUMA).mean())
     return mean + np.float32(1 + amount) * (image - mean)
 
 
 def levels(image: HostImage, amount: float) -> HostImage:
-    """Return a picture from black to white: its darkest and brightest spread apart.
+    """Return a picture stretched to the range from black to white.
 
     Args:
-        image: any.
-        amount: 0 to 1, of the way there.
+        image: RGB, [0, 1].
+        amount: 0 to 1, the fraction of the effect.
     """
     luma = image @ _LUMA
     darkest, brightest = np.quantile(luma, [_CLIPPED, 1 - _CLIPPED])
-    if brightest - darkest < 1e-3:  # all one color
+    if brightest - darkest < 1e-3:  # a picture of one color
         return image
     spread = (image - darkest) / (brightest - darkest)
     return image + np.float32(amount) * (spread - image)
 
 
 def saturation(image: HostImage, amount: float) -> HostImage:
-    """Return a picture with stronger or weaker colors, its luminance the same.
+    """Return a picture with stronger or weaker colors and the same luminance.
 
     Args:
-        image: any.
+        image: RGB, [0, 1].
         amount: -1 (gray) to 1 (twice as colorful).
     """
     luma = (image @ _LUMA)[..., None]
@@ -115,17 +114,17 @@ def saturation(image: HostImage, amount: float) -> HostImage:
 
 
 def grain(image: HostImage, amount: float) -> HostImage:
-    """Return a picture with grain, as of film: the same in all colors, always the same.
+    """Return a picture with film grain, monochrome and the same in every call.
 
     Args:
-        image: any.
+        image: RGB, [0, 1].
         amount: 0 to 1.
     """
     noise = np.random.default_rng(0).standard_normal(image.shape[:2], np.float32)
     noise = scipy.ndimage.gaussian_filter(noise, _GRAIN_SIZE, mode="wrap")
     noise /= noise.std()
     luma = np.clip(image @ _LUMA, 0, 1)
-    # Film has least of it in black and in white.
+    # Film has the least grain in black and in white.
     visible = 0.35 + 0.65 * 4 * luma * (1 - luma)
     return image + np.float32(_MAX_GRAIN * amount) * (noise * visible)[..., None]
 
@@ -134,23 +133,23 @@ def vignette(image: HostImage, amount: float) -> HostImage:
     """Return a picture that is darker towards its corners.
 
     Args:
-        image: any.
+        image: RGB, [0, 1].
         amount: 0 to 1.
     """
     height, width = image.shape[:2]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)
-    # cos^4, the natural fall of light, to the corner.
+    # cos^4, the natural falloff of a lens, towards the corner.
     angle = np.sqrt((x * x + y * y) / 2) * math.acos(_CORNER ** (1 / 4))
     return image * (1 - np.float32(amount) * (1 - np.cos(angle) ** 4))[..., None]
 
 
 def halftone(image: HostImage, amount: float) -> HostImage:
-    """Return a picture as it is printed: dots of cyan, magenta, yellow and black.
+    """Return a picture printed in dots of cyan, magenta, yellow and black.
 
     Args:
-        image: any.
-        amount: 0 to 1, of the way there.
+        image: RGB, [0, 1].
+        amount: 0 to 1, the fraction of the effect.
     """
     height, width = image.shape[:2]
     cell = max(max(height, width) / _NUM_CELLS, _MIN_CELL)
@@ -167,25 +166,25 @@ def halftone(image: HostImage, amount: float) -> HostImage:
         u = (math.cos(turn) * x + math.sin(turn) * y) * (2 * math.pi / cell)
         v = (math.cos(turn) * y - math.sin(turn) * x) * (2 * math.pi / cell)
         screen = 0.5 + 0.25 * (np.cos(u) + np.cos(v))
-        # So that as much paper is covered as there is ink: screens are not uniform.
-        threshold = _covering(ink)
-        # Over about a pixel, so that dots have smooth edges.
+        # The fraction of paper covered is the amount of ink.
+        threshold = _screen_threshold(ink)
+        # Edges of dots are about a pixel wide, so that they are smooth.
         dots = np.clip(0.5 + (screen - threshold) * cell / 2.5, 0, 1)
         part = dots[..., None]
-        # Cyan takes red away, and so on; black takes all.
+        # Cyan absorbs red, magenta green, yellow blue, and black all three.
         taken = np.ones(3) if index == 3 else np.eye(3)[index]
         printed *= 1 - part * taken.astype(np.float32)
     return image + np.float32(amount) * (printed - image)
 
 
-def _covering(ink: np.ndarray) -> np.ndarray:
-    """Return above which value of a screen there is so much of it."""
+def _screen_threshold(ink: np.ndarray) -> np.ndarray:
+    """Return the value that a fraction `ink` of the screen is above."""
     phase = (np.arange(64) + 0.5) / 64 * 2 * math.pi
     values = np.sort((0.5 + 0.25 * (np.cos(phase) + np.cos(phase)[:, None])).ravel())
     places = np.linspace(1, 0, values.size)
     known = np.linspace(0, 1, 257)
     thresholds = np.interp(known, places[::-1], values[::-1])
-    # No ink at all prints nothing, all of it everything.
+    # Ink 0 prints nothing, ink 1 everything.
     thresholds[0], thresholds[-1] = 2.0, -1.0
     return np.interp(ink, known, thresholds).astype(np.float32)
 
@@ -274,15 +273,16 @@ def check_filters(
 def finish_picture(
     image: HostImage, filters: Mapping[str, float], *, tile: str | None = None
 ) -> HostImage:
-    """Return a picture after some filters, of the same size and within [0, 1].
+    """Return a picture with filters applied, clipped to [0, 1].
 
     Args:
         image: RGB, [0, 1].
-        filters: of `check_filters`; each sees what the one before it made.
-        tile: whether it repeats, as `TransferConfig` has it; it still does then.
+        filters: result of `check_filters`; applied one after the other.
+        tile: "x", "y", "xy" or None, as in `TransferConfig`; a picture that tiles
+            still tiles afterwards.
 
     Raises:
-        ImportError: if scikit-image is needed and not there.
+        ImportError: if scikit-image is needed and not installed.
     """
     height, width = image.shape[:2]
     for name, amount in filters.items():

@@ -1,21 +1,22 @@
 """The weighted sum that is minimized, its terms, and the targets they compare with.
 
-Two normalizations:
+A content term compares the feature map F of the image with P of the content picture; a
+style term compares the statistics of the image, such as its Gram matrix G, with the
+target A of the style. There are two normalizations:
 
 `"pair"`: every term is divided by a scale taken from the two pictures. A content term
-is the mean square error over the mean square of the target; a style term is the
-distance of the Gram matrices over that between the *content* picture and the style,
-so it is 1 where the content picture stands and 0 where the painting does. Layer weights
-are divided by their sum. So a weight means the same for every pair, size, layer
-set and network.
+is the mean of (F - P)^2 over the mean of P^2. A style term is |G - A| over the same
+distance of the *content* picture, so it is 1 for the content picture and 0 for the
+style picture. Layer weights are divided by their sum. A weight therefore means the same
+for every pair, size, layer set and network.
 
-`"paper"`: the sums of Gatys, Ecker, Bethge, CVPR 2016, as printed; nothing is divided.
+`"paper"`: the sums of Gatys, Ecker, Bethge, CVPR 2016, as printed, without any scale.
 
-A picture may have regions, each with a style of its own: what is measured then counts
-every pixel by a guide (Gatys, Ecker, Bethge, Hertzmann, Shechtman, "Controlling
-Perceptual Factors in Neural Style Transfer", CVPR 2017, eq. 5), and a region's term
-counts for as much as its part of the picture, so the pull on a pixel is what it would
-be without regions.
+A picture may have regions, each with a style of its own. The statistics of a region
+weight every pixel by a guide (Gatys, Ecker, Bethge, Hertzmann, Shechtman, "Controlling
+Perceptual Factors in Neural Style Transfer", CVPR 2017, eq. 5). The term of a region is
+weighted by the region's share of the picture, so each pixel is pulled as strongly as it
+would be without regions.
 """
 
 import functools
@@ -31,41 +32,45 @@ from jaxtyping import Array, Float
 
 from ._types import AnyImage, FeatureMap, Features, Image, Scalar, StyleImage
 from .losses import content_loss, gram_loss, total_variation_loss
-from .losses.registry import STYLE_LOSSES, measure_region, region_distance
+from .losses.registry import STYLE_LOSSES, region_distance, region_statistics
 from .networks import Network, after, is_whole, measure_features
 from .networks.remat import MeasureFn, Part, filling
 
 
-# A gap below this part of the target's own size counts as if it were so large:
-# pictures of nearly one style are not driven by what rounding leaves between them.
-# Gaps of real pairs are 0.4 to 2 times the target.
+# Smaller gaps, relative to the size of the style's own statistics, count as this one:
+# two pictures of nearly one style are not driven by rounding errors. Real pairs have
+# gaps of 0.4 to 2.
 _RELATIVE_FLOOR = 0.05
+
+NORMALIZATIONS = ("pair", "paper")
 
 Regional = Float[Array, " regions"]
 Guides = Float[Array, "regions rows columns"]
-# What each style counts for, in each region and at each style layer.
+# The weight of each style, in each region and at each style layer.
 Blend = Float[Array, "regions layers styles"]
+# Style loss to the target of each region.
+RegionTargets = dict[str, tuple[Any, ...]]
 
 FeatureFn = Callable[[Image, Collection[str]], Features]
 
 
 class Targets(NamedTuple):
-    """What a picture is measured against: one set per pair and size.
+    """What an image is compared with: one set per pair of pictures and size.
 
     Attributes:
         content: {layer: feature map of the content picture}.
-        content_scale: {layer: what its loss is divided by}.
-        style: {layer: {style loss: its target in each region}}, such as the Gram matrix
-            of the style picture, or the mean of several.
-        style_scale: {layer: {style loss: what it is divided by in each region}}.
-        guides: {layer: what every pixel counts for in each region}; None: there is one
-            region, all of the picture.
-        shares: what part of the picture each region is.
+        content_scale: {layer: divisor of the content term}.
+        style: {layer: {style loss: target of each region}}; the target of "gram" is the
+            Gram matrix of the style picture, or the weighted mean of several.
+        style_scale: {layer: {style loss: divisor of the style term of each region}}.
+        guides: {layer: weight of every pixel in each region}; None for one region that
+            is the whole picture.
+        shares: fraction of the picture that each region covers.
     """
 
     content: dict[str, FeatureMap]
     content_scale: dict[str, Scalar]
-    style: dict[str, dict[str, tuple[Any, ...]]]
+    style: dict[str, RegionTargets]
     style_scale: dict[str, dict[str, Regional]]
     guides: dict[str, Guides] | None
     shares: Regional
@@ -84,21 +89,21 @@ def compute_targets(
     style_losses: Collection[str] = ("gram",),
     normalization: str = "pair",
 ) -> Targets:
-    """Measure the pictures.
+    """Return the targets and the scales of all loss terms.
 
     Args:
-        network: the feature extractor.
-        content: RGB, [0, 1], at the size that is painted.
-        style: RGB, [0, 1], of any size; or several such.
-        blend: what each of several counts for; by default all the same. Of Gram
-            matrices the target is the weighted mean.
-        guides: {style layer: what every pixel counts for in each region}; by default
-            there is one region, all of the picture.
-        shares: what part of the picture each region is.
-        content_layers: where content is compared.
-        style_layers: where style is compared.
-        style_losses: some of `jaxnst.losses.registry.STYLE_LOSSES`.
-        normalization: "pair" or "paper", see the module.
+        network: feature extractor.
+        content: content picture, RGB, [0, 1], at the size of the image.
+        style: one or several style pictures, RGB, [0, 1], of any size.
+        blend: weight of each style picture; by default all weigh the same. The target
+            of "gram" is the weighted mean of their Gram matrices.
+        guides: {style layer: weight of every pixel in each region}; by default there is
+            one region, the whole picture.
+        shares: fraction of the picture that each region covers.
+        content_layers: layers where content is compared.
+        style_layers: layers where style is compared.
+        style_losses: names from `jaxnst.losses.registry.STYLE_LOSSES`.
+        normalization: "pair" or "paper", see `jaxnst.objective`.
     """
     styles = list(style) if isinstance(style, Sequence) else [style]
     style_layers, style_losses = tuple(style_layers), tuple(style_losses)
@@ -107,24 +112,27 @@ def compute_targets(
         blend = jnp.broadcast_to(even, (1, len(style_layers), len(styles)))
     if shares is None:
         shares = jnp.ones(1)
-    looking = network
+    guides = None if guides is None else dict(guides)
+    style_network = network
     if isinstance(network, Network) and any(network.wraps):
-        looking = network.changed(padding="reflect")  # a painting does not go around
-    described: list[dict[str, dict[str, Any]]] = []
-    # One picture after the other, or they need memory at the same time.
+        # Only the image wraps around, the style pictures do not.
+        style_network = network.changed(padding="reflect")
+    descriptions: list[dict[str, dict[str, Any]]] = []
+    # One picture after the other, so that only one at a time needs memory.
     before: Scalar | None = None
     for picture in styles:
         if before is not None:
             picture = after(picture, before)
-        found = _describe(looking, picture, style_layers, style_losses)
-        described.append(found)
-        before = jnp.sum(jax.tree.leaves(found)[-1].ravel()[:1])
-    content = content if before is None else after(content, before)
-    aims: dict[str, dict[str, tuple[Any, ...]]] = {
+        description = _describe(style_network, picture, style_layers, style_losses)
+        descriptions.append(description)
+        before = jnp.sum(jax.tree.leaves(description)[-1].ravel()[:1])
+    if before is not None:
+        content = after(content, before)
+    style_targets: dict[str, RegionTargets] = {
         layer: {
             name: tuple(
                 STYLE_LOSSES[name].combine_fn(
-                    [found[layer][name] for found in described], blend[region, index]
+                    [each[layer][name] for each in descriptions], blend[region, index]
                 )
                 for region in range(blend.shape[0])
             )
@@ -132,33 +140,35 @@ def compute_targets(
         }
         for index, layer in enumerate(style_layers)
     }
-    guides = None if guides is None else dict(guides)
-    targets = Targets({}, {}, aims, {}, guides, shares)
-    measures = style_measures(targets)
-    maps: dict[str, Array] = {}
     if all(is_whole(network, layer) for layer in content_layers):
-        for layer in content_layers:
-            measures.setdefault(layer, {})["content"] = _WHOLE
+        content_fns = dict.fromkeys(content_layers, _WHOLE)
+        found = _measure(network, content, style_targets, guides, content_fns)
+        maps = {layer: found[layer]["content"] for layer in content_layers}
     else:  # strips give no maps
         maps = dict(network(content, content_layers))
-    found = measure_features(network, content, measures)
-    for layer in content_layers:
-        target = maps[layer] if layer in maps else found[layer]["content"]
-        more = filling(network, content, target)  # than the picture has
-        mean_square = more * content_loss(target, jnp.zeros_like(target))
-        targets.content[layer] = target
-        targets.content_scale[layer] = (
-            mean_square + jnp.finfo(mean_square.dtype).tiny
-            if normalization == "pair"
-            else jnp.float32(2 * more / target.size)  # eq. 1 is half the sum
-        )
-    for layer in style_layers:
-        if normalization == "pair":
-            targets.style_scale[layer] = _style_gaps(found[layer], targets, layer)
-        else:
-            width = aims[layer]["gram"][0].shape[0]
-            targets.style_scale[layer] = {"gram": jnp.full(1, 4.0 * width**2)}  # eq. 4
-    return targets
+        found = _measure(network, content, style_targets, guides, {})
+    content_scale = {
+        layer: _content_scale(network, content, maps[layer], normalization)
+        for layer in content_layers
+    }
+    if normalization == "pair":
+        style_scale = {
+            layer: _style_gaps(found[layer], targets, guides, layer)
+            for layer, targets in style_targets.items()
+        }
+    else:  # eq. 4
+        style_scale = {
+            layer: {"gram": jnp.full(1, 4.0 * targets["gram"][0].shape[0] ** 2)}
+            for layer, targets in style_targets.items()
+        }
+    return Targets(
+        content={layer: maps[layer] for layer in content_layers},
+        content_scale=content_scale,
+        style=style_targets,
+        style_scale=style_scale,
+        guides=guides,
+        shares=shares,
+    )
 
 
 def _describe(
@@ -168,11 +178,13 @@ def _describe(
     losses: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
     """Return {layer: {style loss: description}} of a style picture."""
-    means = [name for name in losses if STYLE_LOSSES[name].describes_means]
+    means = [name for name in losses if STYLE_LOSSES[name].descriptions_are_means]
     described: dict[str, dict[str, Any]] = {layer: {} for layer in layers}
     if means:
-        measures = {layer: {n: _DESCRIBE[n] for n in means} for layer in layers}
-        described |= measure_features(network, picture, measures)
+        describe_fns = {name: _DESCRIBE[name] for name in means}
+        described |= measure_features(
+            network, picture, dict.fromkeys(layers, describe_fns)
+        )
     if len(means) < len(losses):
         maps = network(picture, layers)
         for layer, name in itertools.product(layers, losses):
@@ -182,67 +194,97 @@ def _describe(
     return described
 
 
-def style_measures(targets: Targets) -> dict[str, dict[str, MeasureFn]]:
-    """Return {layer: what measures every style loss in every region}.
+def _measure(
+    network: FeatureFn,
+    image: Image,
+    style: Mapping[str, RegionTargets],
+    guides: Mapping[str, Guides] | None,
+    content_fns: Mapping[str, MeasureFn],
+) -> dict[str, dict[str, Any]]:
+    """Return {layer: {style loss: statistics of each region, "content": ...}}.
+
+    They are measured in one pass, and strip by strip where the network says so, which
+    is why they are given as functions of a part of the feature map.
 
     Args:
-        targets: without scales, if there are none yet.
+        network: feature extractor.
+        image: picture to measure.
+        style: {layer: {style loss: target of each region}}.
+        guides: {layer: weight of every pixel in each region}.
+        content_fns: {layer: function whose result is "content"}.
     """
-    measures: dict[str, dict[str, MeasureFn]] = {}
-    for layer, losses in targets.style.items():
-        for name, aims in losses.items():
-            for region, aim in enumerate(aims):
-                measure = Partial(_MEASURE[name], _guide(targets, layer, region), aim)
-                measures.setdefault(layer, {})[key_of(name, region)] = measure
-    return measures
+    measures: dict[str, dict[str, MeasureFn]] = {
+        layer: {
+            name: Partial(
+                _STATISTICS[name],
+                [
+                    (_guide(guides, layer, region), target)
+                    for region, target in enumerate(region_targets)
+                ],
+            )
+            for name, region_targets in losses.items()
+        }
+        for layer, losses in style.items()
+    }
+    for layer, content_fn in content_fns.items():
+        measures.setdefault(layer, {})["content"] = content_fn
+    return measure_features(network, image, measures)
 
 
-def style_distances(
-    found: Mapping[str, Any], targets: Targets, layer: str, name: str, **options: float
+def _style_distances(
+    name: str,
+    statistics: Sequence[Any],
+    targets: Sequence[Any],
+    guides: Mapping[str, Guides] | None,
+    layer: str,
+    **options: float,
 ) -> Regional:
-    """Return how far each region is from its target.
-
-    Args:
-        found: what the layer's `style_measures` found.
-        targets: that they are of.
-        layer: its name.
-        name: of the style loss.
-        options: of `jaxnst.losses.registry.region_distance`.
-    """
+    """Return |G - A| of each region, for "gram", smooth at zero."""
     return jnp.stack(
         [
             region_distance(
-                name,
-                found[key_of(name, region)],
-                _guide(targets, layer, region),
-                aim,
-                **options,
+                name, found, _guide(guides, layer, region), target, **options
             )
-            for region, aim in enumerate(targets.style[layer][name])
+            for region, (found, target) in enumerate(
+                zip(statistics, targets, strict=True)
+            )
         ]
     )
 
 
+def _content_scale(
+    network: FeatureFn, content: Image, target: FeatureMap, normalization: str
+) -> Scalar:
+    """Return the divisor of the content term of one layer."""
+    rows_added = filling(network, content, target)
+    mean_square = rows_added * content_loss(target, jnp.zeros_like(target))
+    if normalization == "pair":
+        return mean_square + jnp.finfo(mean_square.dtype).tiny
+    return jnp.float32(2 * rows_added / target.size)  # eq. 1 is half the sum
+
+
 def _style_gaps(
-    found: Mapping[str, Any], targets: Targets, layer: str
+    statistics: Mapping[str, Any],
+    targets: RegionTargets,
+    guides: Mapping[str, Guides] | None,
+    layer: str,
 ) -> dict[str, Regional]:
-    """How far the content picture is from the style; never zero."""
+    """Return the distance of the content picture from the style; never zero."""
     gaps = {}
-    for name, aims in targets.style[layer].items():
-        distances = style_distances(found, targets, layer, name, smoothing=0.0)
-        sizes = jnp.stack([STYLE_LOSSES[name].size_fn(aim) for aim in aims])
+    for name, region_targets in targets.items():
+        distances = _style_distances(
+            name, statistics[name], region_targets, guides, layer, smoothing=0.0
+        )
+        sizes = jnp.stack([STYLE_LOSSES[name].size_fn(each) for each in region_targets])
         floors = jnp.square(_RELATIVE_FLOOR * sizes) + jnp.finfo(sizes.dtype).tiny
         gaps[name] = jnp.sqrt(jnp.square(distances) + floors)
     return gaps
 
 
-def _guide(targets: Targets, layer: str, region: int) -> Float[Array, "_ _"] | None:
-    return None if targets.guides is None else targets.guides[layer][region]
-
-
-def key_of(name: str, region: int) -> str:
-    """Return under which name `style_measures` measures a style loss in a region."""
-    return f"{name} {region}"
+def _guide(
+    guides: Mapping[str, Guides] | None, layer: str, region: int
+) -> Float[Array, "_ _"] | None:
+    return None if guides is None else guides[layer][region]
 
 
 def _whole(features: FeatureMap, rows: Part) -> FeatureMap:
@@ -255,28 +297,43 @@ def _describe_rows(name: str, features: FeatureMap, rows: Part) -> Any:
     return STYLE_LOSSES[name].describe_fn(features)
 
 
-# `Partial`s, as JAX takes no plain function as an argument; made once, as what is not
-# an array in them is compared by identity.
+def _statistics(
+    name: str,
+    regions: Sequence[tuple[Any, Any]],
+    features: FeatureMap,
+    rows: Part,
+) -> tuple[Any, ...]:
+    return tuple(
+        region_statistics(name, guide, target, features, rows)
+        for guide, target in regions
+    )
+
+
+def _content_error(
+    target: Float[Array, "_ _ channels"], features: FeatureMap, rows: Part
+) -> Scalar:
+    return content_loss(features, target[rows])
+
+
+# `Partial`s, because JAX takes no plain function as an argument. Made once, because
+# whatever in them is no array is compared by identity.
 _WHOLE = Partial(_whole)
 _DESCRIBE = {
     name: Partial(functools.partial(_describe_rows, name)) for name in STYLE_LOSSES
 }
-_MEASURE = {name: functools.partial(measure_region, name) for name in STYLE_LOSSES}
-
-
-NORMALIZATIONS = ("pair", "paper")
+_STATISTICS = {name: functools.partial(_statistics, name) for name in STYLE_LOSSES}
 
 
 class LossWeights(NamedTuple):
-    """How much each term counts. A pytree of scalars, so a change recompiles nothing.
+    """The weight of each term. A pytree of scalars: a change recompiles nothing.
 
     Attributes:
-        content: of the content terms together.
-        style: of the style terms together; or one number for each region.
-        tv: of the total variation.
-        content_layers: of each content layer among themselves.
-        style_layers: of each style layer among themselves.
-        style_losses: of each style loss among themselves.
+        content: weight of the content term.
+        style: weight of the style term, or one weight per region.
+        tv: weight of the total variation.
+        content_layers: {content layer: its weight among the content layers}.
+        style_layers: {style layer: its weight among the style layers}.
+        style_losses: {style loss: its weight among the style losses}.
     """
 
     content: Scalar
@@ -288,16 +345,18 @@ class LossWeights(NamedTuple):
 
 
 class LossTerms(NamedTuple):
-    """What a picture costs.
+    """The loss of an image and the terms it is the sum of.
 
     Attributes:
-        total: the weighted sum of the next three.
-        content: weighted mean over layers ("pair") or weighted sum ("paper").
-        style: likewise.
+        total: weighted sum of the content term, the style term and total variation.
+        content: content term, the weighted mean over layers ("pair") or the weighted
+            sum ("paper").
+        style: style term, the weighted mean over layers ("pair") or the weighted sum
+            ("paper").
         tv: total variation.
-        content_layers: {layer: its term before any weight}.
-        style_layers: likewise.
-        style_regions: the style term of each region, by itself.
+        content_layers: {content layer: its term, unweighted}.
+        style_layers: {style layer: its term, unweighted}.
+        style_regions: style term of each region by itself.
     """
 
     total: Scalar
@@ -319,7 +378,18 @@ def make_loss_weights(
     style_losses: Mapping[str, float] = MappingProxyType({"gram": 1.0}),
     normalization: str = "pair",
 ) -> LossWeights:
-    """Return the weights as float32 scalars; "pair" makes layer weights sum to 1."""
+    """Return the weights as float32 scalars.
+
+    Args:
+        content: weight of the content term.
+        style: weight of the style term.
+        tv: weight of the total variation.
+        content_layers: {content layer: its weight among the content layers}.
+        style_layers: {style layer: its weight among the style layers}.
+        style_losses: {style loss: its weight among the style losses}.
+        normalization: "pair" divides the weights of layers and of style losses by their
+            sum; "paper" takes them as they are.
+    """
 
     def scalars(layers: Mapping[str, float]) -> dict[str, Scalar]:
         total = sum(layers.values()) if normalization == "pair" else 1.0
@@ -343,43 +413,50 @@ def perceptual_loss(
     *,
     normalization: str = "pair",
 ) -> tuple[Scalar, LossTerms]:
-    """What a picture costs, and its terms. Differentiate with `has_aux=True`.
+    """Return the loss of an image, and its terms.
+
+    Differentiate it with `jax.value_and_grad(perceptual_loss, has_aux=True)`.
 
     Args:
         image: RGB, [0, 1].
-        network: the feature extractor `targets` was measured with.
-        targets: of `compute_targets`.
-        weights: of `make_loss_weights`, for the same layers.
+        network: feature extractor that `targets` were computed with.
+        targets: result of `compute_targets`.
+        weights: result of `make_loss_weights`, for the same layers.
         normalization: that of `targets`.
 
     References:
         Gatys, Ecker, Bethge, CVPR 2016, eq. 7, with total variation added.
     """
-    measures = style_measures(targets)
-    for layer, target in targets.content.items():
-        measures.setdefault(layer, {})["content"] = Partial(_content_error, target)
-    found = measure_features(network, image, measures)
-    content_layers = {
-        layer: found[layer]["content"] / targets.content_scale[layer]
-        for layer in targets.content
+    content_fns = {
+        layer: Partial(_content_error, target)
+        for layer, target in targets.content.items()
     }
-    regions: dict[str, Regional] = {}
-    for layer, losses in targets.style.items():
-        terms: dict[str, Regional] = {}
-        for name, aims in losses.items():
-            if normalization == "pair":
-                distances = style_distances(found[layer], targets, layer, name)
-            else:
-                distances = gram_loss(found[layer][key_of(name, 0)], aims[0])[None]
-            terms[name] = distances / targets.style_scale[layer][name]
-        regions[layer] = _weighted_sum(terms, weights.style_losses)
+    found = _measure(network, image, targets.style, targets.guides, content_fns)
+
+    def distances(layer: str, name: str) -> Regional:
+        statistics, aims = found[layer][name], targets.style[layer][name]
+        if normalization == "paper":
+            return gram_loss(statistics[0], aims[0])[None]
+        return _style_distances(name, statistics, aims, targets.guides, layer)
+
+    content_layers = {  # mean of (F - P)^2, over its scale
+        layer: found[layer]["content"] / scale
+        for layer, scale in targets.content_scale.items()
+    }
+    regions = {  # |G - A| of each region, over its scale, summed over the style losses
+        layer: _weighted_sum(
+            {name: distances(layer, name) / scale for name, scale in scales.items()},
+            weights.style_losses,
+        )
+        for layer, scales in targets.style_scale.items()
+    }
     style_regions = _weighted_sum(regions, weights.style_layers)
     style_layers = {
         layer: jnp.sum(targets.shares * terms) for layer, terms in regions.items()
     }
     content = _weighted_sum(content_layers, weights.content_layers)
     style = jnp.sum(targets.shares * style_regions)
-    # One weight, or one for each region.
+    # `weights.style` is one weight, or one for each region.
     weighted = jnp.sum(weights.style * (targets.shares * style_regions))
     wraps = network.wraps if isinstance(network, Network) else (False, False)
     tv = total_variation_loss(image, wraps=wraps)
@@ -389,14 +466,8 @@ def perceptual_loss(
     )
 
 
-def _content_error(
-    target: Float[Array, "_ _ channels"], features: FeatureMap, rows: Part
-) -> Scalar:
-    return content_loss(features, target[rows])
-
-
 def _weighted_sum(
     terms: Mapping[str, Float[Array, "*shape"]], weights: Mapping[str, Scalar]
 ) -> Float[Array, "*shape"]:
-    parts = [weights[layer] * term for layer, term in terms.items()]
+    parts = [weights[name] * term for name, term in terms.items()]
     return jnp.sum(jnp.stack(parts), axis=0)

@@ -45,7 +45,7 @@ os.environ["JAXNST_CACHE"] = "0"
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Files that take longest are begun first, or one process waits for another in the end.
-SLOW = ("test_sweep.py", "test_rows.py", "test_stylize.py", "test_measuring.py")
+SLOW = ("test_sweep.py", "test_rows.py", "test_stylize.py", "test_remat.py")
 
 
 def pytest_collection_modifyitems(items):
@@ -86,10 +86,16 @@ def build(architecture: Architecture, *, seed=0, **options) -> Network:
     return network
 
 
+# Made once, so that pictures of one size share a program.
+_run = jax.jit(
+    lambda network, image, layers: network(image, layers), static_argnames="layers"
+)
+
+
 def run(network, image, layers=None) -> dict[str, np.ndarray]:
     """Return the activations of a picture, in float32."""
-    program = jax.jit(lambda n, x: n(x, layers))
-    features = program(network, jnp.asarray(image, jnp.float32))
+    layers = None if layers is None else tuple(layers)
+    features = _run(network, jnp.asarray(image, jnp.float32), layers)
     return {name: np.asarray(x, np.float32) for name, x in features.items()}
 
 

@@ -9,91 +9,166 @@ from pathlib import Path
 
 
 DEVICES = " --xla_force_host_platform_device_count=8"
-SHORT = {"content_layers": ["relu2_2"], "style_layers": ["relu1_1", "relu2_1"]}
-LAYERS = {"content_layers": ["relu3_2"], "style_layers": ["relu1_1", "relu3_1"]}
-# (network, its options, height, width, settings): heights that 8 devices share evenly
-# and others, every border, strips as well as whole blocks.
+SHORT = (("relu2_2",), ("relu1_1", "relu2_1"))
+# (network, its options, its layers of content and style, height): heights that 8
+# devices share evenly and others, every border, strips as well as whole blocks.
 CASES = {
-    "reflect": ("vgg", {"padding": "reflect"}, 277, 40, {"memory": "low"}),
-    "replicate": ("vgg", {"padding": "replicate"}, 301, 40, {"pooling": "average"}),
-    "circular": ("vgg", {"padding": "circular"}, 256, 40, SHORT),
-    "resnet": ("resnet", {"padding": "reflect"}, 270, 40, {}),
-    "googlenet": ("googlenet", {"padding": "zeros"}, 263, 40, {}),
+    "replicate": (
+        "vgg",
+        {"padding": "replicate", "pooling": "average"},
+        (("relu3_2",), ("relu1_1", "relu3_1")),
+        301,
+    ),
+    "circular": ("vgg", {"padding": "circular"}, SHORT, 256),
+    "resnet": ("resnet", {}, (("layer1.0",), ("relu1", "layer2.0")), 270),
+    "googlenet": (
+        "googlenet",
+        {"padding": "zeros"},
+        (("inception3a",), ("conv3", "inception3b")),
+        263,
+    ),
 }
-FEW = {"min_size": 0, "num_steps": 2, "progress": False}
+WIDTH = 40
 
 
 def main(place: str) -> None:
-    """Paint every case on one device and on all; measure the program of a step."""
+    """Compare one device with all, in a painting, losses and the program of a step."""
     import jax
-    import numpy as np
-    from conftest import (
-        CAFFE,
-        TINY,
-        TINY_GOOGLENET,
-        TINY_RESNET,
-        TORCHVISION,
-        build,
-        picture,
-    )
-
-    import jaxnst
 
     assert jax.device_count() == 8
-    architectures = {"vgg": TINY, "resnet": TINY_RESNET, "googlenet": TINY_GOOGLENET}
-    found = {}
-    for name, (kind, options, height, width, settings) in CASES.items():
-        preprocessing = CAFFE if kind == "vgg" else TORCHVISION
-        options = {"preprocessing": preprocessing, "conv": "xla"} | options
-        if kind == "vgg":
-            settings = LAYERS | settings
-        options |= {k: v for k, v in settings.items() if k == "pooling"}
-        network = build(architectures[kind], **options)
-        pictures = picture(height, width, seed=1), picture(60, 50, seed=2)
-        settings = {"network": network, "size": height} | settings | FEW
-        one = jaxnst.stylize(*pictures, **settings)
-        all_ = jaxnst.stylize(*pictures, devices="all", **settings)
-        difference = np.abs(all_.image - one.image)
-        totals = all_.history["total"] / one.history["total"] - 1
-        found[name] = {
-            "loss": float(np.abs(totals).max()),
-            "within_a_level": float((difference < 1 / 255).mean()),
-            "moved": float(np.abs(all_.image - pictures[0]).mean()),
-            "device": all_.record["device"],
-            "settings": all_.record["settings"]["devices"],
-        }
-    found["programs"] = [step_program(None), step_program("all")]
+    found: dict[str, dict] = {name: losses_of(*case) for name, case in CASES.items()}
+    found["painting"] = paint()
+    found["programs"] = {"one": step_program(None), "all": step_program("all")}
     Path(place).write_text(json.dumps(found))
 
 
-def step_program(devices: str | None) -> dict:
-    """Return what a step needs on each device, and what devices exchange."""
+def paint() -> dict:
+    """Paint with and without `devices`, in strips, beyond a mirrored border."""
     import numpy as np
+    from conftest import CAFFE, TINY, build, picture
+
+    import jaxnst
+
+    pictures = picture(277, WIDTH, seed=1), picture(60, 50, seed=2)
+    settings = {
+        "network": build(TINY, preprocessing=CAFFE, conv="xla"),
+        "content_layers": ["relu2_2"],
+        "style_layers": ["relu1_1", "relu2_1"],
+        "memory": "low",
+        "size": 277,
+        "min_size": 0,
+        "num_steps": 2,
+        "progress": False,
+    }
+    one = jaxnst.stylize(*pictures, **settings)
+    all_ = jaxnst.stylize(*pictures, devices="all", **settings)
+    totals = all_.history["total"] / one.history["total"] - 1
+    return {
+        "loss": float(np.abs(totals).max()),
+        "within_a_level": float((np.abs(all_.image - one.image) < 1 / 255).mean()),
+        "moved": float(np.abs(all_.image - pictures[0]).mean()),
+        "device": all_.record["device"],
+        "settings": all_.record["settings"]["devices"],
+    }
+
+
+def losses_of(kind: str, options: dict, layers: tuple, height: int) -> dict:
+    """Return how far loss and gradient of one case are apart."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from conftest import TINY, TINY_GOOGLENET, TINY_RESNET, build, picture
+
+    from jaxnst.networks import device_mesh, spread_network
+    from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
+
+    architectures = {"vgg": TINY, "resnet": TINY_RESNET, "googlenet": TINY_GOOGLENET}
+    network = build(architectures[kind], conv="xla", **options)
+    content_layers, style_layers = layers
+    weights = make_loss_weights(
+        content=1.0,
+        style=1.0,
+        tv=0.0,
+        content_layers=dict.fromkeys(content_layers, 1.0),
+        style_layers=dict.fromkeys(style_layers, 1.0),
+    )
+
+    @jax.jit
+    def run(network, image, content, style):
+        targets = compute_targets(
+            network,
+            content,
+            style,
+            content_layers=content_layers,
+            style_layers=style_layers,
+        )
+        return jax.value_and_grad(
+            lambda image: perceptual_loss(image, network, targets, weights)[0]
+        )(image)
+
+    pictures = [
+        jnp.asarray(picture(height, WIDTH, seed=1)) * 0.8,
+        jnp.asarray(picture(height, WIDTH, seed=1)),
+        jnp.asarray(picture(60, 50, seed=2)),
+    ]
+    mesh = device_mesh("all")
+    assert mesh is not None
+    spread = spread_network(network, mesh, [*content_layers, *style_layers])
+    total, gradient = run(network, *pictures)
+    all_total, all_gradient = run(spread, *pictures)
+    error = np.linalg.norm(np.asarray(all_gradient) - np.asarray(gradient))
+    return {
+        "loss": abs(float(all_total) / float(total) - 1),
+        "gradient": float(error / np.linalg.norm(np.asarray(gradient))),
+    }
+
+
+def step_program(devices: str | None) -> dict:
+    """Return what a gradient needs on each device, and what devices exchange."""
+    import jax
+    import jax.numpy as jnp
     from conftest import CAFFE, build
 
-    from jaxnst.networks import VGGArchitecture
-    from jaxnst.transfer.plan import plan_size
-    from jaxnst.transfer.setup import prepare
+    from jaxnst.networks import (
+        VGGArchitecture,
+        device_mesh,
+        lay_by_rows,
+        lay_whole,
+        spread_network,
+    )
+    from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 
     # As in real networks activations outweigh the picture and the weights.
-    wide = VGGArchitecture(name="wide", depths=(1, 1, 1, 2, 1), widths=(32,) * 5)
-    shape = (512, 512)
-    generator = np.random.default_rng(0)
-    pictures = [generator.random((*shape, 3)).astype(np.float32) for _ in range(2)]
-    inputs, config, network, optimizer, _ = prepare(
-        *pictures,
-        preset="default",
-        init=None,
-        optimizer=None,
-        network=build(wide, preprocessing=CAFFE, conv="xla", padding="zeros"),
-        size=512,
-        devices=devices,
+    wide = VGGArchitecture(name="wide", depths=(1, 1, 1), widths=(32,) * 3)
+    content_layers, style_layers = ("relu3_1",), ("relu1_1", "relu2_1", "relu3_1")
+    network = build(wide, preprocessing=CAFFE, conv="xla", padding="zeros")
+    mesh = device_mesh(devices)
+    if mesh is not None:
+        network = spread_network(network, mesh, style_layers)
+    image = jax.ShapeDtypeStruct((512, 512, 3), jnp.float32)
+    targets = jax.eval_shape(
+        lambda network, image: compute_targets(
+            network,
+            image,
+            image,
+            content_layers=content_layers,
+            style_layers=style_layers,
+        ),
+        network,
+        image,
     )
-    plan = plan_size(
-        config, network, optimizer, shape=inputs.shape, style_shapes=[inputs.shape]
+    by_rows = lay_by_rows(network, image, targets.content)
+    targets = lay_whole(network, targets)._replace(content=by_rows)
+    weights = make_loss_weights(
+        content=1.0,
+        style=1.0,
+        tv=1.0,
+        content_layers=dict.fromkeys(content_layers, 1.0),
+        style_layers=dict.fromkeys(style_layers, 1.0),
     )
-    (step,) = plan.steps
-    program = step.function.get(*step.args, **step.static)
+    gradient_fn = jax.jit(jax.value_and_grad(perceptual_loss, has_aux=True))
+    image = lay_whole(network, image)
+    program = gradient_fn.lower(image, network, targets, weights).compile()
     exchanged: dict[str, int] = {}
     text, memory = program.as_text(), program.memory_analysis()
     assert text is not None
@@ -109,10 +184,7 @@ def step_program(devices: str | None) -> dict:
             sizes = [math.prod(map(int, s.split(","))) if s else 1 for s in shapes]
             kind = operation[2]
             exchanged[kind] = max(exchanged.get(kind, 0), *sizes)
-    return {
-        "temporary": memory.temp_size_in_bytes,
-        "exchanged": exchanged,
-    }
+    return {"temporary": memory.temp_size_in_bytes, "exchanged": exchanged}
 
 
 if __name__ == "__main__":

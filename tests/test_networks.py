@@ -165,11 +165,12 @@ def test_bfloat16_has_two_digits():
 
 
 @pytest.mark.parametrize(
-    ("architecture", "smoothing"), [(TINY_RESNET, "softmax"), (TINY_GOOGLENET, "log")]
+    ("architecture", "smoothing", "level"),
+    [(TINY_RESNET, "softmax", "low"), (TINY_GOOGLENET, "log", "balanced")],
 )
-def test_memory_levels_agree(architecture, smoothing):
+def test_memory_levels_agree(architecture, smoothing, level):
     network = build(architecture, smoothing=smoothing, pooling="average")
-    layers = [architecture.layer_names[1], *architecture.style_layers]
+    layers = [architecture.layer_names[1], *list(architecture.style_layers)[:3]]
     measure_fn = jax.tree_util.Partial(lambda x, rows: jnp.mean(x[..., :2] ** 2))
     measures = {name: {"square": measure_fn} for name in layers}
 
@@ -181,19 +182,19 @@ def test_memory_levels_agree(architecture, smoothing):
     program = jax.jit(jax.grad(total, has_aux=True))
     image = jnp.asarray(picture(33, 46))
     gradient, terms = program(image, network)
-    for level in ("balanced", "low"):
-        found, found_terms = program(image, network.with_memory(level))
-        for name in layers:
-            np.testing.assert_allclose(found_terms[name], terms[name], rtol=1e-4)
-        scale = np.abs(gradient).max()
-        np.testing.assert_allclose(found / scale, gradient / scale, atol=1e-4)
+    found, found_terms = program(image, network.with_memory(level))
+    for name in layers:
+        np.testing.assert_allclose(found_terms[name], terms[name], rtol=1e-4)
+    scale = np.abs(gradient).max()
+    np.testing.assert_allclose(found / scale, gradient / scale, atol=1e-4)
 
 
 def test_less_memory_is_kept_at_every_level():
     """By XLA's own account."""
     network = build(TINY_RESNET, padding="zeros")
     measure_fn = jax.tree_util.Partial(lambda x, rows: jnp.mean(x**2))
-    measures = {name: {"square": measure_fn} for name in TINY_RESNET.style_layers}
+    layers = list(TINY_RESNET.style_layers)[:3]
+    measures = {name: {"square": measure_fn} for name in layers}
 
     def total(image, network):
         found = measure_features(network, image, measures)
@@ -281,20 +282,16 @@ FEW = {"size": 64, "min_size": 0, "num_steps": 16, "progress": False}
 FEW |= {"learning_rate": 0.01}
 
 
-@pytest.mark.parametrize(
-    ("architecture", "smoothing"),
-    [(TINY_RESNET, "log"), (TINY_GOOGLENET, "none")],
-    ids=["resnet", "googlenet"],
-)
-def test_paints_with_networks_of_the_user(architecture, smoothing, content, style):
-    network = build(architecture, smoothing=smoothing)
+def test_paints_with_a_network_of_the_user(content, style):
+    architecture = TINY_RESNET
+    network = build(architecture, smoothing="log")
     result = jaxnst.stylize(content, style, network=network, **FEW)
     history = result.history
     assert history["total"][-1] < 0.8 * history["total"][0]
     assert history["style"][-1] < 0.8 * history["style"][0]
     settings = result.record["settings"]
     assert settings["network"] == "custom"
-    assert settings["smoothing"] == smoothing
+    assert settings["smoothing"] == "log"
     assert settings["content_layers"] == dict(architecture.content_layers)
     assert settings["style_layers"] == dict(architecture.style_layers)
     names = {f"style/{name}" for name in architecture.style_layers}
@@ -377,10 +374,11 @@ def test_a_word_is_no_flag(as_installed):
 
 def test_what_is_behind_the_layers_wanted_is_cut_off(tiny_network):
     layers = ["relu1_1", "relu2_1"]
-    image = jnp.asarray(picture(40, 36))
+    image = jnp.asarray(picture())
     cut = cut_behind(tiny_network, layers)
-    whole = tiny_network(image, layers)
-    for name, found in cut(image, layers).items():
+    whole = run(tiny_network, image, layers)
+    for name, found in run(cut, image, layers).items():
         np.testing.assert_array_equal(found, whole[name])
     assert len(jax.tree.leaves(cut)) < len(jax.tree.leaves(tiny_network))
-    assert tiny_network(image).keys() > whole.keys()  # it has all its layers still
+    features = jax.eval_shape(lambda network: network(image), tiny_network)
+    assert features.keys() > whole.keys()  # it has all its layers still

@@ -28,8 +28,8 @@ from jaxnst.losses import (
 from jaxnst.losses.registry import (
     PARTWISE,
     STYLE_LOSSES,
-    measure_region,
     region_distance,
+    region_statistics,
 )
 from jaxnst.losses.sliced_wasserstein import NUM_QUANTILES, projection_directions
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
@@ -115,7 +115,7 @@ def distance(name, picture, style, guide=None, smoothing=5e-3):
 def _plain_distance(name, picture, style, guide, smoothing):
     loss = STYLE_LOSSES[name]
     target = loss.combine_fn([loss.describe_fn(style)], jnp.ones(1))
-    found = measure_region(name, guide, target, picture, slice(None))
+    found = region_statistics(name, guide, target, picture, slice(None))
     return region_distance(name, found, guide, target, smoothing)
 
 
@@ -251,9 +251,9 @@ def test_parts_of_a_picture_add_up(rng, name):
     loss = STYLE_LOSSES[name]
     target = loss.combine_fn([loss.describe_fn(style)], jnp.ones(1))
     guide = jnp.asarray(rng.random((8, 9)), jnp.float32)
-    whole = measure_region(name, guide, target, picture, slice(None))
+    whole = region_statistics(name, guide, target, picture, slice(None))
     parts = [
-        measure_region(name, guide, target, picture[rows], rows)
+        region_statistics(name, guide, target, picture[rows], rows)
         for rows in (slice(0, 2), slice(2, 8))
     ]
     added = jax.tree.map(lambda a, b: 0.25 * a + 0.75 * b, *parts)

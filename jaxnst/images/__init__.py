@@ -1,7 +1,7 @@
-"""Pictures in and out: the only place that touches picture files.
+"""Reading and writing of pictures: the only package that touches picture files.
 
 Inside jaxnst a picture is RGB, float32, [0, 1], height x width x channels, encoded
-in sRGB. Whatever a file holds is brought to that on reading.
+in sRGB. Files of any other kind are converted on reading.
 """
 
 from .load import (

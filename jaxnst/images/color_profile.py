@@ -1,4 +1,4 @@
-"""Color profiles: whatever a file holds becomes sRGB, and sRGB is what is written."""
+"""Color profiles: pictures are converted to sRGB on reading and tagged on writing."""
 
 import functools
 import io
@@ -16,9 +16,9 @@ _FIXED_DATE = bytes.fromhex("07d0 0001 0001 0000 0000 0000")  # 2000-01-01 00:00
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """Return an sRGB ICC profile that is the same bytes at any time.
+    """Return an sRGB ICC profile whose bytes are always the same.
 
-    Little CMS stamps the current time into it, which would make two equal runs write
+    Little CMS writes the current time into a profile, so two equal runs would write
     different files.
     """
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
@@ -28,14 +28,13 @@ def srgb_profile() -> bytes:
 
 
 def to_srgb(image: PILImage.Image, label: str) -> PILImage.Image:
-    """Convert to sRGB through the embedded profile, if there is one.
+    """Return a picture converted to sRGB by its embedded profile, if it has one.
 
-    A profile that cannot be used is left aside with a warning: the picture is still
-    worth painting.
+    A profile that cannot be used is ignored with a warning.
 
     Args:
-        image: without alpha.
-        label: what to call it in the warning.
+        image: picture without alpha.
+        label: name of the picture in the warning.
     """
     data = image.info.get("icc_profile")
     if not data:
@@ -55,10 +54,14 @@ def to_srgb(image: PILImage.Image, label: str) -> PILImage.Image:
 
 
 def gray_curve(image: PILImage.Image, label: str) -> NDArray[np.float32]:
-    """Return what 256 even levels of gray become in sRGB, (256, 3), [0, 1].
+    """Return the sRGB colors of 256 even levels of gray, (256, 3), [0, 1].
 
-    Little CMS is called through Pillow, which has no deep modes for it; deep gray is
-    interpolated in this curve.
+    Pillow passes no 16-bit picture to Little CMS, so deep gray is interpolated in this
+    curve.
+
+    Args:
+        image: picture with the profile.
+        label: name of the picture in a warning.
     """
     ramp = PILImage.fromarray(np.arange(256, dtype=np.uint8)[None])
     ramp.info["icc_profile"] = image.info.get("icc_profile")
@@ -66,8 +69,8 @@ def gray_curve(image: PILImage.Image, label: str) -> NDArray[np.float32]:
 
 
 def _in_space_of(profile: bytes, image: PILImage.Image) -> PILImage.Image:
-    """Bring gray, palette and RGB pictures to the color space that a profile is for."""
-    space = profile[16:20].strip()  # of the ICC header
+    """Return a gray, palette or RGB picture in the color space of a profile."""
+    space = profile[16:20].strip()  # field of the ICC header
     if space == b"GRAY" and image.mode != "L":
         return image.convert("L")
     if space == b"RGB" and image.mode in ("1", "L", "P", "RGBX"):
@@ -76,8 +79,8 @@ def _in_space_of(profile: bytes, image: PILImage.Image) -> PILImage.Image:
 
 
 def _transform(image: PILImage.Image, profile) -> PILImage.Image:
-    # Relative colorimetric with black point compensation: what browsers and photo
-    # editors use by default.
+    # Relative colorimetric with black point compensation is the default of browsers and
+    # photo editors.
     converted = ImageCms.profileToProfile(
         image,
         profile,

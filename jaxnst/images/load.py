@@ -1,4 +1,4 @@
-"""Pictures of any kind brought to RGB, float32, [0, 1], HWC, sRGB."""
+"""Reading of pictures: files, PIL images and arrays become sRGB float32 arrays."""
 
 import contextlib
 import dataclasses
@@ -38,8 +38,8 @@ class Picture:
     Attributes:
         rgb: sRGB, float32, [0, 1].
         alpha: opacity, float32, [0, 1]; None if the picture has none.
-        sha256: of the file's bytes, or of shape, dtype and bytes of an array.
-        name: what to call it in messages.
+        sha256: hash of the file's bytes, or of an array's shape, dtype and bytes.
+        name: name of the picture in messages.
     """
 
     rgb: HostImage
@@ -49,7 +49,7 @@ class Picture:
 
 
 def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
-    """Read a picture from a file, a PIL image, or an array.
+    """Return a picture from a file, a PIL image, or an array.
 
     Files: JPEG, PNG, WebP, TIFF, BMP, PPM and the first frame of a GIF; gray, palette,
     CMYK, 16-bit gray, with or without alpha. (Pillow reads 16-bit *color* as 8-bit.)
@@ -58,20 +58,20 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
     Arrays: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8, uint16, or floats within
     [0, 1].
 
-    A pixel that is wholly transparent has no color; it gets the mean color of the
-    visible ones, so that whatever its file hides there is not painted.
+    A fully transparent pixel gets the mean color of the visible pixels, whatever color
+    its file hides there.
 
     Args:
-        source: the picture.
-        argument: the name to use for it in messages.
+        source: path of a file, PIL image, or array.
+        argument: name of the argument, for messages.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         IsADirectoryError: if the path is a folder.
-        ValueError: if it is not a picture, is truncated, too small (below 32 px), too
-            large (above `PIL.Image.MAX_IMAGE_PIXELS`), longer than ten times its
-            width, or has values that are no colors.
-        TypeError: if it is none of the kinds above.
+        ValueError: if `source` is not a picture, is truncated, too small (below 32 px),
+            too large (above `PIL.Image.MAX_IMAGE_PIXELS`), more than ten times as long
+            as wide, or has values that are no colors.
+        TypeError: if `source` is of another type.
     """
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
@@ -103,22 +103,22 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
     rgb = np.ascontiguousarray(rgba[..., :3])
     if alpha is not None:
         rgb = _fill_hidden(rgb, alpha)
-    # The name goes into records; the folders of a user's disk do not.
+    # Only the name, as it goes into records, and the folders of a user should not.
     return Picture(rgb=rgb, alpha=alpha, sha256=digest, name=Path(name).name)
 
 
 def check_picture(source: PictureSource, *, argument: str = "image") -> tuple[int, int]:
-    """Return height and width of a picture that looks as if it could be read.
+    """Return height and width of a picture, after a quick check.
 
-    Of a file only the header is read: damage further on is not found, and height and
-    width are those before EXIF turns them.
+    Only the header of a file is read: damage after it is not found, and height and
+    width are those before EXIF rotation.
 
     Args:
-        source: as for `load_picture`.
-        argument: the name to use for it in messages.
+        source: path of a file, PIL image, or array.
+        argument: name of the argument, for messages.
 
     Raises:
-        ValueError, TypeError, OSError: as `load_picture`.
+        ValueError, TypeError, OSError: if `load_picture` raises them.
     """
     if not isinstance(source, str | os.PathLike):
         height, width = load_picture(source, argument=argument).rgb.shape[:2]
@@ -163,10 +163,10 @@ def _decode_file(data: bytes, argument: str, name: str) -> np.ndarray:
 def _open_picture(
     stream: io.BytesIO | io.BufferedReader, label: str
 ) -> Iterator[PILImage.Image]:
-    """Read the header, and say in our own words what is wrong, then and later."""
+    """Open a picture, and reword the errors of Pillow while it is open."""
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd metadata; what matters of it becomes an error below.
+            # Pillow warns of odd metadata; the errors that matter are raised below.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             warnings.simplefilter("error", PILImage.DecompressionBombWarning)
             with PILImage.open(stream, formats=FORMATS) as image:
@@ -185,7 +185,7 @@ def _open_picture(
         ) from None
     except _NotAColorError:
         raise
-    # Pillow's readers raise nearly anything on damaged files (OSError, SyntaxError,
+    # On damaged files Pillow raises almost any exception (OSError, SyntaxError,
     # struct.error, IndexError, zlib.error, ...): all mean the same to the user.
     except Exception as error:
         raise ValueError(
@@ -194,7 +194,7 @@ def _open_picture(
 
 
 class _NotAColorError(ValueError):
-    """The file was read, but its values are no colors."""
+    """The values of a picture that could be read are no colors."""
 
 
 def _from_pil(image: PILImage.Image, label: str) -> np.ndarray:
@@ -202,7 +202,7 @@ def _from_pil(image: PILImage.Image, label: str) -> np.ndarray:
     image.load()
     try:
         image = ImageOps.exif_transpose(image)
-    # A damaged EXIF block raises nearly anything, and is no reason to refuse a picture.
+    # A damaged EXIF block may raise anything, and is no reason to refuse a picture.
     except Exception:
         warnings.warn(f"{label}: its EXIF data is damaged and ignored.", stacklevel=2)
     if image.mode in _DEEP_GRAY_LIMITS or image.mode.startswith("I;16"):
@@ -224,7 +224,7 @@ def _from_deep_gray(
     if not np.all((values >= 0) & (values <= limit)):
         raise _NotAColorError(
             f"{label} has values outside 0 to {limit:g} (from {values.min():g} to "
-            f"{values.max():g}), so they are no gray levels; scale them first."
+            f"{values.max():g}), which are no gray levels; scale them first."
         )
     transparent = image.info.get("transparency")
     alpha = None if transparent is None else (values != transparent).astype(np.float32)
@@ -239,7 +239,7 @@ def _from_deep_gray(
 def _split_alpha(
     image: PILImage.Image,
 ) -> tuple[PILImage.Image, np.ndarray | None]:
-    """Return the picture without alpha, and its alpha, in [0, 1], if it has any."""
+    """Return the picture without alpha, and its alpha in [0, 1] or None."""
     if image.mode == "La":
         image = image.convert("LA")
     has_alpha = image.has_transparency_data
@@ -264,16 +264,16 @@ def _from_array(array: np.ndarray, argument: str) -> np.ndarray:
             f"`{argument}` must have shape (height, width), optionally with 1, 3 or 4 "
             f"channels last and no batch axis, got {array.shape}."
         )
-    # By kind and size: files give big-endian arrays.
+    # Compared by kind and size, because arrays from files may be big-endian.
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         values = array.astype(np.float32) / np.iinfo(array.dtype).max
-    # ml_dtypes' bfloat16 is no np.floating, so compare by kind of name too.
+    # ml_dtypes' bfloat16 is no np.floating, so compare the name too.
     elif np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16":
         values = array.astype(np.float32)
         if not np.all(np.isfinite(values)):
             raise ValueError(f"`{argument}` has NaN or infinite values.")
         least, most = (values.min(), values.max()) if values.size else (0.0, 1.0)
-        # A little beyond is what resizing and color conversion leave.
+        # Resizing and color conversion may leave values a little outside.
         if least < -_SLACK or most > 1 + _SLACK:
             advice = "divide by 255 or pass uint8" if most > 2 else "clip it"
             raise ValueError(

@@ -1,7 +1,7 @@
-"""The record of how a picture was made, kept inside the picture's own file.
+"""The record of how a picture was made, inside the picture's file.
 
-PNG carries it as UTF-8 text under the key `jaxnst`; JPEG, WebP and TIFF carry it as
-the EXIF/TIFF tag ImageDescription. It is JSON, in ASCII.
+PNG holds it as text under the key `jaxnst`; JPEG, WebP and TIFF hold it in the
+EXIF/TIFF tag ImageDescription. It is JSON, in ASCII.
 """
 
 import json
@@ -18,7 +18,7 @@ TEXT_KEY = "jaxnst"
 
 
 def encode_record(record: dict[str, Any]) -> str:
-    """Return the record as the text that is put into files."""
+    """Return a record as the text that files hold."""
     return json.dumps({TEXT_KEY: record}, separators=(",", ":"))
 
 
@@ -30,7 +30,12 @@ def png_text(text: str) -> PngImagePlugin.PngInfo:
 
 
 def exif(text: str, software: str) -> PILImage.Exif:
-    """Return the EXIF block that holds `text`."""
+    """Return the EXIF block of a file.
+
+    Args:
+        text: encoded record.
+        software: name and version of the program.
+    """
     block = PILImage.Exif()
     block[ExifTags.Base.ImageDescription] = text
     block[ExifTags.Base.Software] = software
@@ -40,9 +45,12 @@ def exif(text: str, software: str) -> PILImage.Exif:
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the record that `Result.save` wrote into a picture.
 
+    Args:
+        path: picture file.
+
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no picture or holds no record.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is no picture or holds no record.
     """
     name = os.fspath(path)
     try:
@@ -58,7 +66,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{name} is a folder, not a picture.") from None
     except PILImage.UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture that can be read.") from None
-    # As in reading: on damaged files Pillow raises nearly anything.
+    # As in `load_picture`: Pillow raises almost any exception on damaged files.
     except Exception:
         record = None
     if not isinstance(record, dict):

@@ -1,7 +1,7 @@
-"""The one way pictures are resized: Pillow's Lanczos, antialiased, in float32.
+"""Resizing: Pillow's Lanczos filter, antialiased, in float32.
 
-It works on the sRGB-encoded values, as earlier style-transfer systems do (their
-published settings assume it), and clips the slight overshoot of the filter.
+It works on sRGB-encoded values, as the published settings of earlier style-transfer
+systems assume, and clips the slight overshoot of the filter.
 """
 
 import dataclasses
@@ -13,16 +13,16 @@ from PIL import Image as PILImage
 from .load import Picture
 
 
-# Pixels that Lanczos' window sees on either side, of the coarser grid.
+# Pixels of the coarser grid that the Lanczos window covers on either side.
 _REACH = 3
 
 
 def fitted_shape(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
-    """Return (height, width) with the longest side `longest` and the same aspect.
+    """Return (height, width) of the same aspect whose longest side is `longest`.
 
     Args:
-        shape: height and width now; further axes are ignored.
-        longest: length of the longest side wanted, in pixels.
+        shape: present height and width; further axes are ignored.
+        longest: length of the longest side, in pixels.
     """
     height, width = shape[:2]
     factor = longest / max(height, width)
@@ -35,13 +35,13 @@ def resize(
     *,
     wraps: tuple[bool, bool] = (False, False),
 ) -> np.ndarray:
-    """Resize a float32 picture or mask in [0, 1] to `shape` = (height, width).
+    """Return a picture or mask of another size.
 
     Args:
         array: (H, W) or (H, W, C), float32, [0, 1].
-        shape: height and width wanted; equal to now gives `array` itself.
-        wraps: whether it goes on at its other end, down and across, so that the filter
-            sees the opposite border beyond the border.
+        shape: new height and width; `array` itself is returned if it has them.
+        wraps: whether the picture wraps around vertically and horizontally, so that the
+            filter sees the opposite border beyond the border.
     """
     if array.shape[:2] == shape:
         return array
@@ -50,10 +50,10 @@ def resize(
             resize(array[..., i], shape, wraps=wraps) for i in range(array.shape[-1])
         ]
         return np.stack(channels, axis=-1)
-    # As far as the filter sees.
+    # Wrapped as far as the filter sees.
     down, across = (
-        math.ceil(_REACH * max(1.0, old / new)) if goes_around else 0
-        for old, new, goes_around in zip(array.shape, shape, wraps, strict=True)
+        math.ceil(_REACH * max(1.0, old / new)) if is_wrapped else 0
+        for old, new, is_wrapped in zip(array.shape, shape, wraps, strict=True)
     )
     padded = np.pad(array, ((down, down), (across, across)), mode="wrap")
     image = PILImage.fromarray(np.ascontiguousarray(padded, np.float32))
@@ -66,7 +66,12 @@ def resize(
 
 
 def resize_picture(picture: Picture, longest: int) -> Picture:
-    """Resize a picture and its alpha so that its longest side is `longest` pixels."""
+    """Return a picture, with its alpha, of another size.
+
+    Args:
+        picture: picture to resize.
+        longest: length of the longest side, in pixels.
+    """
     shape = fitted_shape(picture.rgb.shape, longest)
     alpha = None if picture.alpha is None else resize(picture.alpha, shape)
     return dataclasses.replace(picture, rgb=resize(picture.rgb, shape), alpha=alpha)

@@ -1,4 +1,4 @@
-"""Pictures written to files: sRGB embedded, the record inside, all or nothing."""
+"""Writing of pictures: atomic, with an sRGB profile and the record inside."""
 
 import os
 import struct
@@ -27,7 +27,12 @@ _WITHOUT_ALPHA = (".jpg", ".jpeg")
 def check_format(
     path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95
 ) -> None:
-    """Check that a picture can be written under such a name, wherever that is.
+    """Check that the format of an output file is known and holds what it is to hold.
+
+    Args:
+        path: output file; only its extension is looked at.
+        bits: bits per channel, 8 or 16.
+        quality: quality of JPEG and WebP, 1 to 100.
 
     Raises:
         ValueError: if the extension is unknown or cannot hold `bits` per channel, or
@@ -54,18 +59,23 @@ def check_output(
 ) -> Path:
     """Return `path` if a picture can be written there; called before any work.
 
+    Args:
+        path: output file.
+        bits: bits per channel, 8 or 16.
+        quality: quality of JPEG and WebP, 1 to 100.
+
     Raises:
-        ValueError: as `check_format`.
+        ValueError: if `check_format` raises it.
         IsADirectoryError: if the path is a folder.
-        FileNotFoundError: if the folder it is to lie in does not exist.
-        OSError: if that folder or the file cannot be written.
+        FileNotFoundError: if the folder of the file does not exist.
+        OSError: if the folder or the file cannot be written.
     """
     path = Path(path)
     folder = path.parent
     if path.suffix.lower() in EXTENSIONS or not path.is_dir():
         check_format(path, bits=bits, quality=quality)
-    # Tried, not asked: permissions, read-only disks and names that are too long show
-    # alike, and before hours of painting rather than after.
+    # Try to write: missing permissions, a read-only disk or a name that is too long
+    # show now, and not after hours of painting.
     try:
         if path.is_dir():
             raise IsADirectoryError(
@@ -93,14 +103,25 @@ def check_output(
 
 
 def quantize(rgb: HostImage, alpha: HostAlpha | None, bits: int = 8) -> np.ndarray:
-    """Round [0, 1] to unsigned integers, alpha as the fourth channel."""
+    """Return a picture as unsigned integers, alpha as the fourth channel.
+
+    Args:
+        rgb: picture, [0, 1].
+        alpha: opacity, [0, 1], or None.
+        bits: bits per channel, 8 or 16.
+    """
     array = rgb if alpha is None else np.dstack([rgb, alpha])
     limit = 2**bits - 1
     return np.round(np.clip(array, 0, 1) * limit).astype(f"uint{bits}")
 
 
 def to_pil(rgb: HostImage, alpha: HostAlpha | None = None) -> PILImage.Image:
-    """Return an 8-bit PIL image, RGB or RGBA, tagged as sRGB."""
+    """Return an 8-bit PIL image, RGB or RGBA, tagged as sRGB.
+
+    Args:
+        rgb: picture, [0, 1].
+        alpha: opacity, [0, 1], or None.
+    """
     image = PILImage.fromarray(quantize(rgb, alpha))
     image.info["icc_profile"] = srgb_profile()
     return image
@@ -115,19 +136,22 @@ def save_picture(
     bits: int = 8,
     quality: int = 95,
 ) -> Path:
-    """Write a picture beside its place, then move it there.
+    """Write a picture to a file, all of it or nothing.
 
     Args:
-        path: where to; the extension chooses the format.
-        rgb: the picture, [0, 1].
-        alpha: opacity, [0, 1]; JPEG has none: there the picture is laid on white, with
-            a warning.
-        record: kept inside the file, see `read_record`.
-        bits: per channel, 8 or 16; 16 for PNG and TIFF.
-        quality: of JPEG and WebP, 1 to 100.
+        path: output file; the extension chooses the format.
+        rgb: picture, [0, 1].
+        alpha: opacity, [0, 1], or None; JPEG has none: there the picture is laid on
+            white, with a warning.
+        record: metadata to keep inside the file, see `read_record`.
+        bits: bits per channel, 8, or 16 for PNG and TIFF.
+        quality: quality of JPEG and WebP, 1 to 100.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        ValueError, OSError: as `check_output`.
+        ValueError, OSError: if `check_output` raises them.
     """
     path = check_output(path, bits=bits, quality=quality)
     text = "" if record is None else encode_record(record)

@@ -1,7 +1,7 @@
-"""Making a picture that repeats: its opposite borders cross-faded into each other.
+"""Pictures that tile: opposite borders are cross-faded into each other.
 
-What is painted goes around, so that its border is a line like all others; and lines
-differ. `place_border` looks for an ordinary one nearby.
+The border of a picture that wraps around is a line like all others, but some lines are
+more visible than others. `place_border` finds an inconspicuous one nearby.
 """
 
 from typing import NamedTuple
@@ -15,36 +15,37 @@ from jaxnst._types import AnyHostImage, Image
 from .resizing import resize
 
 
-# A picture, or what belongs to one.
+# A picture, or its alpha or a mask.
 Plane = Float[np.ndarray, "_ _ *channels"]
 
-# Parts of a side over which its borders may be cross-faded; the picture becomes so
-# much shorter.
+# Least and greatest fraction of a side that is cross-faded; the picture becomes shorter
+# by it.
 _OVERLAPS = 3 / 32, 5 / 32
-# Borders whose step is as large as this many times those beside it need nothing, nor
-# do those with a step that no eye sees.
+# A border tiles already if its step is at most this many times the steps beside it, or
+# if its step is too small to be seen.
 _FITS = 1.5
 _INVISIBLE = 1.5 / 255
-# Where to cut is looked for in so many lines: at the scale of strokes, not of grain.
+# The cut is searched in a picture of so many lines, at the scale of strokes, not grain.
 _NUM_LINES = 256
-# A line is ordinary with a score this near to 1, and looked for at least so far away.
+# A line is inconspicuous if its score is this close to 1. At least so many lines in
+# either direction are searched.
 _LEAST_REACH = 8
 _ORDINARY = 0.02
 
 
-# So many lines on either side of the border say what steps are usual there: every
-# second one, as poolings take lines in pairs, and steps between pairs are larger.
+# Number of lines on either side that a step is compared with: every second line,
+# because poolings take lines in pairs, and steps between pairs are larger.
 _NUM_BESIDE = 8
-# All that is halved before the deepest layers.
+# Factor by which the poolings before the deepest layers shrink a picture.
 _TILE_MULTIPLE = 16
 
 
 class Fade(NamedTuple):
-    """How much of each side is cross-faded into the opposite one; 0: nothing.
+    """Fraction of each side that is cross-faded into the opposite side; 0 for none.
 
     Attributes:
-        down: of the height.
-        across: of the width.
+        down: fraction of the height.
+        across: fraction of the width.
     """
 
     down: float = 0.0
@@ -52,43 +53,43 @@ class Fade(NamedTuple):
 
 
 def wraps_of(tile: str | None) -> tuple[bool, bool]:
-    """Return whether a picture goes on at its other end, down and across.
+    """Return whether a picture wraps around, vertically and horizontally.
 
     Args:
-        tile: as `TransferConfig` has it.
+        tile: "x", "y", "xy" or None, as in `TransferConfig`.
     """
     ways = tile or ""
     return "y" in ways, "x" in ways
 
 
 def plan_fade(image: AnyHostImage, tile: str | None) -> Fade:
-    """Return how a picture has to be cross-faded to repeat as it should.
+    """Return how much of a picture has to be cross-faded so that it tiles.
 
-    Nothing is done where its borders fit already. Otherwise about an eighth of the
-    side, so much that the new border lies where the picture is much the same on both
-    sides: an outline along it would look like a seam.
+    0 for borders that fit already. Otherwise about an eighth of the side, chosen so
+    that the picture is similar on both sides of the new border: an outline along the
+    border would look like a seam.
 
     Args:
         image: RGB, [0, 1].
-        tile: as `TransferConfig` has it.
+        tile: "x", "y", "xy" or None, as in `TransferConfig`.
     """
     return Fade(
         *(
-            _overlap(image, axis) if goes_on and not _fits(image, axis) else 0.0
-            for axis, goes_on in enumerate(wraps_of(tile))
+            _overlap(image, axis) if is_wrapped and not _fits(image, axis) else 0.0
+            for axis, is_wrapped in enumerate(wraps_of(tile))
         )
     )
 
 
 def make_tileable(image: Plane, fade: Fade) -> Plane:
-    """Return a picture whose borders go on at the other end.
+    """Return a picture that tiles, cross-faded and therefore smaller.
 
-    What lies along the right border is laid over the left one, so that it begins where
-    the new right border ends; likewise below and above.
+    The strip along the right border is blended into the left border, so that the left
+    begins where the new right border ends; the bottom is blended into the top.
 
     Args:
-        image: RGB, or what belongs to it: its opacity, a mask.
-        fade: of `plan_fade`.
+        image: RGB picture, alpha or mask.
+        fade: result of `plan_fade`.
     """
     for axis, part in enumerate(fade):
         if part:
@@ -99,33 +100,34 @@ def make_tileable(image: Plane, fade: Fade) -> Plane:
 def place_border(
     image: AnyHostImage, ways: tuple[bool, bool], *, farthest: float = 1 / 32
 ) -> tuple[int, int]:
-    """Return by how many rows and columns a picture that repeats is best moved.
+    """Return by how many rows and columns to roll a picture that tiles.
 
-    So that its border is a line whose step is that of those beside it: the nearest such
-    line, or the most ordinary one nearby.
+    Its border then is a line whose step is like the steps beside it: the nearest such
+    line, or the least conspicuous one nearby.
 
     Args:
         image: RGB, [0, 1].
-        ways: whether it may be moved, down and across.
-        farthest: by which part of its side at most, though by eight pixels in any case.
+        ways: whether it may be rolled vertically and horizontally.
+        farthest: greatest shift as a fraction of the side; eight pixels are always
+            allowed.
 
     Returns:
-        For `np.roll`; 0 where it may not.
+        Shifts for `np.roll`; 0 where it may not be rolled.
     """
     down, across = (
-        _nearest_ordinary(image, axis, farthest) if may_move else 0
+        _best_shift(image, axis, farthest) if may_move else 0
         for axis, may_move in enumerate(ways)
     )
     return down, across
 
 
 def move(image: Plane, by: tuple[int, int], shape: tuple[int, int]) -> Plane:
-    """Return what belongs to a picture that was moved, moved with it.
+    """Return an array that belongs to a rolled picture, rolled in proportion.
 
     Args:
-        image: of any size.
-        by: how many rows and columns the picture was moved.
-        shape: its height and width.
+        image: picture, alpha or mask, of any size.
+        by: rows and columns by which the picture was rolled.
+        shape: height and width of the picture.
     """
     shifts = [
         round(shift * own / length)
@@ -134,7 +136,7 @@ def move(image: Plane, by: tuple[int, int], shape: tuple[int, int]) -> Plane:
     return np.roll(image, shifts, (0, 1))
 
 
-def _nearest_ordinary(image: AnyHostImage, axis: int, farthest: float) -> int:
+def _best_shift(image: AnyHostImage, axis: int, farthest: float) -> int:
     length = image.shape[axis]
     reach = min(max(round(length * farthest), _LEAST_REACH), length // 2)
     scores = np.asarray(line_scores(jnp.asarray(image), axis))
@@ -153,7 +155,7 @@ def _fits(image: AnyHostImage, axis: int) -> bool:
 
 
 def _overlap(image: AnyHostImage, axis: int) -> float:
-    """Return how much to cross-fade for a border that is like what is beside it."""
+    """Return the fraction to cross-fade that gives the least conspicuous border."""
     shape = tuple(min(length, _NUM_LINES) for length in image.shape[:2])
     length = shape[axis]
     small = jnp.asarray(resize(np.asarray(image), (shape[0], shape[1])))
@@ -177,24 +179,25 @@ def _fade(image: Plane, axis: int, part: float) -> Plane:
 
 
 def multiples_of(tile: str | None) -> tuple[int, int]:
-    """Return what height and width are multiples of, so that poolings go around, too.
+    """Return what height and width must be multiples of, so that poolings wrap around.
 
     Args:
-        tile: as `TransferConfig` has it.
+        tile: "x", "y", "xy" or None, as in `TransferConfig`.
     """
     down, across = (_TILE_MULTIPLE if each else 1 for each in wraps_of(tile))
     return down, across
 
 
 def line_scores(image: Image, axis: int) -> Float[Array, " lines"]:
-    """The step from each line to the next of a repeated picture, over those beside it.
+    """Return the step into every line of a tiled picture, over the steps beside it.
 
     Args:
         image: RGB, [0, 1].
-        axis: 0: of rows, 1: of columns.
+        axis: 0 for rows, 1 for columns.
 
     Returns:
-        One for each line, from the one before it; the first is `seam_score`.
+        One number for each line, for the step from the line before it; the first is
+        `jaxnst.metrics.seam_score`.
     """
     steps = jnp.abs(image - jnp.roll(image, 1, axis))
     lines = jnp.mean(steps, (1 - axis, 2))

@@ -1,8 +1,8 @@
-"""What makes a picture good, as pure functions of arrays.
+"""Losses of content, style and smoothness, as pure functions of arrays.
 
-No function here knows a network, a weight or another loss; the weighted sum is in
-`jaxnst.objective`. All are differentiable everywhere they may be evaluated, zero at
-their target, and not negative.
+No loss depends on a network, a weight or another loss; their weighted sum is in
+`jaxnst.objective`. All losses are 0 at their target, never negative, and differentiable
+everywhere.
 """
 
 from .content import content_loss as content_loss

@@ -1,4 +1,4 @@
-"""How far a picture's content is from the one it should keep."""
+"""Content loss: distance of two feature maps."""
 
 import jax.numpy as jnp
 
@@ -6,23 +6,23 @@ from jaxnst._types import FeatureMap, Scalar
 
 
 def content_loss(features: FeatureMap, target: FeatureMap) -> Scalar:
-    r"""Mean squared difference of two feature maps.
+    r"""Return the mean squared difference of two feature maps.
 
     .. math:: \frac{1}{HWC} \sum_{hwc} (F_{hwc} - P_{hwc})^2
 
     Args:
-        features: activations of the picture, at one layer.
+        features: activations of the image, at one layer.
         target: activations of the content picture, at the same layer.
 
     Returns:
-        In squared feature units; in float32 where the activations are narrower.
+        0 or more, in squared feature units; float32 or wider.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes of the feature maps differ.
 
     References:
-        Gatys, Ecker, Bethge, CVPR 2016, eq. 1. Differs from it: the mean here, half the
-        sum there.
+        Gatys, Ecker, Bethge, CVPR 2016, eq. 1. Differs from it: the mean, where the
+        paper has half the sum.
 
     Examples:
         >>> content_loss(jnp.ones((2, 2, 3)), jnp.zeros((2, 2, 3)))

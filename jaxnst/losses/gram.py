@@ -8,23 +8,23 @@ from jaxnst._types import FeatureMap, GramMatrix, Scalar
 
 
 def gram_matrix(features: FeatureMap) -> GramMatrix:
-    r"""Channel-by-channel correlations of a feature map.
+    r"""Return the Gram matrix of a feature map: its channel-by-channel correlations.
 
     .. math:: G_{cd} = \frac{1}{HW} \sum_{hw} F_{hwc} F_{hwd}
 
     Args:
-        features: activations of one layer, unbatched; any real range.
+        features: activations of one layer, unbatched; any real values.
 
     Returns:
-        Symmetric positive semi-definite matrix, in squared feature units; summed in
-        float32 where the features are narrower.
+        Symmetric positive semi-definite matrix, in squared feature units; float32 or
+        wider.
 
     Raises:
         ValueError: if `features` has no pixels.
 
     References:
         Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural
-        Networks", CVPR 2016, eq. 3. Differs from it: divides by HW here, so that
+        Networks", CVPR 2016, eq. 3. Differs from it: divided by HW, so that
         pictures of different sizes can be compared.
 
     Examples:
@@ -41,7 +41,7 @@ def gram_matrix(features: FeatureMap) -> GramMatrix:
 
 @jax.custom_jvp
 def _second_moments(flat: Float[Array, "pixels channels"]) -> GramMatrix:
-    # HIGHEST: see `jaxnst.networks.vgg`.
+    # HIGHEST: see `jaxnst.networks.convolution`.
     return jnp.matmul(
         flat.T,
         flat,
@@ -54,27 +54,27 @@ def _second_moments(flat: Float[Array, "pixels channels"]) -> GramMatrix:
 def _second_moments_jvp(
     primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
-    # One product and its transpose: JAX's own takes two products, and its gradient two
-    # arrays as large as the features.
+    # One product and its transpose. JAX's own rule takes two products, and its gradient
+    # two arrays as large as the features.
     (flat,), (change,) = primals, tangents
     product = jnp.matmul(change.T, flat, precision=jax.lax.Precision.HIGHEST)
     both = product + product.T
     total = _second_moments(flat)
-    # Cast last, so that for bfloat16 the way back multiplies in bfloat16 too.
+    # Cast last, so that for bfloat16 the backward pass multiplies in bfloat16 too.
     return total, both.astype(total.dtype)
 
 
 def gram_loss(gram: GramMatrix, target: GramMatrix) -> Scalar:
-    r"""Sum of the squared differences of two Gram matrices.
+    r"""Return the sum of the squared differences of two Gram matrices.
 
     .. math:: \sum_{cd} (G_{cd} - A_{cd})^2
 
     Args:
-        gram: of the picture, at one layer.
-        target: of the style picture, at the same layer.
+        gram: Gram matrix of the image, at one layer.
+        target: Gram matrix of the style picture, at the same layer.
 
     Returns:
-        In feature units to the fourth power.
+        0 or more, in feature units to the fourth power.
 
     Raises:
         ValueError: if the shapes differ.
@@ -98,22 +98,22 @@ def gram_loss(gram: GramMatrix, target: GramMatrix) -> Scalar:
 def gram_distance(
     gram: GramMatrix, target: GramMatrix, *, smoothing: float = 5e-3
 ) -> Scalar:
-    r"""Frobenius distance of two Gram matrices, smooth at zero.
+    r"""Return the Frobenius distance of two Gram matrices, smooth at zero.
 
     .. math:: \sqrt{\|G - A\|^2 + \epsilon^2} - \epsilon,\quad \epsilon = s \|A\|
 
-    The squared loss all but stops pulling once a layer is near its target and pulls
-    without bound where it is far. The distance pulls every layer about evenly, which
-    keeps more content for the same style.
+    The gradient of the squared loss almost vanishes near the target and grows without
+    bound far from it. The distance has a gradient of about the same size everywhere, so
+    all layers count evenly, which keeps more content for the same style.
 
     Args:
-        gram: of the picture, at one layer.
-        target: of the style picture, at the same layer.
-        smoothing: s above; below this part of the target's norm the distance goes over
-            into a parabola, so that the gradient is zero, not undefined, at the target.
+        gram: Gram matrix of the image, at one layer.
+        target: Gram matrix of the style picture, at the same layer.
+        smoothing: s above; below this fraction of the target's norm the distance is a
+            parabola, so that the gradient is zero, not undefined, at the target.
 
     Returns:
-        In squared feature units.
+        0 or more, in squared feature units.
 
     Raises:
         ValueError: if the shapes differ.
@@ -126,7 +126,7 @@ def gram_distance(
         Array(1., dtype=float32)
     """
     epsilon_squared = jnp.sum(jnp.square(target)) * smoothing**2
-    # The tiny constant serves a target of zeros.
+    # The tiny constant is for a target of zeros.
     epsilon_squared = epsilon_squared + jnp.finfo(target.dtype).tiny
     root = jnp.sqrt(gram_loss(gram, target) + epsilon_squared)
     return root - jnp.sqrt(epsilon_squared)

@@ -1,4 +1,4 @@
-"""Mean and spread of every channel: the least of statistics that still hold a style."""
+"""Means and standard deviations of channels, the smallest statistics of a style."""
 
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ class Moments(NamedTuple):
     """Two means over the pixels of a feature map.
 
     Attributes:
-        mean: of every channel.
-        square: of every channel's square.
+        mean: mean of every channel.
+        square: mean of the square of every channel.
     """
 
     mean: Float[Array, " channels"]
@@ -24,7 +24,7 @@ def channel_moments(features: FeatureMap) -> Moments:
     """Return mean and mean square of every channel, in float32.
 
     Args:
-        features: activations of one layer; any real range.
+        features: activations of one layer; any real values.
     """
     x = features.astype(jnp.promote_types(features.dtype, jnp.float32))
     return Moments(jnp.mean(x, (0, 1)), jnp.mean(jnp.square(x), (0, 1)))
@@ -33,26 +33,26 @@ def channel_moments(features: FeatureMap) -> Moments:
 def moments_distance(
     moments: Moments, target: Moments, *, smoothing: float = 5e-3
 ) -> Scalar:
-    r"""Distance of means and standard deviations, smooth at zero.
+    r"""Return the distance of means and standard deviations, smooth at zero.
 
     .. math:: \sqrt{\|\mu - \mu'\|^2 + \|\sigma - \sigma'\|^2}
 
-    It knows nothing of which channels are active together, so it takes on colors,
-    contrast and the kind of strokes, and leaves more of the photograph's shapes than
-    the Gram matrix does. It is the cheapest of all.
+    Moments do not say which channels are active together. This loss therefore transfers
+    colors, contrast and the kind of strokes, and keeps more of the content's shapes
+    than the Gram matrix does. It is the cheapest style loss.
 
     Args:
-        moments: of the picture, at one layer.
-        target: of the style picture, at the same layer.
-        smoothing: below this part of the target's norm it is a parabola.
+        moments: moments of the image, at one layer.
+        target: moments of the style picture, at the same layer.
+        smoothing: fraction of the target's norm below which the distance is a parabola.
 
     Returns:
-        In feature units.
+        0 or more, in feature units.
 
     References:
         Li, Wang, Liu, Hou, "Demystifying Neural Style Transfer", IJCAI 2017, eq. 13
         (batch norm statistics); Huang, Belongie, ICCV 2017. Differs from them: the
-        root of the sum, so that all layers pull about evenly (see
+        root of the sum, so that all layers count about evenly (see
         `jaxnst.losses.gram_distance`).
 
     Examples:
@@ -60,7 +60,7 @@ def moments_distance(
         >>> moments_distance(Moments(3 * jnp.ones(1), 9 * jnp.ones(1)), flat)
         Array(3., dtype=float32)
     """
-    # The root has no gradient where a channel does not vary.
+    # Added, as the root has no gradient where a channel does not vary.
     tiny = 1e-6 * jnp.mean(target.square) + jnp.finfo(target.square.dtype).tiny
     squared = jnp.sum(jnp.square(moments.mean - target.mean))
     squared += jnp.sum(jnp.square(_spread(moments, tiny) - _spread(target, tiny)))

@@ -1,4 +1,4 @@
-"""How far every feature is from the nearest one of the painting."""
+"""Distance of every feature from the nearest feature of the style picture."""
 
 from typing import NamedTuple
 
@@ -10,22 +10,22 @@ from jaxtyping import Array, Float, Int
 from jaxnst._types import FeatureMap, Scalar
 
 
-# Pixels of the picture times features of the painting: beyond, comparing them takes
-# longer than the network. Shallow layers have more pixels, and less to tell apart.
+# At most so many pixels of a layer times samples: comparing more takes longer than the
+# network. Shallow layers, which have most pixels, need the fewest samples.
 _MAX_PAIRS = 2**26
 _MAX_SAMPLES = 4096
 _MIN_SAMPLES = 64
-# So many similarities are held at a time.
+# Number of similarities held at a time.
 _MAX_HELD = 2**22
 _SEED = 0
 
 
 class Samples(NamedTuple):
-    """Features of a painting.
+    """Features of a style picture.
 
     Attributes:
-        center: their mean.
-        unit: what they are apart from it, of length 1.
+        center: mean of the features.
+        unit: differences of the features from the mean, scaled to length 1.
     """
 
     center: Float[Array, " channels"]
@@ -33,14 +33,14 @@ class Samples(NamedTuple):
 
 
 def style_samples(features: FeatureMap) -> Float[Array, "samples channels"]:
-    """Return features of a style picture, from random places that are always the same.
+    """Return features of a style picture at random pixels, the same for every call.
 
     Args:
-        features: activations of one layer, of at least one pixel.
+        features: activations of one layer, at least one pixel.
 
     Returns:
-        At most 4096; fewer, but at least 64, where there are so many pixels that each
-        could else not be compared with each.
+        Up to 4096 features. Of large feature maps fewer, but at least 64, so that all
+        pixels can be compared with all samples.
     """
     flat = features.reshape(-1, features.shape[-1])
     flat = flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
@@ -54,7 +54,11 @@ def style_samples(features: FeatureMap) -> Float[Array, "samples channels"]:
 
 
 def center_samples(samples: Float[Array, "samples channels"]) -> Samples:
-    """Return features as `neighbor_error` compares them."""
+    """Return the target of `neighbor_error`.
+
+    Args:
+        samples: features of the style picture, such as from `style_samples`.
+    """
     center = jnp.mean(samples, axis=0)
     return Samples(center, unit_samples(samples - center[None]))
 
@@ -64,20 +68,20 @@ def neighbor_error(
     target: Samples,
     guide: Float[Array, "rows columns"] | None = None,
 ) -> Scalar:
-    r"""Mean cosine distance of every feature to the nearest one of the painting.
+    r"""Return the mean cosine distance of features to the nearest of the style.
 
     .. math:: \frac{1}{N} \sum_i \min_j\,
         \Big(1 - \frac{\langle f_i - m, s_j - m\rangle}{|f_i - m|\,|s_j - m|}\Big)
 
-    Every place takes on a feature that the painting has, whole, and nothing in
-    between. Strokes are crisp and follow the photograph's shapes; how often a feature
-    comes is left free, so the painting's composition and balance of colors are not.
+    Every pixel is drawn to one feature of the style picture, never to a mixture.
+    Strokes are crisp and follow the content's shapes. How often each feature occurs is
+    left free, so the style's composition and balance of colors are not transferred.
 
     Args:
-        features: activations of the picture, at one layer.
-        target: of `center_samples`, at the same layer; m is its center.
-        guide: what every pixel counts for, 0 or more, in place of 1; the mean is over
-            all pixels nevertheless.
+        features: activations of the image, at one layer.
+        target: result of `center_samples`, at the same layer; m is its center.
+        guide: weight of every pixel, 0 or more; by default 1. The weighted distances
+            are still divided by the number of all pixels.
 
     Returns:
         Between 0 and 2.
@@ -85,8 +89,8 @@ def neighbor_error(
     References:
         Kolkin, Kucera, Paris, Sykora, Shechtman, Sunkavalli, "Neural Neighbor Style
         Transfer", 2022, section 3; Zhang et al., "ARF: Artistic Radiance Fields", ECCV
-        2022, eq. 2 (the same without centers). Differs from them: centered by the
-        painting's mean for both.
+        2022, eq. 2 (the same without centers). Differs from them: both features
+        are centered by the mean of the style.
     """
     flat = features.reshape(-1, features.shape[-1])
     flat = flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
@@ -99,8 +103,12 @@ def neighbor_error(
 
 
 def unit_samples(x: Float[Array, "points channels"]) -> Float[Array, "points channels"]:
-    """Return features of length 1, those of length 0 aside."""
-    # A feature at the center has no direction; it may have any, smoothly.
+    """Return features scaled to length 1; those of length 0 stay 0.
+
+    Args:
+        x: features, one per row.
+    """
+    # The small terms keep this smooth at length 0, which has no direction.
     squares = jnp.sum(jnp.square(x), axis=1, keepdims=True)
     return x * jax.lax.rsqrt(squares + 1e-6 * jnp.mean(squares) + 1e-30)
 
@@ -108,7 +116,12 @@ def unit_samples(x: Float[Array, "points channels"]) -> Float[Array, "points cha
 def nearest_samples(
     own: Float[Array, "points channels"], samples: Float[Array, "samples channels"]
 ) -> Int[Array, " points"]:
-    """Return which sample is most similar to every point."""
+    """Return the index of the sample most similar to each feature.
+
+    Args:
+        own: features of length 1.
+        samples: features of length 1.
+    """
     num_points = own.shape[0]
     held = max(1, min(num_points, _MAX_HELD // samples.shape[0]))
     num_parts = -(-num_points // held)

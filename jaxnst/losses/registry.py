@@ -1,9 +1,11 @@
 """The style losses by name, in the one form in which the objective uses them.
 
-What a style loss is told of a picture, its statistics, is measured layer by layer, for
-each region of the picture by itself. All functions of one loss agree on two forms of
-data that nobody else looks into: what a style picture is described by, and what its
-target, of one or several style pictures, looks like.
+The statistics of an image that a style loss looks at are computed layer by layer, and
+in each region by themselves. The functions of one loss agree on two forms of data that
+nothing else looks into: the description of a style picture, and the target, which is
+made from the descriptions of one or several style pictures.
+
+To add a style loss, add a `StyleLoss` to `STYLE_LOSSES`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +37,7 @@ from . import (
 )
 
 
-# What every pixel of a feature map counts for, in one region.
+# The weight of every pixel of a feature map in one region.
 Guide = Float[Array, "rows columns"]
 
 
@@ -44,56 +46,56 @@ class StyleLoss(NamedTuple):
 
     Attributes:
         describe_fn: (feature map of a style picture) -> its description.
-        combine_fn: (descriptions, what each counts for) -> target.
-        measure_fn: (feature map of the picture, guide or None, target) -> statistics;
-            weighted by the guide, but a mean over all pixels.
-        distance_fn: (statistics, target, smoothing) -> how far it is, 0 at the target;
-            in the units of `size_fn`, and smooth below that part of it.
-        size_fn: (target) -> of the style itself.
-        describes_means: whether a description is a mean over pixels.
-        measures_means: whether statistics are. If not, `measure_fn` needs all pixels of
-            a picture at once, and divides by the guide itself.
+        combine_fn: (descriptions, weight of each) -> target.
+        statistics_fn: (feature map of the image, guide or None, target) -> statistics;
+            pixels are weighted by the guide, but the mean is over all of them.
+        distance_fn: (statistics, target, smoothing) -> distance, 0 at the target, in
+            the units of `size_fn`; smooth below `smoothing` times the size.
+        size_fn: (target) -> size of the statistics themselves.
+        descriptions_are_means: whether a description is a mean over pixels.
+        statistics_are_means: whether the statistics are a mean over pixels. If not,
+            `statistics_fn` needs all pixels at once, and divides by the guide itself.
     """
 
     describe_fn: Callable[[FeatureMap], Any]
     combine_fn: Callable[[Sequence[Any], Scalars], Any]
-    measure_fn: Callable[[FeatureMap, Guide | None, Any], Any]
+    statistics_fn: Callable[[FeatureMap, Guide | None, Any], Any]
     distance_fn: Callable[[Any, Any, float], Scalar]
     size_fn: Callable[[Any], Scalar]
-    describes_means: bool = True
-    measures_means: bool = True
+    descriptions_are_means: bool = True
+    statistics_are_means: bool = True
 
 
-def _mean(descriptions: Sequence[Any], shares: Scalars) -> Any:
-    """Return the weighted mean, leaf by leaf."""
+def _mean(descriptions: Sequence[Any], weights: Scalars) -> Any:
+    """Return the weighted mean of the descriptions, leaf by leaf."""
 
     def mix(*leaves: Array) -> Array:
-        total = shares[0] * leaves[0]
-        for share, leaf in zip(shares[1:], leaves[1:], strict=True):
-            total = total + share * leaf
+        total = weights[0] * leaves[0]
+        for weight, leaf in zip(weights[1:], leaves[1:], strict=True):
+            total = total + weight * leaf
         return total
 
     return jax.tree.map(mix, *descriptions)
 
 
-def _mean_moments(descriptions: Sequence[Moments], shares: Scalars) -> Moments:
-    """Return means and standard deviations between those of the styles."""
+def _mean_moments(descriptions: Sequence[Moments], weights: Scalars) -> Moments:
+    """Return the weighted mean of means and of standard deviations."""
     if len(descriptions) == 1:
         return descriptions[0]
     pairs = [
         (each.mean, jnp.sqrt(jnp.maximum(each.square - jnp.square(each.mean), 0)))
         for each in descriptions
     ]
-    mean, spread = _mean(pairs, shares)
+    mean, spread = _mean(pairs, weights)
     return Moments(mean, jnp.square(mean) + jnp.square(spread))
 
 
-def _pick_samples(descriptions: Sequence[Array], shares: Scalars) -> Any:
-    """Return features of all styles, of each as many as it counts for."""
+def _pick_samples(descriptions: Sequence[Array], weights: Scalars) -> Any:
+    """Return features of all styles, as many of each as its weight says."""
     if len(descriptions) == 1:
         return center_samples(descriptions[0])
     count = max(each.shape[0] for each in descriptions)
-    ends = jnp.cumsum(shares) / jnp.sum(shares)
+    ends = jnp.cumsum(weights) / jnp.sum(weights)
     slots = (jnp.arange(count) + 0.5) / count
     which = jnp.minimum(jnp.searchsorted(ends, slots), len(descriptions) - 1)
     starts = jnp.concatenate([jnp.zeros(1), ends[:-1]])
@@ -105,14 +107,14 @@ def _pick_samples(descriptions: Sequence[Array], shares: Scalars) -> Any:
     return center_samples(jnp.concatenate(descriptions)[firsts[which] + places])
 
 
-def _measure_gram(features: FeatureMap, guide: Guide | None, target: Any) -> Any:
+def _gram_statistics(features: FeatureMap, guide: Guide | None, target: Any) -> Any:
     del target
-    if guide is not None:  # the root, as it is multiplied with itself
+    if guide is not None:  # the root, because the Gram matrix squares it
         features = features * jnp.sqrt(guide)[..., None].astype(features.dtype)
     return gram_matrix(features)
 
 
-def _measure_moments(features: FeatureMap, guide: Guide | None, target: Any) -> Any:
+def _moments_statistics(features: FeatureMap, guide: Guide | None, target: Any) -> Any:
     del target
     if guide is None:
         return channel_moments(features)
@@ -121,11 +123,11 @@ def _measure_moments(features: FeatureMap, guide: Guide | None, target: Any) -> 
     return Moments(jnp.mean(weighted, (0, 1)), jnp.mean(weighted * x, (0, 1)))
 
 
-def _measure_gaussian(features: FeatureMap, guide: Guide | None, target: Any) -> Any:
+def _gaussian_statistics(features: FeatureMap, guide: Guide | None, target: Any) -> Any:
     if guide is None:
         return fit_gaussian(features)
-    mean = _measure_moments(features, guide, target).mean
-    return Gaussian(mean, _measure_gram(features, guide, target))
+    mean = _moments_statistics(features, guide, target).mean
+    return Gaussian(mean, _gram_statistics(features, guide, target))
 
 
 def _smoothed(
@@ -142,21 +144,21 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
         "gram": StyleLoss(
             gram_matrix,
             _mean,
-            _measure_gram,
+            _gram_statistics,
             _smoothed(gram_distance),
             lambda target: jnp.sqrt(jnp.sum(jnp.square(target))),
         ),
         "moments": StyleLoss(
             channel_moments,
             _mean_moments,
-            _measure_moments,
+            _moments_statistics,
             _smoothed(moments_distance),
             lambda target: jnp.sqrt(jnp.sum(target.square)),
         ),
         "wasserstein": StyleLoss(
             fit_gaussian,
-            lambda descriptions, shares: gaussian_target(_mean(descriptions, shares)),
-            _measure_gaussian,
+            lambda descriptions, weights: gaussian_target(_mean(descriptions, weights)),
+            _gaussian_statistics,
             _smoothed(wasserstein_distance),
             lambda target: jnp.sqrt(target.size),
         ),
@@ -166,8 +168,8 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
             lambda features, guide, target: sliced_error(features, target, guide),
             _smoothed(sliced_distance),
             lambda target: jnp.sqrt(jnp.mean(jnp.square(target))),
-            describes_means=False,
-            measures_means=False,
+            descriptions_are_means=False,
+            statistics_are_means=False,
         ),
         "nearest_neighbor": StyleLoss(
             style_samples,
@@ -175,34 +177,36 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
             lambda features, guide, target: neighbor_error(features, target, guide),
             lambda error, target, smoothing: error,
             lambda target: jnp.ones(()),
-            describes_means=False,
+            descriptions_are_means=False,
         ),
     }
 )
-# Those that measure parts of a picture as well as all of it; see `StyleLoss`.
-PARTWISE = tuple(name for name, loss in STYLE_LOSSES.items() if loss.measures_means)
-# Below this part of the target's size a distance is a parabola.
+# Losses that can be computed strip by strip; see `StyleLoss.statistics_are_means`.
+PARTWISE = tuple(
+    name for name, loss in STYLE_LOSSES.items() if loss.statistics_are_means
+)
+# Below this fraction of the target's size a distance is a parabola.
 SMOOTHING = 5e-3
 
 
-def measure_region(
+def region_statistics(
     name: str,
     guide: Float[Array, "_ _"] | None,
     target: Any,
     features: FeatureMap,
     rows: slice | tuple[slice, slice],
 ) -> Any:
-    """Return the statistics of one region of some rows of a picture.
+    """Return the statistics of one region within some rows of a feature map.
 
     Args:
-        name: of the style loss.
-        guide: what every pixel of the whole picture counts for; None: all the same.
-        target: of the region.
-        features: of the rows.
-        rows: which they are.
+        name: name of the style loss.
+        guide: weight of every pixel of the whole feature map; None: all weigh 1.
+        target: target of the region, result of `StyleLoss.combine_fn`.
+        features: the rows of the feature map.
+        rows: position of these rows (and columns) in the whole feature map.
     """
     own = None if guide is None else guide[rows]
-    return STYLE_LOSSES[name].measure_fn(features, own, target)
+    return STYLE_LOSSES[name].statistics_fn(features, own, target)
 
 
 def region_distance(
@@ -212,18 +216,18 @@ def region_distance(
     target: Any,
     smoothing: float = SMOOTHING,
 ) -> Scalar:
-    """Return how far a region is from its target.
+    """Return the distance of a region from its target, 0 or more.
 
     Args:
-        name: of the style loss.
-        statistics: of `measure_region`, of all rows.
-        guide: as there.
-        target: likewise.
-        smoothing: see `StyleLoss`.
+        name: name of the style loss.
+        statistics: result of `region_statistics`, averaged over all rows.
+        guide: weight of every pixel of the whole feature map; None: all weigh 1.
+        target: target of the region, result of `StyleLoss.combine_fn`.
+        smoothing: fraction of the target's size below which the distance is a parabola.
     """
     loss = STYLE_LOSSES[name]
-    if guide is not None and loss.measures_means:
-        # The mean over the region, from that over the whole picture.
+    if guide is not None and loss.statistics_are_means:
+        # From the mean over the whole picture to the mean over the region.
         part = jnp.maximum(jnp.mean(guide), jnp.finfo(guide.dtype).tiny)
         statistics = jax.tree.map(lambda leaf: leaf / part, statistics)
     return loss.distance_fn(statistics, target, smoothing)

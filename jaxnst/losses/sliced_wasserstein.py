@@ -1,8 +1,9 @@
 """Sliced Wasserstein distance between two clouds of features.
 
-Along one direction the Wasserstein distance of two clouds is the mean difference of
-their quantiles; averaged over directions it tells any two clouds apart (Rabin, Peyré,
-Delon, Bernot, "Wasserstein Barycenter and its Application to Texture Mixing", 2011).
+Projected on one direction, the Wasserstein distance of two clouds is the mean
+difference of their quantiles. Averaged over directions it tells any two clouds apart
+(Rabin, Peyré, Delon, Bernot, "Wasserstein Barycenter and its Application to Texture
+Mixing", 2011).
 """
 
 import jax
@@ -13,10 +14,9 @@ from jaxtyping import Array, Float
 from jaxnst._types import FeatureMap, Scalar
 
 
-# So many quantiles are compared, whatever the number of points: two pictures of one
-# texture need not have one size.
+# Fixed, so that pictures of different sizes can be compared.
 NUM_QUANTILES = 256
-# Of more points some are picked, since sorting is what takes the time.
+# Of more points a subset is taken, because sorting takes most of the time.
 MAX_POINTS = 2**15
 _SEED = 0
 
@@ -24,9 +24,11 @@ _SEED = 0
 def projection_directions(
     num_channels: int, num_directions: int
 ) -> Float[np.ndarray, "num_channels num_directions"]:
-    """Return unit vectors in all directions, always the same.
+    """Return random unit vectors, the same for every call and on every device.
 
-    NumPy draws them, so that every device measures along the same ones.
+    Args:
+        num_channels: length of the vectors.
+        num_directions: number of vectors.
     """
     generator = np.random.default_rng(_SEED)
     directions = generator.standard_normal((num_channels, num_directions))
@@ -41,16 +43,17 @@ def sliced_quantiles(
     """Return the quantiles of a cloud along every direction.
 
     Args:
-        points: at least one; of more than 32768 so many are used, evenly spread.
-        directions: of length 1.
+        points: one or more points; of more than 32768 that many, evenly spread, are
+            used.
+        directions: vectors of length 1.
 
     Returns:
-        256 quantiles, at (k + 1/2) / 256, linear between the points; for 256 points
-        these are the sorted points themselves.
+        256 quantiles, at (k + 1/2) / 256, interpolated linearly; for 256 points they
+        are the sorted points themselves.
     """
     if points.shape[0] > MAX_POINTS:
         points = points[_picks(points.shape[0])]
-    # HIGHEST: see `jaxnst.networks.vgg`.
+    # HIGHEST: see `jaxnst.networks.convolution`.
     projected = jnp.matmul(
         jnp.asarray(directions).T, points.T, precision=jax.lax.Precision.HIGHEST
     )
@@ -65,14 +68,14 @@ def sliced_quantiles(
 
 
 def _picks(num_points: int) -> np.ndarray:
-    # One at a random place of each of equal stretches: spread over the whole picture,
-    # and out of step with any pattern in it.
+    # One random pixel out of every stretch of equal length: spread over the whole
+    # picture, but not in step with any pattern in it.
     jitter = np.random.default_rng(_SEED).random(MAX_POINTS)
     places = (np.arange(MAX_POINTS) + jitter) * (num_points / MAX_POINTS)
     return np.minimum(places.astype(np.int64), num_points - 1).astype(np.int32)
 
 
-# Along more directions than that, sorting takes longer than the network.
+# With more directions, sorting takes longer than the network.
 MAX_DIRECTIONS = 64
 
 Quantiles = Float[Array, "directions quantiles"]
@@ -82,7 +85,7 @@ def style_quantiles(features: FeatureMap) -> Quantiles:
     """Return the quantiles of a style picture's features along fixed directions.
 
     Args:
-        features: activations of one layer, of at least one pixel.
+        features: activations of one layer, at least one pixel.
     """
     points = _points(features)
     return sliced_quantiles(points, _directions(points.shape[1]))
@@ -93,35 +96,35 @@ def sliced_error(
     target: Quantiles,
     guide: Float[Array, "rows columns"] | None = None,
 ) -> Scalar:
-    r"""Squared sliced 2-Wasserstein distance to a style's quantiles.
+    r"""Return the squared sliced 2-Wasserstein distance to a style's quantiles.
 
     .. math:: \frac{1}{D} \sum_d \frac{1}{N} \sum_i (p_{di} - q_d(u_{di}))^2
 
-    where :math:`p_{di}` is pixel i along direction d, :math:`u_{di}` its rank, from 0
-    to 1, and :math:`q_d` the style's quantile of it. All of the distribution counts,
-    not its first two moments, so rare features, small bright dots or single black
-    lines, come as often as in the painting.
+    where :math:`p_{di}` is pixel i projected on direction d, :math:`u_{di}` its rank,
+    from 0 to 1, and :math:`q_d` the style's quantile at that rank. The whole
+    distribution is compared, not only its first two moments, so rare features, such as
+    small bright dots or single black lines, become as frequent as in the style.
 
     Args:
-        features: activations of the picture, at one layer, all of its pixels.
-        target: of `style_quantiles`, at the same layer.
-        guide: what every pixel counts for, 0 or more; by default 1.
+        features: activations of the image, at one layer, all of its pixels.
+        target: result of `style_quantiles`, at the same layer.
+        guide: weight of every pixel, 0 or more; by default 1.
 
     Returns:
-        In squared feature units.
+        0 or more, in squared feature units.
 
     References:
         Heitz, Vanhoey, Chambon, Belcour, "A Sliced Wasserstein Loss for Neural Texture
         Synthesis", CVPR 2021, eq. 5. Differs from it: at most 64 directions, which stay
-        the same; there are as many as channels, drawn anew for every step.
+        the same; the paper draws as many as channels anew in every step.
     """
     points = _points(features)
     directions = jnp.asarray(_directions(points.shape[1]))
     projected = jnp.matmul(directions.T, points.T, precision=jax.lax.Precision.HIGHEST)
     shares = jnp.ones(points.shape[0]) if guide is None else guide.reshape(-1)
     shares = shares / jnp.sum(shares)
-    wanted = _wanted(jax.lax.stop_gradient(projected), target, shares)
-    return jnp.mean(jnp.sum(shares[None] * jnp.square(projected - wanted), axis=1))
+    goals = _quantiles_at(jax.lax.stop_gradient(projected), target, shares)
+    return jnp.mean(jnp.sum(shares[None] * jnp.square(projected - goals), axis=1))
 
 
 def sliced_distance(
@@ -130,9 +133,9 @@ def sliced_distance(
     """Return the root of `sliced_error`, smooth at zero.
 
     Args:
-        error: of the picture.
-        target: that it was measured with.
-        smoothing: below this part of the target's norm it is a parabola.
+        error: result of `sliced_error`.
+        target: quantiles that `error` was computed with.
+        smoothing: fraction of the target's norm below which the distance is a parabola.
     """
     epsilon_squared = jnp.mean(jnp.square(target)) * smoothing**2
     epsilon_squared += jnp.finfo(target.dtype).tiny
@@ -148,7 +151,7 @@ def _directions(width: int) -> Array:
     return jnp.asarray(projection_directions(width, min(width, MAX_DIRECTIONS)))
 
 
-def _wanted(
+def _quantiles_at(
     projected: Float[Array, "directions points"],
     target: Quantiles,
     shares: Float[Array, " points"],
@@ -163,6 +166,6 @@ def _wanted(
     low = jnp.take_along_axis(target, first, axis=1)
     high = jnp.take_along_axis(target, second, axis=1)
     ordered = low * (1 - part) + high * part
-    # Back to where the points are.
+    # Back into the order of the points.
     places = jnp.arange(order.shape[0])[:, None]
     return jnp.zeros_like(ordered).at[places, order].set(ordered, unique_indices=True)

@@ -1,4 +1,4 @@
-"""How rough a picture is, without asking any network."""
+"""Total variation: the roughness of a picture."""
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +9,18 @@ from jaxnst._types import Image, Scalar
 def total_variation_loss(
     image: Image, *, wraps: tuple[bool, bool] = (False, False)
 ) -> Scalar:
-    r"""Mean squared step between neighboring pixels, across and down.
+    r"""Return the mean squared difference between neighboring pixels.
 
     .. math::
         \overline{(x_{i+1,j} - x_{ij})^2} + \overline{(x_{i,j+1} - x_{ij})^2}
 
     Args:
         image: RGB, [0, 1].
-        wraps: whether the picture goes on at its other end, down and across; then the
-            steps over that seam count, too.
+        wraps: whether the picture wraps around vertically and horizontally; then the
+            differences across that border count too.
 
     Returns:
-        Between 0 and 2: a flat picture has 0, a checkerboard of black and white 2.
+        0 to 2: 0 for a flat picture, 2 for a checkerboard of black and white.
 
     Raises:
         ValueError: if a side is shorter than 2 pixels.
@@ -28,7 +28,7 @@ def total_variation_loss(
     References:
         Mahendran, Vedaldi, "Understanding Deep Image Representations by Inverting
         Them", CVPR 2015, eq. 5 with exponent 2. Differs from it: a mean, not a sum, so
-        that its strength does not grow with the picture.
+        that its strength does not grow with the size of the picture.
 
     Examples:
         >>> total_variation_loss(jnp.ones((8, 8, 3)))
@@ -37,10 +37,10 @@ def total_variation_loss(
     if min(image.shape[:2]) < 2:
         raise ValueError(f"`image` must be at least 2 x 2, got shape {image.shape}.")
     total = jnp.zeros((), image.dtype)
-    for axis, goes_around in enumerate(wraps):
+    for axis, is_wrapped in enumerate(wraps):
         following = jax.lax.slice_in_dim(image, 1, None, axis=axis)
         before = jax.lax.slice_in_dim(image, 0, -1, axis=axis)
-        if goes_around:
+        if is_wrapped:
             first = jax.lax.slice_in_dim(image, 0, 1, axis=axis)
             following = jnp.concatenate([following, first], axis)
             before = image

@@ -1,4 +1,4 @@
-"""Distance of two clouds of features, each taken for a normal distribution."""
+"""Wasserstein distance of two clouds of features, taken as normal distributions."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from jaxnst._types import FeatureMap, GramMatrix, Scalar
 from .gram import gram_matrix
 
 
-# Of the mean variance of the target, added to every variance: matrices of more channels
-# than there are pixels have no inverse.
+# This fraction of the target's mean variance is added to every variance: with more
+# channels than pixels a covariance has no inverse.
 _DAMPING = 1e-3
 
 
@@ -20,8 +20,8 @@ class Gaussian(NamedTuple):
     """Two means over the pixels of a feature map.
 
     Attributes:
-        mean: of every channel.
-        second: the Gram matrix.
+        mean: mean of every channel.
+        second: second moments, the Gram matrix.
     """
 
     mean: Float[Array, " channels"]
@@ -29,13 +29,13 @@ class Gaussian(NamedTuple):
 
 
 class GaussianTarget(NamedTuple):
-    """A normal distribution that others are compared with.
+    """A normal distribution, prepared to compare others with it.
 
     Attributes:
-        mean: of every channel.
-        covariance: damped.
-        root: of the covariance.
-        damping: that others get as well.
+        mean: mean of every channel.
+        covariance: covariance of the channels, plus the damping.
+        root: square root of the covariance.
+        damping: added to the variances of this and of the other distribution.
         size: mean square length of the features.
     """
 
@@ -47,17 +47,21 @@ class GaussianTarget(NamedTuple):
 
 
 def fit_gaussian(features: FeatureMap) -> Gaussian:
-    """Return mean and second moments of a feature map, in float32.
+    """Return the means and second moments of a feature map, in float32.
 
     Args:
-        features: activations of one layer; any real range.
+        features: activations of one layer; any real values.
     """
     dtype = jnp.promote_types(features.dtype, jnp.float32)
     return Gaussian(jnp.mean(features.astype(dtype), (0, 1)), gram_matrix(features))
 
 
 def gaussian_target(gaussian: Gaussian) -> GaussianTarget:
-    """Return a distribution ready to be compared with: its root is taken once."""
+    """Return the target of `wasserstein_distance`, whose root is computed only once.
+
+    Args:
+        gaussian: means and second moments of the style picture.
+    """
     covariance = _covariance(gaussian)
     width = covariance.shape[0]
     damping = _DAMPING * jnp.trace(covariance) / width
@@ -73,28 +77,28 @@ def gaussian_target(gaussian: Gaussian) -> GaussianTarget:
 def wasserstein_distance(
     found: Gaussian, target: GaussianTarget, *, smoothing: float = 5e-3
 ) -> Scalar:
-    r"""2-Wasserstein distance of two normal distributions, smooth at zero.
+    r"""Return the 2-Wasserstein distance of two normal distributions, smooth at zero.
 
     .. math::
         W^2 = \|\mu - \mu'\|^2 + \mathrm{tr}\,\Sigma + \mathrm{tr}\,\Sigma'
         - 2\,\mathrm{tr}\,(\Sigma'^{1/2} \Sigma\, \Sigma'^{1/2})^{1/2}
 
-    The shortest way to move the features until they are distributed as the painting's.
-    Large variances count by their roots, so a few loud channels rule less than in the
-    Gram matrix.
+    It is the least distance that the features have to move to be distributed as the
+    style's. Variances count by their roots, so a few channels of large variance
+    dominate less than in the Gram matrix.
 
     Args:
-        found: of the picture, at one layer.
-        target: of `gaussian_target`, of the style picture at the same layer.
-        smoothing: below this part of the target's norm it is a parabola.
+        found: means and second moments of the image, at one layer.
+        target: result of `gaussian_target` for the style picture, at the same layer.
+        smoothing: fraction of the target's norm below which the distance is a parabola.
 
     Returns:
-        In feature units.
+        0 or more, in feature units.
 
     References:
         Mroueh, "Wasserstein Style Transfer", AISTATS 2020, eq. 3 (there for a transform
-        of features). Differs from it: the mean variance times 0.001 is added to every
-        variance of both; the root of W^2, see `jaxnst.losses.gram_distance`.
+        of features). Differs from it: 0.001 times the target's mean variance is added
+        to every variance of both; the root of W^2, see `jaxnst.losses.gram_distance`.
 
     Examples:
         >>> one = Gaussian(jnp.zeros(1), jnp.ones((1, 1)))
@@ -105,7 +109,7 @@ def wasserstein_distance(
     own = _covariance(found) + target.damping * jnp.eye(found.mean.shape[0])
     inner = _product(_product(target.root, own), target.root)
     squared = jnp.trace(own) + jnp.trace(target.covariance) - 2 * trace_of_root(inner)
-    squared = jnp.maximum(squared, 0)  # of equal ones, rounding
+    squared = jnp.maximum(squared, 0)  # negative by rounding, at the target
     squared += jnp.sum(jnp.square(found.mean - target.mean))
     epsilon_squared = target.size * smoothing**2 + jnp.finfo(squared.dtype).tiny
     return jnp.sqrt(squared + epsilon_squared) - jnp.sqrt(epsilon_squared)
@@ -113,13 +117,17 @@ def wasserstein_distance(
 
 @jax.custom_vjp
 def trace_of_root(matrix: GramMatrix) -> Scalar:
-    """Return the trace of the root of a symmetric positive matrix."""
+    """Return the trace of the square root of a symmetric positive matrix.
+
+    Args:
+        matrix: symmetric positive semi-definite matrix.
+    """
     return _root_forward(matrix)[0]
 
 
 def _root_forward(matrix: GramMatrix) -> tuple[Scalar, tuple[Array, Array]]:
     values, vectors = _eigh((matrix + matrix.T) / 2)
-    # Rounding is all that there is below.
+    # Smaller eigenvalues are rounding errors.
     values = jnp.maximum(values, 1e-7 * values[-1] + jnp.finfo(values.dtype).tiny)
     roots = jnp.sqrt(values)
     return jnp.sum(roots), (roots, vectors)
@@ -128,7 +136,7 @@ def _root_forward(matrix: GramMatrix) -> tuple[Scalar, tuple[Array, Array]]:
 def _root_backward(
     kept: tuple[Array, Array], gradient: Scalar
 ) -> tuple[Float[Array, "_ _"]]:
-    # Of the trace, so without differences of eigenvalues, which may be equal.
+    # The gradient of the trace needs no differences of eigenvalues, which may be equal.
     roots, vectors = kept
     return (gradient * _product(vectors * (0.5 / roots)[None], vectors.T),)
 
@@ -136,8 +144,8 @@ def _root_backward(
 trace_of_root.defvjp(_root_forward, _root_backward)
 
 
-# One matrix after the other also where a batch is painted: on CPUs, programs that hold
-# LAPACK's calls for batches were seen to hang.
+# One matrix after the other in a batch too: on CPUs, programs with LAPACK's batched
+# calls were seen to hang.
 @jax.custom_batching.sequential_vmap
 def _eigh(matrix: GramMatrix) -> tuple[Float[Array, " channels"], GramMatrix]:
     values, vectors = jnp.linalg.eigh(matrix)

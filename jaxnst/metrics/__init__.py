@@ -1,8 +1,8 @@
-"""How good is a picture: content kept, style reached, colors, fine detail.
+"""Metrics of a picture: content kept, style reached, colors, fine detail.
 
-Measured with AlexNet, which painted none of them: the network that a picture was
-optimized on is the last to ask. Pictures are RGB, float32, [0, 1], HWC, sRGB. `measure`
-takes pictures of any kind; the rest are pure functions, for `jax.jit` and `jax.vmap`.
+They use AlexNet, because the network that a picture was optimized on cannot judge it.
+Pictures are RGB, float32, [0, 1], HWC, sRGB. `measure` takes pictures of any kind; the
+others are pure functions, for `jax.jit` and `jax.vmap`.
 """
 
 from jaxnst.losses.sliced_wasserstein import (

@@ -25,11 +25,15 @@ class Metrics(NamedTuple):
     """How good a picture is; the content picture itself has lpips 0 and gaps 1.
 
     Attributes:
-        lpips: perceptual distance to the content; 0: the same, 0.7: not to be seen.
-        gram_gap: style still to be reached, by Gram matrices; 0: reached, 1: none.
-        wasserstein_gap: the same, by the distribution of the features.
-        bures_gap: the same, by means and covariances of the features.
-        palette_gap: the same, of the colors alone.
+        lpips: perceptual distance to the content; 0 for the same picture, 0.7 for one
+            in which the content cannot be recognized.
+        gram_gap: distance from the style that is left, by Gram matrices; 0 for the
+            style, 1 for the content picture.
+        wasserstein_gap: distance from the style that is left, by the distribution of
+            the features.
+        bures_gap: distance from the style that is left, by means and covariances of the
+            features.
+        palette_gap: distance from the style that is left, by colors alone.
         style_detail: high-frequency energy over that of the style picture.
         content_detail: high-frequency energy over that of the content picture.
     """
@@ -50,24 +54,25 @@ def measure(
     *,
     judge: LPIPSNetwork | None = None,
 ) -> Metrics:
-    """Measure a picture, whoever painted it.
+    """Return the metrics of a stylized picture, whatever program made it.
 
     The content picture is resized to the size of `image`; the style picture so that its
     longest side is that of `image`, or its own if that is less, as `stylize` does by
     default. Transparency is ignored.
 
     Args:
-        image: the stylized picture: a path, a PIL image or an array.
-        content: what it shows, likewise.
-        style: how it is painted, likewise.
-        judge: what `load_lpips_network` gives; loaded if None.
+        image: stylized picture: a path, a PIL image or an array.
+        content: content picture: a path, a PIL image or an array.
+        style: style picture: a path, a PIL image or an array.
+        judge: result of `load_lpips_network`; None loads it.
 
     Returns:
-        Python floats.
+        The metrics as Python floats.
 
     Raises:
-        ValueError, TypeError, OSError: as `load_picture`, and if the aspect of `image`
-            differs from that of `content` by more than 2 % (and more than a pixel).
+        ValueError, TypeError, OSError: if `load_picture` raises them, or if the aspect
+            of `image` differs from that of `content` by more than 2 % (and more than a
+            pixel).
 
     Examples:
         >>> photo = np.random.default_rng(0).random((64, 64, 3))
@@ -90,17 +95,17 @@ def measure(
 def compute_metrics(
     judge: LPIPSNetwork, image: Image, content: Image, style: StyleImage
 ) -> Metrics:
-    """Measure a picture on the device, see `Metrics`.
+    """Return the metrics of a picture as JAX scalars; works in `jax.jit`.
 
     Args:
         judge: AlexNet and its heads.
-        image: sRGB, [0, 1].
-        content: sRGB, [0, 1], of the same size.
-        style: sRGB, [0, 1], of any size.
+        image: stylized picture, sRGB, [0, 1].
+        content: content picture, sRGB, [0, 1], of the same size.
+        style: style picture, sRGB, [0, 1], of any size.
 
     Raises:
-        ValueError: if image and content differ in shape, or a side of any is shorter
-            than 31 pixels.
+        ValueError: if `image` and `content` differ in shape, or a side of any picture
+            is shorter than 31 pixels.
     """
     if image.shape != content.shape:
         raise ValueError(
@@ -120,7 +125,7 @@ def compute_metrics(
     )
 
 
-# Made once, so that it compiles once per pair of sizes.
+# Made once, so that every pair of sizes compiles only once.
 compiled_metrics = jax.jit(compute_metrics)
 
 
@@ -139,7 +144,7 @@ def _content_at(content: HostImage, shape: tuple[int, int]) -> np.ndarray:
 
 def _style_at(style: HostStyleImage, shape: tuple[int, int]) -> np.ndarray:
     longest = min(max(shape), max(style.shape))
-    # Never so small that the deepest layers see nothing.
+    # At least so large that something is left at the deepest layers.
     smallest = MIN_SIDE * max(style.shape[:2]) / min(style.shape[:2])
     return resize(style, fitted_shape(style.shape, round(max(longest, smallest))))
 
@@ -162,7 +167,7 @@ detail/s, detail/c
 
 
 def format_table(rows: Mapping[str, Metrics]) -> str:
-    """Return a line of headings and a line for each picture.
+    """Return a table as text: a line of headings and a line for each picture.
 
     Args:
         rows: {name of the picture: its metrics}.

@@ -1,8 +1,7 @@
-"""How much of the way from the content to the style is left, in style and in colors.
+"""Distances from the style that are left, relative to the content picture.
 
-Every gap is distance(image, style) / distance(content, style): 0 where the style is
-reached, 1 for a picture that is no nearer to it than the content picture, above 1 for
-one that is farther away.
+Every gap is distance(image, style) / distance(content, style): 0 for the style, 1 for a
+picture as far from the style as the content picture, above 1 for one farther away.
 """
 
 from collections.abc import Callable
@@ -24,10 +23,10 @@ from jaxnst.losses.sliced_wasserstein import projection_directions, sliced_quant
 
 
 _NUM_DIRECTIONS = 128
-# Where content and style differ by less than this part of the style's own size, there
-# is no gap to speak of, and what is left is measured against that part instead.
+# Least distance of content and style, as a fraction of the size of the style's own
+# statistics; smaller ones count as this much.
 SMALLEST_GAP = 1e-3
-# Serves a style picture that has no size at all.
+# For a style picture whose statistics are all 0.
 _SMALLEST_SIZE = 1e-6
 
 
@@ -35,29 +34,29 @@ def relative_gap(distance: Scalar, start: Scalar, size: Scalar) -> Scalar:
     """Return `distance / start`, finite even for equal content and style.
 
     Args:
-        distance: from the image to the style.
-        start: from the content to the style.
-        size: of the style itself, in the units of the distances; `start` counts as at
-            least a thousandth of it.
+        distance: distance from the image to the style.
+        start: distance from the content to the style.
+        size: size of the style's statistics, in the units of the distances; `start`
+            counts as at least a thousandth of it.
 
     Returns:
-        0 or more; 0 if and only if `distance` is 0.
+        0 or more; 0 only if `distance` is 0.
     """
     floor = jnp.maximum(SMALLEST_GAP * size, _SMALLEST_SIZE)
     return distance / jnp.maximum(start, floor)
 
 
 def gram_gap(image: Features, content: Features, style: Features) -> Scalar:
-    """Gap of the Gram matrices: mean over the layers of the ratio of their distances.
+    """Return the gap of the Gram matrices, averaged over the layers.
 
     Args:
-        image: activations of the picture.
-        content: of the content picture, of the same layers.
-        style: of the style picture, of the same layers.
+        image: activations of the stylized picture.
+        content: activations of the content picture, at the same layers.
+        style: activations of the style picture, at the same layers.
 
     Returns:
-        0: style reached, 1: as far as the content picture. Equal content and style:
-        see `relative_gap`.
+        0 for the style, 1 for a picture as far from it as the content picture; for
+        equal content and style see `relative_gap`.
 
     References:
         The distance of a layer is the root of eq. 4 in Gatys, Ecker, Bethge, CVPR 2016.
@@ -66,43 +65,43 @@ def gram_gap(image: Features, content: Features, style: Features) -> Scalar:
 
 
 def wasserstein_gap(image: Features, content: Features, style: Features) -> Scalar:
-    """Gap of the distributions of features, by sliced Wasserstein distance.
+    """Return the gap of the distributions of features, averaged over the layers.
 
-    Gram matrices hold the second moments alone; this sees the whole distribution, so
-    also what a picture optimized for Gram matrices gets wrong.
+    Gram matrices hold only second moments. The sliced Wasserstein distance compares the
+    whole distributions, so it also finds what optimizing Gram matrices misses.
 
     Args:
-        image: activations of the picture.
-        content: of the content picture, of the same layers.
-        style: of the style picture, of the same layers.
+        image: activations of the stylized picture.
+        content: activations of the content picture, at the same layers.
+        style: activations of the style picture, at the same layers.
 
     Returns:
-        0: style reached, 1: as far as the content picture. Equal content and style:
-        see `relative_gap`.
+        0 for the style, 1 for a picture as far from it as the content picture; for
+        equal content and style see `relative_gap`.
 
     References:
         Heitz, Vanhoey, Chambon, Belcour, "A Sliced Wasserstein Loss for Neural Texture
-        Synthesis", CVPR 2021. Differs from it: 128 directions that never change, for
-        all layers, and the distance itself, not its square.
+        Synthesis", CVPR 2021. Differs from it: 128 fixed directions for all layers,
+        and the distance itself, not its square.
     """
     return _mean_gap(_layer_quantiles, _mean_distance, image, content, style)
 
 
 def bures_gap(image: Features, content: Features, style: Features) -> Scalar:
-    """Gap of means and covariances, by the Bures-Wasserstein distance.
+    """Return the gap of means and covariances, averaged over the layers.
 
-    What an exact transport of the features' normal distributions would still have to
-    move; large variances count by their roots, so loud channels rule less than in Gram
-    matrices.
+    It is the Bures-Wasserstein distance of the features, taken as normal distributions.
+    Variances count by their roots, so channels of large variance dominate less than in
+    Gram matrices.
 
     Args:
-        image: activations of the picture.
-        content: of the content picture, of the same layers.
-        style: of the style picture, of the same layers.
+        image: activations of the stylized picture.
+        content: activations of the content picture, at the same layers.
+        style: activations of the style picture, at the same layers.
 
     Returns:
-        0: style reached, 1: as far as the content picture. Equal content and style:
-        see `relative_gap`.
+        0 for the style, 1 for a picture as far from it as the content picture; for
+        equal content and style see `relative_gap`.
 
     References:
         Mroueh, "Wasserstein Style Transfer", AISTATS 2020; the distance is that of
@@ -152,8 +151,8 @@ def _mean_distance(quantiles: Array, target: Array) -> Scalar:
 
 _NUM_HUES = 64
 
-# Ottosson's matrices: linear sRGB to the responses of the cones, and the cube roots of
-# those to lightness, green-red and blue-yellow.
+# Ottosson's matrices: from linear sRGB to the responses of the cones, and from their
+# cube roots to lightness, green-red and blue-yellow.
 _TO_CONES = np.array(
     [
         [0.4122214708, 0.5363325363, 0.0514459929],
@@ -173,7 +172,7 @@ _TO_LAB = np.array(
 
 
 def oklab(image: Image) -> Image:
-    """Return the colors of a picture where distance is what people see.
+    """Return a picture in OKLab, where distances are those that people see.
 
     Args:
         image: sRGB, [0, 1].
@@ -183,8 +182,8 @@ def oklab(image: Image) -> Image:
 
     References:
         Ottosson, "A perceptual color space for image processing", 2020. Chosen over
-        CIELAB because its blues keep their hue, and because it needs no constants of a
-        viewing situation.
+        CIELAB because its blues keep their hue, and because it needs no viewing
+        conditions.
     """
     linear = jnp.where(
         image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4
@@ -194,23 +193,23 @@ def oklab(image: Image) -> Image:
 
 
 def palette_gap(image: Image, content: Image, style: StyleImage) -> Scalar:
-    """Gap of the colors: sliced Wasserstein distance in OKLab, over the content's own.
+    """Return the gap of the colors, by sliced Wasserstein distance in OKLab.
 
-    Where the colors are in the picture does not count, how many pixels have them does.
+    It depends on how many pixels have each color, not on where they are.
 
     Args:
-        image: sRGB, [0, 1].
-        content: sRGB, [0, 1].
-        style: sRGB, [0, 1], of any size.
+        image: stylized picture, sRGB, [0, 1].
+        content: content picture, sRGB, [0, 1].
+        style: style picture, sRGB, [0, 1], of any size.
 
     Returns:
-        0: the painting's palette, 1: as far from it as the content picture. Content of
-        the painting's palette: see `relative_gap`.
+        0 for the style's palette, 1 for a palette as far from it as the content's; for
+        equal palettes of content and style see `relative_gap`.
     """
     target = _quantiles(style)
     distance = jnp.mean(jnp.abs(_quantiles(image) - target))
     start = jnp.mean(jnp.abs(_quantiles(content) - target))
-    # From black: how much light and color there is at all.
+    # The size of the palette is its distance from black.
     return relative_gap(distance, start, jnp.mean(jnp.abs(target)))
 
 
@@ -220,7 +219,7 @@ def _quantiles(image: jax.Array) -> jax.Array:
 
 
 def _hemisphere(num_directions: int) -> np.ndarray:
-    """Return directions in space, evenly spread: a Fibonacci spiral."""
+    """Return evenly spread directions in space, by a Fibonacci spiral."""
     height = (np.arange(num_directions) + 0.5) / num_directions
     angle = np.arange(num_directions) * np.pi * (3 - np.sqrt(5))
     radius = np.sqrt(1 - height**2)

@@ -1,4 +1,4 @@
-"""How different two pictures look to people."""
+"""LPIPS, the learned perceptual distance of two pictures."""
 
 import jax.numpy as jnp
 
@@ -6,16 +6,16 @@ from jaxnst._types import FeatureMap, Features, Image, Scalar
 from jaxnst.networks import LPIPSNetwork
 
 
-_EPSILON = 1e-10  # LPIPS's own
+_EPSILON = 1e-10  # as in LPIPS's own code
 
 
 def lpips(judge: LPIPSNetwork, image: Image, reference: Image) -> Scalar:
-    r"""LPIPS, the learned perceptual distance of two pictures.
+    r"""Return the LPIPS distance of two pictures.
 
     .. math::
         \sum_l \frac{1}{H_l W_l} \sum_{hwc} w_{lc} (\hat F_{lhwc} - \hat P_{lhwc})^2
 
-    where every pixel's features have been brought to length 1.
+    where the features of every pixel are scaled to length 1.
 
     Args:
         judge: AlexNet and its heads.
@@ -23,10 +23,11 @@ def lpips(judge: LPIPSNetwork, image: Image, reference: Image) -> Scalar:
         reference: RGB, [0, 1].
 
     Returns:
-        0 for equal pictures; about 0.1 for a visible and 0.7 for a total change.
+        0 for equal pictures, about 0.1 for a visible change, 0.7 for a total one.
 
     Raises:
-        ValueError: if the shapes differ, or a side is shorter than 31 pixels.
+        ValueError: if the shapes of the pictures differ, or a side is shorter than 31
+            pixels.
 
     References:
         Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep
@@ -43,7 +44,13 @@ def lpips(judge: LPIPSNetwork, image: Image, reference: Image) -> Scalar:
 def lpips_of_features(
     judge: LPIPSNetwork, features: Features, reference: Features
 ) -> Scalar:
-    """LPIPS of two pictures whose features are known already, see `lpips`."""
+    """Return the LPIPS distance of two pictures from their features.
+
+    Args:
+        judge: AlexNet and its heads.
+        features: activations of one picture.
+        reference: activations of the other.
+    """
     distance = jnp.float32(0)
     for name, head in judge.heads.items():
         squared = jnp.square(

@@ -1,6 +1,6 @@
-"""Frozen convolutional networks that measure pictures.
+"""Frozen convolutional networks as feature extractors.
 
-Every network takes one picture, RGB, float32, [0, 1], HWC, and returns a dict of named
+A network takes one picture, RGB, float32, [0, 1], HWC, and returns a dict of named
 activations, unbatched.
 """
 

@@ -1,7 +1,8 @@
-"""AlexNet as a feature extractor, to judge pictures that another network painted.
+"""AlexNet as a feature extractor for metrics.
 
 Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014
-(the variant with one column that torchvision trained). Only the five convolutions.
+(the variant with one column that torchvision trained). It has only the five
+convolutions.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ class _Convolution(NamedTuple):
     size: int
     stride: int
     padding: int
-    is_pooled: bool  # its ReLU is followed by a 3 x 3 max pooling of stride 2
+    is_pooled: bool  # a 3 x 3 max pooling of stride 2 follows its ReLU
 
 
 _CONVOLUTIONS = (
@@ -32,18 +33,18 @@ _CONVOLUTIONS = (
     _Convolution(384, 256, 3, 1, 1, False),
     _Convolution(256, 256, 3, 1, 1, False),
 )
-# The smallest side of which anything is left at relu5: 31, 7, 3, 1 pixels.
+# The smallest side that leaves a pixel at relu5: 31, 7, 3, 1 pixels.
 ALEXNET_MIN_SIDE = 31
 
 
 class AlexNet(nnx.Module):
     """The convolutions of AlexNet; its call returns relu1 to relu5.
 
-    A plain pytree: hand it to `jax.jit` and `jax.vmap` as an argument.
+    It is a pytree: pass it to `jax.jit` and `jax.vmap` as an argument.
 
     Args:
-        preprocessing: what its weights are to be fed.
-        rngs: randomness of the weights before any are loaded.
+        preprocessing: preprocessing that its weights were trained with.
+        rngs: random number generators of the initial weights.
     """
 
     def __init__(self, *, preprocessing: Preprocessing, rngs: nnx.Rngs):
@@ -66,17 +67,17 @@ class AlexNet(nnx.Module):
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Names of all activations, in order."""
+        """The names of all activations, in order."""
         return tuple(f"relu{k}" for k in range(1, len(_CONVOLUTIONS) + 1))
 
     def __call__(self, image: Image) -> Features:
-        """Return the activations of one picture behind every ReLU.
+        """Return the activations of one picture after every ReLU.
 
         Args:
             image: RGB, [0, 1].
 
         Returns:
-            relu1 to relu5, of 64, 192, 384, 256 and 256 channels; relu1 has a quarter
+            relu1 to relu5, with 64, 192, 384, 256 and 256 channels; relu1 has a quarter
             of the picture's height and width, relu3 to relu5 a sixteenth.
 
         Raises:
@@ -99,11 +100,11 @@ class AlexNet(nnx.Module):
 
 
 class LPIPSNetwork(NamedTuple):
-    """AlexNet, and how much each of its channels counts to people.
+    """AlexNet and the weights of LPIPS.
 
     Attributes:
-        network: measures the pictures.
-        heads: per layer of `network`, the weight of each channel in LPIPS; 0 or more.
+        network: feature extractor.
+        heads: {layer: weight of each channel in LPIPS, 0 or more}.
     """
 
     network: AlexNet

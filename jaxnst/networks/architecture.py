@@ -1,4 +1,4 @@
-"""A network as data: its layers, the convolutions they need, its preprocessing."""
+"""A network as data: its layers, its convolutions and its preprocessing."""
 
 import abc
 import dataclasses
@@ -20,14 +20,14 @@ class Layer(NamedTuple):
     """One layer, computed from the output of the one before it.
 
     Attributes:
-        kind: what it does.
-        name: what its output is called.
-        block: the number of its block, from 1; a block may be computed again as a
-            whole, see `jaxnst.networks.remat`.
-        in_width: channels it reads; 0 where that is of no matter.
-        out_width: channels it writes, likewise.
-        stride: of its output, in pixels of its input.
-        parts: names and widths of groups of its channels, in their order.
+        kind: operation of the layer, such as "conv", "relu" or "pool".
+        name: name of its output.
+        block: number of its block, from 1; a block may be computed again as a whole,
+            see `jaxnst.networks.remat`.
+        in_width: number of input channels; 0 if the layer does not depend on it.
+        out_width: number of output channels; 0 if the layer does not depend on it.
+        stride: stride in pixels of its input.
+        parts: names and widths of groups of its output channels, in order.
     """
 
     kind: str
@@ -40,19 +40,19 @@ class Layer(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of its output and of its parts."""
+        """The names of its output and of its parts."""
         return self.name, *(name for name, _ in self.parts)
 
 
 class ConvShape(NamedTuple):
-    """One convolution that a network needs.
+    """The shape of one convolution of a network.
 
     Attributes:
-        name: of its weights.
+        name: name of its weights.
         size: height and width of its kernel.
-        in_width: channels it reads.
-        out_width: channels it writes.
-        stride: in pixels of its input.
+        in_width: number of input channels.
+        out_width: number of output channels.
+        stride: stride in pixels of its input.
     """
 
     name: str
@@ -63,18 +63,18 @@ class ConvShape(NamedTuple):
 
     @property
     def kernel_shape(self) -> tuple[int, int, int, int]:
-        """Shape of its kernel, HWIO."""
+        """The shape of its kernel, HWIO."""
         return (self.size, self.size, self.in_width, self.out_width)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """From RGB in [0, 1] to what the network expects: `(scale * rgb - mean) / std`.
+    """The input of a network from RGB in [0, 1]: `(scale * rgb - mean) / std`.
 
     Attributes:
-        scale: 1, 2 or 255.
-        mean: per channel, in RGB order, after scaling.
-        std: per channel, in RGB order, after scaling.
+        scale: factor of the RGB values, such as 1, 2 or 255.
+        mean: mean of each channel after scaling, in RGB order.
+        std: standard deviation of each channel after scaling, in RGB order.
         channel_order: "RGB" or "BGR", the order of the network's input channels.
     """
 
@@ -96,14 +96,14 @@ class Preprocessing:
 # Simonyan and Zisserman's own networks, trained in Caffe.
 CAFFE = Preprocessing(scale=255.0, mean=(123.68, 116.779, 103.939), channel_order="BGR")
 
-# torchvision's and timm's, trained anew: other weights, other input.
+# Networks trained by torchvision and timm.
 TORCHVISION = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
-# GoogLeNet's weights came from TensorFlow, which feeds values from -1 to 1; torchvision
-# makes these from its own ("transform_input").
+# GoogLeNet's weights came from TensorFlow, with input from -1 to 1; torchvision
+# converts to it ("transform_input").
 TENSORFLOW = Preprocessing(scale=2.0, mean=(1.0, 1.0, 1.0))
 
-# That of LPIPS: its own mean (-0.030, -0.088, -0.188) is for values from -1 to 1.
+# LPIPS states its mean, (-0.030, -0.088, -0.188), for values from -1 to 1.
 LPIPS = Preprocessing(scale=2.0, mean=(0.970, 0.912, 0.812), std=(0.458, 0.448, 0.450))
 
 
@@ -112,12 +112,14 @@ class Architecture(abc.ABC):
     """A network as data.
 
     Attributes:
-        name: the field's name of it.
-        norm_epsilon: what its batch norms add to the variance; None: it has none.
-        smoothings: which of `SMOOTHINGS` it can have.
-        default_smoothing: with which it is painted, if nobody says otherwise.
+        name: usual name of the network.
+        norm_epsilon: constant that its batch norms add to the variance; None for a
+            network without batch norm.
+        smoothings: those of `SMOOTHINGS` that it supports.
+        default_smoothing: smoothing that is used by default.
         is_rescalable: whether its average pooling can be rescaled.
-        recomputed: {level of memory: {block: in how many strips it is computed again}}.
+        recomputed: {memory level: {block: number of strips in which it is computed
+            again}}.
     """
 
     name: str
@@ -134,30 +136,34 @@ class Architecture(abc.ABC):
     @property
     @abc.abstractmethod
     def convolutions(self) -> tuple[ConvShape, ...]:
-        """The convolutions it needs, in the order in which they are computed."""
+        """The convolutions of the network, in the order in which they are computed."""
 
     @property
     @abc.abstractmethod
     def content_layers(self) -> Mapping[str, float]:
-        """Layers that keep the content, and their weights, if nobody says otherwise."""
+        """The default content layers and their weights."""
 
     @property
     @abc.abstractmethod
     def style_layers(self) -> Mapping[str, float]:
-        """Layers that take on the style, likewise."""
+        """The default style layers and their weights."""
 
     @property
     def bytes_per_pixel(self) -> int | None:
-        """More bytes than any step needs for a pixel, at any size; None if unknown."""
+        """An upper bound of the bytes a step needs per pixel; None if unknown."""
         return None
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Names of all activations, in order."""
+        """The names of all activations, in order."""
         return tuple(name for layer in self for name in layer.names)
 
     def up_to(self, wanted: Collection[str]) -> tuple[Layer, ...]:
-        """Return the layers that are computed for some activations."""
+        """Return the layers needed to compute some activations.
+
+        Args:
+            wanted: names of the activations.
+        """
         layers = tuple(self)
         needed = [i for i, layer in enumerate(layers) if {*wanted} & {*layer.names}]
         return layers[: 1 + max(needed, default=-1)]
@@ -167,5 +173,5 @@ class Architecture(abc.ABC):
         """Return the network, with random weights.
 
         Args:
-            options: of `Network`.
+            options: keyword arguments of `Network`.
         """

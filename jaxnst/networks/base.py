@@ -1,4 +1,4 @@
-"""What all networks that paint have in common: modules that compute their layers."""
+"""The base class of all networks that a picture can be optimized on."""
 
 import abc
 import functools
@@ -39,44 +39,42 @@ Activations = Float[Array, "1 _ _ _"]
 
 
 class Network(nnx.Module, abc.ABC):
-    """A network whose call returns the activations asked for.
+    """A frozen network whose call returns named activations.
 
-    A plain pytree: hand it to `jax.jit`, `jax.grad` and `jax.vmap` as an argument, so
+    It is a pytree: pass it to `jax.jit`, `jax.grad` and `jax.vmap` as an argument, so
     that its weights are not baked into the compiled program.
 
     Args:
-        architecture: which network.
-        preprocessing: what its weights were trained on.
+        architecture: layers of the network.
+        preprocessing: preprocessing that its weights were trained with.
         pooling: "max", as trained, or "average", which Gatys et al. 2016 prefer for
             its smoother gradient.
-        rescale_pooling: multiply the average by 2, about the ratio of the two kinds of
-            pooling on real activations, which keeps deep layers at the size they were
-            trained at (Crowson; Gatys et al. do not do it). VGGs only.
-        padding: how the network sees beyond the border. "reflect": the picture is
-            continued by its mirror image for 8 pixels on every side; the activations
-            are those of the larger picture, so larger too. "replicate": the first
-            convolution sees the border pixels repeated, the others zeros (Crowson).
-            "zeros": as trained; the border is a frame to the network. The last two
-            leave a rim of wrong colors on some results. "circular": every convolution
-            and pooling sees the opposite border, as in a tiled plane. "circular_x" and
-            "circular_y" do so to the left and right, or above and below, and are
-            "reflect" the other way.
-        memory: what losses keep for their gradient: "fast" keeps all activations,
-            "balanced" and "low" compute some or most of them again, see
-            `jaxnst.networks.remat`.
-        conv: "xla", "winograd", or "auto": Winograd's way on a CPU for the layers where
-            it is faster, see `jaxnst.networks.convolution`.
-        precision: "float32", or "bfloat16", in which weights and activations take half
-            the memory, and accelerators multiply several times as fast. Three digits
-            are left: losses are summed in float32, but the picture takes another way.
-        smoothing: of the activations that are returned; what is computed from them
-            inside stays as it is. "log" and "softmax" take their peaks off, see
+        rescale_pooling: whether to multiply the average by 2, about the ratio of max to
+            average pooling on real activations, which keeps deep layers at the scale
+            they were trained at (Crowson; not in Gatys et al.). VGGs only.
+        padding: values beyond the border. "reflect": the picture is extended by its
+            mirror image by 8 pixels on every side, and the activations are those of the
+            larger picture. "replicate": the first convolution sees the border pixels
+            repeated, the others zeros (Crowson). "zeros": zeros, as trained, which the
+            network sees as a frame. The last two leave a rim of wrong colors on some
+            results. "circular": every convolution and pooling wraps around, as in a
+            tiled plane. "circular_x" and "circular_y" wrap around horizontally or
+            vertically, and use "reflect" in the other direction.
+        memory: activations kept for the gradient: "fast" keeps all, "balanced" and
+            "low" compute some or most of them again, see `jaxnst.networks.remat`.
+        conv: "xla", "winograd", or "auto", which is Winograd's algorithm on a CPU for
+            the layers where it is faster, see `jaxnst.networks.convolution`.
+        precision: "float32", or "bfloat16", which halves the memory of weights and
+            activations and is several times as fast on accelerators. Activations then
+            have three digits; losses are still summed in float32, but results differ.
+        smoothing: "none", "log" or "softmax", applied to the activations that are
+            returned, not inside the network, to reduce their peaks; see
             `jaxnst.networks.smooth`. Not for VGGs.
-        rngs: randomness of the weights before any are loaded.
+        rngs: random number generators of the initial weights.
 
     Raises:
-        ValueError: if an option is unknown, the network does not have it, or `conv` is
-            "winograd" in bfloat16.
+        ValueError: if an option is unknown, the network does not support it, or `conv`
+            is "winograd" in bfloat16.
     """
 
     def __init__(
@@ -127,7 +125,7 @@ class Network(nnx.Module, abc.ABC):
 
     @property
     def wraps(self) -> tuple[bool, bool]:
-        """Whether a picture goes on at its other end, down and across."""
+        """Whether a picture wraps around, vertically and horizontally."""
         return (
             self.padding in ("circular", "circular_y"),
             self.padding in ("circular", "circular_x"),
@@ -154,16 +152,19 @@ class Network(nnx.Module, abc.ABC):
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Names of all activations, in order."""
+        """The names of all activations, in order."""
         return self.architecture.layer_names
 
     @property
     def num_devices(self) -> int:
-        """How many devices it is spread over."""
+        """The number of devices that it is sharded over."""
         return 1 if self.spread is None else self.spread.mesh.size
 
     def with_memory(self, memory: str) -> "Network":
-        """Return the same network, weights shared, with another level of memory.
+        """Return the same network, weights shared, with another memory level.
+
+        Args:
+            memory: one of `MEMORY_LEVELS`.
 
         Raises:
             ValueError: if `memory` is unknown.
@@ -171,7 +172,11 @@ class Network(nnx.Module, abc.ABC):
         return self.changed(memory=check_choice("memory", memory, MEMORY_LEVELS))
 
     def changed(self, **attributes: Any) -> "Network":
-        """Return the same network, weights shared, with other attributes."""
+        """Return the same network, weights shared, with other attributes.
+
+        Args:
+            attributes: names and values of the attributes to set.
+        """
         leaves, structure = jax.tree.flatten(self)
         network: Network = jax.tree.unflatten(structure, leaves)
         for name, value in attributes.items():
@@ -179,9 +184,12 @@ class Network(nnx.Module, abc.ABC):
         return network
 
     def over(self, image: Image) -> "Network":
-        """Return the network as it sees one picture.
+        """Return the network with the layout of one picture on its devices.
 
-        Over the devices it was spread over, if the picture has rows enough for them.
+        The network itself, if it is not sharded or the picture has too few rows.
+
+        Args:
+            image: RGB, [0, 1].
         """
         spread = self.spread
         if spread is None or not spread.suits(image.shape[0]):
@@ -199,13 +207,12 @@ class Network(nnx.Module, abc.ABC):
 
         Args:
             image: RGB, [0, 1].
-            layers: some of `layer_names`; all by default. Nothing behind the deepest is
-                computed.
+            layers: some of `layer_names`; all by default. Layers after the deepest of
+                them are not computed.
 
         Returns:
-            The activations in the network's order, in the units of its weights, of the
-            dtype that `precision` names. Of a network that is spread over
-            devices, rows of zeros may follow those of the picture.
+            {layer: activations} in the network's order, of dtype `precision`. Rows of
+            zeros may follow those of the picture if the network is sharded.
 
         Raises:
             ValueError: if a layer is unknown, or the picture is too small for it.
@@ -223,20 +230,24 @@ class Network(nnx.Module, abc.ABC):
 
     @property
     def margins(self) -> tuple[int, int]:
-        """By how many pixels a picture is continued, up and down, left and right."""
+        """The pixels that extend a picture, above and below, left and right."""
         if self.padding not in ("reflect", "circular_x", "circular_y"):
             return 0, 0
         down, across = self.wraps
         return 0 if down else REFLECT_MARGIN, 0 if across else REFLECT_MARGIN
 
     def prepare(self, image: Image) -> Activations:
-        """Return what the first layer sees of a picture, RGB, [0, 1]."""
+        """Return the input of the first layer.
+
+        Args:
+            image: RGB, [0, 1].
+        """
         x = self.preprocessing(image)[None]
         down, across = self.margins
         if down or across:
             around = ((0, 0), (down, down), (across, across), (0, 0))
             x = jnp.pad(x, around, mode="reflect")
-        # Only here, where the mean is off: bfloat16 is finest around zero.
+        # Cast only after the mean is subtracted: bfloat16 is finest around zero.
         x = x if self.precision == "float32" else x.astype(self.precision)
         if self.rows is None:
             return x
@@ -244,16 +255,26 @@ class Network(nnx.Module, abc.ABC):
 
     @abc.abstractmethod
     def apply_layer(self, layer: Layer, x: Activations) -> Activations:
-        """Return what one layer makes of the output of the one before it.
+        """Return the output of one layer.
+
+        Args:
+            layer: layer to compute.
+            x: output of the layer before it.
 
         Raises:
-            ValueError: if nothing is left to pool.
+            ValueError: if the picture is too small to be pooled.
         """
 
     def read(
         self, layer: Layer, x: Activations, wanted: Collection[str]
     ) -> dict[str, FeatureMap]:
-        """Return those activations wanted that a layer's output holds."""
+        """Return the wanted activations among the output of a layer and its parts.
+
+        Args:
+            layer: computed layer.
+            x: output of the layer.
+            wanted: names of activations.
+        """
         found = {layer.name: x[0]}
         start = 0
         for name, width in layer.parts:
@@ -266,7 +287,12 @@ class Network(nnx.Module, abc.ABC):
         }
 
     def convolve(self, name: str, x: Activations) -> Activations:
-        """Return what the convolution called `name` makes of its input."""
+        """Return the output of one convolution.
+
+        Args:
+            name: name of the convolution.
+            x: input of the convolution.
+        """
         convolution: Convolution = getattr(self, name)
         if self._is_replicated(name):
             margin = convolution.kernel_shape[0] // 2
@@ -279,14 +305,23 @@ class Network(nnx.Module, abc.ABC):
         return self.settle(convolution(x, vertical=vertical, horizontal=horizontal))
 
     def settle(self, x: Activations) -> Activations:
-        """Return what a layer made, once it lies where it is to lie."""
+        """Return the output of a layer, sharded if the network is.
+
+        Args:
+            x: output of the layer.
+        """
         return x if self.rows is None else self.rows.settle(x)
 
     def pool(self, layer: Layer, x: Activations, window: Window) -> Activations:
-        """Return what a pooling makes of its input.
+        """Return the output of a pooling.
+
+        Args:
+            layer: layer that pools, for messages.
+            x: input of the pooling.
+            window: size and stride of the pooling.
 
         Raises:
-            ValueError: if nothing is left to pool.
+            ValueError: if the picture is too small to be pooled.
         """
         if not all(window.count(length) for length in x.shape[1:3]):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Convolutions, as XLA does them or, those of 3 x 3 pixels, in Winograd's way.
+"""Convolutions, by XLA or, for 3 x 3 kernels, by Winograd's algorithm.
 
 Winograd's F(4 x 4, 3 x 3) takes a quarter of the multiplications: tiles of 6 x 6 pixels
 are transformed, multiplied channel by channel at 36 points, and transformed back to
@@ -38,8 +38,8 @@ _TILE = 4
 _WINDOW = 6  # a tile and the pixels a 3 x 3 kernel reaches around it
 _OVERLAP = _WINDOW - _TILE
 
-# The transforms of picture, kernel and result, for the points 0, 1, -1, 2, -2 and
-# infinity.
+# The transforms of picture, kernel and result, for the interpolation points 0, 1, -1,
+# 2, -2 and infinity.
 _INPUT = np.array(
     [
         [4, 0, -5, 0, 1, 0],
@@ -71,7 +71,7 @@ _RESULT = np.array(
 
 
 def _both_ways(transform: np.ndarray) -> np.ndarray:
-    """Return the transform of rows and columns at once, as one matrix."""
+    """Return the transform of rows and columns as one matrix."""
     return np.kron(transform, transform).astype(np.float32)
 
 
@@ -83,21 +83,21 @@ Tiles = Float[Array, "_ tiles _"]
 
 
 class Convolution(nnx.Module):
-    """A convolution that keeps the size of its input, but for its stride.
+    """A convolution whose output has the size of its input, divided by its stride.
 
     Args:
-        in_width: channels it reads.
-        out_width: channels it writes.
+        in_width: number of input channels.
+        out_width: number of output channels.
         size: height and width of its kernel, odd.
-        stride: in pixels of its input.
-        method: "xla", "winograd", or "auto", the faster one on this device; Winograd's
-            way is for 3 x 3 pixels and stride 1, all others are convolved in XLA's.
-        precision: "float32" or "bfloat16", of the weights that are kept; bfloat16 is
-            convolved in XLA's way only.
-        rngs: randomness of the weights before any are set.
+        stride: stride in pixels of its input.
+        method: "xla", "winograd", or "auto", the faster one on this device. Winograd's
+            algorithm is for 3 x 3 kernels of stride 1; all others use XLA's.
+        precision: dtype of the weights, "float32" or "bfloat16"; bfloat16 uses XLA's
+            convolution.
+        rngs: random number generators of the initial weights.
 
     Raises:
-        ValueError: if `method` and `precision` are unknown or do not go together.
+        ValueError: if `method` or `precision` is unknown, or they exclude each other.
     """
 
     def __init__(
@@ -127,9 +127,14 @@ class Convolution(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(out_width, precision))
 
     def set_weights(self, kernel: np.ndarray, bias: np.ndarray) -> None:
-        """Take these weights, of `kernel_shape` and one bias a channel."""
+        """Set the weights.
+
+        Args:
+            kernel: kernel of shape `kernel_shape`, HWIO.
+            bias: one bias for each output channel.
+        """
         if self.is_winograd:
-            # On the host: nothing to compile for every shape there is.
+            # In NumPy, so that nothing is compiled for every shape.
             flat = kernel.astype(np.float32).reshape(9, -1)
             kernel = (_KERNEL_2D @ flat).reshape(36, *kernel.shape[2:])
         self.kernel = nnx.Param(jnp.asarray(kernel, self.precision))
@@ -145,10 +150,11 @@ class Convolution(nnx.Module):
         """Return the convolution of one picture.
 
         Args:
-            x: the picture.
-            vertical: what it sees above and below: "zeros", "circular", or "none",
-                which makes what it sees `size` - 1 pixels smaller.
-            horizontal: what it sees on the left and right, likewise.
+            x: picture, one in the batch.
+            vertical: values above and below the picture: "zeros", "circular" for the
+                opposite border, or "none", whose result has `size` - 1 rows less.
+            horizontal: values left and right of the picture: "zeros", "circular", or
+                "none", whose result has `size` - 1 columns less.
         """
         borders = (vertical, horizontal)
         kernel = self.kernel[...].astype(x.dtype)
@@ -158,7 +164,7 @@ class Convolution(nnx.Module):
             around = [(margin, margin) if b == "circular" else (0, 0) for b in borders]
             x = jnp.pad(x, ((0, 0), *around, (0, 0)), mode="wrap")
         if not self.is_winograd:
-            # In numbers: with a stride, "SAME" is not what these networks learned with.
+            # As numbers: with a stride, "SAME" pads otherwise than in training.
             zeros = [margin if border == "zeros" else 0 for border in borders]
             return _direct(x, kernel, self.stride, zeros) + bias
         y = winograd_convolution(x[0], kernel)[None]
@@ -190,7 +196,7 @@ def _is_winograd(method: str, in_width: int, out_width: int) -> bool:
     if method == "auto":
         is_cpu = default_device().platform == "cpu"
         return is_cpu and min(in_width, out_width) >= _MIN_WIDTH
-    # The picture itself has three channels: there is nothing to save.
+    # On the picture itself, with three channels, nothing would be saved.
     return method == "winograd" and in_width > 3
 
 
@@ -206,28 +212,32 @@ def _direct(
         window_strides=(stride, stride),
         padding=[(beyond, beyond) for beyond in zeros],
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        # Accelerators would else multiply in bfloat16 or TF32, and the same settings
-        # would give another picture there. It changes nothing for bfloat16, whose
-        # products are summed in float32 everywhere.
+        # Otherwise accelerators multiply in bfloat16 or TF32, and the same settings
+        # give another picture there. It changes nothing for bfloat16, whose products
+        # are summed in float32 everywhere.
         precision=jax.lax.Precision.HIGHEST,
     )
 
 
 def transform_kernel(kernel: Float[Array, "3 3 in out"]) -> Points:
-    """Return a kernel at the 36 points."""
+    """Return a kernel transformed to the 36 points.
+
+    Args:
+        kernel: 3 x 3 kernel, HWIO.
+    """
     flat = kernel.reshape(9, -1)
     return _matmul(_KERNEL_2D, flat).reshape(36, *kernel.shape[2:])
 
 
 @jax.custom_vjp
 def winograd_convolution(x: Pixels, points: Points) -> Pixels:
-    """Convolve with zeros beyond the border; the size is kept.
+    """Return the convolution of a picture of the same size, with zeros around it.
 
-    Agrees with the direct convolution within 2e-5 of the largest result in float32.
+    It agrees with the direct convolution within 2e-5 of the largest value in float32.
 
     Args:
-        x: any size.
-        points: of `transform_kernel`.
+        x: picture of any size.
+        points: result of `transform_kernel`.
     """
     height, width, _ = x.shape
     products = _product(_mix(_INPUT_2D, _windows(x)), points)
@@ -246,7 +256,7 @@ def _backward(
     tiles = _mix(_RESULT_2D.T, _split_tiles(gradient))
     back = _product(tiles, points, transposed=True)
     to_x = _add_windows(_mix(_INPUT_2D.T, back), height, width)
-    # Nobody trains these networks: unless asked for, this is not computed.
+    # These networks are not trained, so XLA drops this gradient.
     seen = _mix(_INPUT_2D, _windows(x))
     to_points = jax.lax.dot_general(
         seen, tiles, (((1,), (1,)), ((0,), (0,))), precision="highest"
@@ -263,13 +273,13 @@ def _matmul(left: np.ndarray, right: Array) -> Array:
 
 
 def _mix(transform: np.ndarray, tiles: Tiles) -> Tiles:
-    """Transform every tile: one product of a small matrix and all of them."""
+    """Transform every tile, as one product of a small matrix and all tiles."""
     mixed = _matmul(transform, tiles.reshape(tiles.shape[0], -1))
     return mixed.reshape(transform.shape[0], *tiles.shape[1:])
 
 
 def _product(tiles: Tiles, points: Points, *, transposed: bool = False) -> Tiles:
-    """Mix the channels, at every point by itself."""
+    """Mix the channels at each point."""
     contracted = (((2,), (2 if transposed else 1,)), ((0,), (0,)))
     return jax.lax.dot_general(
         tiles, points, contracted, precision=jax.lax.Precision.HIGHEST
@@ -281,17 +291,17 @@ def _num_tiles(height: int, width: int) -> tuple[int, int]:
 
 
 def _windows(x: Pixels) -> Tiles:
-    """Cut a picture into windows of 6 x 6 that overlap by 2."""
+    """Return the windows of 6 x 6 pixels of a picture, which overlap by 2."""
     height, width, channels = x.shape
     down, across = _num_tiles(height, width)
     bottom = _TILE * (down + 1) - 1 - height
     right = _TILE * (across + 1) - 1 - width
     x = jnp.pad(x, ((1, bottom), (1, right), (0, 0)))
     x = x.reshape(down + 1, _TILE, across + 1, _TILE, channels)
-    # Barriers, here and below: else XLA fuses the shuffling of values with what comes
-    # next, and does it value by value.
+    # Without the barriers here and below, XLA fuses the shuffling of values with what
+    # follows, and shuffles value by value.
     tiles = jax.lax.optimization_barrier(x.transpose(1, 3, 0, 2, 4))
-    # A window is its own tile and the first two rows and columns of the next.
+    # A window is a tile and the first two rows and columns of the next tiles.
     windows = jnp.concatenate([tiles[:, :, :down], tiles[:_OVERLAP, :, 1:]], axis=0)
     windows = jnp.concatenate(
         [windows[:, :, :, :across], windows[:, :_OVERLAP, :, 1:]], axis=1
@@ -301,7 +311,7 @@ def _windows(x: Pixels) -> Tiles:
 
 
 def _add_windows(windows: Tiles, height: int, width: int) -> Pixels:
-    """Lay windows of 6 x 6 over each other and add: the adjoint of `_windows`."""
+    """Return the sum of overlapping windows of 6 x 6: the adjoint of `_windows`."""
     down, across = _num_tiles(height, width)
     tiles = windows.reshape(_WINDOW, _WINDOW, down, across, -1)
     for axis in (0, 1):
@@ -314,10 +324,10 @@ def _add_windows(windows: Tiles, height: int, width: int) -> Pixels:
 def _add_overlaps(
     windows: Float[Array, "_ _ _ _ _"], axis: int
 ) -> Float[Array, "_ _ _ _ _"]:
-    """Add what windows share with the next one along an axis; one more tile ends it.
+    """Return tiles: windows with their overlaps along an axis added.
 
-    Written as slices that are joined: as sums of padded arrays it takes five times as
-    long on a CPU.
+    There is one tile more than windows. Joining slices is five times as fast on a CPU
+    as adding padded arrays.
     """
     along = axis + 2
     length = windows.shape[along]
@@ -334,14 +344,14 @@ def _add_overlaps(
 
 
 def _join_tiles(tiles: Tiles, height: int, width: int) -> Pixels:
-    """Put tiles of 4 x 4 side by side."""
+    """Return the picture made of tiles of 4 x 4."""
     down, across = _num_tiles(height, width)
     tiles = tiles.reshape(_TILE, _TILE, down, across, -1).transpose(2, 0, 3, 1, 4)
     return tiles.reshape(_TILE * down, _TILE * across, -1)[:height, :width]
 
 
 def _split_tiles(x: Pixels) -> Tiles:
-    """Cut a picture into tiles of 4 x 4: the adjoint of `_join_tiles`."""
+    """Return the tiles of 4 x 4 of a picture: the adjoint of `_join_tiles`."""
     height, width, channels = x.shape
     down, across = _num_tiles(height, width)
     bottom, right = _TILE * down - height, _TILE * across - width

@@ -1,4 +1,4 @@
-"""Which devices JAX computes on."""
+"""The devices that JAX computes on."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 
 
 def default_device() -> Any:
-    """Return where JAX puts arrays that nobody has put elsewhere."""
+    """Return the device on which JAX puts arrays by default."""
     device = getattr(jax.config, "jax_default_device", None)
     if isinstance(device, str):
         return jax.local_devices(backend=device)[0]
@@ -14,5 +14,5 @@ def default_device() -> Any:
 
 
 def local_devices() -> list[Any]:
-    """Return all devices of this machine like the one that JAX computes on."""
+    """Return all local devices of the same platform as the default device."""
     return jax.local_devices(backend=default_device().platform)

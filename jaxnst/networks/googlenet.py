@@ -1,14 +1,13 @@
 """GoogLeNet as a feature extractor.
 
 Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, as torchvision has it: with
-batch norm (frozen, and folded into the convolution before it), without the
-normalization of local responses, and with a 3 x 3 convolution in the third branch where
-the paper has 5 x 5.
+batch norm (frozen, and folded into the convolution before it), without local response
+normalization, and with a 3 x 3 convolution in the third branch instead of the paper's
+5 x 5.
 
-The layers it paints with by default are those of the notebook on style transfer in
-lucid (Olah, Mordvintsev and others), which has another copy of this network; they were
-carried over by name. No pretrained GoogLeNet was at hand when this was written: it was
-tried with random weights only, and no picture painted with one has been seen.
+Its default layers have the names of those in the notebook on style transfer of lucid
+(Olah, Mordvintsev and others), which uses another copy of this network. It was tested
+with random weights only, never with pretrained ones.
 """
 
 import dataclasses
@@ -24,16 +23,16 @@ from .layers import Window
 
 
 class Inception(NamedTuple):
-    """Channels of one inception module.
+    """The numbers of channels of one inception module.
 
     Attributes:
-        name: of the module.
-        branch1: of the 1 x 1 convolution.
-        reduced2: of the 1 x 1 convolution before the next.
-        branch2: of the 3 x 3 convolution.
-        reduced3: likewise.
-        branch3: of the second 3 x 3 convolution.
-        branch4: of the 1 x 1 convolution behind the pooling.
+        name: name of the module.
+        branch1: output of the 1 x 1 convolution of branch 1.
+        reduced2: output of the 1 x 1 convolution of branch 2.
+        branch2: output of the 3 x 3 convolution of branch 2.
+        reduced3: output of the 1 x 1 convolution of branch 3.
+        branch3: output of the 3 x 3 convolution of branch 3.
+        branch4: output of the 1 x 1 convolution after the pooling of branch 4.
     """
 
     name: str
@@ -46,7 +45,7 @@ class Inception(NamedTuple):
 
     @property
     def out_width(self) -> int:
-        """Channels of all branches."""
+        """The number of channels of all branches."""
         return self.branch1 + self.branch2 + self.branch3 + self.branch4
 
 
@@ -55,8 +54,8 @@ class GoogLeNetArchitecture(Architecture):
     """A GoogLeNet as data: a stem of three convolutions, then inception modules.
 
     Attributes:
-        stem: channels of the three convolutions.
-        modules: the inception modules; 3a, 3b, 4a and so on.
+        stem: output channels of the three convolutions.
+        modules: inception modules 3a, 3b, 4a and so on.
     """
 
     stem: tuple[int, int, int]
@@ -96,7 +95,7 @@ class GoogLeNetArchitecture(Architecture):
 
     @property
     def convolutions(self) -> tuple[ConvShape, ...]:
-        """The convolutions it needs, in the order in which they are computed."""
+        """The convolutions of the network, in the order in which they are computed."""
         first, second, width = self.stem
         shapes = [
             ConvShape("conv1", 7, 3, first, 2),
@@ -118,27 +117,31 @@ class GoogLeNetArchitecture(Architecture):
 
     @property
     def content_layers(self) -> Mapping[str, float]:
-        """That of lucid: inception3b."""
+        """The content layer of lucid: inception3b."""
         return self._layers("inception3b")
 
     @property
     def style_layers(self) -> Mapping[str, float]:
-        """Those of lucid: conv3, and inception3a, 4a, 4b and 4c."""
+        """The style layers of lucid: conv3, inception3a, 4a, 4b and 4c."""
         deeper = [f"inception{name}" for name in ("3a", "4a", "4b", "4c")]
         return self._layers("conv3", *deeper)
 
     def _layers(self, *names: str) -> Mapping[str, float]:
-        """Weigh those that there are equally; a smaller network may lack some."""
+        """Return those of the layers that exist; a smaller network may lack some."""
         known = [name for name in names if name in self.layer_names]
         return dict.fromkeys(known or ["conv3"], 1.0)
 
     @property
     def bytes_per_pixel(self) -> int | None:
-        """More bytes than any step needs for a pixel, at any size; None if unknown."""
+        """An upper bound of the bytes a step needs per pixel; None if unknown."""
         return 2000 if self == GOOGLENET else None
 
     def build(self, **options: Any) -> "GoogLeNet":
-        """Return the network, with random weights."""
+        """Return the network, with random weights.
+
+        Args:
+            options: keyword arguments of `Network`.
+        """
         return GoogLeNet(self, **options)
 
 
@@ -158,7 +161,7 @@ GOOGLENET = GoogLeNetArchitecture(
     ),
 )
 
-# What of the picture is left over at the end is pooled too; "ceil mode", in torch.
+# The last window may be incomplete: "ceil mode" in torch.
 _POOLS = {
     "pool1": Window(3, 2, is_ceil=True),
     "pool2": Window(3, 2, is_ceil=True),
@@ -171,13 +174,17 @@ _BRANCH_POOL = Window(3, 1, margin=1)
 class GoogLeNet(Network):
     """A GoogLeNet, with activations "conv1", "pool1", ..., "inception5b".
 
-    All are behind their ReLU. A module's are those of all branches; each branch has its
-    own too, "inception3a.branch1" to "inception3a.branch4". For everything else see
-    `Network`.
+    All are after their ReLU. A module is named as a whole, and by its branches,
+    "inception3a.branch1" to "inception3a.branch4". For everything else see `Network`.
     """
 
     def apply_layer(self, layer: Layer, x: Activations) -> Activations:
-        """Return what one layer makes of the output of the one before it."""
+        """Return the output of one layer.
+
+        Args:
+            layer: layer to compute.
+            x: output of the layer before it.
+        """
         if layer.kind == "conv":
             return self._rectified(layer.name, x)
         if layer.kind == "pool":

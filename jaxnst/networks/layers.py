@@ -1,7 +1,7 @@
 """Layer functions: pooling, and smoothing of activations.
 
-Networks other than VGGs style badly as they are. Where residual connections add up, a
-few values stand far above all others, and a Gram matrix sees little else (SWAG).
+Smoothing is for networks other than VGGs: residual connections add up to a few values
+far above all others, which dominate the Gram matrix (SWAG).
 """
 
 import functools
@@ -23,10 +23,13 @@ Corner = UInt8[Array, "1 _ _ _"]
 
 @jax.custom_vjp
 def max_pool(x: Pixels) -> Pixels:
-    """Return the largest of every 2 x 2 pixels; an odd last row or column is dropped.
+    """Return the maximum of every 2 x 2 pixels; an odd last row or column is dropped.
 
-    As `nnx.max_pool`, and with its gradient, which goes to the first of equals. XLA's
-    own takes several times as long on a CPU.
+    Same as `nnx.max_pool`, with its gradient, which goes to the first of equal pixels,
+    but several times as fast on a CPU.
+
+    Args:
+        x: activations.
     """
     upper_left, upper_right, lower_left, lower_right = _corners(x)
     return jnp.maximum(
@@ -37,11 +40,11 @@ def max_pool(x: Pixels) -> Pixels:
 def _forward(x: Pixels) -> tuple[Pixels, tuple[Pixels, Corner]]:
     corners = _corners(x)
     largest = max_pool(x)
-    # Which one it was, in a byte: a quarter of a quarter of the memory of `x`.
+    # The index of the maximum, in a byte: a sixteenth of the memory of `x`.
     corner = jnp.full(largest.shape, 3, jnp.uint8)
     for index in (2, 1, 0):  # the first of equals last, so that it stays
         corner = jnp.where(corners[index] == largest, jnp.uint8(index), corner)
-    # Of `x` only the shape is wanted, so this slice is of no size.
+    # Only the shape of `x` is needed, so keep a slice without elements.
     return largest, (x[..., :0], corner)
 
 
@@ -59,7 +62,11 @@ max_pool.defvjp(_forward, _backward)
 
 
 def average_pool(x: Pixels) -> Pixels:
-    """Return the mean of every 2 x 2 pixels; an odd last row or column is dropped."""
+    """Return the mean of every 2 x 2 pixels; an odd last row or column is dropped.
+
+    Args:
+        x: activations.
+    """
     return sum(_corners(x)[1:], start=_corners(x)[0]) / 4
 
 
@@ -69,14 +76,13 @@ def _corners(x: Pixels) -> list[Pixels]:
 
 
 class Window(NamedTuple):
-    """How pixels are pooled.
+    """The windows of a pooling.
 
     Attributes:
         size: height and width of a window.
-        stride: from one to the next.
-        margin: how far the first reaches beyond the border.
-        is_ceil: whether a window that is not full counts at the end too, as in torch's
-            `ceil_mode`.
+        stride: pixels from one window to the next.
+        margin: pixels of the first window that are beyond the border.
+        is_ceil: whether the last window may be incomplete, as in torch's `ceil_mode`.
     """
 
     size: int
@@ -85,17 +91,24 @@ class Window(NamedTuple):
     is_ceil: bool = False
 
     def count(self, length: int) -> int:
-        """Return how many windows there are along `length` pixels; 0 or more."""
+        """Return the number of windows along an axis, 0 or more.
+
+        Args:
+            length: number of pixels.
+        """
         steps = length + 2 * self.margin - self.size
         count = (-(-steps // self.stride) if self.is_ceil else steps // self.stride) + 1
         if self.is_ceil and (count - 1) * self.stride >= length + self.margin:
-            count -= 1  # it would see nothing of the picture
+            count -= 1  # it would lie outside the picture
         return max(count, 0)
 
     def reach(self, length: int) -> tuple[int, int]:
-        """Return how far windows reach beyond `length` pixels: before, and behind.
+        """Return the pixels that windows reach beyond the picture, before and after.
 
-        What no window sees behind is less than 0.
+        The second is negative if the last pixels are in no window.
+
+        Args:
+            length: number of pixels.
         """
         last = (self.count(length) - 1) * self.stride + self.size
         return self.margin, last - length - self.margin
@@ -109,16 +122,16 @@ def pool_windows(
     wraps: tuple[bool, bool],
     num_rows: int | None = None,
 ) -> Pixels:
-    """Return the largest or the mean of what is there in every window.
+    """Return the maximum or the mean of the pixels in every window.
 
     Args:
-        x: of which at least one window is made.
-        window: which pixels are pooled.
+        x: activations, at least one window.
+        window: windows to pool.
         kind: "max" or "average".
-        wraps: whether windows see the opposite border beyond the border, down and
-            across; else they see nothing there.
-        num_rows: how many rows are the picture's, where rows of zeros follow; what
-            comes of those means nothing. Not where it goes around.
+        wraps: whether windows wrap around, vertically and horizontally; otherwise
+            pixels beyond the border do not count.
+        num_rows: number of rows of the picture, if rows of zeros follow; the result
+            for those has no meaning. Not for vertical wrapping.
     """
     down, across = wraps
     x = _pool_axis(x, 2, window, kind, across, x.shape[2])
@@ -128,7 +141,7 @@ def pool_windows(
 def _pool_axis(
     x: Pixels, axis: int, window: Window, kind: str, is_circular: bool, own: int
 ) -> Pixels:
-    """Pool along one axis, on which so many pixels are the picture's own."""
+    """Pool along one axis, on which `own` pixels are of the picture."""
     length = x.shape[axis]
     before, behind = window.reach(length)
     x = jax.lax.slice_in_dim(x, 0, length + min(behind, 0), axis=axis)
@@ -139,7 +152,7 @@ def _pool_axis(
     else:
         x = jnp.pad(x, beyond, constant_values=-jnp.inf if kind == "max" else 0)
     if kind == "max":
-        # A barrier: else XLA computes one axis anew for every value of the other.
+        # Without the barrier, XLA computes one axis again for every value of the other.
         return jax.lax.optimization_barrier(
             _line_max(x, axis, window.size, window.stride)
         )
@@ -155,7 +168,7 @@ def _other_axes(axis: int) -> tuple[int, ...]:
 
 
 def _num_inside(window: Window, length: int) -> np.ndarray:
-    """How many pixels of the picture each window sees along an axis."""
+    """Return the number of pixels of the picture in each window along an axis."""
     starts = np.arange(window.count(length)) * window.stride - window.margin
     return np.minimum(starts + window.size, length) - np.maximum(starts, 0)
 
@@ -171,10 +184,9 @@ def _shifted(x: Pixels, axis: int, size: int, stride: int) -> list[Pixels]:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _line_max(x: Pixels, axis: int, size: int, stride: int) -> Pixels:
-    """As `max_pool`, but along one axis, and for windows that overlap.
+    """Return the maximum of overlapping windows along one axis, see `max_pool`.
 
-    Where the axis of columns comes first, the gradient goes to the first of equals, as
-    there.
+    Pooled along columns first, the gradient goes to the first of equal pixels.
     """
     return functools.reduce(jnp.maximum, _shifted(x, axis, size, stride))
 
@@ -217,23 +229,22 @@ SMOOTHINGS = ("none", "log", "softmax")
 
 
 def smooth(features: FeatureMap, smoothing: str) -> FeatureMap:
-    """Return a feature map as losses are to see it.
+    """Return a feature map with its peaks reduced.
 
     Args:
-        features: behind a ReLU, so 0 or more.
-        smoothing: "none"; "log", log(1 + x), which leaves small values as they are and
-            takes large ones back; or "softmax", that of all values together, times
-            their number, less 1, so that the mean is 0 at every size.
+        features: activations after a ReLU, 0 or more.
+        smoothing: "none"; "log", log(1 + x), which keeps small values and reduces large
+            ones; or "softmax", the softmax over all values, times their number, minus
+            1, so that the mean is 0 at every size.
 
     References:
         Wang, Li, Vasconcelos, "Rethinking and Improving the Robustness of Image Style
-        Transfer", CVPR 2021 (SWAG), names the peaks and takes the softmax. It evens
-        activations out beside the 1 that every zero becomes; but losses divided by
-        their scale, as ours are, see past that 1, and past it the exponential makes
-        peaks higher. (In the code released with the paper it is commented out, and deep
-        layers are scaled by 0.001 instead, which leaves them almost no weight in the
-        losses there, and would change nothing in ours.) Hence "log", which is not in
-        the paper.
+        Transfer", CVPR 2021 (SWAG), found the peaks and proposes the softmax. It
+        reduces them relative to the 1 that every zero becomes. Our losses are divided
+        by their scale, which cancels that 1, and the exponential then makes peaks
+        higher. (The code released with the paper has the softmax commented out, and
+        scales deep layers by 0.001 instead, which would change nothing in our losses.)
+        Hence "log", which is not in the paper.
     """
     if smoothing == "none":
         return features
@@ -246,15 +257,15 @@ def smooth(features: FeatureMap, smoothing: str) -> FeatureMap:
 
 
 def check_smoothing(smoothing: str, known: Collection[str], network: str) -> str:
-    """Return `smoothing` if the network can have it.
+    """Return `smoothing` if the network supports it.
 
     Args:
         smoothing: one of `SMOOTHINGS`.
-        known: those that the network can have.
-        network: its name.
+        known: smoothings that the network supports.
+        network: name of the network.
 
     Raises:
-        ValueError: if it is unknown, or not for this network.
+        ValueError: if `smoothing` is unknown, or the network does not support it.
     """
     check_choice("smoothing", smoothing, SMOOTHINGS)
     if smoothing not in known:

@@ -1,23 +1,21 @@
-"""Measuring a picture in a network without keeping all of its activations.
+"""Rematerialization: statistics of activations without keeping all activations.
 
-What is differentiated needs the activations of every layer again on the way back. They
-can be kept ("fast") or computed a second time, block by block. `Network.memory` says
-how, and `Architecture.recomputed` which blocks of a network are:
+The backward pass needs the activations of every layer. They are kept ("fast") or
+computed a second time, block by block. `Network.memory` is the level, and
+`Architecture.recomputed` the blocks of a network that are computed again:
 
 `"balanced"`: the first blocks, which hold most of all activations.
 
-`"low"`: every block is.
+`"low"`: every block.
 
-Blocks of a VGG are computed again in strips of rows, one after the other, of which
-"low" makes more. Strips overlap by as many rows as their convolutions see, so the
-result is the same. Those of other networks, which shrink the picture at once, are
-computed again as a whole.
+Blocks of a VGG are computed again in strips of rows, one after the other; "low" makes
+more strips. Strips overlap by the rows that their convolutions reach, so the result is
+the same. The blocks of other networks, which shrink the picture at once, are computed
+again as a whole. If the network shards rows over devices, strips are cut out of
+columns.
 
-Of a network that is spread over devices, each of which has some rows, strips are cut
-out of columns.
-
-`jax.checkpoint` does not do it: on the CPU, XLA drops the barriers that are to keep
-the second computation apart, finds it equal to the first and keeps everything.
+`jax.checkpoint` does not serve: on the CPU, XLA drops the barriers that should keep the
+second computation apart, finds it equal to the first and keeps everything.
 """
 
 import functools
@@ -38,8 +36,8 @@ from .base import Network
 # Strips of fewer rows would be mostly overlap.
 _MIN_STRIP_ROWS = 8
 
-# A mean over the pixels of a feature map. Its second argument says which part of it,
-# rows or rows and columns, it was given. A `jax.tree_util.Partial` can hold arrays.
+# A mean over the pixels of a part of a feature map. The second argument is the position
+# of the part, rows or rows and columns. A `jax.tree_util.Partial` can hold arrays.
 Part = slice | tuple[slice, slice]
 MeasureFn = Callable[[Float[Array, "_ _ _"], Part], PyTree]
 Measures = Mapping[str, Mapping[str, MeasureFn]]
@@ -49,10 +47,10 @@ class _Strip(NamedTuple):
     """Some rows, or columns, of a block's input.
 
     Attributes:
-        start: first row that is its own.
-        stop: behind the last one.
-        halo: above and below, rows taken along for the convolutions to see.
-        num_rows: of the whole input.
+        start: first row of the strip.
+        stop: row after the last one of the strip.
+        halo: rows above and below the strip that its convolutions reach.
+        num_rows: number of rows of the whole input.
     """
 
     start: int
@@ -64,16 +62,20 @@ class _Strip(NamedTuple):
 def measure_features(
     network: Callable, image: Image, measures: Measures
 ) -> dict[str, dict[str, PyTree]]:
-    """Return what the measures find in the activations of a picture.
+    """Return statistics of the activations of a picture.
 
-    The result and its gradient with respect to the picture are those of "fast" at every
-    level, up to rounding. The other levels treat the network and the arrays in the
-    measures as constants.
+    The result, and its gradient with respect to the picture, is the same at every
+    memory level, up to rounding. Levels other than "fast" treat the network and the
+    arrays in `measures` as constants.
 
     Args:
-        network: a `Network`, with its own `memory`; anything else is measured "fast".
+        network: `Network`, whose `memory` is the level; any other function is "fast".
         image: RGB, [0, 1].
-        measures: {layer: {name: mean over the pixels of its feature map}}.
+        measures: {layer: {name: function}}; a function takes a part of a feature map
+            and its position, and returns a mean over pixels.
+
+    Returns:
+        {layer: {name: result of the function for the whole feature map}}.
     """
     if not isinstance(network, Network) or (
         network.memory == "fast" and network.spread is None
@@ -102,12 +104,12 @@ def measure_features(
 
 
 def filling(network: Callable, image: Image, features: FeatureMap) -> float:
-    """Return by what a mean over a feature map is too small for rows behind it.
+    """Return the factor from a mean over a feature map to that without added rows.
 
     Args:
-        network: anything that measures.
-        image: the picture.
-        features: what the network makes of it.
+        network: `Network` or any other function.
+        image: picture.
+        features: feature map of the picture.
     """
     if not isinstance(network, Network) or network.spread is None:
         return 1.0
@@ -116,7 +118,12 @@ def filling(network: Callable, image: Image, features: FeatureMap) -> float:
 
 
 def is_whole(network: Callable, layer: str) -> bool:
-    """Whether a measure sees all rows of a layer at once, whatever the picture."""
+    """Return whether functions of `measure_features` get whole feature maps.
+
+    Args:
+        network: `Network` or any other function.
+        layer: name of the layer.
+    """
     if not isinstance(network, Network):
         return True
     if network.spread is not None:
@@ -129,7 +136,7 @@ def is_whole(network: Callable, layer: str) -> bool:
 def _blocks(
     network: Network, wanted: Collection[str]
 ) -> Iterator[tuple[int, tuple[Layer, ...]]]:
-    """Yield number and layers of each block, up to the deepest layer wanted."""
+    """Yield the number and the layers of each block, up to the deepest one wanted."""
     layers = network.architecture.up_to(wanted)
     for block, group in itertools.groupby(layers, key=lambda layer: layer.block):
         yield block, tuple(group)
@@ -142,7 +149,7 @@ def _run(
     measures: Measures,
     strip: _Strip | None,
 ) -> tuple[Array, dict[str, dict[str, PyTree]]]:
-    """Compute a block; of a strip, its own rows and its share of the means."""
+    """Return the output of a block and its statistics; of a strip, its part of them."""
     found: dict[str, dict[str, PyTree]] = {}
     axis = _axis(network)
     whole = x.shape[axis]
@@ -176,7 +183,7 @@ def _recomputed(
     network: Network,
     measures: Measures,
 ) -> tuple[Array, dict[str, dict[str, PyTree]]]:
-    """Compute a block of which only the input is kept for the way back."""
+    """Return the same as `_run`, keeping only the input for the backward pass."""
     axis = _axis(network)
     strips = _strips(layers, x.shape[axis], num_strips, network.wraps[axis - 1])
     if len(strips) == 1:
@@ -232,22 +239,23 @@ _recomputed.defvjp(_forward, _backward)
 def _strips(
     layers: Sequence[Layer], num_rows: int, num_strips: int, is_circular: bool
 ) -> list[_Strip]:
-    """Cut rows into strips that pool like the whole."""
+    """Return strips of rows that are pooled as in the whole picture."""
     num_strips = max(1, min(num_strips, num_rows // _MIN_STRIP_ROWS))
     cuts = [2 * round(i * num_rows / num_strips / 2) for i in range(num_strips)]
-    # Every 3 x 3 convolution spoils a row next to a cut. Even, to pool like the whole.
-    seen = sum(layer.kind == "conv" for layer in layers)
-    seen += seen % 2
+    # Every 3 x 3 convolution spoils a row next to a cut. Even, so that pooling windows
+    # are those of the whole picture.
+    reach = sum(layer.kind == "conv" for layer in layers)
+    reach += reach % 2
     strips = []
     for start, stop in itertools.pairwise([*cuts, num_rows]):
-        above = seen if is_circular else min(seen, start)
-        below = seen if is_circular else min(seen, num_rows - stop)
+        above = reach if is_circular else min(reach, start)
+        below = reach if is_circular else min(reach, num_rows - stop)
         strips.append(_Strip(start, stop, (above, below), num_rows))
     return strips
 
 
 def _ranges(strip: _Strip) -> list[tuple[int, int]]:
-    """Which rows of the whole a strip is made of; over the border it goes around."""
+    """Return the ranges of rows in a strip; over the border it wraps around."""
     first, last = strip.start - strip.halo[0], strip.stop + strip.halo[1]
     whole = strip.num_rows
     ranges = [(max(first, 0), min(last, whole))]
@@ -259,13 +267,13 @@ def _ranges(strip: _Strip) -> list[tuple[int, int]]:
 
 
 def _take(x: Array, strip: _Strip, axis: int) -> Array:
-    """Return the rows of a strip."""
+    """Return the rows of a strip, with its halo."""
     parts = [_cut(x, *rows, axis) for rows in _ranges(strip)]
     return jnp.concatenate(parts, axis=axis)
 
 
 def _give(x_bar: Array, rows_bar: Array, strip: _Strip, axis: int) -> Array:
-    """Add the gradient of a strip's rows to that of the whole: `_take` transposed."""
+    """Return the gradient with that of a strip added: `_take` transposed."""
     row = 0
     for start, stop in _ranges(strip):
         part = _cut(rows_bar, row, row + stop - start, axis)
@@ -291,14 +299,18 @@ def _part(start: int, stop: int, axis: int) -> Part:
 
 def _first(x: Array, axis: int) -> Scalar:
     """Return one number that is known only once `x` is."""
-    # Where every device has some rows, one of them would ask the others for theirs.
+    # A sum, as one number of rows that are sharded would have to be fetched.
     return x[0, 0, 0, 0] if axis == 1 else jnp.sum(x[0, :, 0, 0])
 
 
 def after(x: Float[Array, "*shape"], before: Scalar) -> Float[Array, "*shape"]:
-    """Return `x`, but not before `before` is known.
+    """Return `x`, available only after `before` is computed.
 
     Compilers may not simplify 0 * x, which is NaN where x is not finite. So they can
-    neither begin earlier nor find what follows equal to what was computed before.
+    neither start earlier nor merge what follows with an equal computation.
+
+    Args:
+        x: any array.
+        before: result that has to be computed first.
     """
     return x + 0 * before

@@ -4,10 +4,10 @@ He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, 
 torchvision has it ("v1.5": the 3 x 3 convolution of a block carries its stride). Batch
 norm is frozen, and folded into the convolution before it.
 
-ResNets are known to style worse than VGGs. What is done about it here: the layers of
-Wang, Li, Vasconcelos, CVPR 2021 (SWAG), and `jaxnst.networks.smooth`. It was chosen
-from the literature and tried with random weights only: no pretrained ResNet was at hand
-when this was written, and no picture painted with one has been seen.
+ResNets are known to transfer style worse than VGGs. Against that, the default layers
+are those of Wang, Li, Vasconcelos, CVPR 2021 (SWAG), and activations are smoothed, see
+`jaxnst.networks.smooth`. It was tested with random weights only, never with pretrained
+ones.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from .base import Activations, Network
 from .layers import Window
 
 
-# A block's output has so many times the channels of its 3 x 3 convolution.
+# Output channels of a block per channel of its 3 x 3 convolution.
 _EXPANSION = 4
 
 
@@ -61,7 +61,7 @@ class ResNetArchitecture(Architecture):
 
     @property
     def convolutions(self) -> tuple[ConvShape, ...]:
-        """The convolutions it needs, in the order in which they are computed."""
+        """The convolutions of the network, in the order in which they are computed."""
         shapes: list[ConvShape] = []
         for layer in self:
             if layer.kind == "stem":
@@ -94,16 +94,20 @@ class ResNetArchitecture(Architecture):
 
     @property
     def bytes_per_pixel(self) -> int | None:
-        """More bytes than any step needs for a pixel, at any size; None if unknown."""
+        """An upper bound of the bytes a step needs per pixel; None if unknown."""
         return 3000 if self == RESNET50 else None
 
     def build(self, **options: Any) -> "ResNet":
-        """Return the network, with random weights."""
+        """Return the network, with random weights.
+
+        Args:
+            options: keyword arguments of `Network`.
+        """
         return ResNet(self, **options)
 
 
 def _has_downsample(layer: Layer) -> bool:
-    """Whether what a block adds to its input is of another shape than the input."""
+    """Return whether the output of a block has another shape than its input."""
     return layer.stride > 1 or layer.in_width != layer.out_width
 
 
@@ -113,12 +117,17 @@ RESNET50 = ResNetArchitecture(name="resnet50", depths=(3, 4, 6, 3))
 class ResNet(Network):
     """A ResNet, with activations "relu1", "pool1", "layer1.0", "layer1.1" and so on.
 
-    Those of a block are its output, behind the last ReLU. For everything else see
-    `Network`.
+    The activations of a block are its output, after the last ReLU. For everything else
+    see `Network`.
     """
 
     def apply_layer(self, layer: Layer, x: Activations) -> Activations:
-        """Return what one layer makes of the output of the one before it."""
+        """Return the output of one layer.
+
+        Args:
+            layer: layer to compute.
+            x: output of the layer before it.
+        """
         if layer.kind == "stem":
             return jax.nn.relu(self.convolve("conv1", x))
         if layer.kind == "pool":

@@ -1,9 +1,10 @@
-"""How the rows of one picture lie on several devices.
+"""Spatial sharding: the rows of one picture are distributed over several devices.
 
-The program is written as for one device; here it is said where activations lie, and
-XLA exchanges those rows of neighbors that convolutions see. All devices hold equally
-many rows at every depth, for which rows are added behind the picture's last one. These
-are kept at zero, which is what lies beyond a border anyway, and left out of means.
+Experimental. The program is written as for one device; only the sharding of activations
+is stated here, and XLA exchanges the neighboring rows that convolutions need. All
+devices hold equally many rows at every depth, so rows are added after the last row of
+the picture. The added rows are kept at zero, as beyond any border, and left out of
+means.
 """
 
 import dataclasses
@@ -21,35 +22,38 @@ from .convolution import Border, Convolution
 AXIS = "rows"
 
 Activations = Float[Array, "1 _ _ _"]
-# With fewer rows on a device, what is exchanged and added would outweigh its share.
+# With fewer rows per device, exchanging and adding rows costs more than it saves.
 MIN_ROWS = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Over which devices pictures are spread.
+    """The devices that pictures are sharded over.
 
     Attributes:
-        mesh: the devices, in a row.
-        deepest: the last layer that is asked for.
+        mesh: mesh of one axis.
+        deepest: deepest layer that will be computed.
     """
 
     mesh: Mesh
     deepest: str
 
     def suits(self, height: int) -> bool:
-        """Whether a picture of this height is spread; else all devices compute it."""
+        """Return whether a picture is sharded; otherwise all devices compute all of it.
+
+        Args:
+            height: number of rows of the picture.
+        """
         return height >= MIN_ROWS * self.mesh.size
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """The rows of one picture and of all its activations.
+    """The numbers of rows of one sharded picture and of its activations.
 
     Attributes:
-        mesh: the devices, in a row.
-        counts: at every depth, how many rows there are and how many of them are the
-            picture's.
+        mesh: mesh of one axis.
+        counts: (rows in all, rows of the picture) at every depth.
     """
 
     mesh: Mesh
@@ -57,68 +61,89 @@ class Rows:
 
     @property
     def own(self) -> Mapping[int, int]:
-        """{rows there are: rows of the picture}."""
+        """The rows of the picture at each number of rows in all."""
         return dict(self.counts)
 
     def whole(self, x: Array) -> Array:
-        """Let every device hold all of `x`."""
+        """Return an array of which every device holds all.
+
+        Args:
+            x: any array.
+        """
         return jax.lax.with_sharding_constraint(x, whole(self.mesh))
 
     def over_devices(self, x: Activations) -> Activations:
-        """Let every device hold some rows of `x`."""
+        """Return activations of which every device holds some rows.
+
+        Args:
+            x: activations.
+        """
         return jax.lax.with_sharding_constraint(x, by_rows(self.mesh, 1))
 
     def lay_out(self, x: Activations, *, use_edge: bool) -> Activations:
-        """Add rows behind a picture, and give every device its own.
+        """Return a picture with rows added, sharded by rows.
 
         Args:
-            x: the picture as the first layer is to see it.
-            use_edge: repeat the last row; else the added ones are zeros.
+            x: input of the first layer.
+            use_edge: whether the added rows repeat the last row; otherwise they are
+                zeros.
         """
         behind = self.counts[0][0] - x.shape[1]
         mode = "edge" if use_edge else "constant"
         x = jnp.pad(x, ((0, 0), (0, behind), (0, 0), (0, 0)), mode=mode)
-        # Its gradient is gathered here, and stays whole from here on.
+        # The gradient is gathered here, so that every device holds all of it.
         return self.over_devices(self.whole(x))
 
     def settle(self, x: Activations) -> Activations:
-        """Make the rows behind the picture zero, whatever was computed there."""
+        """Return activations, sharded by rows, whose added rows are zero.
+
+        Args:
+            x: activations.
+        """
         num_rows = self.own[x.shape[1]]
         if num_rows < x.shape[1]:
             x = jnp.where(_index(x) < num_rows, x, 0)
         return self.over_devices(x)
 
     def filling(self, num_rows: int) -> float:
-        """Return by what a mean over all rows there are is too small."""
+        """Return the factor from the mean over all rows to that over the picture.
+
+        Args:
+            num_rows: number of rows in all.
+        """
         return num_rows / self.own[num_rows]
 
 
 def whole(mesh: Mesh) -> NamedSharding:
-    """Return how arrays lie that every device holds all of."""
+    """Return the sharding of arrays that every device holds all of.
+
+    Args:
+        mesh: mesh of one axis.
+    """
     return NamedSharding(mesh, PartitionSpec())
 
 
 def by_rows(mesh: Mesh, axis: int) -> NamedSharding:
-    """Return how arrays lie of which every device holds some rows.
+    """Return the sharding of arrays of which every device holds some rows.
 
     Args:
-        mesh: the devices, in a row.
-        axis: that of the rows.
+        mesh: mesh of one axis.
+        axis: index of the axis of rows.
     """
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
 
 
 def rows_of(mesh: Mesh, counts: Sequence[int]) -> Rows:
-    """Return how a picture lies on devices.
+    """Return the numbers of rows of a sharded picture and of its activations.
 
     Args:
-        mesh: the devices, in a row.
-        counts: rows of the picture and of its activations, layer by layer; from one to
-            the next they stay or are about halved.
+        mesh: mesh of one axis.
+        counts: rows of the picture and of its activations, layer by layer; each is
+            equal to the one before or about half of it.
     """
     own = [counts[0]]
     own += [after for before, after in itertools.pairwise(counts) if after < before]
-    # As many on every device, and to be halved as often.
+    # A multiple of the number of devices at every depth.
     step = mesh.size * 2 ** (len(own) - 1)
     num_rows = -(-counts[0] // step) * step
     return Rows(mesh, tuple((num_rows >> depth, n) for depth, n in enumerate(own)))
@@ -127,20 +152,20 @@ def rows_of(mesh: Mesh, counts: Sequence[int]) -> Rows:
 def go_around(
     convolution: Convolution, x: Activations, num_rows: int, horizontal: Border
 ) -> Activations:
-    """Convolve a picture that goes around, behind which rows of zeros follow.
+    """Return the convolution of a sharded picture that wraps around vertically.
 
     Args:
-        convolution: any.
-        x: the picture, and the rows of zeros.
-        num_rows: of the picture.
-        horizontal: what is seen to the left and right.
+        convolution: convolution to apply.
+        x: activations of the picture, followed by rows of zeros.
+        num_rows: number of rows of the picture.
+        horizontal: values left and right of the picture, see `Convolution`.
     """
     size = convolution.kernel_shape[0]
     y = convolution(x, vertical="zeros", horizontal=horizontal)
     starts = range(-(size // 2), num_rows - size // 2, convolution.stride)
     for index, start in enumerate(starts):
-        if start < 0 or start + size > num_rows:  # it sees over a border
-            # Sums: of slices, XLA would gather all there is to be sliced.
+        if start < 0 or start + size > num_rows:  # it reaches over a border
+            # Sums, because for slices XLA would gather the whole array.
             seen = [
                 jnp.sum(jnp.where(_index(x) == row % num_rows, x, 0), 1, keepdims=True)
                 for row in range(start, start + size)
@@ -152,5 +177,5 @@ def go_around(
 
 
 def _index(x: Activations) -> Int[Array, "1 _ 1 1"]:
-    """Return the number of every row."""
+    """Return the index of every row."""
     return jax.lax.broadcasted_iota(jnp.int32, (1, x.shape[1], 1, 1), 1)

@@ -2,8 +2,7 @@
 
 Gatys et al. 2016 scaled the weights of their VGG-19 "such that the mean activation of
 each convolutional filter over images and positions is equal to one". With ReLUs, and
-pools that keep channels apart, the network sees the same as before: every feature map
-is only divided by a number.
+poolings that act on each channel, every feature map is only divided by a number.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,13 +27,14 @@ from .vgg import VGG, VGGArchitecture
 
 
 def cut_behind(network: Network, layers: Collection[str]) -> Network:
-    """Return the same network, weights shared, without the convolutions not needed.
+    """Return a network without the convolutions deeper than some layers.
 
-    Those of VGG-19 behind relu5_1 take 113 MB in Winograd's form.
+    The weights are shared with the given network, which is not changed. In VGG-19 the
+    convolutions after relu5_1 take 113 MB in Winograd's form.
 
     Args:
-        network: is left as it is.
-        layers: all that the result will be asked for.
+        network: network to truncate.
+        layers: all layers that will be computed.
     """
     leaves, structure = jax.tree.flatten(network)
     cut: Network = jax.tree.unflatten(structure, leaves)
@@ -47,31 +47,32 @@ def cut_behind(network: Network, layers: Collection[str]) -> Network:
     return cut
 
 
-# A filter that hardly ever speaks in these pictures is not made louder than this part
-# of the layer's mean would be: in others it may speak.
+# The least scale of a filter, relative to the mean of its layer: a filter that is
+# hardly active in these pictures may be active in others.
 _QUIETEST = 1e-3
 
-# Of different sizes, so their axes have no common names.
+# Pictures differ in size, so their axes have no common names.
 Images = Sequence[Float[Array, "_ _ 3"]]
 Scales = Mapping[str, Float[np.ndarray, " _"]]
 
 
 def normalize_activations(network: Network, images: Images) -> VGG:
-    """Return a VGG whose filters have a mean activation of 1 over pictures and places.
+    """Return a VGG whose filters have a mean activation of 1 over pictures and pixels.
 
     `normalized(image)["relu3_1"]` is `network(image)["relu3_1"]` divided by its
-    `filter_means`. Programs are not compiled anew for it: weights are arguments.
+    `filter_means`. Nothing is compiled again for it, because weights are arguments.
 
     Args:
-        network: a VGG, whatever its options.
-        images: RGB, [0, 1], of any size; each counts equally.
+        network: VGG with any options.
+        images: pictures, RGB, [0, 1], of any size; all weigh the same.
 
     Raises:
         ValueError: if the network is no VGG, or there is no picture.
 
     References:
-        Gatys, Ecker, Bethge, CVPR 2016, section 2. They took the means over pictures of
-        ImageNet. Filters that hardly respond to these pictures are scaled by less.
+        Gatys, Ecker, Bethge, CVPR 2016, section 2. Differs from it: means over
+        the given pictures, not over ImageNet, and the least scale of a filter is 0.001
+        times the mean of its layer.
     """
     check_normalizable(network.architecture)
     return divide_filters(network, filter_means(network, images))
@@ -80,11 +81,14 @@ def normalize_activations(network: Network, images: Images) -> VGG:
 def check_normalizable(architecture: Architecture) -> None:
     """Check that a network can be normalized.
 
+    Args:
+        architecture: architecture of the network.
+
     Raises:
         ValueError: if it is no VGG.
     """
     if not isinstance(architecture, VGGArchitecture):
-        # Elsewhere feature maps are added to each other, or are means of others.
+        # Other networks add or average feature maps.
         raise ValueError(
             f"`normalize_activations` is for VGGs, and this is {architecture.name}; "
             "leave it out."
@@ -92,13 +96,15 @@ def check_normalizable(architecture: Architecture) -> None:
 
 
 def filter_means(network: Network, images: Images) -> Scales:
-    """Return {"relu1_1": mean of each filter over pictures and places, ...}.
-
-    Above 0: no less than a thousandth of the layer's mean, or 1 where all is silent.
+    """Return the mean activation of each filter over pictures and pixels.
 
     Args:
-        network: a VGG.
-        images: RGB, [0, 1], of any size; each counts equally.
+        network: VGG.
+        images: pictures, RGB, [0, 1], of any size; all weigh the same.
+
+    Returns:
+        {"relu1_1": one number per filter, ...}, at least a thousandth of the mean of
+        the layer; 1 if the whole layer is 0.
 
     Raises:
         ValueError: if there is no picture.
@@ -115,11 +121,11 @@ def filter_means(network: Network, images: Images) -> Scales:
 
 
 def divide_filters(network: Network, scales: Scales) -> VGG:
-    """Return a VGG whose feature maps behind each ReLU are divided by numbers above 0.
+    """Return a VGG whose feature maps after each ReLU are divided by numbers above 0.
 
     Args:
-        network: a VGG; it stays as it is.
-        scales: {"relu1_1": a number for each filter, ...}, for all its ReLUs.
+        network: VGG, which is not changed.
+        scales: {"relu1_1": one number per filter, ...}, for all its ReLUs.
     """
     leaves, structure = jax.tree.flatten(network)
     divided: VGG = jax.tree.unflatten(structure, leaves)
@@ -127,8 +133,8 @@ def divide_filters(network: Network, scales: Scales) -> VGG:
     for shape in network.architecture.convolutions:
         scale = scales[shape.name.replace("conv", "relu")]
         convolution = getattr(divided, shape.name)
-        # On the host: nothing to compile for every shape there is. The last two axes
-        # are channels in and out, for Winograd's kernels too.
+        # In NumPy, so that nothing is compiled for every shape. The last two axes are
+        # input and output channels, in Winograd's kernels too.
         factors = np.divide.outer(before, scale).astype(np.float32)
         kernel = np.asarray(convolution.kernel[...], np.float32) * factors
         bias = np.asarray(convolution.bias[...], np.float32) / scale
@@ -159,13 +165,10 @@ DEVICES = ("all",)
 
 
 def device_mesh(devices: str | None) -> Mesh | None:
-    """Return devices in a row.
+    """Return a mesh of the local devices, or None for a single device.
 
     Args:
-        devices: "all" of this machine of the kind that JAX computes on; None: one.
-
-    Returns:
-        None if it is one device.
+        devices: "all" for all local devices of the default platform; None for one.
 
     Raises:
         ValueError: if `devices` is unknown.
@@ -176,20 +179,20 @@ def device_mesh(devices: str | None) -> Mesh | None:
     found = local_devices()
     if len(found) == 1:
         return None
-    # Auto: XLA decides on what is not said.
+    # Auto: XLA chooses every sharding that is not stated.
     return Mesh(np.array(found), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def spread_network(network: Network, mesh: Mesh, layers: Collection[str]) -> Network:
-    """Return the same network, its weights on all devices.
+    """Return a network that shards its pictures, with its weights on all devices.
 
     Args:
-        network: is left as it is.
-        mesh: the devices, of `device_mesh`.
-        layers: all that the result will be asked for.
+        network: network, which is not changed.
+        mesh: result of `device_mesh`.
+        layers: all layers that will be computed.
 
     Raises:
-        ValueError: if such a network cannot be spread.
+        ValueError: if the network cannot be sharded.
     """
     check_spreadable(network)
     deepest = network.architecture.up_to(layers)[-1].name
@@ -198,7 +201,10 @@ def spread_network(network: Network, mesh: Mesh, layers: Collection[str]) -> Net
 
 
 def check_spreadable(network: Network) -> None:
-    """Check that a network can be spread over devices.
+    """Check that a network can shard its pictures over devices.
+
+    Args:
+        network: network to check.
 
     Raises:
         ValueError: if it cannot.
@@ -207,8 +213,8 @@ def check_spreadable(network: Network) -> None:
     used = [shape.name for shape in network.architecture.convolutions]
     if any(getattr(getattr(network, n, None), "is_winograd", False) for n in used):
         raise ValueError(
-            "`devices` needs convolutions in XLA's way, and the network given has "
-            "Winograd's; make it with `conv` 'xla'."
+            "`devices` needs XLA's convolutions, and the given network has Winograd's; "
+            "make it with `conv` 'xla'."
         )
     if isinstance(network.architecture, VGGArchitecture):
         return
@@ -225,11 +231,11 @@ def check_spreadable(network: Network) -> None:
 
 
 def lay_whole(network: Network, shapes: Any) -> Any:
-    """Return the same shapes, as they lie if all devices hold all of each.
+    """Return shapes with the sharding of arrays that every device holds all of.
 
     Args:
-        network: a network; if it is not spread nothing is changed.
-        shapes: a tree of `jax.ShapeDtypeStruct`.
+        network: network; if it is not sharded, the shapes are returned as they are.
+        shapes: tree of `jax.ShapeDtypeStruct`.
     """
     if network.spread is None:
         return shapes
@@ -239,12 +245,12 @@ def lay_whole(network: Network, shapes: Any) -> Any:
 def lay_by_rows(
     network: Network, image: Image | jax.ShapeDtypeStruct, maps: Any
 ) -> Any:
-    """Return the shapes of feature maps as they lie.
+    """Return shapes of feature maps with their sharding.
 
     Args:
-        network: a network; if it is not spread nothing is changed.
-        image: the picture they are of, or its shape.
-        maps: a tree of `jax.ShapeDtypeStruct`.
+        network: network; if it is not sharded, the shapes are returned as they are.
+        image: picture that the feature maps are of, or its shape.
+        maps: tree of `jax.ShapeDtypeStruct`.
     """
     spread = network.spread
     if spread is None or not spread.suits(image.shape[0]):

@@ -1,8 +1,8 @@
 """VGG-16 and VGG-19 as feature extractors.
 
 Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
-Recognition", ICLR 2015. Only the convolutions: the three dense layers at the end see
-one picture size only, and style transfer has no use for them.
+Recognition", ICLR 2015. They have only the convolutions: the three dense layers at the
+end need one fixed picture size, and style transfer does not use them.
 """
 
 import dataclasses
@@ -27,11 +27,11 @@ class VGGArchitecture(Architecture):
 
     depths: tuple[int, ...]
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
-    # Smoothing needs whole feature maps, and these networks are measured in strips.
+    # Smoothing needs whole feature maps, and these networks may be computed in strips.
     smoothings: ClassVar[tuple[str, ...]] = ("none",)
     is_rescalable: ClassVar[bool] = True
-    # The first three blocks hold nine tenths of all activations, with what Winograd's
-    # way holds besides.
+    # The first three blocks hold nine tenths of all activations, including the arrays
+    # of Winograd's algorithm.
     recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
         "fast": {},
         "balanced": {1: 4, 2: 2, 3: 2},
@@ -51,7 +51,7 @@ class VGGArchitecture(Architecture):
 
     @property
     def convolutions(self) -> tuple[ConvShape, ...]:
-        """The convolutions it needs, in the order in which they are computed."""
+        """The convolutions of the network, in the order in which they are computed."""
         return tuple(
             ConvShape(layer.name, 3, layer.in_width, layer.out_width)
             for layer in self
@@ -60,18 +60,18 @@ class VGGArchitecture(Architecture):
 
     @property
     def content_layers(self) -> Mapping[str, float]:
-        """That of Gatys et al. 2016: relu4_2."""
+        """The content layer of Gatys et al. 2016: relu4_2."""
         block = min(4, len(self.depths))
         return {f"relu{block}_{min(2, self.depths[block - 1])}": 1.0}
 
     @property
     def style_layers(self) -> Mapping[str, float]:
-        """Those of Gatys et al. 2016: the first ReLU of every block."""
+        """The style layers of Gatys et al. 2016: the first ReLU of every block."""
         return {f"relu{block}_1": 1.0 for block in range(1, len(self.depths) + 1)}
 
     @property
     def bytes_per_pixel(self) -> int | None:
-        """More bytes than any step needs for a pixel, at any size; None if unknown."""
+        """An upper bound of the bytes a step needs per pixel; None if unknown."""
         largest = ((2, 2, 4, 4, 4), (64, 128, 256, 512, 512))
         is_known = len(self.depths) <= 5 and all(
             own <= known
@@ -81,7 +81,11 @@ class VGGArchitecture(Architecture):
         return 6000 if is_known else None
 
     def build(self, **options: Any) -> "VGG":
-        """Return the network, with random weights."""
+        """Return the network, with random weights.
+
+        Args:
+            options: keyword arguments of `Network`.
+        """
         return VGG(self, **options)
 
 
@@ -96,10 +100,14 @@ class VGG(Network):
     """
 
     def apply_layer(self, layer: Layer, x: Activations) -> Activations:
-        """Return what one layer makes of the output of the one before it.
+        """Return the output of one layer.
+
+        Args:
+            layer: layer to compute.
+            x: output of the layer before it.
 
         Raises:
-            ValueError: if nothing is left to pool.
+            ValueError: if the picture is too small to be pooled.
         """
         if layer.kind == "conv":
             return self.convolve(layer.name, x)

@@ -1,0 +1,149 @@
+"""A rule of the house as a test: what a docstring has to say."""
+
+import ast
+import importlib
+import inspect
+import re
+import textwrap
+from pathlib import Path
+from typing import ClassVar, get_origin
+
+import pytest
+
+import jaxnst
+
+
+PACKAGE = Path(jaxnst.__file__).parent
+# Packages, and modules beside them, that keep the rule.
+MENDED = (
+    "_types",
+    "coloring",
+    "finishing",
+    "losses",
+    "metrics",
+    "networks",
+    "objective",
+)
+# First words of a summary that says what is returned.
+RETURNING = ("Return", "Yield")
+
+
+def modules_of(package):
+    """Yield the modules of a package, or a module by itself."""
+    single = PACKAGE / f"{package}.py"
+    for path in (
+        [single] if single.exists() else sorted((PACKAGE / package).glob("*.py"))
+    ):
+        parts = ("jaxnst", *path.relative_to(PACKAGE).with_suffix("").parts)
+        yield importlib.import_module(".".join(parts).removesuffix(".__init__"))
+
+
+def public_members(package):
+    """Yield name and value of every public function, class and method."""
+    for module in modules_of(package):
+        for attribute, value in vars(module).items():
+            if attribute.startswith("_"):
+                continue
+            if getattr(value, "__module__", "") != module.__name__:
+                continue
+            name = f"{module.__name__}.{attribute}"
+            if inspect.isfunction(inspect.unwrap(value)):
+                yield name, value
+            elif inspect.isclass(value):
+                yield name, value
+                for method, function in vars(value).items():
+                    if inspect.isfunction(function) and not method.startswith("_"):
+                        yield f"{name}.{method}", function
+
+
+def raises_by_itself(function):
+    """Whether the body, less the functions in it, has a `raise X(...)`."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    waiting = list(ast.iter_child_nodes(tree.body[0]))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            continue
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            return True
+        waiting.extend(ast.iter_child_nodes(node))
+    return False
+
+
+def section(docstring, title):
+    """Return the text of a section, such as "Args"."""
+    found = re.search(rf"^{title}:\n((?:\n| +.*\n?)+)", docstring, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def faults_of_function(function):
+    docstring = inspect.getdoc(function)
+    if not docstring:
+        return ["no docstring"]
+    faults = []
+    signature = inspect.signature(function)
+    names = [name for name in signature.parameters if name not in ("self", "cls")]
+    arguments = section(docstring, "Args")
+    if len(names) > 1 or arguments:
+        faults += [
+            f"no line for `{name}` in Args"
+            for name in names
+            if not re.search(rf"^ +{name}: \S", arguments, re.MULTILINE)
+        ]
+    returns_something = signature.return_annotation not in (None, "None")
+    if (
+        returns_something
+        and not docstring.startswith(RETURNING)
+        and not section(docstring, "Returns")
+    ):
+        faults.append("no Returns, and the first line does not begin with Return")
+    if raises_by_itself(function) and not section(docstring, "Raises"):
+        faults.append("no Raises")
+    return faults
+
+
+def faults_of_class(cls):
+    docstring = cls.__doc__
+    if not docstring or docstring.startswith(f"{cls.__name__}("):
+        return ["no docstring"]  # or the one that dataclasses make
+    if hasattr(cls, "_fields"):
+        names = list(cls._fields)
+    else:
+        names = [
+            name
+            for name, annotation in vars(cls).get("__annotations__", {}).items()
+            if not name.startswith("_") and get_origin(annotation) is not ClassVar
+        ]
+    attributes = section(inspect.cleandoc(docstring), "Attributes")
+    return [
+        f"no line for `{name}` in Attributes"
+        for name in names
+        if len(names) > 1 and not re.search(rf"^ +{name}: \S", attributes, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("package", MENDED)
+def test_docstrings_say_what_comes_in_and_what_comes_out(package):
+    faults = {}
+    for name, value in public_members(package):
+        check_fn = faults_of_class if inspect.isclass(value) else faults_of_function
+        if found := check_fn(inspect.unwrap(value)):
+            faults[name] = found
+    assert not faults
+
+
+@pytest.mark.parametrize("package", MENDED)
+def test_no_docstring_points_to_another_line(package):
+    """No "likewise", and no argument that is nothing but a preposition."""
+    vague = re.compile(
+        r"\blikewise\b|^ +\w+: (of \S+|as for \S+|what it says|as above|as there)\.$",
+        re.IGNORECASE | re.MULTILINE,
+    )
+    for module in modules_of(package):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if not isinstance(
+                node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+            ):
+                continue
+            found = vague.search(ast.get_docstring(node, clean=False) or "")
+            assert not found, f"{module.__name__}: {found and found[0]}"
