@@ -26,8 +26,8 @@ from typing import Any
 from _common import make_parser, run_fresh, run_main, write_json
 
 from jaxnst.pretrained import SPECS, HubFile, WeightSpec
+from jaxnst.pretrained.inventory import weights_path
 from jaxnst.pretrained.layouts import expected_shapes
-from jaxnst.pretrained.shelf import weights_path
 
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
