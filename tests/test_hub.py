@@ -249,14 +249,9 @@ def test_files_that_are_not_the_right_ones(server, tmp_path):
         load()
     server.commit = COMMIT
     for body in (BODY[:-1], BODY + b"\0"):
-        with pytest.raises(ValueError, match="damaged: it has .* its header needs"):
+        with pytest.raises(ValueError, match=r"damaged: it has .* its header needs"):
             load(serve(server, body))
-    for body in (
-        b"\xff" * 90,
-        b"<!DOCTYPE html><html></html>",
-        b"",
-        b"\x02" + b"\0" * 7,
-    ):
+    for body in (b"\xff" * 90, b"<!DOCTYPE html></html>", b"", b"\x02" + b"\0" * 7):
         with pytest.raises(ValueError, match="it is not a safetensors file"):
             load(serve(server, body))
     assert files_left(tmp_path) == []
@@ -376,8 +371,10 @@ def test_damage_on_disk_is_found(server):
 
 
 def test_interrupted_downloads_leave_nothing(server, tmp_path):
+    main_thread = threading.get_ident()
+
     def interrupt(request):
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        signal.pthread_kill(main_thread, signal.SIGINT)
 
     server.answers = [part, part, part, interrupt]
     with pytest.raises(KeyboardInterrupt):

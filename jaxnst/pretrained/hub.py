@@ -7,6 +7,7 @@ for the file, and every tensor's name, shape, type and finiteness. The hash of t
 that is then kept is stored, and checked whenever it is loaded.
 """
 
+import dataclasses
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -14,14 +15,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from huggingface_hub import (
-    HfApi,
-    HfFileMetadata,
-    constants,
-    get_hf_file_metadata,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
+from huggingface_hub import HfApi, constants, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -48,13 +42,11 @@ from .registry import HubFile, OwnFile, WeightSpec
 
 # Base of the HTTP client's errors: of httpx or httpx2, whichever huggingface_hub uses.
 _HTTPError: Any = HfHubHTTPError.__bases__[0]
-_CLIENT = {"library_name": "jaxnst", "library_version": __version__}
 # Tensors that lie so near each other are fetched by one request, up to a size.
 _MAX_GAP = 256_000
 _MAX_REQUEST = 16_000_000
 _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": jnp.bfloat16}
 _TOKEN = "a `token` (HF_TOKEN, or that of `hf auth login`)"
-_ALTERNATIVE = "The network 'vgg19' comes with jaxnst and needs no download."
 
 
 def load_kept(
@@ -115,9 +107,16 @@ def fetch(
         # Another process may have downloaded them while this one waited.
         if path.exists() and not renew:
             return path
-        cached = _in_hub_cache(spec.source)
-        if cached is not None and is_commit(spec.source.revision):
-            _keep_own(spec, path, cached)
+        repo, revision = spec.source.repo, spec.source.revision
+        # The whole file, if huggingface_hub has downloaded it before.
+        cached = try_to_load_from_cache(
+            repo,
+            spec.source.filename,
+            revision=revision,
+            cache_dir=constants.HF_HUB_CACHE,
+        )
+        if isinstance(cached, str) and is_commit(revision):
+            _keep_own(spec, path, Path(cached))
             return path
         check_room(path, expected_bytes(spec.architecture))
         try:
@@ -176,109 +175,71 @@ def _check_sha256(spec: WeightSpec, digest: str | None) -> None:
         )
 
 
-def _in_hub_cache(source: HubFile) -> Path | None:
-    """Return the whole file, if huggingface_hub has downloaded it before."""
-    found = try_to_load_from_cache(
-        source.repo,
-        source.filename,
-        revision=source.revision,
-        cache_dir=constants.HF_HUB_CACHE,
-    )
-    return Path(found) if isinstance(found, str) else None
-
-
 def _download(
     spec: WeightSpec, source: HubFile, token: str | bool | None, progress: bool
 ) -> tuple[Weights, dict[str, str]]:
     """Return the weights, and metadata for the file that is kept."""
-    url = hf_hub_url(source.repo, source.filename, revision=source.revision)
-    stated = get_hf_file_metadata(url, token=token, **_CLIENT)
-    etag = stated.etag or ""
+    revision = source.revision
+    api = HfApi(token=token, library_name="jaxnst", library_version=__version__)
+    url = hf_hub_url(source.repo, source.filename, revision=revision)
+    stated = api.get_hf_file_metadata(url=url)
+    commit, etag = stated.commit_hash, stated.etag or ""
     digest = etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None
     with naming(url):
         _check_sha256(spec, digest)
-        is_pinned = is_commit(source.revision) and stated.commit_hash is not None
-        if is_pinned and stated.commit_hash != source.revision:
-            raise ValueError(
-                f"it is of commit {stated.commit_hash}, not {source.revision}"
-            )
-        file = _open_remote(spec, source, stated, token, progress)
+        if is_commit(revision) and commit not in (None, revision):
+            raise ValueError(f"it is of commit {commit}, not {revision}")
+        # A branch may move on between two requests, its commit does not.
+        source = dataclasses.replace(source, revision=commit or revision)
+        file = _open_remote(api, source, stated.size, spec.name if progress else None)
         weights = take_weights(
             file, expected=spec.architecture, preprocessing=spec.preprocessing
         )
     described = {
         "source": f"{source.repo}/{source.filename}",
-        "revision": source.revision,
-        "commit": stated.commit_hash,
+        "revision": revision,
+        "commit": commit,
         "source_sha256": digest,
         "license": spec.license,
         "paper": spec.paper,
     }
-    known = {name: value for name, value in described.items() if value is not None}
-    return weights, known
+    return weights, {key: text for key, text in described.items() if text is not None}
 
 
 def _open_remote(
-    spec: WeightSpec,
-    source: HubFile,
-    stated: HfFileMetadata,
-    token: str | bool | None,
-    progress: bool,
+    api: HfApi, source: HubFile, size: int | None, title: str | None
 ) -> TensorFile:
-    # A branch may move on between two requests, its commit does not.
-    revision = stated.commit_hash or source.revision
-    url = hf_hub_url(source.repo, source.filename, revision=revision)
-    # Places in the file count only if nothing compresses it on the way.
-    headers = build_hf_headers(token=token, **_CLIENT) | {"Accept-Encoding": "identity"}
-
-    def get(start: int, end: int) -> bytes:
-        response = http_backoff(
-            "GET",
-            url,
-            headers={**headers, "Range": f"bytes={start}-{end - 1}"},
-            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-            follow_redirects=True,
-        )
-        hf_raise_for_status(response)
-        if response.status_code != 206 or len(response.content) != end - start:
-            raise OSError(
-                f"asked for {end - start} bytes of the file, it sent "
-                f"{len(response.content)} with status {response.status_code}"
-            )
-        return response.content
-
-    api = HfApi(token=token, **_CLIENT)
+    """Open a safetensors file on the Hub; `title` is that of the progress bar."""
     try:
         header = api.parse_safetensors_file_metadata(
-            source.repo, source.filename, revision=revision
+            source.repo, source.filename, revision=source.revision
         )
-        ends = [info.data_offsets[1] for info in header.tensors.values()]
-        shapes = {name: tuple(info.shape) for name, info in header.tensors.items()}
+        infos = header.tensors
+        shapes = {name: tuple(info.shape) for name, info in infos.items()}
+        data_size = max((info.data_offsets[1] for info in infos.values()), default=0)
     except (OSError, _HTTPError):
         raise
     except Exception as error:  # of several kinds
         raise ValueError("it is not a safetensors file") from error
-    data_start = 8 + int.from_bytes(get(0, 8), "little")
-    size = data_start + max(ends, default=0)
-    if stated.size is not None and stated.size != size:
+    data_start = 8 + int.from_bytes(_get(api, source, 0, 8), "little")
+    if size not in (None, data_start + data_size):
         raise ValueError(
-            f"it is damaged: it has {stated.size} bytes, its header needs {size}"
+            f"it is damaged: it has {size} bytes, its header needs "
+            f"{data_start + data_size}"
         )
 
     def read(names: Collection[str]) -> Arrays:
-        infos = {name: header.tensors[name] for name in names}
         arrays: Arrays = {}
-        runs = _merge([(*info.data_offsets, name) for name, info in infos.items()])
-        num_bytes = sum(end - start for start, end, _ in runs)
+        runs = _merge([(*infos[name].data_offsets, name) for name in names])
         with tqdm(
-            total=num_bytes,
-            desc=spec.name,
+            total=sum(end - start for start, end, _ in runs),
+            desc=title,
             unit="B",
             unit_scale=True,
-            disable=None if progress else True,  # None: where there is no terminal
+            disable=None if title else True,  # None: except on a terminal
         ) as bar:
             for start, end, members in runs:
-                data = get(data_start + start, data_start + end)
+                data = _get(api, source, data_start + start, data_start + end)
                 bar.update(len(data))
                 for name in members:
                     info = infos[name]
@@ -290,6 +251,27 @@ def _open_remote(
         return arrays
 
     return TensorFile(shapes, header.metadata, read)
+
+
+def _get(api: HfApi, source: HubFile, start: int, end: int) -> bytes:
+    """Return some bytes of a file on the Hub."""
+    headers = build_hf_headers(token=api.token, library_name="jaxnst")
+    # Places in the file count only if nothing compresses it on the way.
+    headers |= {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+    response = http_backoff(
+        "GET",
+        hf_hub_url(source.repo, source.filename, revision=source.revision),
+        headers=headers,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        follow_redirects=True,
+    )
+    hf_raise_for_status(response)
+    if response.status_code != 206 or len(response.content) != end - start:
+        raise OSError(
+            f"asked for {end - start} bytes of the file, it sent "
+            f"{len(response.content)} with status {response.status_code}"
+        )
+    return response.content
 
 
 def _merge(tensors: list[tuple[int, int, str]]) -> list[tuple[int, int, list[str]]]:
@@ -334,11 +316,10 @@ def _explained(error: Exception, spec: WeightSpec, source: HubFile) -> OSError:
             kind = ConnectionError
     host = constants.ENDPOINT.split("://")[-1]
     if kept_path(spec).exists():
-        return kind(
-            f"the weights of {spec.name!r} are on disk, but cannot be downloaded again "
-            f"from {host}: {what}."
-        )
+        where, advice = "on disk, but cannot be downloaded again", ""
+    else:
+        where = "not on disk and cannot be downloaded"
+        advice = " The network 'vgg19' comes with jaxnst and needs no download."
     return kind(
-        f"the weights of {spec.name!r} are not on disk and cannot be downloaded from "
-        f"{host}: {what}. {_ALTERNATIVE}"
+        f"the weights of {spec.name!r} are {where} from {host}: {what}.{advice}"
     )

@@ -232,8 +232,8 @@ def set_weights(
         if shape != found:
             problems.append(f"{name}.{kind} has shape {found}, expected {shape}")
     if problems:
-        is_judge = isinstance(network, AlexNet)
-        name = "alexnet" if is_judge else network.architecture.name
+        is_alexnet = isinstance(network, AlexNet)
+        name = "alexnet" if is_alexnet else network.architecture.name
         raise ValueError(f"the weights do not fit {name}: {'; '.join(problems)}.")
     for name, arrays in layers.items():
         layer = getattr(network, name)
