@@ -26,13 +26,13 @@ from typing import Any
 from _common import make_parser, run_fresh, run_main, write_json
 
 from jaxnst.pretrained import SPECS, HubFile, WeightSpec
+from jaxnst.pretrained.inventory import weights_path
 from jaxnst.pretrained.layouts import expected_shapes
-from jaxnst.pretrained.shelf import weights_path
 
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from hub_server import HubServer, part, whole
+from hub_server import HubServer
 
 
 NETWORKS = ("vgg19.tv_in1k", "vgg16.tv_in1k", "resnet50.tv_in1k", "googlenet")
@@ -126,11 +126,6 @@ def measure(name: str, folder: Path, repeats: int) -> dict[str, Any]:
             row["seconds_get"] = run_command("get", name, "-q")
             row["sent"] = server.num_sent
             row["requests"] = len(server.requests)
-            run_command("rm", name)
-            server.answer, server.num_sent = whole, 0
-            run_command("get", name, "-q")
-            row["sent_without_ranges"] = server.num_sent
-            server.answer = part
     else:
         row["seconds_get"] = run_command("get", name, "--from", path, "-q")
     command = [sys.executable, "-m", "jaxnst", "networks", "path", name]
@@ -162,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in NETWORKS:
             rows.append(measure(name, Path(folder), args.repeats))
-    keys = ("file", "sent", "sent_without_ranges", "kept")
+    keys = ("file", "sent", "kept")
     times = ("seconds_get", "seconds_load", "seconds_load_whole_file")
     print(f"{'':18}" + "".join(f"{key.replace('_', ' '):>22}" for key in keys + times))
     for row in rows:

@@ -4,7 +4,16 @@ import hashlib
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Asked(NamedTuple):
+    """A request that came."""
+
+    method: str
+    path: str
+    range: str | None
+    token: str | None
 
 
 class Request(BaseHTTPRequestHandler):
@@ -20,34 +29,22 @@ class Request(BaseHTTPRequestHandler):
     def hub(self) -> "HubServer":
         return self.server.hub
 
-    def asked(self) -> tuple[int, int] | None:
-        """First byte asked for and the one behind the last; None: all."""
-        given = self.headers.get("Range", "")
-        if not given.startswith("bytes="):
-            return None
-        first, _, last = given.removeprefix("bytes=").partition("-")
-        return int(first), min(int(last) + 1, len(self.hub.body))
-
-    def span(self) -> tuple[int, int]:
-        """The same, where something was asked for."""
-        span = self.asked()
-        assert span is not None
-        return span
-
     def do_GET(self) -> None:
         hub = self.hub
         if self.path.startswith("/api/"):  # huggingface_hub's own news
             self.send_error(404)
             return
+        headers = self.headers
+        asked = self.command, self.path, headers["Range"], headers["Authorization"]
         with hub.lock:
-            hub.requests.append(
-                (self.path, self.headers.get("Range"), dict(self.headers))
-            )
+            hub.requests.append(Asked(*asked))
             answer = hub.answers.pop(0) if hub.answers else hub.answer
         try:
             answer(self)
-        except (BrokenPipeError, ConnectionResetError):  # they have what they need
+        except (BrokenPipeError, ConnectionResetError):  # the client has hung up
             self.close_connection = True
+
+    do_HEAD = do_GET
 
     def described(self) -> dict[str, str]:
         return {
@@ -69,11 +66,11 @@ class Request(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(end - start), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        for at in range(start, end, 1 << 16):
-            piece = body[at : min(at + (1 << 16), end)]
-            with self.hub.lock:  # before the client has it, and looks
-                self.hub.num_sent += len(piece)
-            self.wfile.write(piece)
+        if self.command == "HEAD":
+            return
+        with self.hub.lock:  # before the client has it, and looks
+            self.hub.num_sent += end - start
+        self.wfile.write(body[start:end])
 
 
 class _Server(ThreadingHTTPServer):
@@ -86,24 +83,20 @@ class _Server(ThreadingHTTPServer):
 Answer = Callable[[Request], None]
 
 
-def part(request: Request, **changes: str) -> None:
-    """What was asked for, as a good server sends it."""
-    span = request.asked()
-    if span is None:
+def part(request: Request) -> None:
+    """Answer as a good server does: with the part that was asked for."""
+    asked = request.headers.get("Range", "").removeprefix("bytes=").partition("-")
+    body = request.hub.body
+    if not asked[1]:
         whole(request)
         return
-    start, end = span
-    total = len(request.hub.body)
-    if start >= total:
-        request.send(416, b"", {"Content-Range": f"bytes */{total}"})
-        return
-    headers = {"Content-Range": f"bytes {start}-{end - 1}/{total}"}
-    described = {**request.described(), **headers, **changes}
-    request.send(206, request.hub.body, described, span)
+    start, end = int(asked[0]), min(int(asked[2]) + 1, len(body))
+    headers = {"Content-Range": f"bytes {start}-{end - 1}/{len(body)}"}
+    request.send(206, body, {**request.described(), **headers}, (start, end))
 
 
 def whole(request: Request) -> None:
-    """The whole file, whatever was asked for."""
+    """Answer with the whole file, whatever was asked for."""
     request.send(200, request.hub.body, request.described())
 
 
@@ -118,9 +111,10 @@ class HubServer:
 
     Attributes:
         body: the file.
-        sha256: what it says of the file's hash; empty where it is not to say anything.
-        requests: (path, range, headers) of all that came.
+        sha256: the hash that it states for the file; may be empty.
+        requests: all that came.
         answers: how to answer the next requests; then `answer`.
+        num_sent: bytes of bodies sent.
     """
 
     def __init__(self, body: Any, *, commit: str, is_hashed: bool = True):
@@ -129,7 +123,7 @@ class HubServer:
         self.commit = commit
         self.answer: Answer = part
         self.answers: list[Answer] = []
-        self.requests: list[tuple[str, str | None, dict[str, str]]] = []
+        self.requests: list[Asked] = []
         self.num_sent = 0
         self.lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), Request)

@@ -282,7 +282,7 @@ def test_paths_start_in_the_folder_of_the_jobs(tmp_path, monkeypatch):
         "a.pth": tmp_path / "a.pth",
         "set/a": tmp_path / "set/a",
         "mine": tmp_path / "mine",
-        "~/a.npz": Path("/home/ann/a.npz"),
+        "~/a.pth": Path("/home/ann/a.pth"),
     }.items():
         assert place_paths({"network": name}, tmp_path) == {"network": place}
     array = np.zeros((32, 32, 3))
@@ -304,7 +304,7 @@ BAD_ROWS = {
     "choice": (f"{GOOD},mean", ",pooling", "`pooling` is 'mean'. Did you mean 'max'"),
     "layer": (f"{GOOD},relu1_11", ",style_layers", "Did you mean 'relu1_1'"),
     "network": (f"{GOOD},vgg91", ",network", "`network` is 'vgg91'. Did you mean"),
-    "weights": (f"{GOOD},a.npz", ",network", "`network`: no such file: .*/a.npz"),
+    "weights": (f"{GOOD},a.pth", ",network", "`network`: no such file: .*/a.pth"),
     "init": (f"{GOOD},nois", ",init", "no such file: .*nois. Did you mean 'noise'"),
     "output": (f"{GOOD},a.gif", ",output", "output .*a.gif: unknown extension '.gif'"),
     "above": (f"{GOOD},../a.png", ",output", "../a.png is outside of the folder"),
@@ -665,7 +665,7 @@ def test_weights_of_a_file_are_told_from_others(painted):
 
     def change_fn(record):
         record["settings"]["network"] = "custom"
-        record["weights"] = {"name": "mine.npz", "sha256": "a"}
+        record["weights"] = {"name": "mine.pth", "sha256": "a"}
 
     rewritten(output, change_fn)
     record = jaxnst.read_record(output)
@@ -684,7 +684,7 @@ def test_weights_of_a_file_are_told_from_others(painted):
 
 
 def test_weights_of_the_user_are_hashed_once(tmp_path):
-    path = tmp_path / "mine.npz"
+    path = tmp_path / "mine.pth"
     path.write_bytes(b"weights")
     files = Files()
     digest = hashlib.sha256(b"weights").hexdigest()

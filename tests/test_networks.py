@@ -335,7 +335,7 @@ def registry(monkeypatch):
         )
         for architecture in known
     }
-    monkeypatch.setattr("jaxnst.pretrained.specs.SPECS", specs)
+    monkeypatch.setattr("jaxnst.pretrained.registry.SPECS", specs)
 
 
 def test_settings_follow_the_network(registry):

@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 from conftest import build
 
-import jaxnst.pretrained.bundled as bundled
+import jaxnst.pretrained.registry as registry
 from jaxnst.networks import CAFFE
 from jaxnst.pretrained import (
     LPIPS_SPEC,
@@ -25,7 +25,7 @@ from jaxnst.pretrained import (
     load_lpips_network,
     load_network,
 )
-from jaxnst.pretrained.codebook import decode
+from jaxnst.pretrained.formats import decode_codebook, serialize
 from jaxnst.pretrained.loading import set_weights
 
 
@@ -56,7 +56,7 @@ def load_script(name="make_vgg19_oxford"):
 
 
 def test_bundled_file_is_described_and_small():
-    path = bundled.bundled_path(get_spec("vgg19"))
+    path = registry.bundled_path(get_spec("vgg19"))
     assert path.stat().st_size <= 21_000_000
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
@@ -93,7 +93,7 @@ def test_vgg19_tells_an_edge_from_a_flat_place():
 
 
 def test_missing_file_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(bundled, "_FOLDERS", (tmp_path / "a", tmp_path / "b"))
+    monkeypatch.setattr(registry, "_FOLDERS", (tmp_path / "a", tmp_path / "b"))
     with pytest.raises(
         FileNotFoundError, match=r"no vgg19_oxford_8bit.*Install jaxnst"
     ):
@@ -102,7 +102,7 @@ def test_missing_file_is_named(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "empty"])
 def test_damaged_file_is_refused(damage, monkeypatch, tmp_path):
-    data = bytearray(bundled.read_bundled(get_spec("vgg19")))
+    data = bytearray(registry.read_bundled(get_spec("vgg19")))
     if damage == "truncated":
         data = data[: len(data) // 2]
     elif damage == "altered":
@@ -110,31 +110,31 @@ def test_damaged_file_is_refused(damage, monkeypatch, tmp_path):
     else:
         data = bytearray()
     (tmp_path / BUNDLED.filename).write_bytes(data)
-    monkeypatch.setattr(bundled, "_FOLDERS", (tmp_path,))
+    monkeypatch.setattr(registry, "_FOLDERS", (tmp_path,))
     with pytest.raises(ValueError, match=r"are damaged: .*expected c9685e9a"):
         load_network("vgg19")
 
 
 def test_wheel_folder_comes_first(monkeypatch, tmp_path):
     (tmp_path / BUNDLED.filename).write_bytes(b"")
-    monkeypatch.setattr(bundled, "_FOLDERS", (tmp_path, ROOT / "weights"))
-    assert bundled.bundled_path(get_spec("vgg19")).parent == tmp_path
+    monkeypatch.setattr(registry, "_FOLDERS", (tmp_path, ROOT / "weights"))
+    assert registry.bundled_path(get_spec("vgg19")).parent == tmp_path
 
 
-def test_decode_is_table_of_codes(rng):
+def test_a_codebook_is_a_table_and_codes(rng):
     codes = rng.integers(0, 256, (3, 3, 2, 5), dtype=np.uint8)
     table = rng.standard_normal(256).astype(np.float32)
     bias = rng.standard_normal(5).astype(np.float32)
     tensors = {"conv1_1.codes": codes, "conv1_1.table": table, "conv1_1.bias": bias}
-    layer = decode(safetensors.numpy.save(tensors))["conv1_1"]
+    layer = decode_codebook(safetensors.numpy.save(tensors))["conv1_1"]
     for index in np.ndindex(codes.shape):
         assert layer["kernel"][index] == table[codes[index]]
     np.testing.assert_array_equal(layer["bias"], bias)
     del tensors["conv1_1.table"]
     with pytest.raises(ValueError, match=r"no tensor 'conv1_1\.table'"):
-        decode(safetensors.numpy.save(tensors))
+        decode_codebook(safetensors.numpy.save(tensors))
     with pytest.raises(ValueError, match="not a safetensors file"):
-        decode(b"nonsense")
+        decode_codebook(b"nonsense")
 
 
 def test_all_that_does_not_fit_is_named_together(tiny_network):
@@ -176,16 +176,14 @@ def test_script_writes_what_safetensors_reads(rng):
         "b.codes": rng.integers(0, 9, (2, 3), dtype=np.uint8),
         "a.bias": rng.standard_normal(7).astype(np.float32),
     }
-    data = load_script("serializing").serialize(tensors, {"license": "x"})
+    data = serialize(tensors, {"license": "x"})
     found = safetensors.numpy.load(data)
     assert set(found) == set(tensors)
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(found[name], tensor)
     # The header of the committed file comes from the same function.
-    original = bundled.read_bundled(get_spec("vgg19"))
-    again = load_script("serializing").serialize(
-        safetensors.numpy.load(original), script.METADATA
-    )
+    original = registry.read_bundled(get_spec("vgg19"))
+    again = serialize(safetensors.numpy.load(original), script.METADATA)
     assert hashlib.sha256(again).hexdigest() == BUNDLED.sha256
 
 
@@ -211,9 +209,9 @@ def test_script_unpickles_nothing_but_tensors(payload, capsys):
 
 
 def test_alexnet_file_is_described_small_and_half_precision():
-    data = bundled.read_bundled(LPIPS_SPEC)
+    data = registry.read_bundled(LPIPS_SPEC)
     assert len(data) <= 6_000_000
-    path = bundled.bundled_path(LPIPS_SPEC)
+    path = registry.bundled_path(LPIPS_SPEC)
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
     assert "BSD-3-Clause" in metadata["license"]
@@ -225,7 +223,7 @@ def test_alexnet_file_is_described_small_and_half_precision():
         np.dtype(np.float32),
     }
     script = load_script("make_alexnet_lpips")
-    assert load_script("serializing").serialize(tensors, script.METADATA) == data
+    assert serialize(tensors, script.METADATA) == data
     judge = load_lpips_network()
     for index, (name, head) in enumerate(judge.heads.items(), start=1):
         conv = getattr(judge.network, f"conv{index}")

@@ -11,8 +11,7 @@ from flax import nnx
 from references.random_weights import random_tensors
 
 from jaxnst.networks import GOOGLENET, RESNET50, TENSORFLOW, TORCHVISION
-from jaxnst.pretrained.keys import expected_shapes
-from jaxnst.pretrained.layouts import convert, recognize
+from jaxnst.pretrained.layouts import convert, expected_shapes, recognize
 from jaxnst.pretrained.loading import set_weights
 
 

@@ -1,4 +1,4 @@
-"""The commands `jaxnst networks ...`: which networks there are, and their weights."""
+"""The commands `jaxnst networks ...`: the list of networks, and their weights."""
 
 import argparse
 import json
@@ -8,19 +8,19 @@ from typing import Any
 _EXAMPLES = """\
 examples:
   jaxnst networks
-      which there are, and what of them is on disk
+      list the networks, and which weights are on disk
 
   jaxnst networks get vgg19.tv_in1k
-      download the part of its weights that is needed, and keep it
+      download the weights that painting needs, and keep them
 
   jaxnst networks get vgg19.tv_in1k@main
-      the same, as it is now on that branch of its repository, not as it was pinned
+      the same from a branch of the repository, instead of the pinned commit
 
   jaxnst networks get googlenet --from googlenet.pth
-      take the weights from a file, for want of a connection or of a place on the Hub
+      take the weights from a file: when offline, or when the Hub does not have them
 
   jaxnst networks convert mine.pth mine.safetensors
-      ready for `jaxnst stylize --network mine.safetensors`
+      write a file for `jaxnst stylize --network mine.safetensors`
 """
 
 
@@ -28,8 +28,8 @@ def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the parser of `networks` and its own commands.
 
     Args:
-        commands: of argparse, to which it is added.
-        common: the options that all commands have.
+        commands: argparse's subparsers, to which it is added.
+        common: parser of the options that all commands have.
     """
     networks = commands.add_parser(
         "networks",
@@ -44,13 +44,13 @@ def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
     )
     networks.add_argument("--json", action="store_true", help="print the list as JSON")
-    # Or else they would be called by the usage above.
+    # Without `prog`, the usage above would be part of their names.
     actions = networks.add_subparsers(
         dest="action", metavar="ACTION", prog="jaxnst networks"
     )
 
     def add_action(name: str, help_text: str) -> Any:
-        # It must not reset what was given before it.
+        # SUPPRESS: its default must not reset a `--debug` given before it.
         action = actions.add_parser(
             name, help=help_text, description=help_text, allow_abbrev=False
         )
@@ -63,7 +63,7 @@ def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
         return action
 
     get = add_action("get", "download weights, if they are not on disk")
-    path = add_action("path", "print where weights lie on disk")
+    path = add_action("path", "print the path of weights on disk")
     remove = add_action("rm", "remove downloaded weights")
     for action in (get, path, remove):
         action.add_argument(
@@ -72,47 +72,53 @@ def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
             help="see `jaxnst networks`; NAME@REVISION: a commit, branch or tag there",
         )
     get.add_argument(
-        "--from", dest="source", metavar="FILE", help="take them from there instead"
+        "--from", dest="source", metavar="FILE", help="take them from this file instead"
     )
     get.add_argument("-q", "--quiet", action="store_true", help="print nothing")
-    convert = add_action("convert", "write weights as jaxnst keeps them")
-    convert.add_argument("source", metavar="IN", help=".safetensors, .npz, .h5 or .pth")
+    convert = add_action("convert", "write weights as a safetensors file of jaxnst")
+    convert.add_argument("source", metavar="IN", help=".safetensors, .pth or .h5")
     convert.add_argument("target", metavar="OUT", help="ends in .safetensors")
     convert.add_argument(
         "--preprocessing",
         metavar="NAME",
-        help="what the network was trained on: torchvision, caffe, tensorflow (what IN "
-        "says, or else torchvision)",
+        help="input the network was trained on: torchvision, caffe or tensorflow "
+        "(default: what IN says, or else torchvision)",
     )
 
 
 def networks(args: argparse.Namespace) -> int:
-    """Run `jaxnst networks ...` and return its exit code."""
-    from jaxnst.pretrained import shelf
+    """Run `jaxnst networks ...` and return its exit code.
+
+    Args:
+        args: parsed arguments.
+    """
+    from jaxnst.pretrained import inventory
 
     if args.action is None:
         return _list(args)
     if args.action == "path":
-        print(shelf.weights_path(args.name))
+        print(inventory.weights_path(args.name))
         return 0
     if args.action == "rm":
-        for path in shelf.remove_weights(args.name):
+        for path in inventory.remove_weights(args.name):
             print(f"removed {path}")
         return 0
     if args.action == "get":
-        path = shelf.get_weights(args.name, source=args.source, progress=not args.quiet)
+        path = inventory.get_weights(
+            args.name, source=args.source, progress=not args.quiet
+        )
         if args.quiet:
             return 0
     else:
-        path = shelf.convert_weights(
+        path = inventory.convert_weights(
             args.source, args.target, preprocessing=args.preprocessing
         )
-    print(f"{path}  ({shelf.megabytes(path.stat().st_size)})")
+    print(f"{path}  ({inventory.megabytes(path.stat().st_size)})")
     return 0
 
 
 def _list(args: argparse.Namespace) -> int:
-    from jaxnst.pretrained.shelf import list_weights
+    from jaxnst.pretrained.inventory import list_weights
 
     entries = list_weights()
     if args.json:
@@ -151,7 +157,7 @@ def _list(args: argparse.Namespace) -> int:
         lines += [("file", str(path)) for path in entry.paths]
         lines.append(("content", " ".join(spec.content_layers)))
         lines.append(("style", " ".join(spec.style_layers)))
-        # Before every relu1_1 there is a conv1_1 that few want.
+        # Before every relu1_1 there is a conv1_1, which is rarely used.
         names = [layer.name for layer in spec.architecture]
         others = [name for name in names if name.replace("conv", "relu") in names]
         shown = [n for n in names if n not in others or n.startswith("relu")]

@@ -1,6 +1,7 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all, and their hashes."""
 
 import contextlib
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -8,16 +9,24 @@ from pathlib import Path
 
 
 def place_beside(path: Path) -> Path:
-    """Return where a file is written before it is moved to its place."""
+    """Return where a file is written before it is moved to its place.
+
+    Args:
+        path: final place of the file.
+    """
     # Process and thread keep two writers in one folder apart.
-    return path.with_name(f".jaxnst-{os.getpid()}-{threading.get_ident()}.part")
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    return path.with_name(f".jaxnst-{writer}{path.suffix}.part")
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a place to write to; what is there in the end is moved to `path`.
+    """Yield a place to write to; the file written there is moved to `path` at the end.
 
-    Nothing is left of it where writing fails.
+    If writing fails, the place is cleared and `path` stays as it was.
+
+    Args:
+        path: final place of the file.
     """
     beside = place_beside(path)
     try:
@@ -25,3 +34,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex.
+
+    Args:
+        path: file to read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,13 +1,18 @@
 """Where pretrained weights come from, and how they become a network."""
 
-from .judge import load_lpips_network as load_lpips_network
+from .layouts import (
+    PREPROCESSINGS as PREPROCESSINGS,
+    UsedWeights as UsedWeights,
+    Weights as Weights,
+)
 from .loading import (
     architecture_of_file as architecture_of_file,
     build_network as build_network,
+    load_lpips_network as load_lpips_network,
     load_network as load_network,
     load_weights as load_weights,
 )
-from .specs import (
+from .registry import (
     LPIPS_SPEC as LPIPS_SPEC,
     SPECS as SPECS,
     BundledFile as BundledFile,
@@ -17,9 +22,4 @@ from .specs import (
     WeightSpec as WeightSpec,
     find_network as find_network,
     get_spec as get_spec,
-)
-from .weights import (
-    PREPROCESSINGS as PREPROCESSINGS,
-    UsedWeights as UsedWeights,
-    Weights as Weights,
 )

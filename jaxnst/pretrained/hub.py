@@ -1,72 +1,80 @@
-"""The weights of the registry that are on the Hugging Face Hub, fetched and kept.
+"""Weights on the Hugging Face Hub, fetched with huggingface_hub and kept on disk.
 
-Only the convolutions travel: 80 MB of the 575 MB of VGG-19. So the hash of the whole
-file cannot be checked. What is: the revision is pinned, the server's own hash of the
-file (its `X-Linked-Etag`, if it sends one) is the expected one, every tensor has the
-expected name, shape and type and is finite. The hash of what is then kept is stored,
-and checked whenever it is loaded.
+Only the convolutions travel: 80 MB of the 575 MB of VGG-19. The header of the file
+says where they lie, and HTTP range requests fetch them. So the hash of the whole file
+cannot be computed; checked are the pinned commit, the hash and size that the Hub states
+for the file, and every tensor's name, shape, type and finiteness. The hash of the file
+that is then kept is stored, and checked whenever it is loaded.
 """
 
+import dataclasses
 import re
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import constants, try_to_load_from_cache
+import jax.numpy as jnp
+import numpy as np
+from huggingface_hub import HfApi, constants, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    OfflineModeIsEnabled,
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-
-from .downloading import DownloadBar
-from .header import LENGTH_BYTES, header_length, parse_header
-from .keys import expected_bytes
-from .ranges import WEB_PAGE, FileIdentity, HTTPError, RemoteFile, Span
-from .specs import HubFile, OwnFile, WeightSpec
-from .store import check_room, keeping, kept_path, read_kept, write_kept
-from .tensors import (
-    TensorFile,
-    file_sha256,
-    from_header,
-    load_safetensors,
-    naming,
-    open_tensors,
+from huggingface_hub.utils import (
+    build_hf_headers,
+    hf_raise_for_status,
+    http_backoff,
+    tqdm,
 )
-from .weights import UsedWeights, Weights, save_weights, take_weights
+
+from jaxnst._version import __version__
+from jaxnst.images.files import file_sha256
+
+from .cache import check_kept, check_room, kept_path, lock_kept, write_kept
+from .formats import Arrays, TensorFile, naming, open_tensors
+from .layouts import UsedWeights, Weights, expected_bytes, save_weights, take_weights
+from .registry import HubFile, OwnFile, WeightSpec
 
 
-# A little more than the header of any network here.
-_START_BYTES = 65_536
-_ALTERNATIVE = "The network 'vgg19' comes with jaxnst and needs no download."
+# Base of the HTTP client's errors: of httpx or httpx2, whichever huggingface_hub uses.
+_HTTPError: Any = HfHubHTTPError.__bases__[0]
+# Tensors that lie so near each other are fetched by one request, up to a size.
+_MAX_GAP = 256_000
+_MAX_REQUEST = 16_000_000
+_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": jnp.bfloat16}
 _TOKEN = "a `token` (HF_TOKEN, or that of `hf auth login`)"
 
 
 def load_kept(
     spec: WeightSpec, *, token: str | bool | None = None, progress: bool = True
 ) -> tuple[Weights, UsedWeights]:
-    """Return the weights of a spec that is not bundled, downloading them if need be.
+    """Return weights that are not bundled, downloading them if they are not on disk.
 
     Args:
-        spec: of the registry, of any revision.
-        token: as for `huggingface_hub`.
+        spec: weights of the registry, of any revision.
+        token: access token of the Hub; None is the one huggingface_hub knows, False
+            none.
         progress: show a bar on standard error while downloading.
 
     Raises:
-        OSError: if they are not on disk and cannot be had, or cannot be kept.
-        ValueError: if what is on disk or on the Hub is not what it should be.
+        OSError: if they are not on disk and cannot be downloaded or kept.
+        ValueError: if the file on disk or on the Hub is damaged or another one.
     """
     path = kept_path(spec)
     if not path.exists():
         fetch(spec, token=token, progress=progress)
     try:
-        data, digest = read_kept(path)
+        digest = check_kept(path)
     except ValueError as error:
         raise ValueError(
             f"{error} Get them again: jaxnst networks get {spec.name}"
         ) from error
     with naming(path):
-        weights = take_weights(load_safetensors(data), expected=spec.architecture)
+        weights = take_weights(open_tensors(path), expected=spec.architecture)
     return weights, UsedWeights(spec.name, digest)
 
 
@@ -77,16 +85,17 @@ def fetch(
     progress: bool = True,
     renew: bool = False,
 ) -> Path:
-    """Download the weights of a spec, and return where they are kept.
+    """Download weights, and return where they are kept.
 
     Args:
-        spec: as for `load_kept`, like everything here.
-        token: likewise.
-        progress: likewise.
-        renew: download them, too, if they are on disk.
+        spec: weights of the registry, of any revision.
+        token: access token of the Hub, as for `load_kept`.
+        progress: show a bar on standard error while downloading.
+        renew: download them even if they are on disk.
 
     Raises:
-        OSError, ValueError: likewise.
+        OSError: if they cannot be downloaded or kept.
+        ValueError: if the file on the Hub is damaged or another one.
     """
     if not isinstance(spec.source, HubFile):
         assert isinstance(spec.source, OwnFile)
@@ -94,42 +103,54 @@ def fetch(
             f"the weights of {spec.name!r} are not on disk, and {spec.source.advice}"
         )
     path = kept_path(spec)
-    with (
-        DownloadBar(spec.name, enabled=progress) as bar,
-        keeping(path, on_wait=bar.wait),
-    ):
-        # Whoever waited for the lock finds what the other one has downloaded.
+    with lock_kept(path):
+        # Another process may have downloaded them while this one waited.
         if path.exists() and not renew:
             return path
-        whole = _in_hub_cache(spec.source)
-        if whole is not None and is_commit(spec.source.revision):
-            _keep_own(spec, path, whole)
+        repo, revision = spec.source.repo, spec.source.revision
+        # The whole file, if huggingface_hub has downloaded it before.
+        cached = try_to_load_from_cache(
+            repo,
+            spec.source.filename,
+            revision=revision,
+            cache_dir=constants.HF_HUB_CACHE,
+        )
+        if isinstance(cached, str) and is_commit(revision):
+            _keep_own(spec, path, Path(cached))
             return path
         check_room(path, expected_bytes(spec.architecture))
         try:
-            weights, described = _download(spec, spec.source, token, bar)
-        except (OSError, HTTPError) as error:
-            raise _explained(error, spec, is_kept=path.exists()) from error
+            weights, described = _download(spec, spec.source, token, progress)
+        except (OSError, _HTTPError) as error:
+            raise _explained(error, spec, spec.source) from error
         write_kept(path, save_weights(weights, **described))
         return path
 
 
 def keep_own(spec: WeightSpec, source: Path) -> Path:
-    """Keep weights from the user's file as those of a spec; return where.
+    """Keep weights from a file of the user's as those of a spec; return where.
 
     Args:
-        spec: as for `load_kept`.
-        source: a file of any format. If the spec knows the hash of its file, only that
-            very file is taken.
+        spec: weights of the registry.
+        source: a file of any format; the very file of the spec, if its hash is known.
 
     Raises:
         OSError: if it cannot be read or kept.
         ValueError: if it holds another network, or is another file.
     """
     path = kept_path(spec)
-    with keeping(path):
+    with lock_kept(path):
         _keep_own(spec, path, source)
     return path
+
+
+def is_commit(revision: str) -> bool:
+    """Return whether a revision is a commit, which never changes.
+
+    Args:
+        revision: a commit, branch or tag.
+    """
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
 def _keep_own(spec: WeightSpec, path: Path, source: Path) -> None:
@@ -137,7 +158,7 @@ def _keep_own(spec: WeightSpec, path: Path, source: Path) -> None:
         file = open_tensors(source)
         digest = file_sha256(source)
         _check_sha256(spec, digest)
-        # What the registry says of it, not what the file does.
+        # The registry knows the preprocessing; the file need not.
         weights = take_weights(
             file, expected=spec.architecture, preprocessing=spec.preprocessing
         )
@@ -145,7 +166,7 @@ def _keep_own(spec: WeightSpec, path: Path, source: Path) -> None:
 
 
 def _check_sha256(spec: WeightSpec, digest: str | None) -> None:
-    """Check the hash of the whole file, as far as both are known."""
+    """Check the hash of the whole file, if both are known."""
     expected = spec.source.sha256 if isinstance(spec.source, HubFile) else None
     if None not in (digest, expected) and digest != expected:
         raise ValueError(
@@ -154,121 +175,151 @@ def _check_sha256(spec: WeightSpec, digest: str | None) -> None:
         )
 
 
-def _in_hub_cache(source: HubFile) -> Path | None:
-    """Return the whole file, if huggingface_hub has downloaded it before."""
-    found = try_to_load_from_cache(
-        source.repo,
-        source.filename,
-        revision=source.revision,
-        cache_dir=constants.HF_HUB_CACHE,
-    )
-    return Path(found) if isinstance(found, str) else None
-
-
 def _download(
-    spec: WeightSpec, source: HubFile, token: str | bool | None, bar: DownloadBar
+    spec: WeightSpec, source: HubFile, token: str | bool | None, progress: bool
 ) -> tuple[Weights, dict[str, str]]:
-    """Return the weights, and what their file should say about itself."""
-    remote = RemoteFile(
-        source.repo,
-        source.filename,
-        revision=source.revision,
-        token=token,
-        on_bytes=bar.advance,
-    )
-    with naming(remote.url):
-        file = _open_remote(remote, bar)
-        identity = remote.identity or FileIdentity(None, None, None, None)
-        _check_sha256(spec, identity.sha256)
-        if is_commit(source.revision) and identity.commit not in (
-            None,
-            source.revision,
-        ):
-            raise ValueError(
-                f"it is of commit {identity.commit}, not {source.revision}"
-            )
+    """Return the weights, and metadata for the file that is kept."""
+    revision = source.revision
+    api = HfApi(token=token, library_name="jaxnst", library_version=__version__)
+    url = hf_hub_url(source.repo, source.filename, revision=revision)
+    stated = api.get_hf_file_metadata(url=url)
+    commit, etag = stated.commit_hash, stated.etag or ""
+    digest = etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None
+    with naming(url):
+        _check_sha256(spec, digest)
+        if is_commit(revision) and commit not in (None, revision):
+            raise ValueError(f"it is of commit {commit}, not {revision}")
+        # A branch may move on between two requests, its commit does not.
+        source = dataclasses.replace(source, revision=commit or revision)
+        file = _open_remote(api, source, stated.size, spec.name if progress else None)
         weights = take_weights(
             file, expected=spec.architecture, preprocessing=spec.preprocessing
         )
     described = {
         "source": f"{source.repo}/{source.filename}",
-        "revision": source.revision,
-        "commit": identity.commit,
-        "source_sha256": identity.sha256,
+        "revision": revision,
+        "commit": commit,
+        "source_sha256": digest,
         "license": spec.license,
         "paper": spec.paper,
     }
-    known = {name: value for name, value in described.items() if value is not None}
-    return weights, known
+    return weights, {key: text for key, text in described.items() if text is not None}
 
 
-def _open_remote(remote: RemoteFile, bar: DownloadBar) -> TensorFile:
-    start = remote.read_start(_START_BYTES)
-    if start.lstrip().startswith(b"<"):
-        raise OSError(WEB_PAGE)
-    length = LENGTH_BYTES + header_length(start)
-    if length > len(start):
-        start += remote.read_spans([(len(start), length)])[0]
-    size = None if remote.identity is None else remote.identity.size
-    header = parse_header(start, size)
+def _open_remote(
+    api: HfApi, source: HubFile, size: int | None, title: str | None
+) -> TensorFile:
+    """Open a safetensors file on the Hub; `title` is that of the progress bar."""
+    try:
+        header = api.parse_safetensors_file_metadata(
+            source.repo, source.filename, revision=source.revision
+        )
+        infos = header.tensors
+        shapes = {name: tuple(info.shape) for name, info in infos.items()}
+        data_size = max((info.data_offsets[1] for info in infos.values()), default=0)
+    except (OSError, _HTTPError):
+        raise
+    except Exception as error:  # of several kinds
+        raise ValueError("it is not a safetensors file") from error
+    data_start = 8 + int.from_bytes(_get(api, source, 0, 8), "little")
+    if size not in (None, data_start + data_size):
+        raise ValueError(
+            f"it is damaged: it has {size} bytes, its header needs "
+            f"{data_start + data_size}"
+        )
 
-    def read_spans(spans: list[Span]) -> list[bytes]:
-        bar.expect(remote.num_bytes(spans), size)
-        return remote.read_spans(spans)
+    def read(names: Collection[str]) -> Arrays:
+        arrays: Arrays = {}
+        runs = _merge([(*infos[name].data_offsets, name) for name in names])
+        with tqdm(
+            total=sum(end - start for start, end, _ in runs),
+            desc=title,
+            unit="B",
+            unit_scale=True,
+            disable=None if title else True,  # None: except on a terminal
+        ) as bar:
+            for start, end, members in runs:
+                data = _get(api, source, data_start + start, data_start + end)
+                bar.update(len(data))
+                for name in members:
+                    info = infos[name]
+                    if info.dtype not in _FLOATS:
+                        raise ValueError(f"{name} is {info.dtype}, expected floats")
+                    first, last = (at - start for at in info.data_offsets)
+                    values = np.frombuffer(data[first:last], _FLOATS[info.dtype])
+                    arrays[name] = values.reshape(shapes[name])
+        return arrays
 
-    return from_header(header, read_spans)
+    return TensorFile(shapes, header.metadata, read)
 
 
-def _explained(error: Exception, spec: WeightSpec, *, is_kept: bool) -> Exception:
+def _get(api: HfApi, source: HubFile, start: int, end: int) -> bytes:
+    """Return some bytes of a file on the Hub."""
+    headers = build_hf_headers(token=api.token, library_name="jaxnst")
+    # Places in the file count only if nothing compresses it on the way.
+    headers |= {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+    response = http_backoff(
+        "GET",
+        hf_hub_url(source.repo, source.filename, revision=source.revision),
+        headers=headers,
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        follow_redirects=True,
+    )
+    hf_raise_for_status(response)
+    if response.status_code != 206 or len(response.content) != end - start:
+        raise OSError(
+            f"asked for {end - start} bytes of the file, it sent "
+            f"{len(response.content)} with status {response.status_code}"
+        )
+    return response.content
+
+
+def _merge(tensors: list[tuple[int, int, str]]) -> list[tuple[int, int, list[str]]]:
+    """Return (start, end, names) of requests for tensors at (start, end, name)."""
+    runs: list[tuple[int, int, list[str]]] = []
+    for start, end, name in sorted(tensors):
+        if runs:
+            first, last, names = runs[-1]
+            if start - last <= _MAX_GAP and end - first <= _MAX_REQUEST:
+                runs[-1] = first, max(last, end), [*names, name]
+                continue
+        runs.append((start, end, [name]))
+    return runs
+
+
+def _explained(error: Exception, spec: WeightSpec, source: HubFile) -> OSError:
     """Return an error of one line that says what to do."""
-    assert isinstance(spec.source, HubFile)
-    repo, revision = spec.source.repo, spec.source.revision
-    host = constants.ENDPOINT.split("://")[-1]
     kind: type[OSError] = OSError
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if isinstance(error, GatedRepoError):
-        what = f"{repo} wants its terms accepted on its page, and {_TOKEN}"
+        what = f"{source.repo} wants its terms accepted on its page, and {_TOKEN}"
     elif isinstance(error, RevisionNotFoundError):
-        what = f"{repo} has no revision {revision!r}"
+        what = f"{source.repo} has no revision {source.revision!r}"
         kind = FileNotFoundError
     elif isinstance(error, RemoteEntryNotFoundError):
-        what = f"{repo} has no file {spec.source.filename} in revision {revision!r}"
+        what = f"{source.repo} has no file {source.filename} in {source.revision!r}"
         kind = FileNotFoundError
-    elif _is_web_page(error):  # no words of the Hub's
-        what = f"status {_status(error)} and {WEB_PAGE}"
-    elif isinstance(error, RepositoryNotFoundError) or _status(error) in (401, 403):
+    elif isinstance(error, RepositoryNotFoundError) or status in (401, 403):
         what = (
-            f"it has no repository {repo}, or shows it only to some: give {_TOKEN} "
-            "that is one of theirs and has not expired"
+            f"it has no repository {source.repo}, or shows it only to some: give "
+            f"{_TOKEN} that is one of theirs and has not expired"
         )
-    elif _status(error) == 429:
-        what = "too many requests came from here; try again in some minutes"
-    elif (status := _status(error)) is not None:
+    elif status is not None:
         what = f"it answered with status {status}"
+    elif isinstance(error, OfflineModeIsEnabled):
+        what = "huggingface_hub is told to stay offline (HF_HUB_OFFLINE)"
+        kind = ConnectionError
     else:
         what = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        if isinstance(error, ConnectionError):
+        if not isinstance(error, OSError):  # the HTTP client's own: there is no server
+            what = f"there is no connection ({what})"
             kind = ConnectionError
-    if is_kept:
-        return kind(
-            f"the weights of {spec.name!r} are on disk, but cannot be had anew from "
-            f"{host}: {what}."
-        )
+    host = constants.ENDPOINT.split("://")[-1]
+    if kept_path(spec).exists():
+        where, advice = "on disk, but cannot be downloaded again", ""
+    else:
+        where = "not on disk and cannot be downloaded"
+        advice = " The network 'vgg19' comes with jaxnst and needs no download."
     return kind(
-        f"the weights of {spec.name!r} are not on disk and cannot be had from {host}: "
-        f"{what}. {_ALTERNATIVE}"
+        f"the weights of {spec.name!r} are {where} from {host}: {what}.{advice}"
     )
-
-
-def _is_web_page(error: Exception) -> bool:
-    if not isinstance(error, HfHubHTTPError):
-        return False
-    return "text/html" in error.response.headers.get("Content-Type", "")
-
-
-def is_commit(revision: str) -> bool:
-    """Return whether a revision can never change."""
-    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
-
-
-def _status(error: Exception) -> int | None:
-    return error.response.status_code if isinstance(error, HfHubHTTPError) else None

@@ -1,55 +1,184 @@
-"""From tensors that others named and ordered to the weights of our networks.
+"""From the tensors of a file to the weights of our networks, and back to a file.
 
-Names and shapes in, arrays in our own names and order out. Nothing here reads a file.
-Which names and orders there are: `jaxnst.pretrained.keys`.
+Tensors have names, shapes and orders of axes (layouts) of four kinds:
+
+`"torchvision"`: `features.0.weight` (OIHW), `layer1.0.bn1.running_mean`, and so on.
+`"timm"`: the same, except for the head of its VGGs.
+`"flax"`: our own, `LAYER.kernel` (HWIO) and `LAYER.bias`, batch norm already folded in.
+`"keras.applications"`: `block1_conv1/kernel` (HWIO) and `/bias`, as
+`jaxnst.pretrained.formats` shortens the names in its files; VGGs only.
 """
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxnst.networks import GOOGLENET, RESNET50, VGG16, VGG19, Architecture
-
-from .keys import (
-    LAYOUTS,
-    expected_shapes,
-    is_known,
-    is_leftover,
-    is_of_timm,
-    is_torch,
-    keys_of,
+from jaxnst._checks import check_choice
+from jaxnst.networks import (
+    CAFFE,
+    GOOGLENET,
+    RESNET50,
+    TENSORFLOW,
+    TORCHVISION,
+    VGG16,
+    VGG19,
+    Architecture,
+    ConvShape,
+    GoogLeNetArchitecture,
+    Preprocessing,
+    VGGArchitecture,
 )
+
+from .formats import TensorFile, serialize
 
 
 ARCHITECTURES = (VGG19, VGG16, RESNET50, GOOGLENET)
-
-# Fewer of the names and shapes right, and it is some other network.
+# Names by which a file states its preprocessing.
+PREPROCESSINGS: Mapping[str, Preprocessing] = {
+    "torchvision": TORCHVISION,
+    "caffe": CAFFE,
+    "tensorflow": TENSORFLOW,
+}
+# Beginnings of the names of tensors that are not used: classifiers, training's state.
+_UNUSED = {
+    "torchvision": ("classifier.", "fc.", "aux1.", "aux2.", "pre_logits.", "head."),
+    "timm": ("classifier.", "fc.", "aux1.", "aux2.", "pre_logits.", "head."),
+    "flax": (),
+    "keras.applications": ("fc1/", "fc2/", "predictions/", "optimizer_weights/"),
+}
+LAYOUTS = tuple(_UNUSED)
+_TIMM_HEADS = ("pre_logits.", "head.")
+_NORM = ("weight", "bias", "running_mean", "running_var")
+# If fewer of the names and shapes are right, it is some other network.
 _MIN_LIKENESS = 0.5
 # Of each kind of problem, so many are named and the others counted.
 _MAX_NAMED = 8
 
+Shapes = Mapping[str, tuple[int, ...]]
 
-class Recognized(NamedTuple):
-    """What a file holds.
+
+class Weights(NamedTuple):
+    """The weights of a network, in our own names and order.
 
     Attributes:
-        architecture: of the network.
-        layout: one of `LAYOUTS`.
+        architecture: the network.
+        preprocessing: the input that it was trained on.
+        layers: {"conv1_1": {"kernel": HWIO, "bias": O}, ...}, float32.
     """
 
     architecture: Architecture
-    layout: str
+    preprocessing: Preprocessing
+    layers: dict[str, dict[str, np.ndarray]]
 
 
-def recognize(shapes: Mapping[str, tuple[int, ...]]) -> Recognized:
-    """Return which network a file holds, by the names and shapes of its tensors.
+class UsedWeights(NamedTuple):
+    """Which weights were used, for the record.
 
-    What is missing or too much is no matter here, as long as most of it fits; `convert`
-    will name it.
+    Attributes:
+        name: name in the registry, or of the user's file.
+        sha256: hash of the file they were read from, in hex.
+    """
+
+    name: str
+    sha256: str
+
+
+def expected_shapes(
+    architecture: Architecture, layout: str
+) -> dict[str, tuple[int, ...]]:
+    """Return {name: shape} of the tensors that are needed, in the network's order.
 
     Args:
-        shapes: of all tensors, heads included.
+        architecture: network.
+        layout: one of `LAYOUTS`.
+
+    Raises:
+        ValueError: if `layout` is unknown, or has no such network.
+    """
+    check_choice("layout", layout, LAYOUTS)
+    if not _has_network(layout, architecture):
+        raise ValueError(
+            f"no layout {layout!r} of {architecture.name} is known; use torchvision or "
+            "flax."
+        )
+    return _expected_shapes(architecture, layout).copy()
+
+
+@functools.cache
+def _expected_shapes(
+    architecture: Architecture, layout: str
+) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for conv in architecture.convolutions:
+        kernel_key, other_keys = _keys_of(architecture, layout, conv)
+        height, width, read, written = conv.kernel_shape
+        shapes[kernel_key] = (
+            (written, read, height, width) if _is_oihw(layout) else conv.kernel_shape
+        )
+        shapes |= dict.fromkeys(other_keys, (written,))
+    return shapes
+
+
+def expected_bytes(architecture: Architecture) -> int:
+    """Return how many bytes the weights of a network take in float32.
+
+    Args:
+        architecture: network.
+    """
+    shapes = expected_shapes(architecture, "flax").values()
+    return 4 * sum(math.prod(shape) for shape in shapes)
+
+
+def _has_network(layout: str, architecture: Architecture) -> bool:
+    return layout != "keras.applications" or isinstance(architecture, VGGArchitecture)
+
+
+def _is_oihw(layout: str) -> bool:
+    return layout in ("torchvision", "timm")
+
+
+def _is_unused(name: str, layout: str) -> bool:
+    is_count = _is_oihw(layout) and name.endswith(".num_batches_tracked")
+    return is_count or name.startswith(_UNUSED[layout])
+
+
+def _keys_of(
+    architecture: Architecture, layout: str, conv: ConvShape
+) -> tuple[str, tuple[str, ...]]:
+    """Return the names of a kernel, and of its bias or its batch norm."""
+    name = conv.name
+    if layout == "flax":
+        return f"{name}.kernel", (f"{name}.bias",)
+    if layout == "keras.applications":
+        home = name.replace("conv", "block").replace("_", "_conv")
+        return f"{home}/kernel", (f"{home}/bias",)
+    if isinstance(architecture, VGGArchitecture):
+        # Counted with the ReLUs and pools between them.
+        home = f"features.{architecture.layer_names.index(name)}"
+        return f"{home}.weight", (f"{home}.bias",)
+    if isinstance(architecture, GoogLeNetArchitecture):
+        # A branch's pooling, which has no weights, is its number 0.
+        home = name.replace(".branch4", ".branch4.1")
+        kernel, norm = f"{home}.conv", f"{home}.bn"
+    elif name.endswith(".downsample"):
+        kernel, norm = f"{name}.0", f"{name}.1"
+    else:
+        kernel, norm = name, name.replace("conv", "bn")
+    return f"{kernel}.weight", tuple(f"{norm}.{kind}" for kind in _NORM)
+
+
+def recognize(shapes: Shapes) -> tuple[Architecture, str]:
+    """Return which network a file holds, and its layout.
+
+    Most of the names and shapes have to fit; `convert` names those that do not.
+
+    Args:
+        shapes: {name: shape} of all tensors of the file.
 
     Raises:
         ValueError: if it is none of the networks and layouts that are known.
@@ -57,52 +186,63 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> Recognized:
     best, likeness = None, 0.0
     for architecture in ARCHITECTURES:
         for layout in LAYOUTS:
-            if not is_known(architecture, layout):
+            if not _has_network(layout, architecture):
                 continue
-            expected = expected_shapes(architecture, layout)
+            expected = expected_shapes(architecture, layout).items()
             given = {
-                key: tuple(shape)
-                for key, shape in shapes.items()
-                if not is_leftover(key, layout)
+                (name, tuple(shape))
+                for name, shape in shapes.items()
+                if not _is_unused(name, layout)
             }
-            shared = len(expected.items() & given.items())
+            shared = len(expected & given)
             found = shared / (len(expected) + len(given) - shared)
             if found > likeness:
-                best, likeness = Recognized(architecture, layout), found
+                best, likeness = (architecture, layout), found
     if best is None or likeness < _MIN_LIKENESS:
-        came = [f"{key} {tuple(shape)}" for key, shape in shapes.items()]
+        came = [f"{name} {tuple(shape)}" for name, shape in shapes.items()]
         raise ValueError(
             "the tensors are not those of a known network; expected "
             f"{', '.join(known.name for known in ARCHITECTURES)} with names as in "
             "features.0.weight or layer1.0.conv1.weight (torchvision, timm), "
-            "inception3a.branch1.conv.weight (torchvision), conv1_1.kernel (jaxnst), "
-            "conv1_1/weight (flaxmodels), layers/conv2d/vars/0 (Keras) or "
+            "inception3a.branch1.conv.weight (torchvision), conv1_1.kernel (jaxnst) or "
             f"block1_conv1/kernel (keras.applications), got {len(came)} tensors"
             f"{' such as ' if came else ''}{', '.join(came[:3])}"
         )
-    if best.layout == "torchvision" and any(map(is_of_timm, shapes)):
-        return best._replace(layout="timm")
-    return best
+    architecture, layout = best
+    if layout == "torchvision" and any(x.startswith(_TIMM_HEADS) for x in shapes):
+        layout = "timm"
+    return architecture, layout
 
 
-def check_shapes(
-    architecture: Architecture, layout: str, shapes: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Check that a file holds all that is needed, before any of it is read.
+def take_weights(
+    file: TensorFile,
+    *,
+    expected: Architecture | None = None,
+    preprocessing: str | Preprocessing | None = None,
+) -> Weights:
+    """Return the weights in a file, reading only the tensors that are needed.
 
     Args:
-        architecture: which network it should be.
-        layout: one of `LAYOUTS`.
-        shapes: of all its tensors.
+        file: opened file, in one of `LAYOUTS`.
+        expected: network that the file has to hold; any, if None.
+        preprocessing: input the network was trained on, see `resolve_preprocessing`.
 
     Raises:
-        ValueError: naming all that is missing, unexpected or of a wrong shape. Heads
-            are not unexpected.
+        ValueError: if the file holds no known network, or another one than `expected`;
+            or if tensors are missing, unexpected, mis-shaped or not finite, with the
+            names of them all.
     """
-    expected = expected_shapes(architecture, layout)
-    given = {key: x for key, x in shapes.items() if not is_leftover(key, layout)}
-    if problems := _shape_problems(expected, given):
-        raise _misfit(architecture, layout, problems)
+    architecture, layout = recognize(file.shapes)
+    if expected is not None and architecture != expected:
+        raise ValueError(
+            f"it holds the weights of {architecture.name}, not of {expected.name}"
+        )
+    _check_tensors(architecture, layout, file.shapes, {})  # before any of it is read
+    resolved = resolve_preprocessing(
+        architecture, file.metadata, preprocessing, layout=layout
+    )
+    tensors = file.read(tuple(expected_shapes(architecture, layout)))
+    return Weights(architecture, resolved, convert(architecture, layout, tensors))
 
 
 def convert(
@@ -113,90 +253,93 @@ def convert(
     Frozen batch norm is folded into kernel and bias.
 
     Args:
-        architecture: which network it should be.
+        architecture: network that the tensors are of.
         layout: one of `LAYOUTS`.
-        tensors: all of a file, or only those wanted; of any floating type.
+        tensors: {name: array} of any floating type; unused heads may be among them.
 
     Raises:
-        ValueError: naming all that is missing, unexpected, of a wrong shape or type, or
-            not finite. Heads are not unexpected.
+        ValueError: if tensors are missing, unexpected, not finite, or of a wrong shape
+            or type; with the names of them all.
     """
-    expected = expected_shapes(architecture, layout)
-    given = {k: x for k, x in tensors.items() if not is_leftover(k, layout)}
     layers: dict[str, dict[str, np.ndarray]] = {}
-    # What overflows, or is no number, is named below.
+    # Overflow and NaN are refused by name.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        problems = _problems(expected, given)
-        if not problems:
-            for index, conv in enumerate(architecture.convolutions):
-                kernel_key, other_keys = keys_of(architecture, layout, index, conv)
-                others = [given[key] for key in other_keys]
-                layers[conv.name] = _layer(
-                    given[kernel_key],
-                    others,
-                    is_oihw=is_torch(layout),
-                    epsilon=architecture.norm_epsilon,
-                )
-            names = [
-                f"{name}.{kind}"
-                for name, arrays in layers.items()
-                for kind, array in arrays.items()
-                if not np.isfinite(array).all()
-            ]
-            problems = list(_some("not finite with batch norm folded in", names))
-    if problems:
-        raise _misfit(architecture, layout, problems)
+        shapes = {name: x.shape for name, x in tensors.items()}
+        _check_tensors(architecture, layout, shapes, tensors)
+        for conv in architecture.convolutions:
+            key, other_keys = _keys_of(architecture, layout, conv)
+            kernel = tensors[key].astype(np.float64)
+            if _is_oihw(layout):
+                kernel = kernel.transpose(2, 3, 1, 0)
+            bias, *norm = (tensors[other].astype(np.float64) for other in other_keys)
+            if norm:
+                # Convolution and batch norm as one convolution.
+                assert architecture.norm_epsilon is not None
+                gamma, (beta, mean, variance) = bias, norm
+                scale = gamma / np.sqrt(variance + architecture.norm_epsilon)
+                kernel, bias = kernel * scale, beta - mean * scale
+            layers[conv.name] = {
+                "kernel": np.ascontiguousarray(kernel, np.float32),
+                "bias": bias.astype(np.float32),
+            }
+    infinite = [
+        f"{name}.{kind}"
+        for name, arrays in layers.items()
+        for kind, array in arrays.items()
+        if not np.isfinite(array).all()
+    ]
+    _refuse(architecture, layout, {"not finite with batch norm folded in": infinite})
     return layers
 
 
-def _misfit(architecture: Architecture, layout: str, problems: list[str]) -> ValueError:
-    return ValueError(
-        f"the weights do not fit {architecture.name} in the layout of {layout}: "
-        f"{'; '.join(problems)}."
-    )
+def _check_tensors(
+    architecture: Architecture,
+    layout: str,
+    shapes: Shapes,
+    tensors: Mapping[str, np.ndarray],
+) -> None:
+    """Check all shapes, and the types and values of the tensors that were read."""
+    expected = expected_shapes(architecture, layout)
+    given = {name: x for name, x in shapes.items() if not _is_unused(name, layout)}
+    read = {name: x for name, x in tensors.items() if name in expected}
+    floating = {name: x for name, x in read.items() if _is_floating(x)}
+    problems = {
+        "missing": [name for name in expected if name not in given],
+        "unexpected": [name for name in given if name not in expected],
+        "wrong shape": [
+            f"{name} {given[name]}, expected {shape}"
+            for name, shape in expected.items()
+            if given.get(name, shape) != shape
+        ],
+        "wrong type": [
+            f"{name} {x.dtype}, expected floats"
+            for name, x in read.items()
+            if name not in floating
+        ],
+        "not finite": [
+            name
+            for name, x in floating.items()
+            if not np.isfinite(x.astype(np.float32)).all()
+        ],
+    }
+    _refuse(architecture, layout, problems)
 
 
-def _shape_problems(
-    expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]
-) -> list[str]:
-    return [
-        *_some("missing", [key for key in expected if key not in given]),
-        *_some("unexpected", [key for key in given if key not in expected]),
-        *_some(
-            "wrong shape",
-            [
-                f"{key} {given[key]}, expected {shape}"
-                for key, shape in expected.items()
-                if given.get(key, shape) != shape
-            ],
-        ),
-    ]
-
-
-def _problems(
-    expected: Mapping[str, tuple[int, ...]], given: Mapping[str, np.ndarray]
-) -> list[str]:
-    shared = [key for key in expected if key in given]
-    return [
-        *_shape_problems(expected, {key: x.shape for key, x in given.items()}),
-        *_some(
-            "wrong type",
-            [
-                f"{key} {given[key].dtype}, expected floats"
-                for key in shared
-                if not _is_floating(given[key])
-            ],
-        ),
-        *_some(
-            "not finite",
-            [
-                key
-                for key in shared
-                if _is_floating(given[key])
-                and not np.isfinite(given[key].astype(np.float32)).all()
-            ],
-        ),
-    ]
+def _refuse(
+    architecture: Architecture, layout: str, problems: Mapping[str, list[str]]
+) -> None:
+    """Raise an error that names all problems, if there are any."""
+    texts = []
+    for problem, names in problems.items():
+        if names:
+            rest = len(names) - _MAX_NAMED
+            more = f" and {rest} more" if rest > 0 else ""
+            texts.append(f"{problem} {', '.join(names[:_MAX_NAMED])}{more}")
+    if texts:
+        raise ValueError(
+            f"the weights do not fit {architecture.name} in the layout of {layout}: "
+            f"{'; '.join(texts)}."
+        )
 
 
 def _is_floating(array: np.ndarray) -> bool:
@@ -204,33 +347,83 @@ def _is_floating(array: np.ndarray) -> bool:
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
-def _some(problem: str, names: list[str]) -> Iterable[str]:
-    """Name the first of them, and count the others."""
-    if not names:
-        return
-    rest = len(names) - _MAX_NAMED
-    more = f" and {rest} more" if rest > 0 else ""
-    yield f"{problem} {', '.join(names[:_MAX_NAMED])}{more}"
-
-
-def _layer(
-    kernel: np.ndarray,
-    others: list[np.ndarray],
+def resolve_preprocessing(
+    architecture: Architecture,
+    metadata: Mapping[str, str],
+    given: str | Preprocessing | None,
     *,
-    is_oihw: bool,
-    epsilon: float | None,
-) -> dict[str, np.ndarray]:
-    """Return kernel and bias of one convolution in our own order."""
-    kernel = kernel.astype(np.float64)
-    if is_oihw:
-        kernel = kernel.transpose(2, 3, 1, 0)
-    bias = others[0].astype(np.float64)
-    if epsilon is not None and len(others) > 1:
-        # What convolution and batch norm do one after the other, at once.
-        gamma, beta, mean, variance = (x.astype(np.float64) for x in others)
-        scale = gamma / np.sqrt(variance + epsilon)
-        kernel, bias = kernel * scale, beta - mean * scale
-    return {
-        "kernel": np.ascontiguousarray(kernel, np.float32),
-        "bias": bias.astype(np.float32),
+    layout: str,
+) -> Preprocessing:
+    """Return the input that a network was trained on.
+
+    Args:
+        architecture: network.
+        metadata: text that its file holds about itself.
+        given: one of `PREPROCESSINGS` or of your own; if None, what the file says. A
+            file that says nothing is taken for torchvision's weights, or made from
+            them as timm's are: "torchvision", but "tensorflow" for GoogLeNet. Those of
+            keras.applications came from Oxford: "caffe".
+        layout: one of `LAYOUTS`, that of the file.
+
+    Raises:
+        ValueError: if it is unknown.
+    """
+    if isinstance(given, Preprocessing):
+        return given
+    if given is not None:
+        return PREPROCESSINGS[check_choice("preprocessing", given, PREPROCESSINGS)]
+    if "preprocessing" not in metadata:
+        if layout == "keras.applications":
+            return CAFFE
+        return TENSORFLOW if architecture.name == GOOGLENET.name else TORCHVISION
+    text = metadata["preprocessing"]
+    if text in PREPROCESSINGS:
+        return PREPROCESSINGS[text]
+    return _parse_preprocessing(text)
+
+
+def _parse_preprocessing(text: str) -> Preprocessing:
+    try:
+        fields = json.loads(text)
+        scale, mean, std = fields["scale"], fields["mean"], fields["std"]
+        order = fields["channel_order"]
+        numbers = [float(x) for x in (scale, *mean, *std)]
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        numbers, order = [], None
+    is_sensible = all(math.isfinite(x) and abs(x) < 1e6 for x in numbers)
+    if len(numbers) != 7 or not is_sensible or order not in ("RGB", "BGR"):
+        raise ValueError(f"it says that its preprocessing is {text[:60]!r}")
+    if min(numbers[4:]) <= 0:
+        raise ValueError("it says that its preprocessing divides by 0")
+    return Preprocessing(
+        scale=numbers[0],
+        mean=(numbers[1], numbers[2], numbers[3]),
+        std=(numbers[4], numbers[5], numbers[6]),
+        channel_order=order,
+    )
+
+
+def save_weights(weights: Weights, **metadata: str) -> bytes:
+    """Return weights as a safetensors file: `LAYER.kernel` (HWIO) and `LAYER.bias`.
+
+    The same weights and metadata make the same bytes.
+
+    Args:
+        weights: weights to be saved.
+        metadata: further text that the file holds about itself, by key.
+    """
+    tensors = {
+        f"{name}.{kind}": array
+        for name, arrays in weights.layers.items()
+        for kind, array in arrays.items()
     }
+    preprocessing = weights.preprocessing
+    names = [name for name, x in PREPROCESSINGS.items() if x == preprocessing]
+    described = {
+        "format": "jaxnst",
+        "architecture": weights.architecture.name,
+        # `resolve_preprocessing` reads a name or JSON.
+        "preprocessing": (names or [json.dumps(dataclasses.asdict(preprocessing))])[0],
+        **metadata,
+    }
+    return serialize(tensors, dict(sorted(described.items())))

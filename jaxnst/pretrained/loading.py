@@ -6,16 +6,23 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 from flax import nnx
 
-from jaxnst.networks import AlexNet, Architecture, Convolution, Network, Preprocessing
+from jaxnst.images.files import file_sha256
+from jaxnst.networks import (
+    LPIPS,
+    AlexNet,
+    Architecture,
+    Convolution,
+    LPIPSNetwork,
+    Network,
+    Preprocessing,
+)
 
-from .bundled import read_bundled
-from .codebook import decode
-from .layouts import recognize
-from .specs import BundledFile, at_revision, find_network
-from .tensors import file_sha256, naming, open_tensors
-from .weights import UsedWeights, Weights, take_weights
+from .formats import decode_codebook, naming, open_tensors
+from .layouts import UsedWeights, Weights, recognize, take_weights
+from .registry import LPIPS_SPEC, BundledFile, at_revision, find_network, read_bundled
 
 
 def load_weights(
@@ -26,9 +33,18 @@ def load_weights(
     token: str | bool | None = None,
     progress: bool = True,
 ) -> tuple[Weights, UsedWeights]:
-    """Return the weights of a network, and which they are, for the record.
+    """Return the weights of a network, and their name and hash for the record.
 
-    Arguments and errors are those of `load_network`.
+    Args:
+        network: name of pretrained weights or the path of a file of them, see
+            `load_network`.
+        preprocessing: input that the weights in a file were trained on.
+        revision: commit, branch or tag on the Hub.
+        token: access token of the Hub.
+        progress: show a bar on standard error while downloading.
+
+    Raises:
+        ValueError, OSError, ImportError: as `load_network`.
     """
     found = find_network(network)
     if isinstance(found, Path):
@@ -41,10 +57,10 @@ def load_weights(
     spec = found if revision is None else at_revision(found, revision)
     _refuse("preprocessing", preprocessing, spec.name)
     if isinstance(spec.source, BundledFile):
-        layers = decode(read_bundled(spec))
+        layers = decode_codebook(read_bundled(spec))
         weights = Weights(spec.architecture, spec.preprocessing, layers)
         return weights, UsedWeights(spec.name, spec.source.sha256)
-    # Here: its HTTP client takes a while to import, and most have no use for it.
+    # Here: its HTTP client takes a while to import, and most users do not need it.
     from .hub import load_kept
 
     return load_kept(spec, token=token, progress=progress)
@@ -56,15 +72,18 @@ def _refuse(argument: str, value: object, name: object) -> None:
 
 
 def architecture_of_file(path: Path) -> Architecture:
-    """Return which network a file holds; its tensors are not read.
+    """Return which network a file holds, without reading its tensors.
+
+    Args:
+        path: a file of weights, see `load_network`.
 
     Raises:
-        ValueError: if the file is damaged, or holds none that is known.
+        ValueError: if the file is damaged, or holds no known network.
         OSError: if it cannot be read.
         ImportError: if a package that reads it is not installed.
     """
     with naming(path):
-        return recognize(open_tensors(path).shapes).architecture
+        return recognize(open_tensors(path).shapes)[0]
 
 
 def load_network(
@@ -85,25 +104,28 @@ def load_network(
 
     Args:
         network: one of `jaxnst.pretrained.SPECS`, or the path of a file of weights:
-            safetensors, .npz, Keras' .h5 or PyTorch's .pth, with the tensor names of
-            torchvision, timm, flaxmodels, Keras or jaxnst. NAME@REVISION, here and
-            wherever a network is named, is another revision of what is on the Hub: a
-            commit, branch or tag. What a branch had when it was downloaded is kept.
-        preprocessing: what the weights in a file were trained on: "torchvision",
-            "caffe" (of the original VGGs, of keras.applications), or one of your own.
-            By default what the file says; if it says nothing, see
-            `jaxnst.pretrained.weights.resolve_preprocessing`.
-        revision: may be given here instead; by default the commit in the registry.
-        token: for the Hub, as for `huggingface_hub`; by default the one it knows
-            (HF_TOKEN, or that of `hf auth login`).
+            safetensors with the tensor names of torchvision, timm or jaxnst, PyTorch's
+            .pth of torchvision or timm, or an .h5 of keras.applications.
+            NAME@REVISION, here and wherever a network is named, is another revision of
+            a file on the Hub: a commit, branch or tag. A branch is downloaded once and
+            then kept as it was.
+        preprocessing: input that the weights in a file were trained on: "torchvision",
+            "caffe" (the original VGGs, keras.applications), "tensorflow" (GoogLeNet),
+            or one of your own. None takes what the file says; if it says nothing, see
+            `jaxnst.pretrained.layouts.resolve_preprocessing`.
+        revision: commit, branch or tag on the Hub, instead of NAME@REVISION; None is
+            the commit in the registry.
+        token: access token of the Hub; None is the one that `huggingface_hub` knows
+            (HF_TOKEN, or that of `hf auth login`), False none.
         progress: show a bar on standard error while downloading.
         pooling: "max" or "average", see `jaxnst.networks.Network`.
-        rescale_pooling: see there.
-        padding: "reflect", "replicate", "zeros" or "circular", see there.
-        smoothing: "none", "log" or "softmax", see there; by default what its
-            architecture is painted with, "log" for ResNets.
-        conv: "auto", "xla" or "winograd", see there.
-        precision: "float32" or "bfloat16", see there.
+        rescale_pooling: scale pooled features to the variance they had, see
+            `jaxnst.networks.Network`.
+        padding: "reflect", "replicate", "zeros" or "circular".
+        smoothing: "none", "log" or "softmax"; None is the architecture's own, "log"
+            for ResNets.
+        conv: how convolutions are computed: "auto", "xla" or "winograd".
+        precision: "float32" or "bfloat16", of the convolutions.
 
     Raises:
         ValueError: if the name or an option is unknown, or the file is damaged or holds
@@ -138,8 +160,8 @@ def build_network(weights: Weights, **options: Any) -> Network:
     """Return a network with these weights.
 
     Args:
-        weights: of `load_weights`.
-        options: as for `load_network`: pooling and so on.
+        weights: weights of `load_weights`.
+        options: `pooling` and the options after it of `load_network`.
 
     Raises:
         ValueError: if an option is unknown.
@@ -155,17 +177,43 @@ def build_network(weights: Weights, **options: Any) -> Network:
     return network
 
 
+def load_lpips_network() -> LPIPSNetwork:
+    """Return the bundled AlexNet and its LPIPS heads.
+
+    Raises:
+        ValueError: if its file is damaged.
+        FileNotFoundError: if its file is missing.
+    """
+    tensors = safetensors.numpy.load(read_bundled(LPIPS_SPEC))
+    network: AlexNet = nnx.eval_shape(
+        lambda: AlexNet(preprocessing=LPIPS, rngs=nnx.Rngs(0))
+    )
+    heads = {
+        name: tensors.pop(f"head{index}.kernel")
+        for index, name in enumerate(network.layer_names, start=1)
+    }
+    layers: dict[str, dict] = {}
+    for key, tensor in tensors.items():
+        name, kind = key.split(".")
+        layers.setdefault(name, {})[kind] = tensor
+    set_weights(network, layers)
+    return LPIPSNetwork(
+        network, {name: jnp.asarray(head) for name, head in heads.items()}
+    )
+
+
 def set_weights(
     network: Network | AlexNet, layers: dict[str, dict[str, np.ndarray]]
 ) -> None:
     """Put weights into a network, in place.
 
     Args:
-        network: with parameters of any value, or only of a shape.
+        network: network whose parameters may be shapes only.
         layers: {"conv1_1": {"kernel": HWIO, "bias": O}, ...}.
 
     Raises:
-        ValueError: naming all that is missing, unexpected or of a wrong shape.
+        ValueError: if some are missing, unexpected or of a wrong shape, with the names
+            of them all.
     """
     problems: list[str] = []
     convolutions = [
@@ -184,8 +232,8 @@ def set_weights(
         if shape != found:
             problems.append(f"{name}.{kind} has shape {found}, expected {shape}")
     if problems:
-        is_judge = isinstance(network, AlexNet)
-        name = "alexnet" if is_judge else network.architecture.name
+        is_alexnet = isinstance(network, AlexNet)
+        name = "alexnet" if is_alexnet else network.architecture.name
         raise ValueError(f"the weights do not fit {name}: {'; '.join(problems)}.")
     for name, arrays in layers.items():
         layer = getattr(network, name)

@@ -1,33 +1,36 @@
-"""Which weights are on disk; getting, removing and converting them."""
+"""Which weights are on disk, and how to get, remove and convert them."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxnst.images.files import atomic_write, file_sha256
 from jaxnst.networks import Preprocessing
 
-from .bundled import bundled_path
-from .keys import expected_bytes
-from .specs import SPECS, BundledFile, HubFile, WeightSpec, get_spec
-from .store import all_kept, kept_path, kept_size, read_kept, remove_kept, write_file
-from .tensors import file_sha256, naming, open_tensors
-from .weights import save_weights, take_weights
+from .cache import all_kept, check_kept, kept_path, kept_size, remove_kept
+from .formats import naming, open_tensors
+from .layouts import expected_bytes, save_weights, take_weights
+from .registry import SPECS, BundledFile, HubFile, WeightSpec, bundled_path, get_spec
 
 
 def megabytes(num_bytes: int) -> str:
-    """Return a size in words."""
+    """Return a size in words, such as "20 MB".
+
+    Args:
+        num_bytes: size.
+    """
     size = num_bytes / 1e6
     return f"{size:.0f} MB" if size >= 10 else f"{size:.1f} MB"
 
 
-class ShelfEntry(NamedTuple):
-    """Some weights, and what of them is on disk.
+class InventoryEntry(NamedTuple):
+    """Weights of the registry, and their files on disk.
 
     Attributes:
-        spec: of the registry.
-        paths: their files on disk, one for each revision; the first is the one that is
-            used if no revision is asked for.
-        size: of these in bytes; if there are none, of what would be downloaded.
+        spec: description of the weights.
+        paths: their files on disk, one for each revision; the first is used if no
+            revision is given.
+        size: bytes on disk; if there are no files, bytes to download.
     """
 
     spec: WeightSpec
@@ -36,7 +39,7 @@ class ShelfEntry(NamedTuple):
 
     @property
     def state(self) -> str:
-        """Where they are, in words."""
+        """Where the weights are, in words."""
         size = megabytes(self.size)
         if isinstance(self.spec.source, BundledFile):
             return f"{size}, bundled" if self.paths else "missing: install jaxnst again"
@@ -45,34 +48,34 @@ class ShelfEntry(NamedTuple):
             return f"{size}, on disk{others}"
         if isinstance(self.spec.source, HubFile):
             return f"not on disk, {size} to download"
-        return "not on disk, to be had from a file of yours"
+        return "not on disk, needs a file of yours"
 
 
-def list_weights() -> list[ShelfEntry]:
-    """Return all weights of the registry, and what of them is on disk."""
+def list_weights() -> list[InventoryEntry]:
+    """Return all weights of the registry, and their files on disk."""
     return [_entry(spec) for spec in SPECS.values()]
 
 
-def _entry(spec: WeightSpec) -> ShelfEntry:
+def _entry(spec: WeightSpec) -> InventoryEntry:
     if isinstance(spec.source, BundledFile):
         try:
             path = bundled_path(spec)
         except FileNotFoundError:
-            return ShelfEntry(spec, (), 0)
-        return ShelfEntry(spec, (path,), path.stat().st_size)
+            return InventoryEntry(spec, (), 0)
+        return InventoryEntry(spec, (path,), path.stat().st_size)
     paths = all_kept(spec)
     own = kept_path(spec)
     paths.sort(key=lambda path: (path != own, path))
     if not paths:
-        return ShelfEntry(spec, (), expected_bytes(spec.architecture))
-    return ShelfEntry(spec, tuple(paths), sum(map(kept_size, paths)))
+        return InventoryEntry(spec, (), expected_bytes(spec.architecture))
+    return InventoryEntry(spec, tuple(paths), sum(map(kept_size, paths)))
 
 
 def weights_path(name: str) -> Path:
-    """Return where weights lie on disk.
+    """Return the path of weights on disk.
 
     Args:
-        name: as for `get_spec`.
+        name: name of the weights, as for `get_spec`.
 
     Raises:
         ValueError: if there is no such name.
@@ -97,20 +100,20 @@ def get_weights(
     token: str | bool | None = None,
     progress: bool = True,
 ) -> Path:
-    """Have weights on disk, and return where.
+    """Return the path of weights, downloading them if they are not on disk.
 
-    What is there and whole is left as it is, but a branch or tag is downloaded anew.
+    Undamaged weights of a commit are not downloaded again; a branch or tag is.
 
     Args:
-        name: as for `get_spec`.
-        source: take them from this file; where nothing can be downloaded, or for
-            networks that the Hub does not have.
-        token: as for `load_network`.
-        progress: likewise.
+        name: name of the weights, as for `get_spec`.
+        source: file to take them from instead; for use offline, or for networks that
+            the Hub does not have.
+        token: access token of the Hub, as for `load_network`.
+        progress: show a bar on standard error while downloading.
 
     Raises:
         ValueError: if there is no such name, or the file is not the right one.
-        OSError: if they cannot be had or kept.
+        OSError: if they cannot be downloaded or kept.
     """
     from . import hub
 
@@ -136,17 +139,18 @@ def get_weights(
 
 def _is_whole(path: Path) -> bool:
     try:
-        read_kept(path)
+        check_kept(path)
     except (OSError, ValueError):
         return False
     return True
 
 
 def remove_weights(name: str) -> list[Path]:
-    """Remove downloaded weights, and return which files those were.
+    """Remove downloaded weights, and return the paths of the removed files.
 
     Args:
-        name: as for `get_spec`; without a revision it means all of them.
+        name: name of the weights, as for `get_spec`; without a revision, all revisions
+            are removed.
 
     Raises:
         ValueError: if there is no such name, or they are bundled.
@@ -175,16 +179,17 @@ def convert_weights(
     """Write the weights in a file as jaxnst keeps them: the convolutions only.
 
     Args:
-        source: a file of weights, as for `load_network`.
-        target: where to; ends in .safetensors.
-        preprocessing: as for `load_network`; the new file says it.
+        source: file of weights, of any format that `load_network` reads.
+        target: path of the new file, ending in .safetensors.
+        preprocessing: input that the network was trained on, as for `load_network`;
+            the new file says it.
 
     Returns:
         The path of `target`.
 
     Raises:
         ValueError: if the source cannot be used, or is the target.
-        OSError: if the target cannot be written; then it is as it was.
+        OSError: if the target cannot be written; an earlier file is left as it was.
         ImportError: if a package that reads the source is not installed.
     """
     source, target = Path(source).expanduser(), Path(target).expanduser()
@@ -197,7 +202,8 @@ def convert_weights(
         weights = take_weights(file, preprocessing=preprocessing)
     data = save_weights(weights, source=source.name, source_sha256=file_sha256(source))
     try:
-        write_file(target, data)
+        with atomic_write(target) as beside:
+            beside.write_bytes(data)
     except OSError as error:
         message = f"output {target} cannot be written: {error.strerror or error}"
         raise type(error)(message) from error

@@ -1,7 +1,11 @@
-"""The registry: every set of weights, described before it is loaded."""
+"""The registry: every set of weights, described before it is loaded.
+
+Bundled files are found, and checked, here too.
+"""
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -21,10 +25,13 @@ from jaxnst.networks import (
     Preprocessing,
 )
 
-from .tensors import SUFFIXES
+from .formats import SUFFIXES
 
 
 _REVISION = re.compile(r"\w[\w.\-/]*")
+_PACKAGE = Path(__file__).parent.parent
+# In an installed wheel the files lie inside the package, in a checkout beside it.
+_FOLDERS = (_PACKAGE / "_weights", _PACKAGE.parent / "weights")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,8 +39,8 @@ class BundledFile:
     """A file that comes with jaxnst.
 
     Attributes:
-        filename: its name.
-        sha256: of the file.
+        filename: name of the file.
+        sha256: hash of the file, in hex.
     """
 
     filename: str
@@ -42,13 +49,13 @@ class BundledFile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HubFile:
-    """A file on the Hugging Face Hub, of which the part that is needed is downloaded.
+    """A file on the Hugging Face Hub; only the tensors that are needed are downloaded.
 
     Attributes:
         repo: "owner/name".
-        revision: in the registry a commit, so that it cannot change.
-        filename: its path there.
-        sha256: of the whole file; None if it is not known.
+        revision: commit, branch or tag; in the registry a commit, which cannot change.
+        filename: path in the repository.
+        sha256: hash of the whole file, in hex; None if it is not known.
     """
 
     repo: str
@@ -59,10 +66,10 @@ class HubFile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OwnFile:
-    """A file that the user has to bring.
+    """A file that the user has to provide.
 
     Attributes:
-        advice: where it may be had.
+        advice: how to make or find it.
     """
 
     advice: str
@@ -70,14 +77,14 @@ class OwnFile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FileSpec:
-    """A file of weights, and where it is from.
+    """A file of weights, and its origin.
 
     Attributes:
-        name: what users call it.
-        source: where the file is.
-        license: of the weights.
+        name: name in the registry.
+        source: place of the file.
+        license: license of the weights.
         origin: who made them, and how they came here.
-        paper: what to cite.
+        paper: publication to cite.
     """
 
     name: str
@@ -92,8 +99,8 @@ class WeightSpec(FileSpec):
     """The weights of a network that can paint, and all that is needed to use them.
 
     Attributes:
-        architecture: the network it fits.
-        preprocessing: what the network was trained on.
+        architecture: network that the weights fit.
+        preprocessing: input that the network was trained on.
     """
 
     architecture: Architecture
@@ -101,12 +108,12 @@ class WeightSpec(FileSpec):
 
     @property
     def content_layers(self) -> Mapping[str, float]:
-        """Layers that keep the content if nobody says otherwise, and their weights."""
+        """Default content layers, and their weights."""
         return self.architecture.content_layers
 
     @property
     def style_layers(self) -> Mapping[str, float]:
-        """Layers that take on the style, likewise."""
+        """Default style layers, and their weights."""
         return self.architecture.style_layers
 
 
@@ -201,7 +208,7 @@ SPECS: Mapping[str, WeightSpec] = MappingProxyType(
     }
 )
 
-# Not among them: it judges pictures and paints none.
+# Not among them: it measures pictures and paints none.
 LPIPS_SPEC = FileSpec(
     name="alexnet_lpips",
     source=BundledFile(
@@ -233,7 +240,7 @@ def at_revision(spec: WeightSpec, revision: str) -> WeightSpec:
     """Return the spec of another revision of the same file.
 
     Args:
-        spec: of the registry.
+        spec: weights of the registry.
         revision: a commit, branch or tag.
 
     Raises:
@@ -261,16 +268,16 @@ def at_revision(spec: WeightSpec, revision: str) -> WeightSpec:
 
 
 def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
-    """Return what a name stands for: weights of the registry, or the user's file.
+    """Return the spec or the file that a name stands for.
 
     Args:
-        network: a name, as for `get_spec`, or a path; what is neither a name nor a file
-            but ends like one is taken for a path.
+        network: a name, as for `get_spec`, or the path of a file of weights.
 
     Raises:
-        ValueError: if it is no name and no file, with the nearest name; or if there is
-            no such revision.
-        FileNotFoundError: if it is a path without a file.
+        ValueError: if it is neither a name nor a file, with the nearest name; or if
+            there is no such revision.
+        FileNotFoundError: if it is a path, by its ending or its folders, without a
+            file.
     """
     text = os.fspath(network)
     known = text.partition("@")[0]
@@ -289,3 +296,50 @@ def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
         f"`network` is {text!r}.{suggestion(known, SPECS)} Known: {', '.join(SPECS)}; "
         "or the path of a file of weights."
     )
+
+
+def bundled_path(spec: FileSpec) -> Path:
+    """Return the path of the bundled file of a spec.
+
+    Args:
+        spec: bundled weights.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+    """
+    file = _bundled_file(spec)
+    for folder in _FOLDERS:
+        if (folder / file.filename).is_file():
+            return folder / file.filename
+    raise FileNotFoundError(
+        f"the weights of {spec.name!r} are missing: no {file.filename} in "
+        f"{' or '.join(map(str, _FOLDERS))}. Install jaxnst again."
+    )
+
+
+def read_bundled(spec: FileSpec) -> bytes:
+    """Return the bytes of the bundled file of a spec, if their hash is right.
+
+    Args:
+        spec: bundled weights.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if it is damaged.
+    """
+    path = bundled_path(spec)
+    data = path.read_bytes()
+    digest, expected = hashlib.sha256(data).hexdigest(), _bundled_file(spec).sha256
+    if digest != expected:
+        raise ValueError(
+            f"the weights of {spec.name!r} are damaged: {path} ({len(data)} bytes) has "
+            f"sha256 {digest}, expected {expected}. Install jaxnst again (in a "
+            "checkout: git restore weights)."
+        )
+    return data
+
+
+def _bundled_file(spec: FileSpec) -> BundledFile:
+    if not isinstance(spec.source, BundledFile):
+        raise TypeError(f"the weights of {spec.name!r} are not bundled")
+    return spec.source
