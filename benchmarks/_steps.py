@@ -77,7 +77,9 @@ class Steps:
         self._rest = network, targets, weights_of(config), *rates
         jax.block_until_ready((self._state, targets))
         started = time.perf_counter()
-        self._step_fn.get(self._state, *self._rest, optimizer=self._optimizer)
+        self._step_fn.lower(
+            self._state, *self._rest, optimizer=self._optimizer
+        ).compile()
         self.compile_seconds = time.perf_counter() - started
 
     def time(self, repeats: int, *, warm_up: int = 0) -> list[float]:

@@ -19,21 +19,17 @@ from _common import count_of, make_parser, run_fresh, run_main, write_json
 PROGRAM = """
 import json, math, re
 import numpy as np
-from jaxnst.transfer.plan import plan_size
-from jaxnst.transfer.setup import prepare
+from jaxnst.transfer.plan import make_plan, size_programs
+from jaxnst.transfer.setup import set_up, settle_config
 size, memory = int(sys.argv[1]), sys.argv[2]
 generator = np.random.default_rng(0)
 pictures = [generator.random((size, size, 3), np.float32) for _ in range(2)]
-inputs, config, network, optimizer, _ = prepare(
-    *pictures, preset="default", init=None, network=None, optimizer=None, size=size,
-    devices="all", conv="xla", progress=False,
+config = settle_config(
+    preset="default", init=None, network=None, optimizer=None, size=size,
+    devices="all", conv="xla",
 )
-plan = plan_size(
-    config, network.with_memory(memory), optimizer, shape=inputs.shape,
-    style_shapes=[inputs.shape],
-)
-(step,) = plan.steps
-program = step.function.get(*step.args, **step.static)
+plan = make_plan([set_up(*pictures, config, progress=False)], memory)
+program = size_programs(plan, plan.sizes[-1]).step.compile()
 exchanged = {}
 kinds = "all-gather|all-to-all|all-reduce|collective-permute"
 for line in program.as_text().splitlines():

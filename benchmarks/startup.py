@@ -13,8 +13,7 @@ what a user pays before painting is the row "import jaxnst, use stylize".
 The runs are timed from before the process is started to the end of the first step of
 the first, smallest size of a painting whose full size is `--size`: interpreter,
 imports, weights, pictures, programs. The first run of each pair finds an empty folder
-of compiled programs, the second what the first left there. "the command" is the second
-run as `jaxnst stylize` has it, which does not trace what was traced before.
+of compiled programs, the second what the first left there.
 """
 
 import argparse
@@ -45,9 +44,6 @@ print(json.dumps(time.perf_counter() - started))
 
 FIRST_STEP = """
 import json, time
-if sys.argv[5] == "command":
-    import jaxnst.cli.main, jaxnst.trust
-    jaxnst.trust.trust_code()
 import jaxnst
 content, style, size, started = *sys.argv[1:3], int(sys.argv[3]), float(sys.argv[4])
 seconds = []
@@ -89,14 +85,12 @@ def measure(size: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"JAXNST_CACHE_DIR": folder, "JAXNST_CACHE": "1"}
 
-        def first_step(caller: str) -> float:
-            arguments = *pictures, size, time.time(), caller
+        def first_step() -> float:
+            arguments = *pictures, size, time.time()
             return run_fresh(FIRST_STEP, *arguments, environment=environment)
 
-        seconds["first run, to step 1"] = first_step("python")
-        seconds["second run, to step 1"] = first_step("python")
-        first_step("command")  # leaves what was traced
-        seconds["the command, second run"] = first_step("command")
+        seconds["first run, to step 1"] = first_step()
+        seconds["second run, to step 1"] = first_step()
     return seconds
 
 

@@ -148,9 +148,7 @@ def _looked_at(
     max_size = max(max_size, math.ceil(MIN_SIDE * max(shape) / min(shape)))
     if max(shape) > max_size:
         shape = fitted_shape((*shape, 3), max_size)
-    style_shapes = style_shapes_at(
-        job.config, inputs.style_shapes, shape, inputs.shape
-    )
+    style_shapes = style_shapes_at(job.config, inputs.style_shapes, shape, inputs.shape)
     return Subject(
         image=resize(image, shape, wraps=inputs.wraps),
         content=inputs.content_at(shape),
