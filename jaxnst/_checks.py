@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 
 # Errors whose text says it all.
 FORESEEN = (ValueError, TypeError, OSError, ImportError, MemoryError)
+# No side of a picture may be shorter, in pixels.
+MIN_SIDE = 32
 # Weights and rates beyond it would overflow float32 once multiplied with a loss.
 MAX_NUMBER = 1e20
 
@@ -106,9 +108,16 @@ def check_shares(name: str, value: object, known: Iterable[str]) -> dict[str, fl
 
 
 def check_layer_weights(
-    name: str, layers: Mapping[str, object] | Iterable[str], known: Iterable[str]
+    name: str,
+    layers: Mapping[str, object] | Iterable[str],
+    known: Iterable[str] | None = None,
 ) -> dict[str, float]:
     """Return layers and their weights; a plain list of names weighs them equally.
+
+    Args:
+        name: the argument's name, for messages.
+        layers: {layer: weight}, or names.
+        known: the layers that there are; None: any name is accepted.
 
     Raises:
         ValueError: if a layer is unknown or named twice, if a weight is negative or
@@ -123,8 +132,7 @@ def check_layer_weights(
         weights = dict.fromkeys(names, 1.0)
         if len(weights) < len(names):
             raise ValueError(f"`{name}` names a layer twice: {', '.join(names)}.")
-    known = list(known)
-    for layer in weights:
+    for layer in weights if known is not None else ():
         check_choice(name, layer, known)
     checked = {
         layer: check_number(f"{name}[{layer!r}]", weight)

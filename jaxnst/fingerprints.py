@@ -22,7 +22,8 @@ from typing import Any
 
 import jax
 
-from ._version import __version__
+from jaxnst import __version__
+
 from .placing import place_of
 from .trust import is_code_trusted
 

@@ -264,9 +264,6 @@ _DESCRIBE = {
 _MEASURE = {name: functools.partial(measure_region, name) for name in STYLE_LOSSES}
 
 
-NORMALIZATIONS = ("pair", "paper")
-
-
 class LossWeights(NamedTuple):
     """How much each term counts. A pytree of scalars, so a change recompiles nothing.
 

@@ -15,10 +15,8 @@ from conftest import load_tiny_weights
 from PIL import Image
 
 import jaxnst
-from jaxnst.cli.main import main
-from jaxnst.cli.parser import build_parser
-from jaxnst.config import TransferConfig
-from jaxnst.parsing import SETTINGS
+from jaxnst.cli.main import build_parser, main
+from jaxnst.config import SETTINGS, TransferConfig
 
 
 FEW = ["--size", "48", "--num-steps", "2", "--coarse-steps", "1"]

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from jaxnst._checks import check_choice
 from jaxnst._types import FeatureMap, Image
+from jaxnst.config import DEVICES
 
 from .architecture import Architecture
 from .base import Network
@@ -153,9 +154,6 @@ def _mean(features: FeatureMap, rows: Part) -> Float[Array, " channels"]:
 
 
 _compiled_means = jax.jit(_means)
-
-
-DEVICES = ("all",)
 
 
 def device_mesh(devices: str | None) -> Mesh | None:

@@ -15,7 +15,7 @@ from huggingface_hub import constants, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-from jaxnst._version import __version__
+from jaxnst import __version__
 
 
 # httpx's base of all errors, of whichever httpx this huggingface_hub is built on.
