@@ -806,7 +806,7 @@ def make_config(preset: str = "default", **settings: Any) -> TransferConfig:
         TypeError: if a setting is unknown, or a value is of the wrong kind.
     """
     base = PRESETS[check_choice("preset", preset, PRESETS)]
-    changed = {
+    changed: dict[str, Any] = {
         name: _FIELDS[name].check_fn(name, value) if name in _FIELDS else value
         for name, value in settings.items()
         if value is not None

@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,13 +110,15 @@ def test_static_settings_are_those_that_are_not_dynamic():
 
 
 def test_values_come_in_one_form(as_installed):
-    config = TransferConfig(
-        style_layers=["relu2_1", "relu1_1"],
-        style_loss="moments",
-        finish=["grain"],
-        style_weight=2,
-        tile=True,
-    )
+    settings: dict[str, Any] = {
+        "style_layers": ["relu2_1", "relu1_1"],
+        "style_loss": "moments",
+        "finish": ["grain"],
+        "style_weight": 2,
+        "tile": True,
+    }
+    config = TransferConfig(**settings)
+    assert make_config(**settings, padding="circular").finish == config.finish
     assert config.style_layers == {"relu2_1": 1.0, "relu1_1": 1.0}
     assert config.style_loss == {"moments": 1.0}
     assert config.finish == {"grain": FILTERS["grain"].usual}

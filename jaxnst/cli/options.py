@@ -160,7 +160,7 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     return settings | {name: vars(args)[name] for name in names if name in args}
 
 
-def one_or_all(pictures: list[str]) -> str | list[str]:
+def one_or_all(pictures: list[str]) -> Any:
     """Return the only picture, or the list of several.
 
     Args:
