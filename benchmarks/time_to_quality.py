@@ -53,11 +53,10 @@ from _common import (
 )
 
 import jaxnst
-from jaxnst.config import TransferConfig
+from jaxnst.config import TransferConfig, make_config
 from jaxnst.images import fitted_shape, load_picture, resize, resize_picture
 from jaxnst.networks import Network
 from jaxnst.objective import compute_targets, perceptual_loss
-from jaxnst.presets import make_config
 from jaxnst.transfer.plan import weights_of
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
+    __version__: str
     from . import (
         images as images,
         insight as insight,
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
         optimize as optimize,
         pretrained as pretrained,
     )
-    from ._version import __version__ as __version__
-    from .config import TransferConfig as TransferConfig
+    from .config import PRESETS as PRESETS, TransferConfig as TransferConfig
     from .images import load_picture as load_picture, read_record as read_record
     from .insight.explanation import Explanation as Explanation, explain as explain
-    from .presets import PRESETS as PRESETS
     from .pretrained import load_network as load_network
     from .sweeps.driver import SweepInterrupted as SweepInterrupted, sweep as sweep
     from .sweeps.jobs_plan import BadJobs as BadJobs
@@ -60,7 +59,7 @@ __all__ = [
 # Imported when first used (PEP 562): JAX takes a second or two, and `jaxnst --help` has
 # no use for it.
 _HOMES = {
-    "PRESETS": "presets",
+    "PRESETS": "config",
     "BadJobs": "sweeps.jobs_plan",
     "Estimate": "transfer.memory",
     "Explanation": "insight.explanation",
@@ -71,7 +70,6 @@ _HOMES = {
     "SweepInterrupted": "sweeps.driver",
     "SweepResult": "sweeps.results",
     "TransferConfig": "config",
-    "__version__": "_version",
     "batch": "sweeps.jobs_run",
     "estimate": "transfer.driver",
     "explain": "insight.explanation",
@@ -97,9 +95,14 @@ _SUBMODULES = {
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name not in _HOMES:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version(__name__)
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,7 +1,6 @@
-"""Checks of arguments at the public edge, and the wording of what they say.
+"""Checks of public arguments, with messages of one form.
 
-Every message names the argument, what was expected, what came and, where there is
-something to do, what to do.
+Every message names the argument and says what was expected, what came and what to do.
 """
 
 import difflib
@@ -10,14 +9,21 @@ import re
 from collections.abc import Iterable, Mapping
 
 
-# Errors whose text says it all.
+# Errors whose text is clear without their type.
 FORESEEN = (ValueError, TypeError, OSError, ImportError, MemoryError)
-# Weights and rates beyond it would overflow float32 once multiplied with a loss.
+# No side of a picture may be shorter, in pixels.
+MIN_SIDE = 32
+# Larger weights and rates would overflow float32 once multiplied with a loss.
 MAX_NUMBER = 1e20
 
 
 def check_choice(name: str, value: object, known: Iterable[str]) -> str:
-    """Return `value` if it is one of `known`, else say which there are.
+    """Return `value` if it is one of the known names.
+
+    Args:
+        name: the argument's name, for messages.
+        value: the value to check.
+        known: the names that there are.
 
     Raises:
         ValueError: if `value` is unknown; with the nearest known name, if one is near.
@@ -31,13 +37,23 @@ def check_choice(name: str, value: object, known: Iterable[str]) -> str:
 
 
 def suggestion(value: object, known: Iterable[str]) -> str:
-    """` Did you mean …?`, or nothing if no known name is near."""
+    """Return ` Did you mean ...?`, or an empty text if no known name is near.
+
+    Args:
+        value: an unknown name.
+        known: the names that there are.
+    """
     near = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def check_count(name: str, value: object, *, minimum: int = 1) -> int:
     """Return `value` as an int of at least `minimum`.
+
+    Args:
+        name: the argument's name, for messages.
+        value: the value to check.
+        minimum: smallest number that is allowed.
 
     Raises:
         ValueError: if it is smaller.
@@ -52,7 +68,12 @@ def check_count(name: str, value: object, *, minimum: int = 1) -> int:
 
 
 def check_number(name: str, value: object, *, positive: bool = False) -> float:
-    """Return `value` as a finite float that is not negative (or is positive).
+    """Return `value` as a finite float of 0 or more.
+
+    Args:
+        name: the argument's name, for messages.
+        value: the value to check.
+        positive: whether 0 is refused, too.
 
     Raises:
         ValueError: if it is NaN, infinite or out of range.
@@ -70,12 +91,18 @@ def check_number(name: str, value: object, *, positive: bool = False) -> float:
 def check_range(name: str, value: object, least: float, most: float) -> float:
     """Return `value` as a float from `least` to `most`.
 
+    Args:
+        name: the argument's name, for messages.
+        value: the value to check.
+        least: smallest number that is allowed.
+        most: largest number that is allowed.
+
     Raises:
         ValueError: if it is not between them.
         TypeError: if it is not a number.
     """
     number = _number(name, value)
-    if not least <= number <= most:  # NaN is not, either
+    if not least <= number <= most:  # refuses NaN, too
         raise ValueError(
             f"`{name}` must be between {least:g} and {most:g}, got {number:g}."
         )
@@ -96,6 +123,11 @@ def _number(name: str, value: object) -> float:
 def check_shares(name: str, value: object, known: Iterable[str]) -> dict[str, float]:
     """Return {name: weight}, from one name, several, or names with weights.
 
+    Args:
+        name: the argument's name, for messages.
+        value: a name, names, or {name: weight}.
+        known: the names that there are.
+
     Raises:
         ValueError: if a name is unknown, or no weight is above 0.
         TypeError: if it is none of these.
@@ -106,9 +138,16 @@ def check_shares(name: str, value: object, known: Iterable[str]) -> dict[str, fl
 
 
 def check_layer_weights(
-    name: str, layers: Mapping[str, object] | Iterable[str], known: Iterable[str]
+    name: str,
+    layers: Mapping[str, object] | Iterable[str],
+    known: Iterable[str] | None = None,
 ) -> dict[str, float]:
     """Return layers and their weights; a plain list of names weighs them equally.
+
+    Args:
+        name: the argument's name, for messages.
+        layers: {layer: weight}, or names.
+        known: the layers that there are; None: any name is accepted.
 
     Raises:
         ValueError: if a layer is unknown or named twice, if a weight is negative or
@@ -123,9 +162,10 @@ def check_layer_weights(
         weights = dict.fromkeys(names, 1.0)
         if len(weights) < len(names):
             raise ValueError(f"`{name}` names a layer twice: {', '.join(names)}.")
-    known = list(known)
-    for layer in weights:
-        check_choice(name, layer, known)
+    if known is not None:
+        known = list(known)
+        for layer in weights:
+            check_choice(name, layer, known)
     checked = {
         layer: check_number(f"{name}[{layer!r}]", weight)
         for layer, weight in weights.items()
@@ -139,7 +179,11 @@ def check_layer_weights(
 def check_blend(
     name: str, shares: object
 ) -> tuple[float, ...] | tuple[tuple[float, ...], ...]:
-    """Return numbers of which at least one is above 0; or rows of such numbers.
+    """Return weights of styles, at least one above 0, or rows of such weights.
+
+    Args:
+        name: the argument's name, for messages.
+        shares: numbers, or rows of numbers, of 0 or more.
 
     Raises:
         ValueError: if there is none, one is negative or not finite, or rows differ in
@@ -164,10 +208,14 @@ def check_blend(
 
 
 def check_memory_size(name: str, text: str) -> int:
-    """Return `6G`, `800M` or plain bytes as bytes.
+    """Return a size such as `6G`, `800M` or `1000` in bytes.
+
+    Args:
+        name: the argument's name, for messages.
+        text: the size.
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if the text is not a size.
     """
     units = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
@@ -177,7 +225,11 @@ def check_memory_size(name: str, text: str) -> int:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says, and, where it was not foreseen, its name."""
+    """Return an error's text in one line, after its type if it was not foreseen.
+
+    Args:
+        error: the error.
+    """
     text = " ".join(str(error).split())
     if isinstance(error, FORESEEN) and text:
         return text

@@ -19,7 +19,6 @@ from ._checks import check_choice
 from ._types import AnyHostImage, HostImage
 
 
-COLORS = ("style", "content", "luminance", "match", "histogram", "palette-only")
 # Those that change what was painted.
 AFTERWARDS = ("content", "luminance")
 MATCHINGS = ("symmetric", "pca", "cholesky")

@@ -1,16 +1,20 @@
-"""What a user may set, checked when it is set.
+"""The settings of a transfer: each is declared once, here, and checked when it is set.
 
-Everything here is read by Python alone and can be written into a picture's record.
-What changes the compiled program (layers, pooling) and what does not (weights) is
-sorted out by `jaxnst.transfer.plan`.
+A field of `TransferConfig` says everything about a setting: its type, default and
+range, how text is read, its help, and whether it changes the compiled program. The
+flags of the commands, the columns of a table, the record in a picture and the table in
+the README are made from these fields. Nothing here imports JAX.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._checks import (
+    MIN_SIDE,
     check_blend,
     check_choice,
     check_count,
@@ -19,271 +23,702 @@ from ._checks import (
     check_range,
     check_shares,
 )
-from .coloring import COLORS
-from .finishing import check_filters
-from .images.load import MIN_SIDE
-from .losses.registry import PARTWISE, STYLE_LOSSES
-from .networks import (
-    DEVICES,
-    MEMORY_LEVELS,
-    PADDINGS,
-    POOLINGS,
-    VGG19,
-    Architecture,
-    check_convolution,
-    check_normalizable,
-    check_smoothing,
-)
-from .objective import NORMALIZATIONS
-from .pretrained import get_spec
 
 
-OPTIMIZERS = ("adam", "lbfgs")
+LayerWeights = Mapping[str, float] | Iterable[str]
+
+# Names that several packages share. Tests hold the registries equal to them.
+COLORS = ("style", "content", "luminance", "match", "histogram", "palette-only")
+CONVOLUTIONS = ("auto", "xla", "winograd")
+DEVICES = ("all",)
 INITS = ("content", "recolored", "style", "noise")
-# What a record says of a strength that is a picture.
-STRENGTH_MAP = "map"
-# {how the result is to tile: the padding that makes it}.
+# From most memory and least time to the reverse, see `jaxnst.networks.remat`.
+MEMORY_LEVELS = ("fast", "balanced", "low")
+NORMALIZATIONS = ("pair", "paper")
+OPTIMIZERS = ("adam", "lbfgs")
+PADDINGS = ("reflect", "replicate", "zeros", "circular", "circular_x", "circular_y")
+POOLINGS = ("max", "average")
+PRECISIONS = ("float32", "bfloat16")
+SMOOTHINGS = ("none", "log", "softmax")
+STYLE_LOSSES = (
+    "gram",
+    "moments",
+    "wasserstein",
+    "sliced_wasserstein",
+    "nearest_neighbor",
+)
+# These need all positions of a layer at once.
+WHOLE_STYLE_LOSSES = ("sliced_wasserstein",)
+# These cannot be computed from parts of a picture that lie on several devices.
+_ONE_DEVICE_STYLE_LOSSES = ("sliced_wasserstein", "nearest_neighbor")
+# {directions in which the result tiles: the padding that makes it tile}.
 TILINGS = MappingProxyType({"xy": "circular", "x": "circular_x", "y": "circular_y"})
-MAX_SEED = 2**32 - 1
 # {normalization: style losses and their weights}. Gram matrices and moments together
-# leave half of the colors' distance that Gram matrices alone do, see
+# leave half of the palette gap that Gram matrices alone leave, see
 # benchmarks/README.md; the paper has Gram matrices.
 DEFAULT_STYLE_LOSS = MappingProxyType(
     {"pair": {"gram": 1.0, "moments": 1.0}, "paper": {"gram": 1.0}}
 )
+# The layers of Gatys et al. 2016, which every VGG has.
+CONTENT_LAYERS = MappingProxyType({"relu4_2": 1.0})
+STYLE_LAYERS = MappingProxyType({f"relu{block}_1": 1.0 for block in range(1, 6)})
+MAX_SEED = 2**32 - 1
+# A span such as 0..3 with more numbers is taken for a typing error.
+MAX_SPAN = 10_000
+# What a record holds in place of objects that JSON cannot hold.
+CUSTOM = "custom"  # a network or an optimizer of the user's own
+INIT_IMAGE = "image"  # a picture to start from
+STRENGTH_MAP = "map"  # a picture of strengths
 
-LayerWeights = Mapping[str, float] | Iterable[str]
+
+class FilterRange(NamedTuple):
+    """The amounts that a filter of `jaxnst.finishing` accepts.
+
+    Attributes:
+        least: smallest amount.
+        most: largest amount.
+        usual: amount where none is given.
+        help: what the filter does.
+        tiles: whether a tiled picture still tiles after it.
+    """
+
+    least: float
+    most: float
+    usual: float
+    help: str
+    tiles: bool = True
+
+
+FILTERS: Mapping[str, FilterRange] = MappingProxyType(
+    {
+        "denoise": FilterRange(
+            0, 1, 0.2, "less noise, sharp edges; needs 'jaxnst[finish]'"
+        ),
+        "sharpen": FilterRange(0, 3, 0.5, "stronger fine contrasts"),
+        "contrast": FilterRange(-1, 1, 0.2, "more contrast; below 0 less"),
+        "levels": FilterRange(0, 1, 1.0, "spread from black to white"),
+        "saturation": FilterRange(
+            -1, 1, 0.2, "stronger colors; below 0 paler, -1 gray"
+        ),
+        "grain": FilterRange(0, 1, 0.3, "film grain"),
+        "vignette": FilterRange(0, 1, 0.5, "darker corners", tiles=False),
+        "halftone": FilterRange(
+            0, 1, 1.0, "printed dots of cyan, magenta, yellow and black", tiles=False
+        ),
+    }
+)
+
+
+# Reading text: the same for a flag of a command and for a cell of a table. All raise
+# ValueError for text that they cannot read.
+
+_YES_OR_NO = {
+    **dict.fromkeys(("yes", "true", "on", "1"), True),
+    **dict.fromkeys(("no", "false", "off", "0"), False),
+}
+
+
+def _parse_count(text: str) -> int:
+    """Return a whole number; `512.0` counts as one, as spreadsheets write it."""
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        if (number := float(text)).is_integer():
+            return int(number)
+    raise ValueError(f"{text[:60]!r} is not a whole number")
+
+
+def parse_number(text: str) -> float:
+    """Return a number with a decimal point.
+
+    Args:
+        text: a flag's value or a table's cell.
+
+    Raises:
+        ValueError: if the text is not a number.
+    """
+    with contextlib.suppress(ValueError):
+        return float(text)
+    hint = ""
+    # Many spreadsheets write 2,5; but 2,500 may be either, so ask.
+    with contextlib.suppress(ValueError):
+        hint = f"; write {float(text.replace(',', '.')):g} if that is meant"
+    raise ValueError(f"{text[:60]!r} is not a number{hint}")
+
+
+def _parse_flag(text: str) -> bool:
+    if text.lower() not in _YES_OR_NO:
+        raise ValueError(f"{text[:60]!r} is not yes or no")
+    return _YES_OR_NO[text.lower()]
+
+
+def _parse_pairs(text: str, noun: str) -> dict[str, str]:
+    """Return `a,b:0.5` as {name: text behind its colon}."""
+    pairs: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, value = (piece.strip() for piece in part.partition(":"))
+        if name in pairs:
+            raise ValueError(f"{noun} {name} is named twice")
+        pairs[name] = value
+    return pairs
+
+
+def _parse_layers(text: str) -> dict[str, float]:
+    """Return `relu1_1,relu2_1:0.5` as {layer: weight}."""
+    weights = {}
+    for name, weight in _parse_pairs(text, "layer").items():
+        try:
+            weights[name] = float(weight or 1)
+        except ValueError:
+            place = f"{name}:{weight}"
+            raise ValueError(f"{place!r} is not LAYER or LAYER:WEIGHT") from None
+    return weights
+
+
+def _parse_blend(text: str) -> list[float] | list[list[float]]:
+    """Return `3,1` as numbers, and `1,0/0,1` as rows; semicolons count as commas."""
+    rows = [
+        [parse_number(part.strip()) for part in row.replace(";", ",").split(",")]
+        for row in text.split("/")
+    ]
+    return rows if len(rows) > 1 else rows[0]
+
+
+def _parse_strength(text: str) -> float | str:
+    """Return a number, or the path of a picture, which has an extension or a slash."""
+    with contextlib.suppress(ValueError):
+        return float(text)
+    stem, point, extension = text.rpartition(".")
+    if "/" in text or (stem and point and extension.isalpha()):
+        return text
+    raise ValueError(f"{text[:60]!r} is neither a number nor a picture file")
+
+
+def _parse_finish(text: str) -> dict[str, float | None]:
+    """Return `sharpen:0.5,grain` as {filter: amount}, None where there is no amount."""
+    return {
+        name: parse_number(amount) if amount else None
+        for name, amount in _parse_pairs(text, "filter").items()
+    }
+
+
+def _parse_tile(text: str) -> bool | str:
+    """Return yes or no as True or False, or directions as they are."""
+    if text.lower() in TILINGS:
+        return text.lower()
+    with contextlib.suppress(ValueError):
+        return _parse_flag(text)
+    raise ValueError(f"{text[:60]!r} is not yes, no, x or y")
+
+
+# Checks that are only used here.
+
+
+def check_filters(
+    name: str, filters: object, *, tile: str | None = None
+) -> dict[str, float]:
+    """Return {filter: amount}, in the order in which the filters are applied.
+
+    Args:
+        name: the argument's name, for messages.
+        filters: {filter: amount}, or names; an amount of None is the usual one.
+        tile: directions in which the picture tiles; None: it does not tile.
+
+    Raises:
+        ValueError: if a filter is unknown or named twice, if an amount is out of range,
+            or if a tiled picture would not tile after it.
+        TypeError: if `filters` is of another kind, or an amount is not a number.
+    """
+    if isinstance(filters, str):
+        filters = [filters]
+    if isinstance(filters, Mapping):
+        amounts = dict(filters)
+    elif isinstance(filters, Iterable):
+        names = list(filters)
+        for each in names:
+            check_choice(name, each, FILTERS)
+        if len(set(names)) < len(names):
+            raise ValueError(f"`{name}` names a filter twice: {', '.join(names)}.")
+        amounts = dict.fromkeys(names)
+    else:
+        raise TypeError(
+            f"`{name}` must be {{filter: amount}} or names of filters, got {filters!r}."
+        )
+    checked = {}
+    for each, amount in amounts.items():
+        known = FILTERS[check_choice(name, each, FILTERS)]
+        if tile is not None and not known.tiles:
+            raise ValueError(
+                f"`{name}` {each} would show where a tiled picture repeats; leave it "
+                "or `tile` out."
+            )
+        amount = known.usual if amount is None else amount
+        label = f"{name}[{each!r}]"
+        checked[each] = check_range(label, amount, known.least, known.most)
+    return checked
+
+
+def check_convolution(method: str, precision: str) -> None:
+    """Check that a way to convolve exists at a precision.
+
+    Args:
+        method: one of `CONVOLUTIONS`.
+        precision: one of `PRECISIONS`.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    check_choice("conv", method, CONVOLUTIONS)
+    check_choice("precision", precision, PRECISIONS)
+    if method == "winograd" and precision != "float32":
+        # Its transforms lose two digits more, and bfloat16 has fewer than three.
+        raise ValueError(
+            f"`conv` is 'winograd', which needs `precision` 'float32', got "
+            f"{precision!r}; use `conv` 'auto' or 'xla'."
+        )
+
+
+def _check_below_one(name: str, value: object) -> float:
+    number = check_number(name, value)
+    if number >= 1:
+        raise ValueError(f"`{name}` must be 0 or more and below 1, got {number:g}.")
+    return number
+
+
+def _check_flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False, got {value!r}.")
+    return value
+
+
+def _check_network(name: str, value: object) -> str:
+    """Return a name; `jaxnst.transfer.setup` looks it up in the registry."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a name here, got {value!r}.")
+    return value
+
+
+def _check_seed(name: str, value: object) -> int:
+    seed = check_count(name, value, minimum=0)
+    if seed > MAX_SEED:
+        raise ValueError(f"`{name}` must be at most {MAX_SEED}, got {seed}.")
+    return seed
+
+
+def _check_strength(name: str, value: object) -> float | str:
+    if isinstance(value, str) and value == STRENGTH_MAP:
+        return value
+    return check_range(name, value, 0, 1)
+
+
+def _check_tile(name: str, value: object) -> str | None:
+    if isinstance(value, bool):
+        return "xy" if value else None
+    return check_choice(name, value, TILINGS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """The declaration of a setting, beside its name and its type.
+
+    Attributes:
+        default: value where none is given; None also means that None may be given.
+        help: what the setting is, in one line.
+        group: title under which the help lists it, one of `GROUPS`.
+        metavar: what the help calls its value.
+        parse_fn: text -> value; raises ValueError.
+        check_fn: (name, value) -> value in its one form; raises ValueError, TypeError.
+        is_static: whether the value changes the compiled program; False if it is a
+            number in the program, or is read by Python alone.
+        default_text: the default in words, where its value says too little.
+    """
+
+    default: Any
+    help: str
+    group: str
+    metavar: str = "NAME"
+    parse_fn: Callable[[str], Any] = str
+    check_fn: Callable[[str, Any], Any]
+    is_static: bool = True
+    default_text: str | None = None
+
+    @property
+    def shown_default(self) -> str:
+        """The default in words, as the help shows it; empty if there is none."""
+        if self.default_text is not None:
+            return self.default_text
+        if self.default is None:
+            return ""
+        if isinstance(self.default, bool):
+            return "yes" if self.default else "no"
+        is_text = isinstance(self.default, str)
+        return self.default if is_text else f"{self.default:g}"
+
+
+_FIRST, _MORE, _LOSS, _PAINTING, _NETWORK, _MACHINE = GROUPS = (
+    "first of all",
+    "more control",
+    "the loss",
+    "the painting",
+    "the network",
+    "the machine",
+)
+
+
+def _setting(default: Any, help: str, group: str, **options: Any) -> Any:
+    declared = Setting(default=default, help=help, group=group, **options)
+    metadata = {"setting": declared}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _count(
+    default: int | None, help: str, group: str, *, minimum: int = 1, **options: Any
+) -> Any:
+    options = {
+        "metavar": "N",
+        "check_fn": functools.partial(check_count, minimum=minimum),
+    } | options
+    return _setting(default, help, group, parse_fn=_parse_count, **options)
+
+
+def _number(
+    default: float | None,
+    help: str,
+    group: str,
+    check_fn: Callable[[str, Any], float] = check_number,
+    **options: Any,
+) -> Any:
+    options = {"metavar": "W", "parse_fn": parse_number, "check_fn": check_fn} | options
+    return _setting(default, help, group, **options)
+
+
+def _choice(
+    default: str | None,
+    help: str,
+    group: str,
+    known: Iterable[str],
+    *,
+    stand_in: str | None = None,
+    **options: Any,
+) -> Any:
+    """Declare one of some names; a record may hold `stand_in` for an object."""
+
+    def check_fn(name: str, value: object) -> str:
+        if isinstance(value, str) and value == stand_in:
+            return value
+        return check_choice(name, value, known)
+
+    return _setting(default, help, group, check_fn=check_fn, **options)
+
+
+_positive = functools.partial(check_number, positive=True)
+_part = functools.partial(check_range, least=0, most=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransferConfig:
-    """The settings of one transfer.
+    """The settings of one transfer, checked and in one form.
 
-    Attributes:
-        size: longest side of the result, in pixels.
-        style_size: longest side of the style picture, in pixels, at full size; smaller
-            makes finer strokes. None: as `size`, but no larger than its file.
-        style_scale: a factor on that, where `style_size` is None.
-        style_blend: what each of several style pictures counts for; or such a row for
-            the finest style layer, more for those behind it, and one for the coarsest,
-            with layers in between taking their parts. None: all the same.
-        min_size: longest side of the smallest size painted; the sizes double from
-            about there up to `size`. 0: the full size only.
-        network: name of pretrained weights, see `jaxnst.load_network`, or "custom".
-        pooling: "max" or "average".
-        padding: "reflect", "replicate", "zeros", "circular", "circular_x" or
-            "circular_y".
-        tile: "xy", "x" or "y": the result goes on at its other end; None: it does not.
-        style_loss: {style loss: weight}, of `jaxnst.losses.registry`; a name
-            becomes that, and None those of `DEFAULT_STYLE_LOSS`.
-        content_layers: {layer: weight}; a list, to weigh them equally, becomes that,
-            and None those that the network's architecture comes with.
-        style_layers: likewise.
-        detail: weighs the style layers from fine to coarse, -1 to 1: the finest by 4 to
-            this power, the coarsest by 4 to the negative of it.
-        strength: how much of the way from the content picture's style to the painting's
-            the result goes, 0 to 1, see `jaxnst.optimize.strength`; None: as far as the
-            weights take it; "map": as a picture says. With a strength the two weights
-            have no effect.
-        regions: how many the masks and the map of strengths make; jaxnst sets it.
-        content_weight: of the content terms.
-        style_weight: of the style terms.
-        tv_weight: of total variation.
-        color: "style": as it comes; "content", "luminance", "match" or "histogram":
-            ways to keep the content's colors; "palette-only": nothing but the
-            painting's colors. See `jaxnst.coloring`.
-        finish: {filter: amount}, applied to the result in this order; names get their
-            usual amounts. See `jaxnst.finishing`.
-        normalization: "pair" or "paper", see `jaxnst.objective`.
-        num_steps: at the full size.
-        coarse_steps: at each smaller size.
-        optimizer: name, or "custom".
-        learning_rate: step of Adam, in units of pixel values; other optimizers bring
-            their own, and it scales their updates (1: as they are).
-        decay: part of the full size's steps over which the learning rate falls to
-            zero along a cosine; 0 to 1.
-        averaging: what past pictures count for in an average of them, per step: 0 to
-            below 1; 0: no average. The result is the average where that has the lower
-            loss.
-        tolerance: a size ends when ten steps lower the loss by less than this part of
-            it; 0: never. At the full size the learning rate then falls at once.
-        max_seconds: after about so long the result is there, at its full size, with
-            fewer steps where there is no time for all. None: no limit.
-        steps_per_call: of the device; None: one on the CPU, some elsewhere.
-        content_detail: part of the content's fine detail that is laid over the picture
-            when it grows to the next size; 0 to 1.
-        init: "content", "recolored" (the content picture in the style's colors, see
-            `jaxnst.transfer.inputs`), "style" (the style picture, resized), "noise",
-            or "image".
-        seed: of the noise.
-        smoothing: "none", "log" or "softmax", see `jaxnst.networks.smooth`; None: what
-            the network's architecture comes with.
-        normalize_activations: rescale the network's weights, so that every filter's
-            mean activation over the two pictures is 1; VGGs only, see
-            `jaxnst.networks.normalize_activations`.
-        conv: "auto", "xla" or "winograd", see `jaxnst.networks.Network`.
-        precision: "float32" or "bfloat16", of the network.
-        memory: "fast", "balanced", "low", see `jaxnst.networks.remat`; or "auto",
-            the first of them that fits; `record["result"]["memory"]` says which.
-        devices: "all" of this machine, over which the rows of the picture are spread;
-            None: one.
+    Every field is declared with its help and its checks; `jaxnst.stylize` describes
+    them in full. Whether the network has the layers is checked once it is known, by
+    `jaxnst.transfer.setup.fit_config`.
 
     Raises:
-        ValueError: if a value is out of range or unknown.
+        ValueError: if a value is out of range or unknown, or two do not go together.
         TypeError: if a value is of the wrong kind.
     """
 
-    size: int = 512
-    style_size: int | None = None
-    style_scale: float = 1.0
-    style_blend: Sequence[float] | Sequence[Sequence[float]] | None = None
-    min_size: int = 128
-    network: str = "vgg19"
-    pooling: str = "max"
-    padding: str = "reflect"
-    tile: str | None = None
-    # None is gone once `__post_init__` is through.
-    style_loss: Mapping[str, float] = None  # type: ignore[assignment]
-    content_layers: Mapping[str, float] = None  # type: ignore[assignment]
-    style_layers: Mapping[str, float] = None  # type: ignore[assignment]
-    detail: float = 0.0
-    strength: float | str | None = None
+    size: int = _count(
+        512, "longest side of the result", _FIRST, minimum=MIN_SIDE, metavar="PX"
+    )
+    # A record has "map" for a picture. The two weights have no effect with a strength.
+    strength: float | str | None = _setting(
+        None,
+        "0: the photo, 1: all of the style; or a gray picture of strengths",
+        _FIRST,
+        metavar="S",
+        parse_fn=_parse_strength,
+        check_fn=_check_strength,
+        is_static=False,
+    )
+    style_scale: float = _number(
+        1.0,
+        "size of the strokes: 0.5 half as large, 2 twice as large",
+        _FIRST,
+        _positive,
+        metavar="F",
+    )
+    style_weight: float = _number(
+        1.0, "3: more of the painting, 0.3: more of the photo", _MORE, is_static=False
+    )
+    color: str = _choice(
+        "style",
+        "style, or the photo's colors: content, luminance, match, histogram; or "
+        "palette-only",
+        _MORE,
+        COLORS,
+    )
+    detail: float = _number(
+        0.0,
+        "1: fine strokes of the style, -1: its coarse shapes",
+        _MORE,
+        functools.partial(check_range, least=-1, most=1),
+        metavar="D",
+        is_static=False,
+    )
+    style_blend: Sequence[float] | Sequence[Sequence[float]] | None = _setting(
+        None,
+        "weights of several styles; 1,0/0,1: fine strokes of the first, coarse shapes "
+        "of the second",
+        _MORE,
+        metavar="B,B,...",
+        parse_fn=_parse_blend,
+        check_fn=check_blend,
+        is_static=False,
+        default_text="equal",
+    )
+    tile: str | None = _setting(
+        None,
+        "yes: repeats without a seam; x, y: only across, only down",
+        _MORE,
+        metavar="WAY",
+        parse_fn=_parse_tile,
+        check_fn=_check_tile,
+        default_text="no",
+    )
+    finish: Mapping[str, float] = _setting(
+        {},
+        f"filters at the end: {', '.join(FILTERS)}",
+        _MORE,
+        metavar="NAME:A,...",
+        parse_fn=_parse_finish,
+        check_fn=check_filters,
+        is_static=False,
+        default_text="none",
+    )
+    content_weight: float = _number(
+        0.25, "weight of the photo's content", _LOSS, is_static=False
+    )
+    tv_weight: float = _number(
+        0.0, "weight of smoothness (total variation)", _LOSS, is_static=False
+    )
+    content_layers: Mapping[str, float] = _setting(
+        dict(CONTENT_LAYERS),
+        "layers that keep the content, with weights",
+        _LOSS,
+        metavar="L[:W],...",
+        parse_fn=_parse_layers,
+        check_fn=check_layer_weights,
+        default_text="the network's; VGG: relu4_2",
+    )
+    style_layers: Mapping[str, float] = _setting(
+        dict(STYLE_LAYERS),
+        "layers that take on the style, with weights",
+        _LOSS,
+        metavar="L[:W],...",
+        parse_fn=_parse_layers,
+        check_fn=check_layer_weights,
+        default_text="the network's; VGG: relu1_1 to relu5_1",
+    )
+    # `__post_init__` replaces None.
+    style_loss: Mapping[str, float] = _setting(
+        None,
+        f"what of the style is compared: {', '.join(STYLE_LOSSES)}",
+        _LOSS,
+        metavar="NAME[:W],...",
+        parse_fn=_parse_layers,
+        check_fn=functools.partial(check_shares, known=STYLE_LOSSES),
+        default_text="gram,moments",
+    )
+    normalization: str = _choice(
+        "pair", "pair, or paper: the literal sums", _LOSS, NORMALIZATIONS
+    )
+    style_size: int | None = _count(
+        None,
+        "longest side of the style picture, in place of a scale",
+        _PAINTING,
+        minimum=MIN_SIDE,
+        metavar="PX",
+    )
+    num_steps: int = _count(50, "steps at the full size", _PAINTING, is_static=False)
+    coarse_steps: int = _count(
+        70, "steps at each smaller size", _PAINTING, is_static=False
+    )
+    min_size: int = _count(
+        128,
+        "longest side of the smallest size painted; 0: full size only",
+        _PAINTING,
+        minimum=0,
+        metavar="PX",
+    )
+    optimizer: str = _choice(
+        "adam", "adam or lbfgs", _PAINTING, OPTIMIZERS, stand_in=CUSTOM
+    )
+    learning_rate: float = _number(
+        0.03,
+        "step size of adam, in pixel values (0 to 1) per step",
+        _PAINTING,
+        _positive,
+        metavar="R",
+        is_static=False,
+    )
+    decay: float = _number(
+        0.7,
+        "part of the last steps in which the learning rate falls to 0",
+        _PAINTING,
+        _part,
+        metavar="P",
+        is_static=False,
+    )
+    averaging: float = _number(
+        0.0,
+        "average the pictures of the steps: 0.9 the last ten or so; 0: off",
+        _PAINTING,
+        _check_below_one,
+        metavar="P",
+    )
+    tolerance: float = _number(
+        0.0,
+        "end a size when ten steps gain less than this part; 0: never",
+        _PAINTING,
+        _check_below_one,
+        metavar="P",
+        is_static=False,
+    )
+    max_seconds: float | None = _number(
+        None,
+        "finish within this time",
+        _PAINTING,
+        _positive,
+        metavar="S",
+        is_static=False,
+        default_text="no limit",
+    )
+    steps_per_call: int | None = _count(
+        None,
+        "steps in one call of the device",
+        _PAINTING,
+        default_text="1 on the CPU, 5 elsewhere",
+    )
+    content_detail: float = _number(
+        0.5,
+        "part of the photo's fine detail kept when sizes grow",
+        _PAINTING,
+        _part,
+        metavar="P",
+    )
+    init: str = _choice(
+        "content",
+        "start from content, recolored, style, noise, or a picture file",
+        _PAINTING,
+        INITS,
+        stand_in=INIT_IMAGE,
+        metavar="NAME|FILE",
+    )
+    seed: int = _count(
+        0, "seed of the noise", _PAINTING, check_fn=_check_seed, is_static=False
+    )
+    network: str = _setting(
+        "vgg19",
+        "see `jaxnst networks`, NAME@REVISION; or a file of weights",
+        _NETWORK,
+        metavar="NAME|FILE",
+        check_fn=_check_network,
+    )
+    pooling: str = _choice("max", "max or average", _NETWORK, POOLINGS)
+    padding: str = _choice(
+        "reflect", "reflect, replicate, zeros or circular", _NETWORK, PADDINGS
+    )
+    smoothing: str = _choice(
+        "none",
+        "smoothing of activations, not for VGGs: none, log or softmax",
+        _NETWORK,
+        SMOOTHINGS,
+        default_text="the network's",
+    )
+    normalize_activations: bool = _setting(
+        False,
+        "rescale a VGG so that all its filters are equally loud",
+        _NETWORK,
+        metavar="",
+        parse_fn=_parse_flag,
+        check_fn=_check_flag,
+    )
+    conv: str = _choice(
+        "auto", "xla, winograd, or auto: the faster", _MACHINE, CONVOLUTIONS
+    )
+    precision: str = _choice(
+        "float32",
+        "float32, or bfloat16: half the memory, and fast on GPUs",
+        _MACHINE,
+        PRECISIONS,
+    )
+    memory: str = _choice(
+        "auto",
+        "fast, balanced, low, or auto: the first that fits",
+        _MACHINE,
+        ("auto", *MEMORY_LEVELS),
+    )
+    devices: str | None = _choice(
+        None,
+        "all: spread the picture over all devices",
+        _MACHINE,
+        DEVICES,
+        default_text="one",
+    )
+    # Not a setting: `jaxnst.transfer.setup` counts the regions of the masks here.
     regions: int = 0
-    content_weight: float = 0.25
-    style_weight: float = 1.0
-    tv_weight: float = 0.0
-    color: str = "style"
-    finish: Mapping[str, float] = ()  # type: ignore[assignment]
-    normalization: str = "pair"
-    num_steps: int = 50
-    coarse_steps: int = 70
-    optimizer: str = "adam"
-    learning_rate: float = 0.03
-    decay: float = 0.7
-    averaging: float = 0.0
-    tolerance: float = 0.0
-    max_seconds: float | None = None
-    steps_per_call: int | None = None
-    content_detail: float = 0.5
-    init: str = "content"
-    seed: int = 0
-    smoothing: str = None  # type: ignore[assignment]
-    normalize_activations: bool = False
-    conv: str = "auto"
-    precision: str = "float32"
-    memory: str = "auto"
-    devices: str | None = None
 
     def __post_init__(self) -> None:
-        """Check every value, and bring layers and numbers to one form."""
-        # "custom" and "image" stand for objects that no record can hold.
-        if self.network != "custom":
-            architecture_of(self.network)
-        if self.optimizer != "custom":
-            check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        if self.init != "image":
-            check_choice("init", self.init, INITS)
-        check_choice("pooling", self.pooling, POOLINGS)
-        check_choice("padding", self.padding, PADDINGS)
+        """Check every value, and bring it to its one form."""
+        checked = {}
+        for name, declared in _FIELDS.items():
+            value = getattr(self, name)
+            if value is not None or declared.default is not None:
+                value = declared.check_fn(name, value)
+            checked[name] = value
+        if checked["style_loss"] is None:
+            checked["style_loss"] = dict(DEFAULT_STYLE_LOSS[self.normalization])
+        # Part of making the object; nothing changes it afterwards.
+        vars(self).update(checked)
+        self._check_together()
+
+    def _check_together(self) -> None:
         check_convolution(self.conv, self.precision)
-        check_choice("memory", self.memory, ("auto", *MEMORY_LEVELS))
-        if self.devices is not None:
-            check_choice("devices", self.devices, DEVICES)
-        check_choice("normalization", self.normalization, NORMALIZATIONS)
-        check_choice("color", self.color, COLORS)
-        self._set("finish", check_filters("finish", self.finish, tile=self.tile))
-        self._set("size", check_count("size", self.size, minimum=MIN_SIDE))
-        if self.style_size is not None:
-            style_size = check_count("style_size", self.style_size, minimum=MIN_SIDE)
-            self._set("style_size", style_size)
-        scale = check_number("style_scale", self.style_scale, positive=True)
-        self._set("style_scale", scale)
-        if self.style_size is not None and scale != 1:
+        check_filters("finish", self.finish, tile=self.tile)
+        if self.style_size is not None and self.style_scale != 1:
             raise ValueError(
                 "`style_size` is in pixels and `style_scale` a factor on the default; "
                 "give one of them."
             )
-        if self.style_blend is not None:
-            self._set("style_blend", check_blend("style_blend", self.style_blend))
-        self._check_style_loss()
-        detail = check_range("detail", self.detail, -1, 1)
-        self._set("detail", detail)
-        if self.tile is not None:
-            check_choice("tile", self.tile, TILINGS)
-        self._set("regions", check_count("regions", self.regions, minimum=0))
-        for name in ("num_steps", "coarse_steps"):
-            self._set(name, check_count(name, getattr(self, name)))
-        for name in ("min_size", "seed"):
-            self._set(name, check_count(name, getattr(self, name), minimum=0))
-        if self.seed > MAX_SEED:
-            raise ValueError(f"`seed` must be at most {MAX_SEED}, got {self.seed}.")
-        if self.strength is not None:
-            self._check_strength()
-        for name in ("content_weight", "style_weight", "tv_weight"):
-            self._set(name, check_number(name, getattr(self, name)))
         if not (self.content_weight or self.style_weight or self.tv_weight):
             raise ValueError(
                 "`content_weight`, `style_weight` and `tv_weight` are all 0, so there "
                 "is nothing to paint; set one above 0."
             )
-        rate = check_number("learning_rate", self.learning_rate, positive=True)
-        self._set("learning_rate", rate)
-        for name in ("decay", "content_detail"):
-            self._set(name, check_range(name, getattr(self, name), 0, 1))
-        for name in ("averaging", "tolerance"):
-            self._set(name, check_number(name, getattr(self, name)))
-            if getattr(self, name) >= 1:
-                raise ValueError(
-                    f"`{name}` must be 0 or more and below 1, "
-                    f"got {getattr(self, name):g}."
-                )
-        if self.max_seconds is not None:
-            seconds = check_number("max_seconds", self.max_seconds, positive=True)
-            self._set("max_seconds", seconds)
-        if self.steps_per_call is not None:
-            count = check_count("steps_per_call", self.steps_per_call)
-            self._set("steps_per_call", count)
-        if not isinstance(self.normalize_activations, bool):
-            raise TypeError(
-                "`normalize_activations` must be True or False, got "
-                f"{self.normalize_activations!r}."
-            )
-        # What is set for a network of the user's own is checked in `make_config`.
-        if self.network == "custom":
-            self.fit(VGG19, is_checked=False)
-        else:
-            self.fit(architecture_of(self.network))
-
-    def _check_style_loss(self) -> None:
-        losses = self.style_loss
-        if losses is None:
-            losses = DEFAULT_STYLE_LOSS[self.normalization]
-        losses = check_shares("style_loss", losses, STYLE_LOSSES)
-        self._set("style_loss", losses)
-        others = ", ".join(name for name in losses if name != "gram")
+        others = ", ".join(name for name in self.style_loss if name != "gram")
         if others and self.normalization != "pair":
             raise ValueError(
                 f"`style_loss` {others} needs `normalization` 'pair', got "
                 f"{self.normalization!r}: the paper's sums are of Gram matrices."
             )
-        whole = ", ".join(name for name in losses if name not in PARTWISE)
+        whole = ", ".join(x for x in self.style_loss if x in WHOLE_STYLE_LOSSES)
         if whole and self.memory not in ("auto", "fast"):
             raise ValueError(
                 f"`style_loss` {whole} sorts all pixels of a layer at once, so it "
                 f"needs `memory` 'fast' or 'auto', got {self.memory!r}."
             )
-        if self.devices is not None and set(losses) & {
-            "sliced_wasserstein",
-            "nearest_neighbor",
+        if self.devices is not None and {*self.style_loss} & {
+            *_ONE_DEVICE_STYLE_LOSSES
         }:
             raise ValueError(
                 f"`style_loss` {others} does not go with `devices`; leave one of them "
                 "out."
             )
-
-    def _check_strength(self) -> None:
-        if self.strength != STRENGTH_MAP:
-            self._set("strength", check_range("strength", self.strength, 0, 1))
+        if self.strength is None:
+            return
         if self.normalization != "pair":
             raise ValueError(
                 "`strength` is a part of the pair's own distance; it needs "
@@ -291,47 +726,166 @@ class TransferConfig:
             )
         if self.optimizer == "lbfgs":
             raise ValueError(
-                "`strength` changes the weights from step to step, which the line "
-                "searches of `optimizer` 'lbfgs' do not bear; take 'adam'."
+                "`strength` changes the weights every step, which L-BFGS does not "
+                "support; use `optimizer` 'adam'."
             )
 
-    def fit(self, architecture: Architecture, *, is_checked: bool = True) -> None:
-        """Fill in what the architecture comes with, and check what is set.
-
-        Args:
-            architecture: of the network.
-            is_checked: whether what is set is checked.
-
-        Raises:
-            ValueError: if the architecture does not have what is set.
-        """
-        for name in ("content_layers", "style_layers"):
-            layers = getattr(self, name)
-            if layers is None:
-                self._set(name, dict(getattr(architecture, name)))
-            elif is_checked:
-                known = architecture.layer_names
-                weights = check_layer_weights(name, layers, known)
-                # From fine to coarse, which `detail` and `style_blend` count on.
-                in_order = {
-                    layer: weights[layer] for layer in known if layer in weights
-                }
-                self._set(name, in_order)
-        if self.smoothing is None:
-            self._set("smoothing", architecture.default_smoothing)
-        elif is_checked:
-            check_smoothing(self.smoothing, architecture.smoothings, architecture.name)
-        if self.normalize_activations and is_checked:
-            check_normalizable(architecture)
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)  # the class is frozen
-
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON can hold them."""
+        """Return the settings in a form that JSON can hold."""
         return dataclasses.asdict(self)
 
 
-def architecture_of(network: str) -> Architecture:
-    """Return the architecture of a network of that name."""
-    return get_spec(network).architecture
+_FIELDS = {
+    field.name: field.metadata["setting"]
+    for field in dataclasses.fields(TransferConfig)
+    if field.metadata
+}
+# Everything that text can set: the fields of `TransferConfig`, and the preset.
+SETTINGS: Mapping[str, Setting] = MappingProxyType(
+    _FIELDS
+    | {
+        "preset": Setting(
+            default="default",
+            help="draft, default, fine; gatys2016: the paper's loss",
+            group=_FIRST,
+            check_fn=lambda name, value: check_choice(name, value, PRESETS),
+        )
+    }
+)
+# Settings that programs are the same for, whatever their values.
+DYNAMIC = frozenset(name for name, each in _FIELDS.items() if not each.is_static)
+
+PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
+    {
+        # Chosen by `jaxnst.metrics` and by eye, see the README.
+        "default": TransferConfig(),
+        # Large shapes and colors, with unsettled strokes. So few steps would not reach
+        # the painting's colors, so they start from them. The deepest layer takes a
+        # quarter of every step; without it there is time for more steps.
+        "draft": TransferConfig(
+            num_steps=4,
+            coarse_steps=12,
+            learning_rate=0.08,
+            init="recolored",
+            style_layers={f"relu{block}_1": 1.0 for block in range(1, 5)},
+        ),
+        "fine": TransferConfig(num_steps=200, coarse_steps=200),
+        # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), their layers
+        # and weights (w_l = 1/5, alpha/beta = 1e-3), average pooling, one size. Adam
+        # replaces their L-BFGS, and the content picture their noise; their network was
+        # rescaled to a mean activation of one.
+        "gatys2016": TransferConfig(
+            min_size=0,
+            pooling="average",
+            padding="zeros",
+            style_layers={f"relu{block}_1": 0.2 for block in range(1, 6)},
+            content_weight=1.0,
+            style_weight=1000.0,
+            normalization="paper",
+            num_steps=200,
+            learning_rate=0.05,
+            decay=0.0,
+        ),
+    }
+)
+
+
+def make_config(preset: str = "default", **settings: Any) -> TransferConfig:
+    """Return a preset with some settings changed; None keeps the preset's value.
+
+    With another optimizer than the preset's, the learning rate and the decay are that
+    optimizer's. If the size is so small that no smaller one is painted first, it gets
+    as many steps as a smaller one would.
+
+    Args:
+        preset: one of `PRESETS`.
+        settings: the settings to change.
+
+    Raises:
+        ValueError: if the preset or a value is unknown or out of range.
+        TypeError: if a setting is unknown, or a value is of the wrong kind.
+    """
+    base = PRESETS[check_choice("preset", preset, PRESETS)]
+    changed: dict[str, Any] = {
+        name: _FIELDS[name].check_fn(name, value) if name in _FIELDS else value
+        for name, value in settings.items()
+        if value is not None
+    }
+    if changed.get("optimizer", base.optimizer) != base.optimizer:
+        own = {"learning_rate": 1.0, "decay": 0.0}
+        if changed["optimizer"] == "adam":
+            own = {name: SETTINGS[name].default for name in own}
+        changed = own | changed
+    if "strength" in changed:
+        for name in ("content_weight", "style_weight"):
+            if name in changed:
+                raise ValueError(
+                    f"`strength` finds the weights itself; leave `{name}` out, or "
+                    "`strength`."
+                )
+    if tile := changed.get("tile"):
+        padding = TILINGS[tile]
+        if changed.setdefault("padding", padding) != padding:
+            raise ValueError(
+                f"`tile` {tile!r} needs `padding` {padding!r}, got "
+                f"{changed['padding']!r}; leave `padding` out, or give a network that "
+                "has it."
+            )
+    if changed.get("normalization") == "paper":
+        # The default mix is not in the paper.
+        changed.setdefault("style_loss", dict(DEFAULT_STYLE_LOSS["paper"]))
+    config = dataclasses.replace(base, **changed)
+    # Then `jaxnst.optimize.pyramid_sizes` has no smaller size, which would have done
+    # most of the work.
+    is_alone = 0 < config.size / 2 < config.min_size / 2**0.5
+    if is_alone and "num_steps" not in changed:
+        num_steps = max(config.num_steps, config.coarse_steps)
+        config = dataclasses.replace(config, num_steps=num_steps)
+    return config
+
+
+def parse_setting(name: str, value: object) -> Any:
+    """Return the value of a setting: text is parsed, anything else is kept.
+
+    Args:
+        name: one of `SETTINGS`.
+        value: text, or the value itself; 512.0 is 512, as in columns with gaps.
+
+    Raises:
+        ValueError: if the text cannot be parsed.
+    """
+    parse_fn = SETTINGS[name].parse_fn
+    if isinstance(value, str):
+        return parse_fn(value.strip())
+    if parse_fn is _parse_count and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def parse_values(name: str, text: str) -> Any:
+    """Return one value of a setting, or a list of several.
+
+    `0.3,1,3` are several values, and `0..3` several whole numbers. If a single value
+    has commas, as layers have, semicolons separate several.
+
+    Args:
+        name: one of `SETTINGS`.
+        text: a flag's value.
+
+    Raises:
+        ValueError: if the text cannot be parsed.
+    """
+    parse_fn = SETTINGS[name].parse_fn
+    separator = ";" if parse_fn in (_parse_layers, _parse_blend, _parse_finish) else ","
+    values: list[Any] = []
+    for part in text.split(separator):
+        first, dots, last = part.strip().partition("..")
+        if dots and parse_fn is _parse_count:
+            start, end = _parse_count(first), _parse_count(last)
+            step = 1 if start <= end else -1
+            if abs(end - start) >= MAX_SPAN:
+                raise ValueError(f"{part!r} are more than {MAX_SPAN} numbers")
+            values += range(start, end + step, step)
+        else:
+            values.append(parse_fn(part.strip()))
+    return values[0] if len(values) == 1 else values

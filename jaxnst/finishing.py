@@ -6,15 +6,14 @@ side, so that a filter looks the same at every size.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import scipy.ndimage
 
-from ._checks import check_choice, check_range
 from ._types import HostImage
+from .config import FILTERS as FILTERS, check_filters as check_filters
 
 
 # Weights of R, G and B in the luminance of sRGB values (ITU-R BT.601).
@@ -189,85 +188,20 @@ def _screen_threshold(ink: np.ndarray) -> np.ndarray:
     return np.interp(ink, known, thresholds).astype(np.float32)
 
 
-class Filter(NamedTuple):
-    """A filter.
-
-    Attributes:
-        apply_fn: (image, amount) -> image, not clipped.
-        least: its least amount.
-        most: its greatest.
-        usual: its amount where none is given.
-        goes_around: whether a picture that repeats still does after it.
-        looks_around: whether it looks at neighbors, over the border as well.
-    """
-
-    apply_fn: Callable[[HostImage, float], HostImage]
-    least: float
-    most: float
-    usual: float
-    goes_around: bool = True
-    looks_around: bool = False
-
-
-FILTERS: Mapping[str, Filter] = MappingProxyType(
+_APPLY: Mapping[str, Callable[[HostImage, float], HostImage]] = MappingProxyType(
     {
-        "denoise": Filter(denoise, 0, 1, 0.2, looks_around=True),
-        "sharpen": Filter(sharpen, 0, 3, 0.5, looks_around=True),
-        "contrast": Filter(contrast, -1, 1, 0.2),
-        "levels": Filter(levels, 0, 1, 1.0),
-        "saturation": Filter(saturation, -1, 1, 0.2),
-        "grain": Filter(grain, 0, 1, 0.3),
-        "vignette": Filter(vignette, 0, 1, 0.5, goes_around=False),
-        "halftone": Filter(halftone, 0, 1, 1.0, goes_around=False),
+        "denoise": denoise,
+        "sharpen": sharpen,
+        "contrast": contrast,
+        "levels": levels,
+        "saturation": saturation,
+        "grain": grain,
+        "vignette": vignette,
+        "halftone": halftone,
     }
 )
-
-
-def check_filters(
-    name: str, filters: object, *, tile: str | None = None
-) -> dict[str, float]:
-    """Return {filter: amount}, in the order in which they are applied.
-
-    Args:
-        name: of the argument.
-        filters: {filter: amount}, or names; None, or no amount, is the usual one.
-        tile: as `TransferConfig` has it.
-
-    Raises:
-        ValueError: if a filter is unknown or named twice, its amount is out of range,
-            or a picture that is to repeat would not.
-        TypeError: if an amount is no number, or it is neither of these.
-    """
-    if isinstance(filters, str):
-        filters = [filters]
-    if isinstance(filters, Mapping):
-        amounts = dict(filters)
-    elif isinstance(filters, Iterable):
-        names = list(filters)
-        for each in names:
-            check_choice(name, each, FILTERS)
-        if len(set(names)) < len(names):
-            raise ValueError(f"`{name}` names a filter twice: {', '.join(names)}.")
-        amounts = dict.fromkeys(names)
-    else:
-        raise TypeError(
-            f"`{name}` must be {{filter: amount}} or names of filters, got {filters!r}."
-        )
-    for each in amounts:
-        check_choice(name, each, FILTERS)
-        if tile is not None and not FILTERS[each].goes_around:
-            raise ValueError(
-                f"`{name}` {each} would show where a tiled picture repeats; leave it "
-                "or `tile` out."
-            )
-    return {
-        each: FILTERS[each].usual
-        if amount is None
-        else check_range(
-            f"{name}[{each!r}]", amount, FILTERS[each].least, FILTERS[each].most
-        )
-        for each, amount in amounts.items()
-    }
+# These look at neighboring pixels, over the border of a tiled picture as well.
+_LOCAL = ("denoise", "sharpen")
 
 
 def finish_picture(
@@ -288,9 +222,9 @@ def finish_picture(
     for name, amount in filters.items():
         if not amount:
             continue
-        wraps = (tile or "") if FILTERS[name].looks_around else ""
+        wraps = (tile or "") if name in _LOCAL else ""
         down, across = (_MARGIN if way in wraps else 0 for way in "yx")
         seen = np.pad(image, ((down, down), (across, across), (0, 0)), mode="wrap")
-        found = np.clip(FILTERS[name].apply_fn(seen, amount), 0, 1).astype(np.float32)
+        found = np.clip(_APPLY[name](seen, amount), 0, 1).astype(np.float32)
         image = found[down : down + height, across : across + width]
     return image

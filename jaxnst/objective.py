@@ -42,7 +42,6 @@ from .networks.remat import MeasureFn, Part, filling
 # gaps of 0.4 to 2.
 _RELATIVE_FLOOR = 0.05
 
-NORMALIZATIONS = ("pair", "paper")
 
 Regional = Float[Array, " regions"]
 Guides = Float[Array, "regions rows columns"]

@@ -21,15 +21,14 @@ from PIL import Image
 from test_cli import TINY_COMMAND
 
 import jaxnst
-from jaxnst.cli.main import main
-from jaxnst.cli.parser import build_parser
-from jaxnst.parsing import SETTINGS, parse_setting
-from jaxnst.presets import make_config
+from jaxnst.cli.main import build_parser, main
+from jaxnst.config import SETTINGS, make_config, parse_setting
 from jaxnst.sweeps import jobs_run
 from jaxnst.sweeps.jobs_check import Files, place_paths
 from jaxnst.sweeps.jobs_file import read_jobs
 from jaxnst.sweeps.jobs_resume import finished_record
 from jaxnst.transfer.progress import ProgressCallback
+from jaxnst.transfer.setup import fit_config
 
 
 FEW = ["--size", "48", "--min-size", "0", "--num-steps", "2"]
@@ -669,7 +668,7 @@ def test_weights_of_a_file_are_told_from_others(painted):
 
     rewritten(output, change_fn)
     record = jaxnst.read_record(output)
-    config = make_config(**record["settings"], architecture=TINY)
+    config = fit_config(make_config(**record["settings"]), TINY)
     inputs = record["inputs"].items()
     digests = {name: entry["sha256"] for name, entry in inputs}
     asked = {"config": config, "digests": digests}

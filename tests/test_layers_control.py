@@ -8,8 +8,8 @@ import pytest
 
 import jaxnst
 from jaxnst.objective import compute_targets
-from jaxnst.presets import make_config
 from jaxnst.transfer.plan import blend_of, style_shapes_at, tilt, weights_of
+from jaxnst.transfer.setup import settle_config
 
 
 FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 20, "progress": False}
@@ -26,7 +26,7 @@ def test_detail_weighs_fine_against_coarse():
 
 
 def test_layers_are_tilted_in_the_network_s_order():
-    config = make_config(style_layers=["relu5_1", "relu1_1"], detail=1)
+    config = settle_config(style_layers=["relu5_1", "relu1_1"], detail=1)
     weights = weights_of(config).style_layers
     np.testing.assert_allclose(weights["relu1_1"] / weights["relu5_1"], 16, rtol=1e-5)
 
@@ -50,25 +50,25 @@ def test_a_scale_is_a_factor_on_how_large_the_style_is_looked_at():
     full, file = (384, 512), (1000, 800)
 
     def longest(**settings):
-        config = make_config(size=512, **settings)
+        config = settle_config(size=512, **settings)
         return max(style_shapes_at(config, [file], full, full)[0])
 
     assert longest() == 512
     assert longest(style_scale=0.5) == 256
     assert longest(style_scale=2) == 1024
     # A small file is no larger by default, but it is enlarged where that is asked for.
-    config = make_config(size=512, style_scale=2)
+    config = settle_config(size=512, style_scale=2)
     assert max(style_shapes_at(config, [(300, 200)], full, full)[0]) == 600
 
 
 def test_blends_go_from_fine_to_coarse():
-    config = make_config(style_blend=[[1, 0], [0, 1]])
+    config = settle_config(style_blend=[[1, 0], [0, 1]])
     found = blend_of(config, 2)
     assert found.shape == (1, 5, 2)
     np.testing.assert_allclose(found[0, :, 0], [1, 0.75, 0.5, 0.25, 0], atol=1e-6)
     np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-6)
     # Rows are parts of 1 each, whatever they add up to.
-    config = make_config(style_blend=[[2, 2], [0, 5], [9, 0]])
+    config = settle_config(style_blend=[[2, 2], [0, 5], [9, 0]])
     np.testing.assert_allclose(
         blend_of(config, 2)[0, :, 0], [0.5, 0.25, 0, 0.5, 1], atol=1e-6
     )

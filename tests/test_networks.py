@@ -1,7 +1,5 @@
 """What ResNet and GoogLeNet share with VGG: options, memory, painting."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,6 @@ import pytest
 from conftest import TINY_GOOGLENET, TINY_RESNET, build, picture, run
 
 import jaxnst
-from jaxnst.config import TransferConfig
 from jaxnst.networks import (
     GOOGLENET,
     MEMORY_LEVELS,
@@ -24,8 +21,6 @@ from jaxnst.networks import (
     smooth,
 )
 from jaxnst.objective import compute_targets
-from jaxnst.presets import make_config
-from jaxnst.pretrained import get_spec
 
 
 BOTH = pytest.mark.parametrize(
@@ -323,53 +318,6 @@ def test_part_of_a_layer_can_be_a_target():
     )
     assert targets.content["inception3a.branch2"].shape[-1] == 3
     assert targets.style["inception3b.branch4"]["gram"][0].shape == (3, 3)
-
-
-@pytest.fixture
-def registry(monkeypatch):
-    """Networks that a later registry may have."""
-    known = (VGG19, VGG16, RESNET50, GOOGLENET)
-    specs = {
-        architecture.name: dataclasses.replace(
-            get_spec("vgg19"), name=architecture.name, architecture=architecture
-        )
-        for architecture in known
-    }
-    monkeypatch.setattr("jaxnst.pretrained.registry.SPECS", specs)
-
-
-def test_settings_follow_the_network(registry):
-    for architecture in (VGG19, VGG16, RESNET50, GOOGLENET):
-        for config in (
-            TransferConfig(network=architecture.name),
-            make_config(network=architecture.name),
-        ):
-            assert config.content_layers == dict(architecture.content_layers)
-            assert config.style_layers == dict(architecture.style_layers)
-            assert config.smoothing == architecture.default_smoothing
-    assert RESNET50.default_smoothing == "log"
-    # The paper's layers and weights are kept where there are such layers.
-    paper = make_config("gatys2016", network="vgg16")
-    assert set(paper.style_layers.values()) == {0.2}
-    paper = make_config("gatys2016", network="resnet50")
-    assert paper.style_layers == dict(RESNET50.style_layers)
-    own = make_config(network="resnet50", style_layers=["relu1"], smoothing="none")
-    assert own.style_layers == {"relu1": 1}
-    assert own.smoothing == "none"
-
-
-def test_settings_that_do_not_fit_the_network_are_named(registry):
-    with pytest.raises(ValueError, match=r"`style_layers` is 'relu1_1'.*Known: relu1,"):
-        make_config(network="resnet50", style_layers=["relu1_1"])
-    with pytest.raises(ValueError, match="which vgg19 cannot have; it can have none"):
-        make_config(smoothing="softmax")
-    with pytest.raises(ValueError, match="is for VGGs, and this is googlenet"):
-        make_config(network="googlenet", normalize_activations=True)
-
-
-def test_a_word_is_no_flag(as_installed):
-    with pytest.raises(TypeError, match="must be True or False, got 'yes'"):
-        make_config(normalize_activations="yes")
 
 
 def test_what_is_behind_the_layers_wanted_is_cut_off(tiny_network):

@@ -5,8 +5,8 @@ import pytest
 
 import jaxnst
 from jaxnst.coloring import smooth_recoloring, take_palette
+from jaxnst.config import make_config
 from jaxnst.images import load_picture
-from jaxnst.presets import make_config
 from jaxnst.transfer.inputs import first_image, load_inputs
 from jaxnst.transfer.plan import blend_of
 

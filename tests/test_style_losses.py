@@ -10,6 +10,7 @@ import scipy.linalg
 from jax.test_util import check_grads
 
 import jaxnst
+from jaxnst.config import make_config
 from jaxnst.losses import (
     Gaussian,
     Moments,
@@ -33,7 +34,6 @@ from jaxnst.losses.registry import (
 )
 from jaxnst.losses.sliced_wasserstein import NUM_QUANTILES, projection_directions
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
-from jaxnst.presets import make_config
 
 
 EVERY = tuple(STYLE_LOSSES)

@@ -16,7 +16,7 @@ from conftest import forget_programs, num_programs
 from PIL import Image
 
 import jaxnst
-from jaxnst.presets import make_config
+from jaxnst.config import make_config
 
 
 # Few layers compile in half the time.

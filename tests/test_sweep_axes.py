@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxnst.parsing import parse_values
+from jaxnst.config import parse_values
 from jaxnst.sweeps.axes import make_members, split_axes
 
 

@@ -9,6 +9,7 @@ from conftest import load_tiny, picture
 
 import jaxnst
 from jaxnst.cli.main import main
+from jaxnst.config import make_config
 from jaxnst.images import resize
 from jaxnst.images.tiling import (
     Fade,
@@ -22,7 +23,6 @@ from jaxnst.insight.ablations import smaller
 from jaxnst.insight.inputs import subject_of
 from jaxnst.losses import total_variation_loss
 from jaxnst.metrics import seam_score
-from jaxnst.presets import make_config
 from jaxnst.transfer.inputs import result_shape
 from jaxnst.transfer.result import settings_of
 

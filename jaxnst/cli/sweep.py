@@ -1,27 +1,35 @@
-"""`jaxnst sweep`: a picture for each combination of settings, in a folder."""
+"""`jaxnst sweep` and `jaxnst batch`: many pictures, into a folder."""
 
 import argparse
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .settings import (
+from .options import (
+    EXIT_ERROR,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     add_command,
     add_file_options,
     add_settings,
     given_settings,
+    one_or_all,
     say,
     say_error,
 )
+from .stylize import recovery_text, result_text
 
 
 if TYPE_CHECKING:
+    from jaxnst.sweeps.jobs_file import Jobs
+    from jaxnst.sweeps.jobs_plan import PlannedJob
+    from jaxnst.sweeps.jobs_run import Outcome
     from jaxnst.sweeps.members import Row
     from jaxnst.sweeps.results import SweepResult
 
 
-_DESCRIPTION = """\
+_SWEEP_DESCRIPTION = """\
 Paint a picture for each combination of settings: any option below may have
 several values, as in --style-weight 0.3,1,3 or --seed 0..3. FOLDER gets the
 pictures, a labelled contact sheet (sheet.png), a page (index.html) and all
@@ -29,7 +37,7 @@ figures (manifest.json, manifest.csv), filled while they are painted. The same
 command again paints only what is missing.
 """
 
-_EXAMPLES = """\
+_SWEEP_EXAMPLES = """\
 examples:
   jaxnst sweep photo.jpg painting.jpg --style-weight 0.3,1,3,10 -o grid/
       what the style weight does
@@ -56,8 +64,8 @@ def add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the parser of `sweep`.
 
     Args:
-        commands: of argparse, to which it is added.
-        common: the options that all commands have.
+        commands: argparse's subparsers.
+        common: parser of the options that all commands have.
     """
     parser = add_command(
         commands,
@@ -66,31 +74,31 @@ def add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="paint a picture for each combination of settings",
         usage="jaxnst sweep CONTENT STYLE [STYLE ...] -o FOLDER [options]",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
+        description=_SWEEP_DESCRIPTION,
+        epilog=_SWEEP_EXAMPLES,
     )
     add = parser.add_argument
-    add("content", metavar="CONTENT", help="what is to be seen: a picture, or a folder")
+    add("content", metavar="CONTENT", help="the picture to paint, or a folder of them")
     add(
         "style",
         nargs="+",
         metavar="STYLE",
-        help="how it is to be painted: pictures or folders; each in turn, or blended "
-        "where there is --style-blend or --mask",
+        help="pictures in the style, or folders; each in turn, or blended with "
+        "--style-blend or --mask",
     )
     add(
         "-o",
         "--output",
         required=True,
         metavar="FOLDER",
-        help="where the pictures go; made if it is not there",
+        help="folder for the pictures; made if it is not there",
     )
     add(
         "--more-contents",
         nargs="+",
         default=[],
         metavar="CONTENT",
-        help="others that are to be seen, each in turn",
+        help="more pictures to paint, each in turn",
     )
     add(
         "--mode",
@@ -108,20 +116,24 @@ def add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
         "--extension",
         default=".png",
         metavar="EXT",
-        help="of the pictures: .png .jpg .webp .tif (default: %(default)s)",
+        help="format of the pictures: .png .jpg .webp .tif (default: %(default)s)",
     )
     add(
         "--metrics",
         action="store_true",
-        help="measure every picture, with AlexNet; the page shows what is gained",
+        help="measure every picture, with AlexNet, and plot the measures",
     )
     add("-q", "--quiet", action="store_true", help="print nothing but errors")
     add_settings(parser, are_swept=True)
     add_file_options(parser)
 
 
-def sweep(args: argparse.Namespace) -> int:
-    """Run `jaxnst sweep ...` and return its exit code."""
+def run_sweep(args: argparse.Namespace) -> int:
+    """Run `jaxnst sweep ...` and return its exit code.
+
+    Args:
+        args: the parsed command line.
+    """
     settings = given_settings(args)
     contents = _pictures([args.content, *args.more_contents], "content")
     styles = _pictures(args.style, "style")
@@ -138,8 +150,8 @@ def sweep(args: argparse.Namespace) -> int:
 
     try:
         result = sweep(
-            contents if len(contents) > 1 else contents[0],
-            styles if len(styles) > 1 else styles[0],
+            one_or_all(contents),
+            one_or_all(styles),
             mode=args.mode,
             output=args.output,
             extension=extension,
@@ -152,10 +164,10 @@ def sweep(args: argparse.Namespace) -> int:
             **settings,
         )
     except SweepInterrupted as interrupted:
-        summary = _summary(interrupted.result, num_new)
+        summary = _sweep_summary(interrupted.result, num_new)
         say_error(f"interrupted; {summary}; the same command again goes on from here")
         return EXIT_INTERRUPTED
-    summary = _summary(result, num_new)
+    summary = _sweep_summary(result, num_new)
     if result.errors:
         say_error(f"error: {summary}")
         return EXIT_FAILED
@@ -198,11 +210,209 @@ def _tell_row(row: "Row", folder: Path, *, is_quiet: bool) -> None:
         )
 
 
-def _summary(result: "SweepResult", num_new: int) -> str:
+def _sweep_summary(result: "SweepResult", num_new: int) -> str:
     num_there = sum(row.error is None for row in result.rows) - num_new
     text = f"{num_new} of {len(result)} painted"
     if num_there:
         text += f", {num_there} already there"
     if result.errors:
         text += f", {len(result.errors)} failed"
+    return text
+
+
+_BATCH_DESCRIPTION = """\
+Paint one picture for each row of JOBS. All rows are checked before the first
+is painted; a picture that then fails does not stop the others. The same
+command again paints only what is missing.
+
+The columns of JOBS are content, style, and any setting below (style_weight,
+size, ...); output may name a file in FOLDER (by default like
+003_cat_wave.png). Relative paths start in the folder in which JOBS is. A
+blank cell is not set. What a row sets counts before an option of this
+command, and that before [defaults] in JOBS.
+"""
+
+_BATCH_EXAMPLES = """\
+examples:
+  jaxnst batch jobs.csv -o out/
+      where jobs.csv is
+          content,style,style_weight,output
+          cat.jpg,wave.jpg,,
+          cat.jpg,wave.jpg,3,strong_cat.png
+          # lines like this one are skipped
+
+  jaxnst batch jobs.toml -o out/ --size 768 --preset draft
+      settings for all rows; where jobs.toml is
+          [defaults]
+          style = "wave.jpg"
+          [[jobs]]
+          content = "cat.jpg"
+          [[jobs]]
+          content = "dog.jpg"
+          style_layers = { relu1_1 = 1, relu3_1 = 0.5 }
+
+  jaxnst batch jobs.json -o out/ --check
+      see whether all is well, and paint nothing; jobs.json is a list of
+      objects, or {"defaults": {...}, "jobs": [...]}
+
+exit code: 0 all is there, 1 some failed, 2 nothing was begun, 130 interrupted
+"""
+
+
+def add_batch(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the parser of `batch`.
+
+    Args:
+        commands: argparse's subparsers.
+        common: parser of the options that all commands have.
+    """
+    parser = add_command(
+        commands,
+        "batch",
+        shown=("output", "check", "overwrite"),
+        parents=[common],
+        help="paint the pictures that a table asks for",
+        usage="jaxnst batch JOBS -o FOLDER [options]",
+        description=_BATCH_DESCRIPTION,
+        epilog=_BATCH_EXAMPLES,
+    )
+    add = parser.add_argument
+    add("jobs", metavar="JOBS", help=".csv, .tsv, .json or .toml")
+    add(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FOLDER",
+        help="folder for the pictures; made if it is not there",
+    )
+    add(
+        "--check",
+        "--dry-run",
+        dest="check",
+        action="store_true",
+        help="check everything, say what would be painted, and paint nothing",
+    )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace files in the folder that are other pictures than asked for",
+    )
+    add("-q", "--quiet", action="store_true", help="print nothing but errors")
+    add_settings(parser, without=["masks"])
+    add_file_options(parser)
+
+
+def run_batch(args: argparse.Namespace) -> int:
+    """Run `jaxnst batch ...` and return its exit code.
+
+    Args:
+        args: the parsed command line.
+    """
+    from jaxnst.sweeps.jobs_file import read_jobs
+
+    jobs = read_jobs(args.jobs)
+    defaults = given_settings(args)
+    if args.like is not None:
+        _refuse_presets(jobs)
+
+    from jaxnst.sweeps.jobs_plan import BadJobs, plan_jobs
+
+    try:
+        plan = plan_jobs(
+            jobs,
+            args.output,
+            defaults=defaults,
+            overwrite=args.overwrite,
+            bits=args.bits,
+            quality=args.quality,
+        )
+    except BadJobs as error:
+        if args.debug:
+            raise
+        for line in error.lines:
+            say_error(f"error: {line}")
+        if len(error.problems) > 1:
+            say_error(f"{len(error.problems)} problems; nothing was painted")
+        return EXIT_ERROR
+    if args.check:
+        _tell_plan(plan, jobs.noun, is_quiet=args.quiet)
+        return 0
+    return _paint(plan, jobs.noun, args)
+
+
+def _refuse_presets(jobs: "Jobs") -> None:
+    for job in jobs.items:
+        if "preset" in jobs.defaults or "preset" in job.values:
+            raise ValueError(
+                f"{jobs.place(job.number)} has a `preset`, which --like would replace; "
+                "give one of them"
+            )
+
+
+def _paint(plan: "Sequence[PlannedJob]", noun: str, args: argparse.Namespace) -> int:
+    from jaxnst.sweeps.jobs_run import paint_jobs
+
+    outcomes: list[Outcome] = []
+    failed_fn = traceback.print_exception if args.debug else lambda _: None
+    try:
+        for outcome in paint_jobs(
+            plan,
+            bits=args.bits,
+            quality=args.quality,
+            progress=not args.quiet,
+            failed_fn=failed_fn,
+        ):
+            outcomes.append(outcome)
+            _tell_outcome(outcome, noun, is_quiet=args.quiet)
+    except KeyboardInterrupt:
+        summary = _batch_summary(outcomes, noun, len(plan))
+        say_error(f"interrupted; {summary}; the same command again goes on from here")
+        return EXIT_INTERRUPTED
+    summary = _batch_summary(outcomes, noun, len(plan))
+    if any(outcome.status == "failed" for outcome in outcomes):
+        say_error(f"error: {summary}")
+        return EXIT_FAILED
+    if not args.quiet:
+        say(summary)
+    return 0
+
+
+def _tell_plan(plan: "Sequence[PlannedJob]", noun: str, *, is_quiet: bool) -> None:
+    if is_quiet:
+        return
+    for job in plan:
+        note = "" if job.record is None else "  (already there)"
+        say(f"{noun} {job.number}: {job.output}{note}")
+    num_there = sum(job.record is not None for job in plan)
+    there = f", {num_there} already there" if num_there else ""
+    say(f"all is well: {len(plan) - num_there} of {len(plan)} to be painted{there}")
+
+
+def _tell_outcome(outcome: "Outcome", noun: str, *, is_quiet: bool) -> None:
+    if outcome.error is not None:
+        say_error(f"error: {outcome.place}: {outcome.error}")
+    record = outcome.record
+    if record is None:
+        return
+    if outcome.status != "skipped":
+        for recovery in record["recoveries"]:
+            say_error(f"warning: {outcome.place}: {recovery_text(recovery)}")
+    if is_quiet or outcome.status == "failed":
+        return
+    note = result_text(record) if outcome.status == "painted" else "already there"
+    say(f"{noun} {outcome.number}: {outcome.path}  ({note})")
+
+
+def _batch_summary(outcomes: "Sequence[Outcome]", noun: str, num_jobs: int) -> str:
+    """Return a text such as `9 of 10 painted, 1 failed: row 7`."""
+    found = {
+        status: [str(each.number) for each in outcomes if each.status == status]
+        for status in ("painted", "skipped", "failed")
+    }
+    text = f"{len(found['painted'])} of {num_jobs} painted"
+    if found["skipped"]:
+        text += f", {len(found['skipped'])} already there"
+    if failed := found["failed"]:
+        nouns = noun if len(failed) == 1 else f"{noun}s"
+        text += f", {len(failed)} failed: {nouns} {', '.join(failed)}"
     return text

@@ -13,20 +13,18 @@ import numpy as np
 from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageOps
 
+from jaxnst._checks import MIN_SIDE as MIN_SIDE
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import gray_curve, to_srgb
+from .metadata import FORMATS
 
 
 PictureSource = (
     str | os.PathLike[str] | PILImage.Image | Shaped[np.ndarray | Array, "..."]
 )
 
-# What Pillow may try. A list of our own, because some of its other readers start
-# programs (EPS starts Ghostscript) or are seldom fuzzed.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
-MIN_SIDE = 32
 MAX_ASPECT = 10.0
 _SLACK = 1e-3
 

@@ -11,8 +11,8 @@ import numpy as np
 import tifffile
 from PIL import Image as PILImage
 
+from jaxnst import __version__
 from jaxnst._types import HostAlpha, HostImage
-from jaxnst._version import __version__
 
 from .color_profile import srgb_profile
 from .files import atomic_write, place_beside

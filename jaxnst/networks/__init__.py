@@ -4,6 +4,17 @@ A network takes one picture, RGB, float32, [0, 1], HWC, and returns a dict of na
 activations, unbatched.
 """
 
+from jaxnst.config import (
+    CONVOLUTIONS as CONVOLUTIONS,
+    DEVICES as DEVICES,
+    MEMORY_LEVELS as MEMORY_LEVELS,
+    PADDINGS as PADDINGS,
+    POOLINGS as POOLINGS,
+    PRECISIONS as PRECISIONS,
+    SMOOTHINGS as SMOOTHINGS,
+    check_convolution as check_convolution,
+)
+
 from .alexnet import (
     ALEXNET_MIN_SIDE as ALEXNET_MIN_SIDE,
     AlexNet as AlexNet,
@@ -19,17 +30,11 @@ from .architecture import (
     Preprocessing as Preprocessing,
 )
 from .base import (
-    MEMORY_LEVELS as MEMORY_LEVELS,
-    PADDINGS as PADDINGS,
-    POOLINGS as POOLINGS,
     Architecture as Architecture,
     Network as Network,
 )
 from .convolution import (
-    CONVOLUTIONS as CONVOLUTIONS,
-    PRECISIONS as PRECISIONS,
     Convolution as Convolution,
-    check_convolution as check_convolution,
 )
 from .googlenet import (
     GOOGLENET as GOOGLENET,
@@ -38,7 +43,6 @@ from .googlenet import (
     Inception as Inception,
 )
 from .layers import (
-    SMOOTHINGS as SMOOTHINGS,
     check_smoothing as check_smoothing,
     smooth as smooth,
 )
@@ -54,7 +58,6 @@ from .resnet import (
     ResNetArchitecture as ResNetArchitecture,
 )
 from .transforms import (
-    DEVICES as DEVICES,
     check_normalizable as check_normalizable,
     cut_behind as cut_behind,
     device_mesh as device_mesh,

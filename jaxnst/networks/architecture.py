@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import jax.numpy as jnp
 
 from jaxnst._types import Image
-
-from .layers import SMOOTHINGS
+from jaxnst.config import SMOOTHINGS
 
 
 if TYPE_CHECKING:

@@ -12,24 +12,13 @@ from jaxtyping import Array, Float
 
 from jaxnst._checks import check_choice
 from jaxnst._types import FeatureMap, Features, Image
+from jaxnst.config import MEMORY_LEVELS, PADDINGS, POOLINGS, check_convolution
 
 from .architecture import Architecture, Layer, Preprocessing
-from .convolution import Border, Convolution, check_convolution
+from .convolution import Border, Convolution
 from .layers import Window, check_smoothing, pool_windows, smooth
 from .sharding import Rows, Spread, go_around, rows_of
 
-
-POOLINGS = ("max", "average")
-# From most memory and least time to the reverse, see `jaxnst.networks.remat`.
-MEMORY_LEVELS = ("fast", "balanced", "low")
-PADDINGS = (
-    "reflect",
-    "replicate",
-    "zeros",
-    "circular",
-    "circular_x",
-    "circular_y",
-)
 
 # By how many pixels "reflect" continues the picture on every side. 4 are enough to keep
 # rims of a pixel or two out of the result; 8 keep out the blotches behind them too.

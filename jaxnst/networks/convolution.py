@@ -20,15 +20,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxnst._checks import check_choice
+from jaxnst.config import check_convolution
 
 from .devices import default_device
 
 
-CONVOLUTIONS = ("auto", "xla", "winograd")
 Border = Literal["zeros", "circular", "none"]
-# What activations and kernels are held in.
-PRECISIONS = ("float32", "bfloat16")
 
 # Below so many channels on either side the transforms cost more than they save
 # (benchmarks/layers.py).
@@ -170,26 +167,6 @@ class Convolution(nnx.Module):
         y = winograd_convolution(x[0], kernel)[None]
         rows, columns = (slice(None) if b == "zeros" else slice(1, -1) for b in borders)
         return y[:, rows, columns] + bias
-
-
-def check_convolution(method: str, precision: str) -> None:
-    """Check that there is such a convolution.
-
-    Args:
-        method: one of `CONVOLUTIONS`.
-        precision: one of `PRECISIONS`.
-
-    Raises:
-        ValueError: if there is not.
-    """
-    check_choice("conv", method, CONVOLUTIONS)
-    check_choice("precision", precision, PRECISIONS)
-    if method == "winograd" and precision != "float32":
-        # Its transforms lose two digits more, and bfloat16 has not three.
-        raise ValueError(
-            f"`conv` is 'winograd', which needs `precision` 'float32', got "
-            f"{precision!r}; use `conv` 'auto' or 'xla'."
-        )
 
 
 def _is_winograd(method: str, in_width: int, out_width: int) -> bool:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxnst._checks import check_choice
 from jaxnst._types import FeatureMap
+from jaxnst.config import SMOOTHINGS
 
 
 Pixels = Float[Array, "1 _ _ _"]
@@ -223,9 +224,6 @@ def _line_backward(
 
 
 _line_max.defvjp(_line_forward, _line_backward)
-
-
-SMOOTHINGS = ("none", "log", "softmax")
 
 
 def smooth(features: FeatureMap, smoothing: str) -> FeatureMap:

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from jaxnst._checks import check_choice
 from jaxnst._types import FeatureMap, Image
+from jaxnst.config import DEVICES
 
 from .architecture import Architecture
 from .base import Network
@@ -159,9 +160,6 @@ def _mean(features: FeatureMap, rows: Part) -> Float[Array, " channels"]:
 
 
 _compiled_means = jax.jit(_means)
-
-
-DEVICES = ("all",)
 
 
 def device_mesh(devices: str | None) -> Mesh | None:

@@ -31,7 +31,7 @@ from huggingface_hub.utils import (
     tqdm,
 )
 
-from jaxnst._version import __version__
+from jaxnst import __version__
 from jaxnst.images.files import file_sha256
 
 from .cache import check_kept, check_room, kept_path, lock_kept, write_kept

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxnst._checks import check_count, suggestion
+from jaxnst.config import SETTINGS
 from jaxnst.images import check_format
-from jaxnst.parsing import SETTINGS
 from jaxnst.transfer.result import Result
 
 from .brief import Assignment, Brief, make_brief

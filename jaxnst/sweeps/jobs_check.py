@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxnst._checks import FORESEEN, one_line
-from jaxnst.config import INITS, TransferConfig
+from jaxnst.config import INITS, SETTINGS, TransferConfig, parse_setting
 from jaxnst.images import PictureSource, check_format, check_picture, load_picture
 from jaxnst.images.files import file_sha256
 from jaxnst.networks import Network
-from jaxnst.parsing import SETTINGS, parse_setting
 from jaxnst.pretrained import SPECS
 from jaxnst.pretrained.formats import SUFFIXES
 from jaxnst.transfer.inputs import check_styles, naming_inits, result_shape

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jaxnst._checks import suggestion
-from jaxnst.parsing import SETTINGS
+from jaxnst.config import SETTINGS
 
 
 COLUMNS = ("content", "style", "output", *SETTINGS)

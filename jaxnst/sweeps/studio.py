@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 from jaxnst.calls import Call
-from jaxnst.config import STRENGTH_MAP, TransferConfig
+from jaxnst.config import DYNAMIC, STRENGTH_MAP, TransferConfig
 from jaxnst.images import Picture, PictureSource, load_picture
 from jaxnst.transfer.plan import compiled_targets
 from jaxnst.transfer.setup import (
@@ -27,24 +27,6 @@ from .keeping import Kept
 
 # Pictures that are held; the others are read again.
 _MAX_PICTURES = 8
-# Settings that are numbers in a program, or are read by Python alone: programs are the
-# same for all their values.
-_DYNAMIC = (
-    "strength",
-    "detail",
-    "finish",
-    "content_weight",
-    "style_weight",
-    "tv_weight",
-    "learning_rate",
-    "decay",
-    "tolerance",
-    "max_seconds",
-    "num_steps",
-    "coarse_steps",
-    "seed",
-    "style_blend",
-)
 _OBJECTS = ("init", "network", "optimizer")
 
 
@@ -92,7 +74,7 @@ class Task(NamedTuple):
         fixed = {
             field.name: getattr(config, field.name)
             for field in dataclasses.fields(config)
-            if field.name not in _DYNAMIC
+            if field.name not in DYNAMIC
         }
         for name in ("content_layers", "style_layers", "style_loss"):
             fixed[name] = tuple(fixed[name])

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image as PILImage
 
+from jaxnst import __version__
 from jaxnst._types import HostAlpha, HostImage
-from jaxnst._version import __version__
 from jaxnst.config import INITS, STRENGTH_MAP, TransferConfig
 from jaxnst.images import save_picture, to_pil
 from jaxnst.networks.devices import default_device

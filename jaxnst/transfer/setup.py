@@ -1,30 +1,34 @@
 """From what a user gives to what painting needs: checked, loaded, settled."""
 
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
 
-from jaxnst.config import INITS, TransferConfig
+from jaxnst._checks import check_layer_weights
+from jaxnst.config import CUSTOM, INIT_IMAGE, INITS, TransferConfig, make_config
 from jaxnst.images import Picture, PictureSource, fitted_shape, load_picture, resize
 from jaxnst.networks import (
     Architecture,
     Network,
+    check_normalizable,
+    check_smoothing,
     cut_behind,
     device_mesh,
     normalize_activations,
     spread_network,
 )
 from jaxnst.optimize import make_optimizer, use_program_cache
-from jaxnst.presets import make_config
 from jaxnst.pretrained import (
     UsedWeights,
     architecture_of_file,
     build_network,
     find_network,
+    get_spec,
     load_weights,
 )
 
@@ -37,6 +41,8 @@ from .regions import check_masks_alone, split_strength
 _MEASURED_SIZE = 512
 
 
+# Settings whose defaults are the network's.
+_FITTED = ("content_layers", "style_layers", "smoothing")
 # Arguments of `stylize` that may be objects, which no config can hold.
 OBJECTS = ("preset", "init", "network", "optimizer", "masks", "strength")
 
@@ -86,16 +92,31 @@ LOADERS = Loaders(load_picture, load_used_network)
 
 def settle_config(
     *,
-    preset: str,
-    init: str | PictureSource | None,
-    network: str | os.PathLike[str] | Network | None,
-    optimizer: str | optax.GradientTransformation | None,
+    preset: str = "default",
+    init: str | PictureSource | None = None,
+    network: str | os.PathLike[str] | Network | None = None,
+    optimizer: str | optax.GradientTransformation | None = None,
     masks: Sequence[PictureSource] | None = None,
     strength: float | PictureSource | None = None,
     **settings: Any,
 ) -> TransferConfig:
-    """Check the settings alone; arguments and errors are those of `jaxnst.stylize`."""
-    setting, strength_map = split_strength(strength)
+    """Return the checked settings of a transfer; no picture and no weights are read.
+
+    Args:
+        preset: name of the preset that the settings start from.
+        init: name of a start, or a picture to start from.
+        network: name of pretrained weights, path of a file of them, or a network.
+        optimizer: name of an optimizer, or an optax transformation.
+        masks: a picture for each style, white where the style is painted.
+        strength: a number from 0 to 1, or a picture of strengths.
+        settings: all other settings of `jaxnst.stylize`; None keeps the preset's value.
+
+    Raises:
+        ValueError: if a value is unknown or out of range, or the network lacks it.
+        TypeError: if a setting is unknown, or a value is of the wrong kind.
+        OSError: if a file of weights cannot be read.
+    """
+    number, strength_map = split_strength(strength)
     check_masks_alone(
         masks,
         blend=settings.get("style_blend"),
@@ -109,26 +130,75 @@ def settle_config(
             f"{type(optimizer).__name__}."
         )
     if isinstance(network, Network):
-        for name in ("pooling", "padding", "smoothing", "conv", "precision"):
-            own, value = getattr(network, name), settings.get(name)
-            if value not in (None, own):
-                raise ValueError(
-                    f"`{name}` is {value!r}, but the network given has {own!r}; set it "
-                    "where the network is made."
-                )
-            settings[name] = own
-        if network.memory != "fast" and settings.get("memory") is None:
-            settings["memory"] = network.memory
+        settings |= _network_settings(network, settings)
     architecture, source = _source(network)
-    return make_config(
+    config = make_config(
         preset,
-        architecture=architecture,
-        optimizer="custom" if is_custom else optimizer,
+        optimizer=CUSTOM if is_custom else optimizer,
         init=_split_init(init)[0],
-        network=source if architecture is None else "custom",
-        strength=setting,
+        network=source if architecture is None else CUSTOM,
+        strength=number,
         **settings,
     )
+    if architecture is None:
+        architecture = get_spec(config.network).architecture
+    given = [name for name in _FITTED if settings.get(name) is not None]
+    return fit_config(config, architecture, given=given)
+
+
+def _network_settings(network: Network, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a network of the user's own was built with."""
+    own = {
+        name: getattr(network, name)
+        for name in ("pooling", "padding", "smoothing", "conv", "precision")
+    }
+    for name, value in own.items():
+        if settings.get(name) not in (None, value):
+            raise ValueError(
+                f"`{name}` is {settings[name]!r}, but the network given has {value!r}; "
+                "set it where the network is made."
+            )
+    if network.memory != "fast" and settings.get("memory") is None:
+        own["memory"] = network.memory
+    return own
+
+
+def fit_config(
+    config: TransferConfig,
+    architecture: Architecture,
+    *,
+    given: Collection[str] = _FITTED,
+) -> TransferConfig:
+    """Return settings that fit a network, with the layers in the network's order.
+
+    Args:
+        config: settings for any network.
+        architecture: the network's architecture.
+        given: those of `content_layers`, `style_layers` and `smoothing` that the caller
+            chose. The others become the architecture's own: the layers if the network
+            lacks some of them, the smoothing always.
+
+    Raises:
+        ValueError: if the network lacks a layer or a setting that is given.
+    """
+    known = architecture.layer_names
+    fitted: dict[str, Any] = {}
+    for name in ("content_layers", "style_layers"):
+        layers = getattr(config, name)
+        if name not in given and not {*known}.issuperset(layers):
+            layers = getattr(architecture, name)
+        weights = check_layer_weights(name, layers, known)
+        # From fine to coarse, which `detail` and `style_blend` rely on.
+        fitted[name] = {layer: weights[layer] for layer in known if layer in weights}
+    smoothing = config.smoothing
+    if "smoothing" not in given:
+        smoothing = architecture.default_smoothing
+    fitted["smoothing"] = check_smoothing(
+        smoothing, architecture.smoothings, architecture.name
+    )
+    if config.normalize_activations:
+        check_normalizable(architecture)
+    return dataclasses.replace(config, **fitted)
 
 
 def set_up(
@@ -231,7 +301,7 @@ def _split_init(
     """Tell a named start from a picture to start from."""
     if init is None or (isinstance(init, str) and init in INITS):
         return init, None
-    return "image", init
+    return INIT_IMAGE, init
 
 
 def _optimizer(

@@ -1,0 +1,47 @@
+"""Write the tables of settings in README.md and docs/*.md from their declarations.
+
+A table stands between `<!-- settings: GROUP, GROUP -->` and `<!-- end -->`, with the
+titles of groups of `jaxnst.config`. Run `python docs/settings_table.py` after a change
+to a setting; a test compares.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxnst.config import GROUPS, SETTINGS
+
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = re.compile(r"(<!-- settings: (.*) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def table_rows(titles: list[str]) -> Iterator[str]:
+    """Yield the lines of a table of some groups of settings."""
+    yield "| setting | default | meaning |"
+    yield "|---|---|---|"
+    for title in titles:
+        assert title in GROUPS, title
+        for name, each in SETTINGS.items():
+            if each.group == title:
+                yield f"| `{name}` | {each.shown_default} | {each.help} |"
+
+
+def with_tables(text: str) -> str:
+    """Return a page whose tables are as the settings are declared."""
+
+    def write(found: re.Match[str]) -> str:
+        rows = "\n".join(table_rows(found[2].split(", ")))
+        return f"{found[1]}{rows}\n{found[3]}"
+
+    return TABLE.sub(write, text)
+
+
+def pages() -> list[Path]:
+    """Return the pages that may have tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+if __name__ == "__main__":
+    for page in pages():
+        page.write_text(with_tables(page.read_text()))
