@@ -87,7 +87,7 @@ def _stylize(args: argparse.Namespace) -> int:
 
     output = check_output(args.output, bits=args.bits, quality=args.quality)
     if args.trace is not None:
-        from jaxnst.insight.plotting import check_history_path
+        from jaxnst.insight.plots import check_history_path
 
         check_history_path(args.trace)
     for name, path in [("content", args.content), *(("style", x) for x in args.style)]:
@@ -190,7 +190,7 @@ def _save(result: "Result", output: Path, args: argparse.Namespace) -> Path:
 def _save_trace(result: "Result", args: argparse.Namespace) -> None:
     """Write the losses, if that was asked for and anything was painted."""
     if args.trace is not None and len(result.history["total"]):
-        from jaxnst.insight.plotting import save_history
+        from jaxnst.insight.plots import save_history
 
         save_history(result.history, args.trace)
 
