@@ -265,7 +265,7 @@ def _draw_head(
     size = max(MIN_TEXT, round(0.07 * longest), width // 110)
     texts = [(_ascii(title), round(1.4 * size)), (_ascii(note), size)]
     heights = [_tallest([text], size, width) for text, size in texts]
-    top, grid = sum(heights) + size // 2, None
+    top, grid = sum(heights) + (size // 2 if any(heights) else 0), None
     if inputs:
         side = min(200, max(MIN_CELL, round(0.4 * longest)))
         table = _legible(Table(tuple(inputs), (tuple(range(len(inputs))),)))
