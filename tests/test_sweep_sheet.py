@@ -147,12 +147,10 @@ def test_nothing_overlaps_or_is_cut_off(name, with_inputs):
     places = []
 
     def picture(row: Row, longest: int) -> Image.Image:
-        # Two colors in no letter or frame; the numbers of pixels tell of all pictures.
-        small = thumbnail(
-            Image.new("RGB", (row.width, row.height), (0, 255, 0)), longest
-        )
-        places.append(small.size)
-        return small
+        scale = min(1, longest / max(row.width, row.height))
+        size = max(1, round(scale * row.width)), max(1, round(scale * row.height))
+        places.append(size)
+        return Image.new("RGB", size, (0, 255, 0))  # in no letter and in no frame
 
     sheet = make_sheet(
         axes,
@@ -346,6 +344,11 @@ def test_lines_fit_and_keep_beginning_and_end(text):
     assert joined[:3] == stripped[:3]
     assert joined[-3:] == stripped[-3:]
     assert len(fit_text("a\nb", 20, 150).split("\n")) == 2
+
+
+def test_labels_from_outside_take_one_line():
+    tables = make_tables([axis("style", "a\n" * 90, "c")], "product")
+    assert "\n" not in tables[0].column_labels[0]
 
 
 def test_a_failure_is_shown():

@@ -86,11 +86,12 @@ def place_curves(history: History, curves: Mapping[str, np.ndarray]) -> dict[str
     lines, ends = [], []
     for number, (label, values) in enumerate(curves.items()):
         color = _COLORS[number % len(_COLORS)]
-        for piece in np.split(np.arange(len(steps)), starts[1:]):
-            points = [(x(steps[i]), y(values[i])) for i in piece if values[i] > 0]
-            lines.append((color, points))
+        points = list(zip(steps.tolist(), values.tolist(), strict=True))
+        for start, stop in zip(starts, [*starts[1:], len(steps)], strict=True):
+            piece = [(x(step), y(v)) for step, v in points[start:stop] if v > 0]
+            lines.append((color, piece))
         if values[-1] > 0:
-            ends.append((y(values[-1]), label, color))
+            ends.append((y(float(values[-1])), label, color))
     return {
         "width": _WIDTH,
         "height": _HEIGHT,

@@ -84,7 +84,11 @@ def make_tables(axes: Sequence[Axis], mode: str) -> list[Table]:
         mode: "product" or "zip".
     """
     varied = [axis for axis in axes if len(axis.labels) > 1] or list(axes)
-    labels = [[f"{axis.name} {label}" for label in axis.labels] for axis in varied]
+    # On one line each, as file names may hold line breaks.
+    labels = [
+        [" ".join(f"{axis.name} {label}".split()) for label in axis.labels]
+        for axis in varied
+    ]
     count = count_members(axes, mode)
     if mode == "zip" or count == 1:
         captions = tuple(map("\n".join, zip(*labels, strict=True)))
