@@ -29,10 +29,10 @@ from _common import (
     size_of,
     write_json,
 )
-from _sheet import write_sheet
 
 import jaxnst
 from jaxnst.images import load_picture, resize_picture
+from jaxnst.images.contact_sheet import draw_pictures
 from jaxnst.metrics import gram_gap, palette_gap, wasserstein_gap
 from jaxnst.pretrained import load_lpips_network
 
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         means = [statistics.fmean(column) for column in zip(*own, strict=True)]
         print(f"{'mean':44} {key:12}" + "".join(f"{x:7.3f}" for x in means), flush=True)
     if args.output is not None:
-        write_sheet(args.output / "sheet.png", sheet, titles, side=192)
+        draw_pictures(sheet, titles, longest=192).save(args.output / "sheet.png")
     write_json(args.json, rows, size=args.size, shares=args.shares)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from _common import PAIRS, make_parser, run_main, say_if_busy, size_of, write_json
 
 import jaxnst
-from jaxnst.insight.convergence import judge_convergence
+from jaxnst.insight.advice import judge_convergence
 
 
 STEPS = (25, 50, 100)

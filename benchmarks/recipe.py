@@ -36,10 +36,10 @@ from _common import (
     write_json,
     write_text,
 )
-from _sheet import write_sheet
 
 import jaxnst
 from jaxnst.config import TransferConfig
+from jaxnst.images.contact_sheet import draw_pictures
 from jaxnst.metrics import Metrics, format_table, measure
 from jaxnst.optimize import make_optimizer
 from jaxnst.pretrained import load_lpips_network
@@ -186,7 +186,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{lines[-1]}  {seconds:7.1f} s  loss {loss:.4f}", flush=True)
     print(f"\nmean of {len(args.pairs)} pairs at {args.size} px\n{format_table(table)}")
     titles = [picture.stem for picture in next(iter(sheet.values()))]
-    write_sheet(args.output / f"sheet_{args.size}.png", sheet, titles, args.size)
+    found = draw_pictures(sheet, titles, longest=args.size)
+    found.save(args.output / f"sheet_{args.size}.png")
     write_json(args.json, rows)
 
 

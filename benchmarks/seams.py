@@ -34,10 +34,10 @@ from _common import (
     size_of,
     write_json,
 )
-from _sheet import write_sheet
 
 import jaxnst
 from jaxnst.images import save_picture
+from jaxnst.images.contact_sheet import draw_pictures
 from jaxnst.images.tiling import line_scores
 from jaxnst.metrics import seam_scores
 
@@ -119,7 +119,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"texture of {style.stem}: {scores}", flush=True)
         rows.append({"name": f"texture of {style.stem}", **found})
     if args.output is not None:
-        write_sheet(args.output / "sheet.png", sheet, ["tile", "no tile"], side=384)
+        found = draw_pictures(sheet, ["tile", "no tile"], longest=384)
+        found.save(args.output / "sheet.png")
     write_json(args.json, rows, size=args.size)
 
 

@@ -30,10 +30,10 @@ from _common import (
     setting_of,
     write_json,
 )
-from _sheet import write_sheet
 
 import jaxnst
 from jaxnst.images import read_record
+from jaxnst.images.contact_sheet import draw_pictures
 from jaxnst.metrics import measure
 from jaxnst.pretrained import load_lpips_network
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         rows, pictures = compare(args, folder)
         titles = [f"{strength:g}" for strength in args.strengths]
-        write_sheet(folder / "sheet.png", pictures, titles, side=192)
+        draw_pictures(pictures, titles, longest=192).save(folder / "sheet.png")
     for strength in args.strengths:
         seen = [row["seen"] for row in rows if row["asked"] == strength]
         print(

@@ -10,11 +10,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 import jaxnst
 from jaxnst.finishing import check_filters, finish_picture
 from jaxnst.images import resize_picture
+from jaxnst.images.contact_sheet import draw_pictures
 
 
 IMAGES = Path(__file__).parent / "images"
@@ -147,20 +147,9 @@ def painting(folder, name, paint):
 
 def lay_out(path, pictures, *, columns, longest=320):
     """Write a sheet of titled pictures."""
-    cells = []
-    for title, rgb in pictures.items():
-        cell = jaxnst.images.to_pil(rgb)
-        cell.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-        cells.append((title, cell))
-    width = max(cell.width for _, cell in cells) + 6
-    height = max(cell.height for _, cell in cells) + 20
-    rows = -(-len(cells) // columns)
-    sheet = Image.new("RGB", (columns * width - 6, rows * height), "white")
-    draw = ImageDraw.Draw(sheet)
-    for index, (title, cell) in enumerate(cells):
-        row, column = divmod(index, columns)
-        draw.text((column * width + 2, row * height + 3), title, fill="black")
-        sheet.paste(cell, (column * width, row * height + 18))
+    sheet = draw_pictures(
+        list(pictures.values()), list(pictures), columns=columns, longest=longest
+    )
     sheet.save(path, quality=88)
     print(path)
 

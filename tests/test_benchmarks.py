@@ -39,7 +39,7 @@ def load(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     yield importlib.import_module
     # "step" and the like are names for anything.
-    for name in {"_common", "_sheet", "_steps", *NAMES} - before:
+    for name in {"_common", "_steps", *NAMES} - before:
         sys.modules.pop(name, None)
 
 

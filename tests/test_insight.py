@@ -14,17 +14,16 @@ import jaxnst
 from jaxnst.config import TransferConfig
 from jaxnst.images import PictureSource, save_picture
 from jaxnst.insight.ablations import smaller
-from jaxnst.insight.advice import give_advice
+from jaxnst.insight.advice import give_advice, judge_convergence
 from jaxnst.insight.attribution import (
+    attribution_of,
     compiled_gradient,
-    pull_of,
     targets_of,
     weights_of_terms,
 )
-from jaxnst.insight.convergence import judge_convergence
 from jaxnst.insight.correspondence import (
+    correspondence_layers,
     find_origins,
-    origin_layers,
     pick_links,
     position_colors,
     position_map,
@@ -103,10 +102,10 @@ def test_terms_without_weight_do_not_pull(result):
 
 def test_shares_of_known_pulls():
     one, three = np.ones((4, 4), np.float32), np.full((4, 4), 3, np.float32)
-    pull = pull_of({"a": one, "b": three})
+    pull = attribution_of({"a": one, "b": three})
     np.testing.assert_allclose(pull.shares["b"], 0.75, rtol=1e-6)
     np.testing.assert_allclose(pull.total, 1, rtol=1e-6)
-    still = pull_of({"a": 0 * one, "b": 0 * one})
+    still = attribution_of({"a": 0 * one, "b": 0 * one})
     np.testing.assert_allclose(still.shares["a"], 0.5)
 
 
@@ -222,9 +221,9 @@ def test_a_map_has_the_color_of_its_place(found):
 
 
 def test_two_scales_of_any_layers():
-    assert origin_layers(["a", "b", "c", "d", "e"]) == ["c", "d"]
-    assert origin_layers(["a", "b", "c"]) == ["b", "c"]
-    assert origin_layers(["a"]) == ["a"]
+    assert correspondence_layers(["a", "b", "c", "d", "e"]) == ["c", "d"]
+    assert correspondence_layers(["a", "b", "c"]) == ["b", "c"]
+    assert correspondence_layers(["a"]) == ["a"]
 
 
 # What each layer does
@@ -302,7 +301,9 @@ LAYERS: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"
 
 def advise(values, config=None, metrics=GOOD, pull=None):
     gaps = dict(zip(LAYERS, values, strict=True))
-    even = pull_of({f"style/{name}": np.ones((2, 2), np.float32) for name in LAYERS})
+    even = attribution_of(
+        {f"style/{name}": np.ones((2, 2), np.float32) for name in LAYERS}
+    )
     return give_advice(
         config or TransferConfig(),
         gaps,
@@ -352,7 +353,7 @@ def test_colors_that_were_to_stay_are_no_complaint():
 def test_a_layer_that_drowns_the_others():
     maps = {f"style/{name}": np.ones((2, 2), np.float32) for name in LAYERS}
     maps["style/relu1_1"] *= 20
-    assert "relu1_1 does 83%" in advise([0.1] * 5, pull=pull_of(maps))[0]
+    assert "relu1_1 has 83%" in advise([0.1] * 5, pull=attribution_of(maps))[0]
 
 
 # From a file

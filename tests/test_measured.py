@@ -10,8 +10,8 @@ import pytest
 import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.metrics import measure
-from jaxnst.sweeps.frontier import draw_frontier, frontier_of
-from jaxnst.sweeps.members import Row
+from jaxnst.sweeps.members import Axis, Row
+from jaxnst.sweeps.page import make_page, pareto_front
 
 
 FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 2, "progress": False}
@@ -87,22 +87,23 @@ def test_a_sweep_lists_and_draws_them(tiny_network, content, style, tmp_path):
     assert again.rows == found.rows
 
 
-def test_the_frontier_is_what_none_beats_in_both():
+def test_the_pareto_front_is_what_none_beats_in_both():
     rows = [row(0, 0.5, 0.3), row(1, 0.2, 0.6), row(2, 0.6, 0.4), row(3, 0.3, 0.6)]
-    assert [each.index for each in frontier_of(rows)] == [1, 0]
+    assert [each.index for each in pareto_front(rows)] == [1, 0]
 
 
 def test_the_drawing_has_every_picture_and_escapes_names():
     rows = {index: row(index, 0.1 * index, 0.5 - 0.1 * index) for index in range(3)}
-    drawing = draw_frontier(rows)
+    axes = [Axis(name="seed", values=(0, 1, 2), labels=("0", "1", "2"))]
+    drawing = make_page(axes, "product", rows)
     assert drawing.count("<image ") == 3
     assert "0%20%26%20co.png" in drawing
     points = re.search(r'points="([^"]+)"', drawing)
     assert points is not None
     assert len(points[1].split()) == 3
-    assert not draw_frontier({0: rows[0]})
+    assert "<svg" not in make_page(axes, "product", {0: rows[0]})
     same = {index: row(index, 0.4, 0.4) for index in range(2)}
-    assert "nan" not in draw_frontier(same)
+    assert "nan" not in make_page(axes, "product", same)
 
 
 def test_the_command_prints_them(files, tmp_path, tiny_vgg19, capsys):

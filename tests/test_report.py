@@ -1,5 +1,6 @@
 """The report as a browser shows it, and the command that writes it."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -7,12 +8,12 @@ import shutil
 import numpy as np
 import pytest
 from conftest import picture
+from markupsafe import escape
 from PIL import Image
 
 import jaxnst
 from jaxnst.cli.main import main
-from jaxnst.insight.chart import draw_traces
-from jaxnst.insight.plotting import plot_history, save_history
+from jaxnst.insight.plots import plot_history, save_history
 from jaxnst.insight.report import make_report
 
 
@@ -95,7 +96,7 @@ def test_it_says_what_to_turn(found):
     text = make_report(found)
     assert "seam, x" in text  # it repeats across
     assert "seam, y" not in text
-    assert found.advice[0].replace('"', "&quot;") in text
+    assert escape(found.advice[0]) in text
     assert "content.png in the style of style.png" in text
 
 
@@ -241,19 +242,28 @@ def test_losses_are_drawn_with_the_sizes_marked(folder, tmp_path):
         assert path.stat().st_size > 1000
 
 
-def test_a_chart_has_a_line_for_each_size_and_series():
-    steps, sizes = np.arange(1, 7), np.repeat([32, 64], 3)
-    values = {"a": np.linspace(1, 0.1, 6), "b & c": np.full(6, 0.5)}
-    svg = draw_traces(steps, sizes, values, title="losses")
-    assert svg.count("<polyline") == 4
-    assert "b &amp; c" in svg
-    assert "32 px" in svg
-    assert "64 px" in svg
-    points = re.findall(r'points="([^"]*)"', svg)
+def test_a_chart_has_a_line_for_each_size_and_series(found):
+    values = np.linspace(1, 0.1, 6)
+    history = {
+        "step": np.arange(1, 7),
+        "size": np.repeat([32, 64], 3),
+        "total": values,
+        "content": np.full(6, 0.5),
+        "style": values,
+        "tv": np.zeros(6),  # nothing that a logarithmic scale shows
+        "style/b & c": values,
+    }
+    text = make_report(dataclasses.replace(found, history=history))
+    assert text.count("<polyline") == 2 * 4
+    assert "b &amp; c" in text
+    assert "32 px" in text
+    assert "64 px" in text
+    points = re.findall(r'points="([^"]*)"', text)
     first = [tuple(map(float, pair.split(","))) for pair in points[0].split()]
     assert first[0][0] < first[1][0] < first[2][0]  # to the right
     assert first[0][1] < first[1][1] < first[2][1]  # and down
-    draw_traces([1], [32], {"a": np.zeros(1)}, title="nothing above 0")
+    one = {name: each[:1] for name, each in history.items()}
+    assert "nan" not in make_report(dataclasses.replace(found, history=one))
 
 
 # The command

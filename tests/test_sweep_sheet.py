@@ -2,8 +2,8 @@
 
 import csv
 import io
-import itertools
 import json
+import math
 import random
 from html.parser import HTMLParser
 from typing import Any
@@ -13,21 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from jaxnst.sweeps import lettering
-from jaxnst.sweeps.arranging import arrange, in_common
-from jaxnst.sweeps.layout import MAX_SIDE, Header, lay_out
-from jaxnst.sweeps.lettering import (
-    MIN_TEXT,
-    drawable,
-    drawable_labels,
-    line_height,
-    shorten,
-    text_width,
+from jaxnst.images.contact_sheet import (
+    MAX_SIDE,
+    MIN_CELL,
+    draw_pictures,
+    fit_text,
+    thumbnail,
 )
 from jaxnst.sweeps.manifest import make_manifest, manifest_csv, manifest_json
 from jaxnst.sweeps.members import Axis, Row
 from jaxnst.sweeps.page import make_page
-from jaxnst.sweeps.sheet import make_sheet, read_thumbnail, shrink
+from jaxnst.sweeps.sheet import make_sheet, make_tables, read_thumbnail
+
+
+WHITE = Image.new("RGB", (30, 30), (255, 255, 255))
 
 
 def axis(name: str, *values) -> Axis:
@@ -90,54 +89,6 @@ SWEEPS: dict[str, tuple[list[Axis], str, list[tuple[int, int]]]] = {
 }
 
 
-def touch(first, second) -> bool:
-    return (
-        first.left < second.left + second.width
-        and second.left < first.left + first.width
-        and first.top < second.top + second.height
-        and second.top < first.top + first.height
-    )
-
-
-@pytest.mark.parametrize("name", SWEEPS)
-@pytest.mark.parametrize("with_inputs", [False, True])
-def test_nothing_overlaps_or_is_cut_off(name, with_inputs):
-    axes, mode, shapes = SWEEPS[name]
-    inputs = {"content": (1000, 700), "style": (300, 900)} if with_inputs else {}
-    header = Header(title=f"Title of {name}", note=in_common(axes), inputs=inputs)
-    layout = lay_out(arrange(axes, mode), shapes, header)
-    assert max(layout.width, layout.height) <= MAX_SIDE
-    boxes = [*layout.cells.values(), *layout.inputs.values()]
-    boxes += [words.box for words in layout.words]
-    for box in boxes:
-        assert box.left >= 6 and box.left + box.width <= layout.width - 6  # noqa: PT018
-        assert box.top >= 6 and box.top + box.height <= layout.height - 6  # noqa: PT018
-    for first, second in itertools.combinations(boxes, 2):
-        assert not touch(first, second)
-    for words in layout.words:
-        assert words.size >= MIN_TEXT
-        assert words.lines
-        assert len(words.lines) * line_height(words.size) <= words.box.height
-        for line in words.lines:
-            assert text_width(line, words.size) <= words.box.width + 1
-    numbers = range(len(layout.cells))
-    assert sorted(layout.cells) == list(numbers)
-    count = len(axes[0].values) if mode == "zip" else 1
-    for one in axes if mode == "product" else ():
-        count *= len(one.values)
-    assert len(numbers) == count
-
-
-def test_a_thousand_pictures_can_still_be_told_apart():
-    layout = lay_out(
-        arrange([axis("seed", *range(1000))], "product"),
-        [(512, 384)],
-        Header(title="", note="", inputs={}),
-    )
-    assert max(layout.width, layout.height) <= MAX_SIDE
-    assert layout.longest >= 64
-
-
 def color_of(index: int) -> tuple[int, int, int]:
     return 40 + 13 * index % 200, 255 - 11 * index % 200, 7 * index % 256
 
@@ -166,7 +117,7 @@ def painted(
 
 def plain(row: Row, longest: int) -> Image.Image:
     picture = Image.new("RGB", (row.width, row.height), color_of(row.index))
-    return shrink(picture, longest)
+    return thumbnail(picture, longest)
 
 
 def find(sheet: Image.Image, color) -> tuple[int, int, int, int] | None:
@@ -176,6 +127,62 @@ def find(sheet: Image.Image, color) -> tuple[int, int, int, int] | None:
         return None
     left, top = int(columns.min()), int(rows.min())
     return left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("with_inputs", [False, True])
+def test_nothing_overlaps_or_is_cut_off(name, with_inputs):
+    axes, mode, shapes = SWEEPS[name]
+    tables = make_tables(axes, mode)
+    numbers = sorted(i for table in tables for row in table.indices for i in row)
+    lengths = [len(one.values) for one in axes]
+    count = lengths[0] if mode == "zip" else math.prod(lengths)
+    assert numbers == list(range(count))
+    rows = {
+        index: Row(index=index, labels={}, settings={}, file="x", width=w, height=h)
+        for index in range(count if shapes else 0)
+        for w, h in [shapes[index % len(shapes)]]
+    }
+    given = {"content": Image.new("RGB", (1000, 700), (0, 0, 255)), LONG: WHITE}
+    places = []
+
+    def picture(row: Row, longest: int) -> Image.Image:
+        scale = min(1, longest / max(row.width, row.height))
+        size = max(1, round(scale * row.width)), max(1, round(scale * row.height))
+        places.append(size)
+        return Image.new("RGB", size, (0, 255, 0))  # in no letter and in no frame
+
+    sheet = make_sheet(
+        axes,
+        mode,
+        rows,
+        picture,
+        title=f"Title of {name}",
+        inputs=given if with_inputs else {},
+    )
+    pixels = np.asarray(sheet)
+    assert max(sheet.size) <= MAX_SIDE
+    is_picture = np.all(pixels == (0, 255, 0), axis=-1)
+    # None covers another one, and no text lies over one.
+    assert is_picture.sum() == sum(w * h for w, h in places)
+    assert find(sheet, (0, 0, 255)) is not None or not with_inputs
+    border = np.ones(pixels.shape[:2], bool)
+    border[12:-12, 12:-12] = False
+    assert (pixels[border] == pixels[0, 0]).all()
+
+
+def test_a_thousand_pictures_can_still_be_told_apart():
+    axes = [axis("seed", *range(1000))]
+    sides = set()
+
+    def picture(row: Row, longest: int) -> Image.Image:
+        sides.add(longest)
+        return WHITE
+
+    rows = painted(axes, 1000, shape=(512, 384))
+    sheet = make_sheet(axes, "product", rows, picture)
+    assert max(sheet.size) <= MAX_SIDE
+    assert min(sides) >= MIN_CELL
 
 
 def test_the_last_axis_runs_across_and_the_first_down():
@@ -226,7 +233,7 @@ def test_sheets_are_the_same_bytes_in_whatever_order_rows_come():
 def test_large_pictures_are_averaged_not_sampled():
     stripes = np.zeros((600, 1200, 3), np.uint8)
     stripes[:, ::2] = 255
-    small = np.asarray(shrink(Image.fromarray(stripes), 300))
+    small = np.asarray(thumbnail(Image.fromarray(stripes), 300))
     assert small.shape == (150, 300, 3)
     # Away from the edges: the mean of black and white.
     assert np.abs(small[5:-5, 5:-5].astype(int) - 127).max() <= 2
@@ -239,7 +246,7 @@ def test_transparent_parts_show_the_paper():
     def half(row: Row, longest: int) -> Image.Image:
         picture = Image.new("RGBA", (48, 32), (255, 0, 0, 255))
         picture.paste((0, 255, 0, 0), (0, 0, 48, 16))
-        return shrink(picture, longest)
+        return thumbnail(picture, longest)
 
     sheet = make_sheet(axes, "product", rows, half)
     place = find(sheet, (255, 0, 0))
@@ -307,51 +314,49 @@ def test_the_sheet_keeps_the_color_profile():
         assert saved.info["icc_profile"] == b"profile"
 
 
-def drawn(text: str) -> bytes:
-    image = Image.new("RGB", (60, 60))
-    lettering.draw_text(image, (9, 9), text, 30, (255, 255, 255))
-    return image.tobytes()
+def drawn(label: str) -> bytes:
+    return draw_pictures([WHITE], [label], longest=96).tobytes()
 
 
 def test_text_keeps_to_what_the_font_has():
     typeset = "Straße in Münster \u2013 \u201cAbend\u201d \u00d72"
-    assert drawable(typeset) == 'Strasse in Munster - "Abend" x2'
-    assert drawable("日本.jpg\nb") == "??.jpg\nb"
-    assert drawable_labels(["日本", "中国", "a"]) == ("1: ??", "2: ??", "3: a")
-    assert drawable_labels(["é", "a"]) == ("e", "a")
+    assert drawn(typeset) == drawn('Strasse in Munster - "Abend" x2')
+    assert drawn("日本.jpg\nb\t") == drawn("??.jpg\nb?")
+    # Labels that would be equal are numbered.
+    both = [WHITE, WHITE]
+    assert (
+        draw_pictures(both, ["日本", "中国"], longest=96).tobytes()
+        == draw_pictures(both, ["1: ??", "2: ??"], longest=96).tobytes()
+    )
     # The font has all of ASCII: no two letters look alike, as missing ones would.
-    looks = {drawn(chr(code)) for code in range(33, 127)}
-    assert len(looks) >= 93
+    assert len({drawn(chr(code)) for code in range(33, 127)}) >= 93
 
 
-@pytest.mark.parametrize("text", ["seed", "a b " * 90, "x" * 400, LONG, "-", ""])
+@pytest.mark.parametrize(
+    "text", ["seed", "a b " * 90, "x" * 400, LONG, "-", "", " " * 99]
+)
 def test_lines_fit_and_keep_beginning_and_end(text):
-    lines = shorten(text, 20, 150, 3)
+    lines = fit_text(text, 20, 150, 3).split("\n")
     assert 1 <= len(lines) <= 3
-    assert all(text_width(line, 20) <= 150 for line in lines)
-    joined = "".join(lines)
-    stripped = text.replace(" ", "")
-    assert joined[:3].replace(" ", "") == stripped[: len(joined[:3].replace(" ", ""))]
-    assert joined.replace(" ", "")[-3:] == stripped[-3:]
+    font = ImageFont.load_default(20)
+    assert all(font.getlength(line) <= 150 for line in lines)
+    joined, stripped = "".join(lines).replace(" ", ""), text.replace(" ", "")
+    assert joined[:3] == stripped[:3]
+    assert joined[-3:] == stripped[-3:]
+    assert len(fit_text("a\nb", 20, 150).split("\n")) == 2
 
 
-def test_without_freetype_text_is_still_large_enough(monkeypatch):
-    bitmap = ImageFont.load_default_imagefont()
-    monkeypatch.setattr(lettering.features, "check", lambda name: False)
-    monkeypatch.setattr(lettering.ImageFont, "load_default", lambda: bitmap)
-    lettering._font.cache_clear()
-    lettering._bitmap_height.cache_clear()
-    try:
-        image = Image.new("RGB", (200, 40), (255, 255, 255))
-        lettering.draw_text(image, (4, 4), "Hxg", 24, (0, 0, 0))
-        place = np.nonzero(np.asarray(image.convert("L")) < 128)
-        assert np.ptp(place[0]) >= 14
-        assert np.ptp(place[1]) <= text_width("Hxg", 24)
-        test_nothing_overlaps_or_is_cut_off("table", True)
-    finally:
-        monkeypatch.undo()
-        lettering._font.cache_clear()
-        lettering._bitmap_height.cache_clear()
+def test_labels_from_outside_take_one_line():
+    tables = make_tables([axis("style", "a\n" * 90, "c")], "product")
+    assert "\n" not in tables[0].column_labels[0]
+
+
+def test_a_failure_is_shown():
+    axes = [axis("seed", 0, 1)]
+    failed = make_sheet(axes, "product", painted(axes, 2, failed=[1]), plain)
+    missing = make_sheet(axes, "product", painted(axes, 2, missing=[1]), plain)
+    assert failed.size == missing.size
+    assert failed.tobytes() != missing.tobytes()
 
 
 class Page(HTMLParser):
@@ -400,8 +405,8 @@ def test_the_page_shows_every_picture_and_its_losses():
     assert "failed: out of memory" in text
     assert "not there yet" in text
     assert "10 of 12 done, 1 failed" in text
-    for label in ("seed", "0.3", "10"):
-        assert label in "|".join(page.texts).split("|")
+    for label in ("seed 0", "style_weight 0.3", "style_weight 10"):
+        assert label in text
 
 
 @pytest.mark.parametrize("mode", ["product", "zip"])

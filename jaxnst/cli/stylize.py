@@ -166,7 +166,7 @@ def run_stylize(args: argparse.Namespace) -> int:
 
     output = check_output(args.output, bits=args.bits, quality=args.quality)
     if args.trace is not None:
-        from jaxnst.insight.plotting import check_history_path
+        from jaxnst.insight.plots import check_history_path
 
         check_history_path(args.trace)
     for name, path in [("content", args.content), *(("style", x) for x in args.style)]:
@@ -191,7 +191,7 @@ def run_stylize(args: argparse.Namespace) -> int:
         result, is_interrupted = interrupted.result, True
     output = _save(result, output, args)
     if args.trace is not None and len(result.history["total"]):
-        from jaxnst.insight.plotting import save_history
+        from jaxnst.insight.plots import save_history
 
         save_history(result.history, args.trace)
     made = result.record["result"]

@@ -1,8 +1,8 @@
-"""Why a picture looks as it does: traces, maps, ablations, origins, and the report."""
+"""Why a picture looks as it does: losses, attribution, correspondence, ablations."""
 
 from .ablations import Ablations as Ablations
+from .advice import Convergence as Convergence
 from .attribution import Pull as Pull
-from .convergence import Convergence as Convergence
 from .correspondence import (
     Link as Link,
     Origins as Origins,
@@ -14,4 +14,4 @@ from .differences import (
     structure_change as structure_change,
 )
 from .explanation import Explanation as Explanation, explain as explain
-from .plotting import plot_history as plot_history, save_history as save_history
+from .plots import plot_history as plot_history, save_history as save_history

@@ -1,4 +1,4 @@
-"""Which layer pulls where: the gradient of every loss term, by itself."""
+"""Attribution of pixels to loss terms, by the gradient of each term."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,19 +19,19 @@ from .inputs import Subject
 
 Map = Float[np.ndarray, "_ _"]
 
-# Gradients change from pixel to pixel; what is told is of their neighborhood, of this
-# part of the longest side.
+# Gradients vary from pixel to pixel, so they are blurred. This is the deviation of the
+# blur, relative to the longest side.
 _BLUR = 1 / 128
 
 
 class Pull(NamedTuple):
-    """How hard the loss terms pull at every pixel of a picture.
+    """Attribution of a picture's pixels to the loss terms.
 
     Attributes:
-        shares: {term: part of all pulls}; at every pixel they add up to 1. Terms are
-            called "content/LAYER", "style/LAYER" and "tv".
-        total: the sum of the pulls at every pixel, over its mean.
-        overall: {term: part of all pulls over all pixels}, which add up to 1.
+        shares: {term: share in the gradients at each pixel}; the shares of a pixel add
+            up to 1. Terms are named "content/LAYER", "style/LAYER" and "tv".
+        total: sum of the gradients' lengths at each pixel, relative to its mean.
+        overall: {term: share in the gradients of all pixels}, which add up to 1.
     """
 
     shares: dict[str, Map]
@@ -39,23 +39,23 @@ class Pull(NamedTuple):
     overall: dict[str, float]
 
 
-def measure_pull(subject: Subject, image: HostImage, targets: Targets) -> Pull:
-    r"""Return which loss term pulls how hard at which pixel of a picture.
+def measure_attribution(subject: Subject, image: HostImage, targets: Targets) -> Pull:
+    r"""Return the attribution of a picture's pixels to the loss terms.
 
     .. math:: s_t(p) = \frac{w_t |\partial L_t / \partial x(p)|}
         {\sum_u w_u |\partial L_u / \partial x(p)|}
 
-    Near the end of a painting its terms pull against each other, and their sum is
-    almost nothing: so the shares are of what each one pulls, not of what comes of it.
+    Near the end of an optimization the terms' gradients cancel each other. Therefore
+    the shares are of the gradients' lengths, not of their sum.
 
     Args:
-        subject: whose loss it is.
-        image: the picture, of the same shape.
-        targets: of `targets_of`.
+        subject: picture whose loss is used.
+        image: picture that is measured, of the same shape.
+        targets: targets of the loss, see `targets_of`.
 
     References:
-        The gradients are those that paint, eq. 7 of Gatys, Ecker, Bethge, CVPR 2016,
-        term by term; lengths are over the three colors, blurred.
+        The gradients are those of the optimization, eq. 7 of Gatys, Ecker, Bethge,
+        CVPR 2016, term by term; lengths are over the three colors, blurred.
     """
     sigma = _BLUR * max(subject.shape)
     config = subject.job.config
@@ -71,18 +71,18 @@ def measure_pull(subject: Subject, image: HostImage, targets: Targets) -> Pull:
         )
         length = np.sqrt(np.sum(np.square(np.asarray(gradient)), axis=-1))
         lengths[term] = ndimage.gaussian_filter(length, sigma, mode="nearest")
-    return pull_of(lengths)
+    return attribution_of(lengths)
 
 
-def pull_of(lengths: Mapping[str, Map]) -> Pull:
-    """Return shares of how hard terms pull.
+def attribution_of(lengths: Mapping[str, Map]) -> Pull:
+    """Return the attribution to terms whose gradients have these lengths.
 
     Args:
-        lengths: {term: 0 or more at every pixel}.
+        lengths: {term: length of its gradient at each pixel}.
     """
     total = np.sum(list(lengths.values()), axis=0)
     floor = 1e-9 * float(total.mean()) + np.finfo(np.float32).tiny
-    # Where nothing pulls, nobody does more than the others.
+    # Where all gradients are 0, all shares are equal.
     shares = {
         term: (length + floor) / (total + len(lengths) * floor)
         for term, length in lengths.items()
@@ -93,10 +93,10 @@ def pull_of(lengths: Mapping[str, Map]) -> Pull:
 
 
 def weights_of_terms(weights: LossWeights) -> dict[str, LossWeights]:
-    """Return {term: weights under which it is all of the loss}; the sum is the whole.
+    """Return {term: weights of the loss of that term alone}.
 
     Args:
-        weights: of the whole; a term without weight is left out.
+        weights: weights of the whole loss; terms with weight 0 are left out.
     """
     zero = jnp.float32(0)
     none = weights._replace(content=zero, style=jnp.zeros_like(weights.style), tv=zero)
@@ -118,7 +118,11 @@ def weights_of_terms(weights: LossWeights) -> dict[str, LossWeights]:
 
 
 def targets_of(subject: Subject) -> Targets:
-    """Return the targets that the subject's picture is compared with, at its shape."""
+    """Return the targets of the loss at the picture's shape.
+
+    Args:
+        subject: picture with its inputs, settings and network.
+    """
     job = subject.job
     plan = make_plan([job], job.network.memory)
     style_shapes = tuple(style.shape[:2] for style in subject.styles)
@@ -127,7 +131,13 @@ def targets_of(subject: Subject) -> Targets:
 
 
 def terms_of(subject: Subject, image: HostImage, targets: Targets) -> LossTerms:
-    """Return what a picture costs, as `targets_of` has it; on the host."""
+    """Return the loss terms of a picture, on the host.
+
+    Args:
+        subject: picture whose loss is used.
+        image: picture that is measured, of the same shape.
+        targets: targets of the loss, see `targets_of`.
+    """
     terms = compiled_terms(
         subject.job.network,
         jnp.asarray(image),
@@ -146,7 +156,15 @@ def gradient(
     *,
     normalization: str = "pair",
 ) -> Image:
-    """Return the gradient of the loss with respect to the picture."""
+    """Return the gradient of the loss with respect to the picture.
+
+    Args:
+        network: network with the layers of the targets.
+        image: picture, RGB in [0, 1].
+        targets: targets of the loss.
+        weights: weights of the loss terms.
+        normalization: scale of the losses, see `perceptual_loss`.
+    """
 
     def loss(image: Image) -> Scalar:
         return perceptual_loss(
@@ -164,7 +182,15 @@ def terms(
     *,
     normalization: str = "pair",
 ) -> LossTerms:
-    """Return the loss terms of a picture."""
+    """Return the loss terms of a picture.
+
+    Args:
+        network: network with the layers of the targets.
+        image: picture, RGB in [0, 1].
+        targets: targets of the loss.
+        weights: weights of the loss terms.
+        normalization: scale of the losses, see `perceptual_loss`.
+    """
     return perceptual_loss(
         image, network, targets, weights, normalization=normalization
     )[1]

@@ -1,4 +1,4 @@
-"""Where strokes come from: for every patch the most similar one of the painting."""
+"""Correspondence: for each patch of a picture the most similar one of the styles."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,23 +15,22 @@ from jaxnst.networks import Network
 from .attribution import Map
 
 
-# A patch is so many places of a feature map wide. With a VGG that is all that relu3_1
-# sees, and most of what deeper layers respond to.
+# Width of a patch, in positions of a feature map. With a VGG that is the receptive
+# field of relu3_1, and most of what deeper layers respond to.
 _PATCH = 6
 
 
 class Origins(NamedTuple):
-    """For every place of a layer's feature map, the most similar one of the styles.
+    """Correspondence of a picture to the style pictures, at one layer.
 
     Attributes:
-        layer: its name.
-        stride: pixels from one place to the next.
-        patch: width of what is called a patch, in pixels.
-        centers: row and column of each place in the picture, in pixels, (rows, columns,
-            2).
-        styles: which style picture the similar place is in.
-        sources: row and column of its center in that picture, in pixels.
-        similarity: cosine of the two features, from -1 to 1.
+        layer: name of the layer.
+        stride: distance from one position of its feature map to the next, in pixels.
+        patch: width of a patch, in pixels.
+        centers: row and column of each position in the picture, in pixels.
+        styles: number of the style picture with the most similar position.
+        sources: row and column of that position in its style picture, in pixels.
+        similarity: cosine of the two features, -1 to 1.
     """
 
     layer: str
@@ -44,13 +43,13 @@ class Origins(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A patch and where it comes from, in pixels of the two pictures.
+    """A patch of a picture and the most similar one of a style picture.
 
     Attributes:
-        center: row and column in the picture.
-        style: which style picture.
-        source: row and column there.
-        similarity: cosine of the two features.
+        center: row and column of the patch's center in the picture, in pixels.
+        style: number of the style picture.
+        source: row and column of the center of the similar patch there, in pixels.
+        similarity: cosine of the two features, -1 to 1.
     """
 
     center: tuple[float, float]
@@ -59,12 +58,14 @@ class Link(NamedTuple):
     similarity: float
 
 
-def origin_layers(layers: Sequence[str]) -> list[str]:
+def correspondence_layers(layers: Sequence[str]) -> list[str]:
     """Return the two layers at which patches are compared, finer and coarser.
 
+    Of five layers these are the third and the fourth, which respond to one stroke and
+    to several.
+
     Args:
-        layers: the style layers, from fine to coarse; of five the third and the fourth,
-            which see a stroke and some strokes.
+        layers: style layers, from fine to coarse.
     """
     if len(layers) < 3:
         return list(layers)
@@ -77,29 +78,30 @@ def find_origins(
     styles: Sequence[AnyHostImage],
     layers: Sequence[str],
 ) -> list[Origins]:
-    """Return where every patch of a picture comes from, at each layer.
+    """Return, for each layer, the most similar style patches of a picture's patches.
 
-    Compared are the features of `network`, less their mean over the style pictures, by
-    the cosine of their angle, as `jaxnst.losses.neighbor_error` does; but with every
-    place of the style pictures. So many similarities are held at a time as fit.
+    Features are compared by the cosine of their angle, less their mean over the style
+    pictures, as in `jaxnst.losses.neighbor_error`, but with all positions of the style
+    pictures. The similarities are computed in blocks that fit into memory.
 
     Args:
-        network: whose layers they are.
-        image: the picture.
-        styles: the style pictures, as large as its painting looked at them.
-        layers: at which they are compared.
+        network: network with the layers.
+        image: picture, RGB in [0, 1].
+        styles: style pictures, at the size at which they were used for painting.
+        layers: names of the layers.
 
     References:
         The matching is that of Li, Wand, "Combining Markov Random Fields and
         Convolutional Neural Networks for Image Synthesis", CVPR 2016, eq. 3, with the
         features centered and patches of one place.
     """
-    # A painting does not go around, though the picture may.
-    looking = network.changed(padding="reflect") if any(network.wraps) else network
+    # Style pictures do not wrap around, though the picture may.
+    unwrapped = network.changed(padding="reflect") if any(network.wraps) else network
     names = tuple(layers)
     own = compiled_features(network, jnp.asarray(image), layers=names)
     others = [
-        compiled_features(looking, jnp.asarray(style), layers=names) for style in styles
+        compiled_features(unwrapped, jnp.asarray(style), layers=names)
+        for style in styles
     ]
     found = []
     for layer in names:
@@ -107,7 +109,7 @@ def find_origins(
         sources, pictures, samples = [], [], []
         for number, (style, features) in enumerate(zip(styles, others, strict=True)):
             places, within = _places(
-                features[layer].shape[:2], style.shape[:2], looking
+                features[layer].shape[:2], style.shape[:2], unwrapped
             )
             sources.append(places.reshape(-1, 2))
             pictures.append(np.full(len(sources[-1]), number))
@@ -136,14 +138,14 @@ def find_origins(
 def rebuild(
     origins: Origins, shape: tuple[int, int], styles: Sequence[AnyHostImage]
 ) -> HostImage:
-    """Return a picture put together of the painting's own pixels.
+    """Return the picture rebuilt from pixels of the style pictures.
 
-    Around the center of every place lie those that lie around its origin.
+    The pixels around each position are those around its most similar position.
 
     Args:
-        origins: of the picture.
-        shape: height and width of it.
-        styles: as in `find_origins`.
+        origins: correspondence of the picture.
+        shape: height and width of the picture, in pixels.
+        styles: style pictures, as in `find_origins`.
     """
     rows, columns = (
         np.abs(np.arange(length)[:, None] + 0.5 - centers[None]).argmin(1)
@@ -170,9 +172,11 @@ def rebuild(
 def position_map(
     origins: Origins, style_shapes: Sequence[tuple[int, int]]
 ) -> Float[np.ndarray, "rows columns 3"]:
-    """Return a color for where in the painting every place comes from.
+    """Return the position of each most similar patch as a color, see `position_colors`.
 
-    As `position_colors` has it; of several styles each has a third, or so, of it.
+    Args:
+        origins: correspondence of the picture.
+        style_shapes: height and width of the style pictures, in pixels.
     """
     colors = np.zeros((*origins.styles.shape, 3), np.float32)
     for number, shape in enumerate(style_shapes):
@@ -187,13 +191,13 @@ def position_map(
 def position_colors(
     down: Float[np.ndarray, "*shape"], across: Float[np.ndarray, "*shape"]
 ) -> Float[np.ndarray, "*shape 3"]:
-    """Return the color that stands for a place: a corner's, or in between.
+    """Return colors that stand for positions, interpolated between four corners.
 
     Args:
-        down: 0 at the top, 1 at the bottom.
-        across: 0 at the left, 1 at the right.
+        down: vertical position, 0 at the top, 1 at the bottom.
+        across: horizontal position, 0 at the left, 1 at the right.
     """
-    # Four that the color-blind tell apart, too (blue, yellow, orange-red, pale gray).
+    # The color-blind can tell these four apart (blue, turquoise, red, yellow).
     corners = np.array(
         [
             [[0.10, 0.25, 0.70], [0.20, 0.75, 0.85]],
@@ -207,14 +211,12 @@ def position_colors(
 
 
 def pick_links(origins: Origins, lightness: Map, count: int = 8) -> list[Link]:
-    """Return patches that show best where they come from, far from each other.
-
-    Those that are most like their origin and have something to be seen in them.
+    """Return similar and detailed patches that lie far from each other.
 
     Args:
-        origins: of the picture.
-        lightness: of the picture, [0, 1].
-        count: how many at most.
+        origins: correspondence of the picture.
+        lightness: lightness of the picture, [0, 1].
+        count: largest number of patches.
     """
     shape = origins.similarity.shape
     half = max(1, origins.patch // 2)
@@ -224,7 +226,7 @@ def pick_links(origins: Origins, lightness: Map, count: int = 8) -> list[Link]:
         window = lightness[max(0, y - half) : y + half, max(0, x - half) : x + half]
         spread[index] = window.std() if window.size else 0.0
     score = np.maximum(origins.similarity, 0) * np.sqrt(spread)
-    # A patch that leaves the picture cannot be seen whole.
+    # Patches that reach beyond the border cannot be shown whole.
     for axis in (0, 1):
         centers = origins.centers[..., axis]
         size = lightness.shape[axis]
@@ -252,7 +254,12 @@ def pick_links(origins: Origins, lightness: Map, count: int = 8) -> list[Link]:
 def match(
     own: Float[Array, "points channels"], samples: Float[Array, "samples channels"]
 ) -> tuple[Int[Array, " points"], Float[Array, " points"]]:
-    """Return which sample is most similar to every point, and how similar it is."""
+    """Return the sample that is most similar to each point, and its similarity.
+
+    Args:
+        own: features of the points.
+        samples: features of the style pictures.
+    """
     target = center_samples(samples)
     units = unit_samples(own - target.center[None])
     nearest = nearest_samples(units, target.unit)
@@ -262,7 +269,13 @@ def match(
 def features(
     network: Network, image: Image, *, layers: tuple[str, ...]
 ) -> dict[str, FeatureMap]:
-    """Return feature maps, in float32."""
+    """Return feature maps in float32.
+
+    Args:
+        network: network with the layers.
+        image: picture, RGB in [0, 1].
+        layers: names of the layers.
+    """
     found = network(image, layers)
     return {layer: found[layer].astype(jnp.float32) for layer in layers}
 
@@ -276,14 +289,14 @@ def _flat(features: np.ndarray) -> np.ndarray:
 
 
 def _stride(count: int, length: int, margin: int) -> float:
-    """Return the pixels from one place of a feature map to the next: 1, 2, 4, ..."""
+    """Return the distance of a feature map's positions in pixels, a power of two."""
     return float(2 ** round(np.log2((length + 2 * margin) / count)))
 
 
 def _places(
     count: tuple[int, int], shape: tuple[int, int], network: Network
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Return the centers of a feature map's places in pixels, and which are inside."""
+    """Return the positions of a feature map inside its picture, and their indices."""
     centers, inside = [], []
     for number, length, margin in zip(count, shape, network.margins, strict=True):
         stride = _stride(number, length, margin)

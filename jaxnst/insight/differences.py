@@ -1,4 +1,4 @@
-"""Where a picture changed: content by layer, colors, structure."""
+"""Differences from the content picture: content by layer, colors, structure."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -16,24 +16,24 @@ from jaxnst.networks import Network
 from .attribution import Map
 
 
-# Colors are compared over as much as this part of the longest side, so that strokes of
-# several colors count as what they are from afar.
+# Colors are blurred before they are compared, so that strokes of several colors count
+# as what they look like from afar. Relative to the longest side.
 _COLOR_BLUR = 1 / 100
-# Structure is compared within windows of this deviation, in pixels.
+# Standard deviation of the windows of SSIM, in pixels.
 _WINDOW = 1.5
-# Lightnesses that differ less than this are alike; of SSIM.
+# Differences of lightness below this do not count; the constant of SSIM.
 _FLAT = 0.03
 
 
 class Changes(NamedTuple):
-    """Where a picture is another than its content picture, and by how much.
+    """Maps of the differences between a picture and its content picture.
 
     Attributes:
         content: {layer: squared error of its features over their mean square}, at the
-            layer's own resolution; the mean over it is the layer's content term. About
-            0: kept, 1: nothing left of it.
-        color: distance of the colors, without lightness, in OKLab; 0.1 is a lot.
-        structure: 0: the same edges and textures, 0.5: none of them, 1: inverted.
+            layer's resolution; its mean is the content loss of the layer. 0: the same
+            content; about 1: none of it.
+        color: distance of the colors, without lightness, in OKLab; 0.1 is large.
+        structure: 0: same edges and textures; 0.5: unrelated; 1: inverted.
     """
 
     content: dict[str, Map]
@@ -44,13 +44,13 @@ class Changes(NamedTuple):
 def measure_changes(
     network: Network, image: HostImage, content: HostImage, layers: Collection[str]
 ) -> Changes:
-    """Return where a picture changed.
+    """Return the differences between a picture and its content picture.
 
     Args:
-        network: whose layers they are.
-        image: the picture.
-        content: what it was painted from, of the same shape.
-        layers: at which content is compared.
+        network: network with the layers.
+        image: picture, RGB in [0, 1].
+        content: content picture, of the same shape.
+        layers: names of the layers at which content is compared.
     """
     errors = compiled_errors(
         network, jnp.asarray(image), jnp.asarray(content), layers=tuple(layers)
@@ -65,7 +65,11 @@ def measure_changes(
 def color_change(image: HostImage, content: HostImage) -> Map:
     """Return the distance of two pictures' colors at every pixel, without lightness.
 
-    In OKLab, over neighborhoods of a hundredth of the longest side.
+    In OKLab, blurred over a hundredth of the longest side.
+
+    Args:
+        image: picture, RGB in [0, 1].
+        content: content picture, of the same shape.
     """
     sigma = _COLOR_BLUR * max(image.shape)
     difference = _lab(image)[..., 1:] - _lab(content)[..., 1:]
@@ -74,10 +78,14 @@ def color_change(image: HostImage, content: HostImage) -> Map:
 
 
 def structure_change(image: HostImage, content: HostImage) -> Map:
-    r"""Return how much edges and textures differ at every pixel, 0 to 1.
+    r"""Return the difference of edges and textures at every pixel, 0 to 1.
 
     .. math:: \frac{1}{2} - \frac{1}{2} \cdot
         \frac{2\sigma_{xy} + c}{\sigma_x^2 + \sigma_y^2 + c}
+
+    Args:
+        image: picture, RGB in [0, 1].
+        content: content picture, of the same shape.
 
     References:
         Wang, Bovik, Sheikh, Simoncelli, "Image Quality Assessment: From Error
@@ -99,7 +107,14 @@ def structure_change(image: HostImage, content: HostImage) -> Map:
 def errors(
     network: Network, image: Image, content: Image, *, layers: tuple[str, ...]
 ) -> dict[str, Float[Array, "_ _"]]:
-    """Return {layer: squared error of the features over their mean square}."""
+    """Return {layer: squared error of the features over their mean square}.
+
+    Args:
+        network: network with the layers.
+        image: picture, RGB in [0, 1].
+        content: content picture, of the same shape.
+        layers: names of the layers.
+    """
     found, aims = network(image, layers), network(content, layers)
     maps = {}
     for layer in layers:

@@ -1,4 +1,4 @@
-"""`explain`: why a picture looks as it does."""
+"""The function `explain` and what it returns."""
 
 import dataclasses
 import os
@@ -21,18 +21,16 @@ from jaxnst.transfer.result import Result
 from jaxnst.transfer.terminal import Screen
 
 from .ablations import Ablations, paint_ablations
-from .advice import give_advice
-from .attribution import Pull, measure_pull, targets_of, terms_of
-from .convergence import Convergence, judge_convergence
-from .correspondence import Origins, find_origins, origin_layers
+from .advice import Convergence, give_advice, judge_convergence
+from .attribution import Pull, measure_attribution, targets_of, terms_of
+from .correspondence import Origins, correspondence_layers, find_origins
 from .differences import Changes, measure_changes
 from .inputs import Subject, subject_of
 
 
-# Beyond this a report shows no more, but takes long.
+# A larger picture takes longer to explain, and its report shows no more.
 MAX_SIZE = 1024
-# Of the small paintings, one for each layer and one without it. A report is to take no
-# longer than its picture did.
+# Size and steps of the ablations. An explanation is to take no longer than its picture.
 _ABLATION_SIZE = 128
 _ABLATION_STEPS = 36
 
@@ -42,27 +40,28 @@ class Explanation:
     """Why a picture looks as it does.
 
     Attributes:
-        image: the picture, RGB, float32, [0, 1], HWC, as it was looked at.
-        content: the content picture, of the same shape.
-        styles: the style pictures, as large as the painting looked at them.
-        record: of the picture.
-        history: every loss term by step, with "step" and "size"; None if it is unknown.
-        gaps: {style layer: its term}: what is left of the way from the content
-            picture's style to the painting's; 0: reached, 1: as far as at the start.
-        losses: {content layer: its term}: squared error of its features over their mean
-            square.
-        pull: how hard each loss term pulls where, at the end.
-        first_pull: the same, of the content picture.
+        image: picture that is explained, RGB, float32, [0, 1], HWC; smaller than its
+            file if that is larger than `max_size`.
+        content: content picture, of the same shape.
+        styles: style pictures, at the size at which they were used for painting.
+        record: record of the picture.
+        history: every loss term by step, with "step" and "size"; None if unknown.
+        gaps: {style layer: style loss}, relative to that of the content picture; 0:
+            the painting's style is reached, 1: as far from it as at the start.
+        losses: {content layer: content loss}, the squared error of its features over
+            their mean square.
+        pull: attribution of the picture to the loss terms.
+        first_pull: the same for the content picture.
         ablations: the pair painted without each style layer, and with it alone; None
-            if they were not wanted, or there is but one layer.
-        changes: where content, colors and structure changed.
-        origins: where in the painting every patch comes from, at a finer and a coarser
-            scale.
-        metrics: how good the picture is, see `jaxnst.metrics`.
-        seams: of a picture that repeats, {"seam_x", "seam_y"}; 1: none to be seen.
-        convergence: whether it was still moving; None if its history is unknown.
-        advice: sentences on what to turn, the most important first.
-        seconds: it took to find all this out.
+            if not requested, or with a single layer.
+        changes: differences of content, colors and structure from the content picture.
+        origins: correspondence of the picture's patches to the style pictures', at a
+            finer and a coarser layer.
+        metrics: quality of the picture, see `jaxnst.metrics`.
+        seams: {"seam_x", "seam_y"} of a picture that repeats; 1: no seam can be seen.
+        convergence: how the loss fell at the full size; None if unknown.
+        advice: sentences on what to change, the most important first.
+        seconds: duration of the explanation.
     """
 
     image: HostImage
@@ -84,30 +83,30 @@ class Explanation:
     seconds: float
 
     def save(self, path: str | os.PathLike[str], *, title: str = "") -> Path:
-        """Write the report, one HTML file that needs nothing else; return where it is.
+        """Write the report, one self-contained HTML file, and return where it is.
 
         Args:
-            path: .html; written beside its place and then renamed.
-            title: of the report.
+            path: file name, .html or .htm; written as a whole or not at all.
+            title: title of the report; by default the names of the inputs.
 
         Raises:
-            ValueError: if the extension is another.
-            OSError: if it cannot be written there.
+            ValueError: if the extension is another one.
+            OSError: if the file cannot be written.
         """
         from .report import save_report
 
         return save_report(self, path, title=title)
 
     def save_sheets(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write the report's figures as PNG files, for papers; return where they are.
+        """Write the report's figures as PNG files and return where they are.
 
         Args:
-            folder: made if it is not there.
+            folder: folder for the files, made if it is not there.
 
         Raises:
-            OSError: if they cannot be written there.
+            OSError: if a file cannot be written.
         """
-        from .sheets import save_sheets
+        from .figures import save_sheets
 
         return save_sheets(self, folder)
 
@@ -125,24 +124,25 @@ def explain(
     ablations: bool = True,
     progress: bool = True,
 ) -> Explanation:
-    """Find out why a picture looks as it does, and what to turn to change it.
+    """Return why a picture looks as it does, and which settings would change it.
 
     Args:
-        picture: a result of `stylize`; or a picture file that jaxnst saved, together
-            with what it was painted from.
-        content: of a file, the content picture.
-        style: of a file, the style picture, or all of them.
-        masks: of a file, those that it was painted with.
-        strength: of a file, the map of strengths that it was painted with.
-        init: of a file, the picture that it started from.
-        network: of a file, the network of one's own, or the file of weights.
-        max_size: longest side at which a larger picture is looked at.
-        ablations: paint the pair small without each style layer, and with it alone,
-            which takes most of the time.
-        progress: say on standard error how far it is.
+        picture: result of `stylize`; or picture file saved by jaxnst, together with
+            the inputs that it was painted from.
+        content: content picture of the file.
+        style: style picture of the file, or all of them.
+        masks: masks of the file, if it was painted with any.
+        strength: map of strengths of the file, if it was painted with one.
+        init: initial picture of the file, if it was painted from one.
+        network: network of the file, if it is not one of jaxnst's: a network, or a
+            file of weights.
+        max_size: longest side, in pixels, to which larger pictures are shrunk.
+        ablations: whether to paint the pair, small, without each style layer and with
+            it alone, which takes most of the time.
+        progress: whether to report progress on standard error.
 
     Raises:
-        ValueError, TypeError, OSError: if something is missing, unusable, or not what
+        ValueError, TypeError, OSError: if an input is missing, unusable, or not what
             the picture was painted from.
         KeyboardInterrupt: on Ctrl-C.
 
@@ -172,36 +172,36 @@ def explain(
 def explain_subject(
     subject: Subject, *, ablations: bool, progress: bool, started: float
 ) -> Explanation:
-    """Find out all that an explanation holds.
+    """Return the explanation of a picture with known inputs.
 
     Args:
-        subject: what is explained.
-        ablations: whether the pair is painted again.
-        progress: say what is done, and show a bar while it is painted.
-        started: when, on the clock of `time.perf_counter`.
+        subject: picture with its inputs, settings and network.
+        ablations: whether to paint the pair with and without each style layer.
+        progress: whether to report progress on standard error.
+        started: time of the start, of `time.perf_counter`.
     """
     config, network = subject.job.config, subject.job.network
     screen = Screen(enabled=progress)
     judge = load_lpips_network()
-    screen.print("measuring who pulls where ...")
+    screen.print("measuring the attribution to each loss term ...")
     targets = targets_of(subject)
     terms = terms_of(subject, subject.image, targets)
-    pull = measure_pull(subject, subject.image, targets)
-    first_pull = measure_pull(subject, subject.content, targets)
+    pull = measure_attribution(subject, subject.image, targets)
+    first_pull = measure_attribution(subject, subject.content, targets)
     del targets  # large
     names = set(config.style_layers) | set(config.content_layers)
     in_order = [name for name in network.architecture.layer_names if name in names]
     changes = measure_changes(network, subject.image, subject.content, in_order)
-    screen.print("looking where strokes come from ...")
+    screen.print("searching for the most similar patches ...")
     styles = [name for name in in_order if name in config.style_layers]
     origins = find_origins(
-        network, subject.image, subject.styles, origin_layers(styles)
+        network, subject.image, subject.styles, correspondence_layers(styles)
     )
     measured = measure_result(subject.image, subject.job)
     metrics = Metrics(*(measured.pop(name) for name in Metrics._fields))
     painted = None
     if ablations:
-        screen.print("painting small, with each layer alone and without it ...")
+        screen.print("painting small pictures with and without each layer ...")
         painted = paint_ablations(
             subject,
             judge,
@@ -226,7 +226,7 @@ def explain_subject(
         changes=changes,
         origins=origins,
         metrics=metrics,
-        seams=measured,  # what is left
+        seams=measured,  # without the metrics
         convergence=convergence,
         advice=give_advice(
             config, gaps, metrics=metrics, convergence=convergence, pull=pull

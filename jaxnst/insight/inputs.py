@@ -1,4 +1,4 @@
-"""What is explained: a picture, what it was painted from, and how."""
+"""A picture with its inputs, settings and network, as `explain` needs it."""
 
 import dataclasses
 import math
@@ -23,16 +23,16 @@ from jaxnst.transfer.setup import OBJECTS, Job, set_up, settle_config
 
 
 class Subject(NamedTuple):
-    """A picture and all that is known of how it came about.
+    """A picture with its inputs, settings and network.
 
     Attributes:
-        image: as it is looked at, perhaps smaller than its file.
-        content: of the same shape.
-        styles: the style pictures, as large as its painting looked at them.
-        job: pictures, settings and network.
-        record: of the picture.
-        history: every loss term, see `jaxnst.Result`, with "step" from 1, and perhaps
-            not of every step; None if it is not known.
+        image: picture that is explained, perhaps smaller than its file.
+        content: content picture, of the same shape.
+        styles: style pictures, at the size at which they were used for painting.
+        job: inputs, settings and network.
+        record: record of the picture.
+        history: every loss term, see `jaxnst.Result`, with "step" from 1, perhaps
+            without some steps; None if unknown.
     """
 
     image: HostImage
@@ -49,7 +49,7 @@ class Subject(NamedTuple):
 
     @property
     def weights(self) -> LossWeights:
-        """Of the loss terms, as they were at the end."""
+        """Weights of the loss terms, as they were at the end."""
         weights = weights_of(self.job.config, self.job.inputs.regions)
         ratio = self.ratio
         if ratio is None:
@@ -61,7 +61,7 @@ class Subject(NamedTuple):
 
     @property
     def ratio(self) -> float | Sequence[float] | None:
-        """Style weight over content weight, where a strength steered it."""
+        """Style weight over content weight, if `strength` controlled it."""
         return (self.record["result"].get("strength") or {}).get("ratio")
 
 
@@ -77,21 +77,22 @@ def subject_of(
     max_size: int,
     progress: bool = True,
 ) -> Subject:
-    """Return what is explained.
+    """Return a picture with its inputs, settings and network.
 
     Args:
-        picture: a result, or a picture file that jaxnst saved.
-        content: what it was painted from; of a result it is known.
-        style: likewise.
-        masks: likewise, if there were any.
-        strength: a map of strengths, likewise.
-        init: the picture it started from, likewise.
-        network: of one's own, likewise.
-        max_size: longest side at which it is looked at.
-        progress: show a bar if weights have to be downloaded.
+        picture: result, which knows all of the following; or picture file saved by
+            jaxnst, which needs them.
+        content: content picture.
+        style: style picture, or all of them.
+        masks: masks, if it was painted with any.
+        strength: map of strengths, if it was painted with one.
+        init: initial picture, if it was painted from one.
+        network: network, or file of weights, if it is not one of jaxnst's.
+        max_size: longest side, in pixels, to which larger pictures are shrunk.
+        progress: whether to show a bar if weights have to be downloaded.
 
     Raises:
-        ValueError, TypeError, OSError: if something is missing, unusable, or not what
+        ValueError, TypeError, OSError: if an input is missing, unusable, or not what
             the picture was painted from.
     """
     if isinstance(picture, Result):
@@ -107,8 +108,8 @@ def subject_of(
         for name, value in (("content", content), ("style", style)):
             if value is None:
                 raise ValueError(
-                    f"`{name}` is missing: give the {name} picture that it was "
-                    "painted from; a file holds only its sha256."
+                    f"`{name}` is missing: give the {name} picture that the file was "
+                    "painted from, as the file holds only its sha256."
                 )
         assert content is not None
         assert style is not None
@@ -127,10 +128,10 @@ def subject_of(
             job = job._replace(inputs=inputs)
     if history is not None and not len(history["total"]):
         history = None
-    return _looked_at(image, job, record, history, max_size)
+    return _resized(image, job, record, history, max_size)
 
 
-def _looked_at(
+def _resized(
     image: HostImage,
     job: Job,
     record: Mapping[str, Any],
@@ -142,9 +143,9 @@ def _looked_at(
     if image.shape[:2] != shape:
         raise ValueError(
             f"the picture is {image.shape[1]} x {image.shape[0]} px, but it was saved "
-            f"with {shape[1]} x {shape[0]} px; give the picture as it was saved."
+            f"with {shape[1]} x {shape[0]} px; give the file that jaxnst saved."
         )
-    # Never so small that the deepest layers see nothing.
+    # Smaller pictures leave nothing for the deepest layers.
     max_size = max(max_size, math.ceil(MIN_SIDE * max(shape) / min(shape)))
     if max(shape) > max_size:
         shape = fitted_shape((*shape, 3), max_size)
@@ -163,9 +164,9 @@ def _looked_at(
 
 
 def _on_one_device(job: Job, record: Mapping[str, Any]) -> Job:
-    """Return it with the level of memory that it was painted with, and not spread."""
+    """Return it on one device, with the memory level that it was painted with."""
     network, config = job.network, job.config
-    if network.spread is not None:  # at the size of a report one device will do
+    if network.spread is not None:  # one device is enough at the size of a report
         plain = network.changed(spread=None, rows=None)
         network = jax.device_put(plain, default_device())
         config = dataclasses.replace(config, devices=None)
@@ -179,8 +180,8 @@ def _check_kind(record: Mapping[str, Any]) -> None:
     settings = record.get("settings")
     if (kind := record.get("kind", "picture")) != "picture":
         raise ValueError(
-            f"it is a {kind}, which has no content picture; pictures of `stylize` can "
-            "be explained."
+            f"it is a {kind}, which has no content picture; only pictures of `stylize` "
+            "can be explained."
         )
     if not isinstance(settings, Mapping) or not isinstance(
         record.get("result"), Mapping
@@ -188,13 +189,13 @@ def _check_kind(record: Mapping[str, Any]) -> None:
         raise ValueError("the record holds no settings and no result.")
     if settings.get("color") == "palette-only" or settings.get("strength") == 0:
         raise ValueError(
-            "nothing was painted here, only colors were changed or nothing at all, so "
+            "nothing was painted, as color='palette-only' and strength=0 do not paint; "
             "there is nothing to explain."
         )
 
 
 def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
-    """Make sure that these are the pictures that it was painted from."""
+    """Raise ValueError if these are not the inputs that it was painted from."""
     inputs = job.inputs
     given = {"content": inputs.content, **name_styles(inputs.styles)}
     given |= dict(inputs.guiding)
@@ -203,15 +204,16 @@ def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
         was = known.get(name)
         if not isinstance(was, Mapping) or "sha256" not in was:
             raise ValueError(
-                f"the picture was painted from {', '.join(known) or 'nothing known'}; "
-                f"{name} ({picture.name}) was given as well. Give what it was painted "
-                "from, no more."
+                f"the picture was painted from {', '.join(known) or 'unknown inputs'}, "
+                f"but {name} ({picture.name}) was given as well; leave it out."
             )
         if was["sha256"] != picture.sha256:
             raise ValueError(
                 f"{name}: {picture.name} is not the picture that it was painted from, "
-                f"which was called {was.get('name')!r} and has the sha256 "
-                f"{str(was['sha256'])[:12]}...; this one has {picture.sha256[:12]}..."
+                f"which was named {was.get('name')!r}; expected the sha256 "
+                f"{str(was['sha256'])[:12]}..., got {picture.sha256[:12]}..."
             )
     if missing := [n for n in known if n not in given and n != "init"]:
-        raise ValueError(f"it was painted from {missing[0]}, too; give that as well.")
+        raise ValueError(
+            f"the picture was painted from {missing[0]}, too; give that as well."
+        )

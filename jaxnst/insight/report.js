@@ -1,5 +1,5 @@
 "use strict";
-// Where a stroke comes from: what the pointer is over, and its origin in the painting.
+// Shows, for the patch under the pointer, the most similar one of the painting.
 (() => {
   const data = JSON.parse(document.getElementById("origins").textContent);
   const stage = document.getElementById("stage");
@@ -68,8 +68,8 @@
     const percent = Math.round((100 * scale.similar[index]) / 255);
     const which = sources.length > 1 ? ` of painting ${style + 1}` : "";
     say.textContent =
-      `This patch, ${scale.patch} px wide, is most like the one at ` +
-      `${source[1]}, ${source[0]}${which}: ${percent} % alike at ${scale.layer}.`;
+      `The most similar patch, ${scale.patch} px wide, is at ` +
+      `${source[1]}, ${source[0]}${which}: similarity ${percent} % at ${scale.layer}.`;
     stage.dataset.source = `${style} ${source[0]} ${source[1]}`;
   };
   const point = (event) => {

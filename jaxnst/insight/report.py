@@ -2,28 +2,84 @@
 
 import base64
 import hashlib
-import importlib.resources
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
 
 from jaxnst.images.files import atomic_write
 
-from .elements import LARGE, escape, figure
-from .sections import show_changes, show_layers, show_origins, show_traces
-from .words import METRIC_WORDS
+from .advice import describe_convergence
+from .correspondence import Origins, pick_links, position_colors
+from .figures import (
+    attribution_figures,
+    correspondence_figures,
+    difference_figures,
+    embed,
+    patch_pair,
+)
+from .plots import panels_of, place_curves
 
 
 if TYPE_CHECKING:
     from .explanation import Explanation
 
+# Longest sides of pictures, in pixels: large ones, those in rows, and patches.
+_LARGE, _SMALL, _PATCH = 768, 320, 120
+# (metric, what it measures, how to read it), in the order in which they are shown.
+_METRICS = (
+    (
+        "lpips",
+        "content lost (LPIPS)",
+        "0: the same picture; 0.3: easy to recognize; 0.7: not recognizable",
+    ),
+    (
+        "gram_gap",
+        "style left, textures (Gram)",
+        "0: reached; 1: no nearer to the painting than the photograph",
+    ),
+    (
+        "wasserstein_gap",
+        "style left, all features (sliced Wasserstein)",
+        "same scale; stricter, as rare features count, too",
+    ),
+    (
+        "bures_gap",
+        "style left, means and covariances (Bures)",
+        "same scale; strong features count less",
+    ),
+    ("palette_gap", "style left, colors", "same scale, for the colors alone"),
+    (
+        "style_detail",
+        "fine detail, relative to the painting",
+        "1: as much; much more is noise, much less is blur",
+    ),
+    (
+        "content_detail",
+        "fine detail, relative to the photograph",
+        "1: as much; much more is noise, much less is blur",
+    ),
+)
+
 
 def save_report(
     explanation: "Explanation", path: str | os.PathLike[str], *, title: str = ""
 ) -> Path:
-    """Write the report and return where it is; see `Explanation.save`."""
+    """Write the report and return where it is; see `Explanation.save`.
+
+    Args:
+        explanation: explanation to be shown.
+        path: file name, .html or .htm.
+        title: title of the report.
+
+    Raises:
+        ValueError: if the extension is another one.
+        OSError: if the file cannot be written.
+    """
     target = Path(path)
     if target.suffix.lower() not in (".html", ".htm"):
         raise ValueError(
@@ -40,95 +96,127 @@ def save_report(
 
 
 def make_report(explanation: "Explanation", *, title: str = "") -> str:
-    """Return the report; it asks for nothing from outside, and tells the browser so."""
-    title = title or _title(explanation.record)
-    script = _resource("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    """Return the report as HTML.
+
+    It loads nothing from outside, and its content security policy tells the browser so.
+
+    Args:
+        explanation: explanation to be shown.
+        title: title of the report; by default the names of the inputs.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("jaxnst.insight", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
-    parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en">',
-        '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<link rel="icon" href="data:,">',
-        f"<title>{escape(title)}</title>",
-        f"<style>\n{_resource('report.css')}</style>",
-        f"<h1>{escape(title)}</h1>",
-        *_opening(explanation),
-        *_numbers(explanation),
-        *show_origins(explanation),
-        *show_layers(explanation),
-        *show_changes(explanation),
-        *show_traces(explanation),
-        *_closing(explanation),
-        f"<script>{script}</script>",
-        "</html>",
-    ]
-    text = "\n".join(parts) + "\n"
+    assert environment.loader is not None
+    css, script = (
+        environment.loader.get_source(environment, f"report.{extension}")[0]
+        for extension in ("css", "js")
+    )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    record = {k: v for k, v in explanation.record.items() if k != "trace"}
+    text = environment.get_template("report.html").render(
+        title=title or _title(explanation.record),
+        css=css,
+        script=script,
+        digest=digest,
+        embed=embed,
+        large=_LARGE,
+        small=_SMALL,
+        patch=_PATCH,
+        explanation=explanation,
+        made=explanation.record["result"],
+        record=json.dumps(record, indent=1, default=str),
+        metrics=[
+            (what, getattr(explanation.metrics, name), scale)
+            for name, what, scale in _METRICS
+        ],
+        attribution=attribution_figures(explanation),
+        differences=difference_figures(explanation),
+        convergence=describe_convergence(explanation.convergence),
+        plots=_plots(explanation),
+        **_correspondence(explanation),
+    )
     return text.encode(errors="replace").decode()
 
 
-def _title(record: Mapping) -> str:
+def _title(record: Mapping[str, Any]) -> str:
     inputs = record.get("inputs", {})
     names = [str(entry.get("name")) for entry in inputs.values() if "name" in entry]
     return " in the style of ".join(names[:2]) if len(names) > 1 else "A picture"
 
 
-def _opening(explanation: "Explanation") -> list[str]:
-    first, *others = explanation.advice
-    more = ""
-    if others:
-        more = "".join(f'<p class="quiet">{escape(each)}</p>' for each in others)
-    made = explanation.record["result"]
-    return [
-        f'<p class="quiet">{made["width"]} &times; {made["height"]} px, '
-        f"{made['steps']} steps; explained at {explanation.image.shape[1]} &times; "
-        f"{explanation.image.shape[0]} px.</p>",
-        '<div class="row">',
-        figure(explanation.content, "the content picture"),
-        *(figure(style, "the painting") for style in explanation.styles),
-        figure(explanation.image, "the picture", LARGE),
-        "</div>",
-        f'<div class="advice"><p><b>What to turn.</b> {escape(first)}</p>{more}</div>',
+def _plots(explanation: "Explanation") -> dict[str, dict[str, Any]]:
+    """Return {title: plot} of the losses; none without a history."""
+    history = explanation.history
+    if history is None:
+        return {}
+    panels = panels_of(history)
+    return {title: place_curves(history, each) for title, each in panels.items()}
+
+
+def _correspondence(explanation: "Explanation") -> dict[str, Any]:
+    """Return what the section on similar patches of picture and style shows."""
+    image, styles, scales = explanation.image, explanation.styles, explanation.origins
+    links = pick_links(scales[0], image.mean(-1))
+    start = links[0].center if links else tuple(n / 2 for n in image.shape[:2])
+    data = {
+        "shape": image.shape[:2],
+        "styles": [style.shape[:2] for style in styles],
+        "start": start,
+        "scales": [_encoded(each) for each in scales],
+    }
+    # In percent of the picture, as the style sheet places them.
+    pins = [(n, *_percent(link.center, image)) for n, link in enumerate(links, 1)]
+    style_pins = [
+        [
+            (n, *_percent(link.source, style))
+            for n, link in enumerate(links, 1)
+            if link.style == number
+        ]
+        for number, style in enumerate(styles)
     ]
-
-
-def _numbers(explanation: "Explanation") -> list[str]:
-    rows = []
-    for name, (what, scale) in METRIC_WORDS.items():
-        value = getattr(explanation.metrics, name)
-        rows.append(
-            f'<tr><th scope="row">{escape(what)}</th>'
-            f'<td class="number">{value:.3f}</td><td>{escape(scale)}</td></tr>'
-        )
-    for name, score in explanation.seams.items():
-        rows.append(
-            f'<tr><th scope="row">seam, {name[-1]}</th><td class="number">{score:.3f}'
-            "</td><td>1: none to be seen where it repeats</td></tr>"
-        )
-    return [
-        "<h2>How good it is</h2>",
-        '<p class="quiet">Measured with AlexNet, which did not paint it.</p>',
-        '<div class="scroll"><table class="numbers"><tbody>',
-        *rows,
-        "</tbody></table></div>",
+    pairs = [
+        (link, *patch_pair(link, image, styles, scales[0].patch, _PATCH))
+        for link in links
     ]
+    across, down = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 64))
+    return {
+        "data": data,
+        "scales": list(zip(("fine", "coarse"), scales, strict=False)),
+        "pins": pins,
+        "style_pins": style_pins,
+        "pairs": pairs,
+        "maps": correspondence_figures(explanation),
+        "key": position_colors(down, across),
+    }
 
 
-def _closing(explanation: "Explanation") -> list[str]:
-    record = {k: v for k, v in explanation.record.items() if k != "trace"}
-    text = json.dumps(record, indent=1, default=str)
-    return [
-        "<details><summary>How it was made</summary>",
-        f"<pre>{escape(text)}</pre></details>",
-        f'<p class="quiet">Explained in {explanation.seconds:.0f} s.</p>',
-    ]
+def _percent(place: tuple[float, float], image: np.ndarray) -> tuple[str, str]:
+    y, x = (100 * each / n for each, n in zip(place, image.shape, strict=False))
+    return f"{y:.2f}", f"{x:.2f}"
 
 
-def _resource(name: str) -> str:
-    folder = importlib.resources.files("jaxnst.insight")
-    return (folder / name).read_text(encoding="utf-8")
+def _encoded(origins: Origins) -> dict[str, object]:
+    """Return a correspondence as the script reads it: whole pixels, in base64."""
+
+    def text(values: np.ndarray, dtype: str) -> str:
+        return base64.b64encode(np.ascontiguousarray(values, dtype).tobytes()).decode()
+
+    similar = np.round(np.clip(origins.similarity, 0, 1) * 255)
+    rows, columns = origins.styles.shape
+    return {
+        "layer": origins.layer,
+        "stride": origins.stride,
+        "patch": origins.patch,
+        "rows": rows,
+        "columns": columns,
+        "first": origins.centers[0, 0].tolist(),
+        "places": text(np.clip(np.round(origins.sources), 0, 65535), "<u2"),
+        "styles": text(origins.styles, "u1"),
+        "similar": text(similar, "u1"),
+    }

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .arranging import places
 from .members import Axis, Row
 from .rows import as_plain, row_fields
+from .sheet import places
 
 
 FORMAT = 1

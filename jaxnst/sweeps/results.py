@@ -13,13 +13,14 @@ from PIL import Image as PILImage
 
 from jaxnst._checks import check_choice, one_line
 from jaxnst.images import check_format
+from jaxnst.images.contact_sheet import thumbnail
 from jaxnst.transfer.result import Result
 
 from .brief import Brief
 from .folder import SweepFolder
 from .local import Done
 from .members import Axis, Row
-from .sheet import make_sheet, shrink
+from .sheet import make_sheet
 
 
 def make_row(done: Done) -> Row:
@@ -138,7 +139,7 @@ class SweepResult:
             self.axes,
             self.mode,
             rows,
-            lambda row, longest: shrink(self.picture(row.index), longest),
+            lambda row, longest: thumbnail(self.picture(row.index), longest),
             inputs=self.brief.inputs,
         )
 

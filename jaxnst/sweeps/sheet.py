@@ -1,25 +1,19 @@
-"""The contact sheet: all pictures of a sweep on one, small, with their settings."""
+"""The contact sheet of a sweep: which picture lies where, and what is written there."""
 
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image as PILImage, ImageDraw
+from PIL import Image as PILImage
 
-from .arranging import Block, arrange, heading, in_common
-from .layout import Box, Header, Layout, Words, lay_out
-from .lettering import draw_text, drawable, drawable_labels, line_height, text_width
+from jaxnst.images.contact_sheet import Source, Table, draw_sheet, thumbnail
+
 from .members import Axis, Row
-from .planning import fitted
 
 
+_TIMES = "\N{MULTIPLICATION SIGN}"
 ThumbnailFn = Callable[[Row, int], PILImage.Image | None]
-
-_PAPER = (251, 251, 250)
-_INK = (33, 33, 33)
-_QUIET = (112, 112, 112)
-_FRAME = (208, 208, 206)
-_HOLLOW = (244, 244, 242)
-_ALARM = (165, 60, 45)
 
 
 def make_sheet(
@@ -29,133 +23,136 @@ def make_sheet(
     thumbnail_fn: ThumbnailFn,
     *,
     title: str = "",
-    inputs: Mapping[str, PILImage.Image] | None = None,
+    inputs: Mapping[str, Source] | None = None,
 ) -> PILImage.Image:
     """Return the contact sheet; equal arguments give equal pixels.
 
-    Two axes are a table, the last one across; more are a table for each combination of
-    the others; one axis, or zipped ones, run in lines. A member without a row is an
-    empty frame.
+    A member without a row is an empty frame.
 
     Args:
-        axes: at least one.
+        axes: axes of the sweep, at least one.
         mode: "product" or "zip".
-        rows: {index: row} of the members that are done.
-        thumbnail_fn: gives the picture of a row, shrunk so that no side is longer than
-            so many pixels, see `shrink`; None if it cannot be had.
-        title: of the sheet; by default what the sweep varies.
-        inputs: {name: picture} to show small in the header.
+        rows: {index: row} of the members that are done or failed.
+        thumbnail_fn: function of a row and the longest side wanted, in pixels; returns
+            the picture of the row, or None if it cannot be read.
+        title: title of the sheet; by default what the sweep varies.
+        inputs: {name: picture} to be shown at the top.
     """
-    given = {drawable(name): picture for name, picture in (inputs or {}).items()}
-    header = Header(
-        title=drawable(title or heading(axes, mode)),
-        note=drawable(in_common(axes)),
-        inputs={name: picture.size for name, picture in given.items()},
-    )
-    painted = {index: row for index, row in rows.items() if row.file is not None}
-    shapes = {(max(row.width, 1), max(row.height, 1)) for row in painted.values()}
-    layout = lay_out(_drawable_blocks(axes, mode), shapes, header)
-    sheet = PILImage.new("RGB", (layout.width, layout.height), _PAPER)
-    for words in layout.words:
-        _draw_words(sheet, words)
-    for name, box in layout.inputs.items():
-        picture = shrink(given[name], max(box.width, box.height))
-        _draw_picture(sheet, box, picture, "middle")
-    for index, box in sorted(layout.cells.items()):
+    painted = [row for row in rows.values() if row.file is not None]
+
+    def picture(index: int, longest: int) -> PILImage.Image | str:
         row = rows.get(index)
-        picture = None
-        if index in painted:
-            picture = thumbnail_fn(painted[index], layout.longest)
-        if picture is None:
-            _draw_frame(sheet, layout, box, row)
-            continue
-        _draw_picture(sheet, box, picture, layout.valign)
-        # All pictures of a sweep have the same color profile, so the sheet has it, too.
-        if profile := picture.info.get("icc_profile"):
-            sheet.info.setdefault("icc_profile", profile)
-    return sheet
+        if row is None:
+            return ""
+        if row.file is None:
+            return "failed"
+        return thumbnail_fn(row, longest) or "no preview"
 
-
-def shrink(picture: PILImage.Image, longest: int) -> PILImage.Image:
-    """Return a picture as RGB or RGBA, with no side longer than `longest`.
-
-    By Lanczos; never enlarged.
-    """
-    mode = "RGBA" if picture.has_transparency_data else "RGB"
-    converted = picture.convert(mode)
-    shape = fitted(picture.size, longest)
-    if shape != picture.size:
-        converted = converted.resize(shape, PILImage.Resampling.LANCZOS)
-    converted.info = {
-        key: value for key, value in picture.info.items() if key == "icc_profile"
-    }
-    return converted
+    return draw_sheet(
+        make_tables(axes, mode),
+        {(max(row.width, 1), max(row.height, 1)) for row in painted},
+        picture,
+        title=title or heading(axes, mode),
+        note=in_common(axes),
+        inputs=inputs,
+    )
 
 
 def read_thumbnail(path: Path, longest: int) -> PILImage.Image | None:
-    """Return a picture file shrunk, see `shrink`; None if it cannot be read."""
+    """Return a picture file shrunk, see `thumbnail`; None if it cannot be read.
+
+    Args:
+        path: picture file.
+        longest: longest side wanted, in pixels.
+    """
     try:
-        with PILImage.open(path) as picture:
-            return shrink(picture, longest)
-    # On damaged files Pillow raises nearly anything. The sheet does without it.
+        return thumbnail(path, longest)
+    # On damaged files Pillow raises nearly anything. The sheet does without them.
     except Exception:
         return None
 
 
-def _drawable_blocks(axes: Sequence[Axis], mode: str) -> list[Block]:
-    drawn = [
-        Axis(
-            name=drawable(axis.name),
-            values=axis.values,
-            labels=drawable_labels(axis.labels),
-        )
-        for axis in axes
+def make_tables(axes: Sequence[Axis], mode: str) -> list[Table]:
+    """Return the members of a sweep as tables.
+
+    The last axis runs across, the one before it down, and each combination of the
+    others is a table of its own. Members of a single axis, and of zipped ones, run in
+    lines. Axes with one value are left out, as `in_common` names them.
+
+    Args:
+        axes: axes of the sweep, at least one.
+        mode: "product" or "zip".
+    """
+    varied = [axis for axis in axes if len(axis.labels) > 1] or list(axes)
+    # On one line each, as file names may hold line breaks.
+    labels = [
+        [" ".join(f"{axis.name} {label}".split()) for label in axis.labels]
+        for axis in varied
     ]
-    return arrange(drawn, mode)
+    count = count_members(axes, mode)
+    if mode == "zip" or count == 1:
+        captions = tuple(map("\n".join, zip(*labels, strict=True)))
+        return [Table(captions, (tuple(range(count)),))]
+    *outer, down, across = [("",), *map(tuple, labels)]
+    width, size = len(across), len(down) * len(across)
+    return [
+        Table(
+            title=", ".join(titles[1:] if len(varied) > 2 else ()),
+            row_labels=down,
+            column_labels=across,
+            indices=tuple(
+                tuple(range(first, first + width))
+                for first in range(number * size, (number + 1) * size, width)
+            ),
+        )
+        for number, titles in enumerate(itertools.product(*outer))
+    ]
 
 
-def _draw_words(sheet: PILImage.Image, words: Words) -> None:
-    box, step = words.box, line_height(words.size)
-    free = box.height - len(words.lines) * step
-    top = box.top + {"top": 0, "middle": free // 2, "bottom": free}[words.valign]
-    for line in words.lines:
-        left = box.left
-        if words.align == "center":
-            left += max(0, round((box.width - text_width(line, words.size)) / 2))
-        color = _QUIET if words.is_quiet else _INK
-        draw_text(sheet, (left, top), line, words.size, color)
-        top += step
+def count_members(axes: Sequence[Axis], mode: str) -> int:
+    """Return the number of pictures of a sweep.
+
+    Args:
+        axes: axes of the sweep, at least one.
+        mode: "product" or "zip".
+    """
+    if mode == "zip":
+        return len(axes[0].labels)
+    return math.prod(len(axis.labels) for axis in axes)
 
 
-def _draw_picture(
-    sheet: PILImage.Image, box: Box, picture: PILImage.Image, valign: str
-) -> None:
-    width, height = picture.size
-    if width > box.width or height > box.height:  # the row said otherwise
-        scale = min(box.width / width, box.height / height)
-        picture = shrink(picture, max(1, int(scale * max(width, height))))
-        width, height = picture.size
-    left = box.left + (box.width - width) // 2
-    top = box.top + ((box.height - height) // 2 if valign == "middle" else 0)
-    mask = picture if picture.mode == "RGBA" else None
-    sheet.paste(picture, (left, top), mask)
-    # Around it, so that no pixel of the picture is lost.
-    outline = (left - 1, top - 1, left + width, top + height)
-    ImageDraw.Draw(sheet).rectangle(outline, outline=_FRAME)
+def places(axes: Sequence[Axis], mode: str) -> list[tuple[int, ...]]:
+    """Return, for each member, the position of its value on each axis.
+
+    Args:
+        axes: axes of the sweep, at least one.
+        mode: "product" or "zip".
+    """
+    if mode == "zip":
+        return [(index,) * len(axes) for index in range(count_members(axes, mode))]
+    return list(itertools.product(*(range(len(axis.labels)) for axis in axes)))
 
 
-def _draw_frame(
-    sheet: PILImage.Image, layout: Layout, box: Box, row: Row | None
-) -> None:
-    right, bottom = box.left + box.width - 1, box.top + box.height - 1
-    outline = (box.left, box.top, right, bottom)
-    ImageDraw.Draw(sheet).rectangle(outline, fill=_HOLLOW, outline=_FRAME)
-    if row is None:
-        return
-    text, color = "no preview", _QUIET
-    if row.file is None:
-        text, color = "failed", _ALARM
-    size = layout.text_size
-    left = box.left + max(0, round((box.width - text_width(text, size)) / 2))
-    top = box.top + max(0, (box.height - line_height(size)) // 2)
-    draw_text(sheet, (left, top), text, size, color)
+def heading(axes: Sequence[Axis], mode: str) -> str:
+    """Return the title of a sweep that was given none: "6 pictures: seed, size".
+
+    Args:
+        axes: axes of the sweep, at least one.
+        mode: "product" or "zip".
+    """
+    varied = [axis for axis in axes if len(axis.labels) > 1] or axes
+    count = count_members(axes, mode)
+    names = (", " if mode == "zip" else f" {_TIMES} ").join(
+        axis.name for axis in varied
+    )
+    return f"{count} picture{'' if count == 1 else 's'}: {names}"
+
+
+def in_common(axes: Sequence[Axis]) -> str:
+    """Return the axes with a single value, as text, if others have more.
+
+    Args:
+        axes: axes of the sweep, at least one.
+    """
+    fixed = [f"{axis.name} {axis.labels[0]}" for axis in axes if len(axis.labels) == 1]
+    return ", ".join(fixed) if len(fixed) < len(axes) else ""

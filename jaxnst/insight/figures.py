@@ -1,0 +1,225 @@
+"""Figures of an explanation: maps as colors, patches, and sheets of them as PNG."""
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image as PILImage, ImageOps
+
+from jaxnst._types import AnyHostImage
+from jaxnst.images import fitted_shape, resize, to_pil
+from jaxnst.images.contact_sheet import draw_pictures
+from jaxnst.images.files import atomic_write
+
+from .attribution import Map
+from .correspondence import Link, pick_links, position_map, rebuild
+
+
+if TYPE_CHECKING:
+    from .explanation import Explanation
+
+# A picture and its caption.
+Figure = tuple[AnyHostImage | PILImage.Image, str]
+
+# Longest side of a picture on a sheet, in pixels.
+_CELL = 320
+# Dark to light through purple and orange: its lightness alone tells the order, also in
+# gray print.
+_COLORS = np.array(
+    [
+        [0.02, 0.02, 0.08],
+        [0.23, 0.06, 0.44],
+        [0.55, 0.16, 0.51],
+        [0.87, 0.29, 0.41],
+        [0.99, 0.62, 0.43],
+        [0.99, 0.99, 0.75],
+    ],
+    np.float32,
+)
+# How much of the picture's own lightness shows through a map, so that places are known.
+_OPACITY = 0.45
+_JPEG_QUALITY = 82
+
+
+def heat_map(values: Map, image: AnyHostImage, *, high: float) -> AnyHostImage:
+    """Return a map as colors, over the lightness of its picture.
+
+    Args:
+        values: map of any resolution; 0 is drawn dark.
+        image: picture that the map is of, RGB in [0, 1].
+        high: value that is drawn light.
+    """
+    part = np.clip(values / high, 0, 1)
+    shape = image.shape[:2]
+    if part.shape != shape:
+        part = np.clip(resize(part.astype(np.float32), shape), 0, 1)
+    places = part * (len(_COLORS) - 1)
+    colors = np.stack(
+        [np.interp(places, np.arange(len(_COLORS)), each) for each in _COLORS.T], -1
+    )
+    gray = image.mean(-1, keepdims=True)
+    return (colors * (1 - _OPACITY + _OPACITY * gray)).astype(np.float32)
+
+
+def attribution_figures(explanation: "Explanation") -> list[Figure]:
+    """Return each loss term's share of the attribution, relative to its mean."""
+    pull, figures = explanation.pull, []
+    for term, shares in pull.shares.items():
+        relative = shares / max(float(shares.mean()), 1e-12)
+        kind, _, layer = term.partition("/")
+        name = f"{layer} (content)" if kind == "content" else layer
+        caption = f"{name or 'total variation'}: {pull.overall[term]:.0%}"
+        figures.append((heat_map(relative, explanation.image, high=2.0), caption))
+    return figures
+
+
+def difference_figures(explanation: "Explanation") -> list[Figure]:
+    """Return where content, colors and structure differ from the content picture."""
+    changes, image = explanation.changes, explanation.image
+    maps = [(error, f"content at {name}", 2) for name, error in changes.content.items()]
+    maps += [(changes.color, "colors", 0.2), (changes.structure, "structure", 0.7)]
+    return [
+        (heat_map(each, image, high=high), f"{name}: {float(each.mean()):.3g}")
+        for each, name, high in maps
+    ]
+
+
+def correspondence_figures(explanation: "Explanation") -> list[Figure]:
+    """Return, for each layer, the picture in style pixels, and where they come from."""
+    shapes = [style.shape[:2] for style in explanation.styles]
+    figures: list[Figure] = []
+    for each in explanation.origins:
+        rebuilt = rebuild(each, explanation.image.shape[:2], explanation.styles)
+        figures.append((rebuilt, f"rebuilt from the style's pixels, {each.layer}"))
+        places = position_map(each, shapes)
+        factor = max(1, _CELL // max(places.shape))
+        places = np.repeat(np.repeat(places, factor, axis=0), factor, axis=1)
+        figures.append((places, f"position in the style picture, {each.layer}"))
+    return figures
+
+
+def patch_pair(
+    link: Link,
+    image: AnyHostImage,
+    styles: Sequence[AnyHostImage],
+    patch: int,
+    size: int,
+) -> tuple[PILImage.Image, PILImage.Image]:
+    """Return a patch and the most similar one of a style picture, with surroundings.
+
+    Args:
+        link: positions of the two patches.
+        image: picture of the first patch, RGB in [0, 1].
+        styles: style pictures, RGB in [0, 1].
+        patch: width of the patches, in pixels; twice as much is shown.
+        size: side of the returned squares, in pixels.
+    """
+    squares = []
+    for picture, center in ((image, link.center), (styles[link.style], link.source)):
+        top, left = (
+            int(np.clip(round(middle - patch), 0, max(0, length - 2 * patch)))
+            for middle, length in zip(center, picture.shape, strict=False)
+        )
+        cropped = picture[top : top + 2 * patch, left : left + 2 * patch]
+        square = to_pil(cropped).resize((size, size), PILImage.Resampling.BICUBIC)
+        squares.append(square)
+    return squares[0], squares[1]
+
+
+def embed(picture: AnyHostImage | PILImage.Image, longest: int) -> dict[str, object]:
+    """Return a picture as the attributes of an HTML image: a JPEG within its address.
+
+    Args:
+        picture: picture, or RGB array in [0, 1].
+        longest: longest side, in pixels; smaller pictures are not enlarged.
+    """
+    if not isinstance(picture, PILImage.Image):
+        if max(picture.shape) > longest:
+            shape = fitted_shape(picture.shape, longest)
+            picture = resize(np.asarray(picture, np.float32), shape)
+        picture = to_pil(picture)
+    stream = io.BytesIO()
+    options = {"quality": _JPEG_QUALITY, "optimize": True, "icc_profile": None}
+    picture.save(stream, "JPEG", **options)
+    data = base64.b64encode(stream.getvalue()).decode()
+    source = f"data:image/jpeg;base64,{data}"
+    return {"src": source, "width": picture.width, "height": picture.height}
+
+
+def save_sheets(
+    explanation: "Explanation", folder: str | os.PathLike[str]
+) -> list[Path]:
+    """Write every sheet as a PNG file and return where they are.
+
+    Args:
+        explanation: explanation whose figures are drawn.
+        folder: folder for the files, made if it is not there.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, sheet in make_sheets(explanation).items():
+        path = target / f"{name}.png"
+        with atomic_write(path) as beside:
+            sheet.save(beside, "PNG", optimize=True)
+        written.append(path)
+    return written
+
+
+def make_sheets(explanation: "Explanation") -> dict[str, PILImage.Image]:
+    """Return {name: sheet}: "pull", "changes", "origins", "pairs", and "layers".
+
+    Args:
+        explanation: explanation whose figures are drawn; without ablations there is no
+            sheet "layers", without similar patches no "pairs".
+    """
+    image, styles = explanation.image, explanation.styles
+    picture: Figure = (image, "picture")
+    content: Figure = (explanation.content, "content")
+    names = ["style", *(f"style {n}" for n in range(2, len(styles) + 1))]
+    inputs: list[Figure] = [content, *zip(styles, names, strict=True)]
+    pairs: list[Figure] = []
+    for each in explanation.origins:
+        for link in pick_links(each, image.mean(-1)):
+            both = patch_pair(link, image, styles, each.patch, _CELL // 2)
+            joined = PILImage.new("RGB", (_CELL, _CELL // 2))
+            joined.paste(both[0], (0, 0))
+            joined.paste(both[1], (_CELL // 2, 0))
+            pairs.append((joined, f"{each.layer}: similarity {link.similarity:.0%}"))
+    sheets = {
+        "pull": [picture, *attribution_figures(explanation)],
+        "changes": [content, picture, *difference_figures(explanation)],
+        "origins": [*inputs, picture, *correspondence_figures(explanation)],
+        "pairs": pairs,
+    }
+    drawn = {
+        name: draw_pictures(
+            [_filling(each) for each, _ in figures],
+            [caption for _, caption in figures],
+            longest=_CELL,
+            columns=min(4, len(figures)),
+        )
+        for name, figures in sheets.items()
+        if figures
+    }
+    if (painted := explanation.ablations) is not None:
+        rows = {"alone": painted.alone, "without": painted.without}
+        drawn["layers"] = draw_pictures(
+            {name: list(map(_filling, each.values())) for name, each in rows.items()},
+            list(painted.alone),
+            longest=_CELL,
+            inputs={name: _filling(each) for each, name in inputs}
+            | {"all layers": _filling(painted.whole)},
+        )
+    return drawn
+
+
+def _filling(picture: AnyHostImage | PILImage.Image) -> PILImage.Image:
+    """Return a picture as large as a cell of a sheet."""
+    if not isinstance(picture, PILImage.Image):
+        picture = to_pil(picture)
+    return ImageOps.contain(picture, (_CELL, _CELL), PILImage.Resampling.BICUBIC)
