@@ -55,62 +55,6 @@ compiled_targets = jax.jit(
 value_and_grad = jax.jit(jax.value_and_grad(perceptual_loss, has_aux=True))
 
 
-def pair(network, *, style, shape):
-    """Return the arguments of the loss at one picture."""
-    content_image, style_image, image = (
-        jnp.asarray(picture(*shape, seed=seed)) for seed in (1, 2, 3)
-    )
-    targets = compiled_targets(
-        network,
-        content_image,
-        style_image,
-        content_layers=CONTENT,
-        style_layers=style,
-    )
-    weights = make_loss_weights(
-        content=0.5,
-        style=1.0,
-        tv=0.1,
-        content_layers=dict.fromkeys(CONTENT, 1.0),
-        style_layers=dict.fromkeys(style, 1.0),
-    )
-    return image, targets, weights
-
-
-compiled_targets = jax.jit(
-    compute_targets, static_argnames=("content_layers", "style_layers")
-)
-value_and_grad = jax.jit(jax.value_and_grad(perceptual_loss, has_aux=True))
-
-
-def pair(network, *, style, shape):
-    """Return the arguments of the loss at one picture."""
-    content_image, style_image, image = (
-        jnp.asarray(picture(*shape, seed=seed)) for seed in (1, 2, 3)
-    )
-    targets = compiled_targets(
-        network,
-        content_image,
-        style_image,
-        content_layers=CONTENT,
-        style_layers=style,
-    )
-    weights = make_loss_weights(
-        content=0.5,
-        style=1.0,
-        tv=0.1,
-        content_layers=dict.fromkeys(CONTENT, 1.0),
-        style_layers=dict.fromkeys(style, 1.0),
-    )
-    return image, targets, weights
-
-
-compiled_targets = jax.jit(
-    compute_targets, static_argnames=("content_layers", "style_layers")
-)
-value_and_grad = jax.jit(jax.value_and_grad(perceptual_loss, has_aux=True))
-
-
 def losses(network, memory, image, targets, weights):
     """Return total, terms and gradient, compiled."""
     (total, terms), gradient = value_and_grad(
