@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from .insight.explanation import Explanation as Explanation, explain as explain
     from .presets import PRESETS as PRESETS
     from .pretrained import load_network as load_network
-    from .sweeps.driver import SweepInterrupted as SweepInterrupted, sweep as sweep
-    from .sweeps.jobs_plan import BadJobs as BadJobs
-    from .sweeps.jobs_run import Outcome as Outcome, batch as batch
+    from .sweeps.driver import (
+        Outcome as Outcome,
+        SweepInterrupted as SweepInterrupted,
+        batch as batch,
+        sweep as sweep,
+    )
+    from .sweeps.jobs import BadJobs as BadJobs
     from .sweeps.results import SweepResult as SweepResult
     from .transfer.driver import estimate as estimate, stylize as stylize
     from .transfer.memory import Estimate as Estimate, OutOfMemory as OutOfMemory
@@ -61,18 +65,18 @@ __all__ = [
 # no use for it.
 _HOMES = {
     "PRESETS": "presets",
-    "BadJobs": "sweeps.jobs_plan",
+    "BadJobs": "sweeps.jobs",
     "Estimate": "transfer.memory",
     "Explanation": "insight.explanation",
     "Interrupted": "transfer.result",
     "OutOfMemory": "transfer.memory",
-    "Outcome": "sweeps.jobs_run",
+    "Outcome": "sweeps.driver",
     "Result": "transfer.result",
     "SweepInterrupted": "sweeps.driver",
     "SweepResult": "sweeps.results",
     "TransferConfig": "config",
     "__version__": "_version",
-    "batch": "sweeps.jobs_run",
+    "batch": "sweeps.driver",
     "estimate": "transfer.driver",
     "explain": "insight.explanation",
     "load_network": "pretrained",

@@ -10,8 +10,8 @@ import pytest
 import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.metrics import measure
+from jaxnst.sweeps.axes import Row
 from jaxnst.sweeps.frontier import draw_frontier, frontier_of
-from jaxnst.sweeps.members import Row
 
 
 FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 2, "progress": False}

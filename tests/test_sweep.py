@@ -26,10 +26,9 @@ from sweep_worker import LAYERS, SETTINGS, SIZES, make_network, pictures
 
 import jaxnst
 from jaxnst.sweeps import local
-from jaxnst.sweeps.brief import make_brief, weights_digest
+from jaxnst.sweeps.executor import pack_job, paint_packed
+from jaxnst.sweeps.jobs import JobLoader, plan_sweep
 from jaxnst.sweeps.lanes import Lanes
-from jaxnst.sweeps.remote import make_job, paint_job
-from jaxnst.sweeps.studio import Studio
 from jaxnst.transfer.plan import compiled_targets
 
 
@@ -44,11 +43,17 @@ FEW: dict[str, Any] = {
 FIGURES = ("manifest.json", "manifest.csv", "index.html")
 
 
+def with_tests_on_path(**variables):
+    """The environment of a process that imports from this folder, too."""
+    paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | variables
+
+
 def start(*arguments, **variables):
     """Start `sweep_worker.py`."""
     return subprocess.Popen(
         [sys.executable, HERE / "sweep_worker.py", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(HERE)} | variables,
+        env=with_tests_on_path(**variables),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -288,11 +293,11 @@ def test_lanes_are_as_few_as_do_with_no_more_batches():
 def test_as_many_at_once_as_there_is_memory_for(
     tiny_network, content, style, monkeypatch, available, size, expected
 ):
-    studio = Studio()
+    loader = JobLoader()
     settings = {"network": tiny_network, "size": size, "seed": [1, 2]}
-    brief = make_brief(content, style, settings, mode="product", studio=studio)
-    first = brief.assignments[0]
-    assert local._at_once(first, studio) == 1  # on the CPU
+    plan = plan_sweep(content, style, settings, mode="product", loader=loader)
+    first = plan.jobs[0]
+    assert local._at_once(first, loader.prepare) == 1  # on the CPU
     gpu = types.SimpleNamespace(platform="gpu")
     monkeypatch.setattr(local, "default_device", lambda: gpu)
     monkeypatch.setattr(local, "available_memory", lambda: available)
@@ -300,7 +305,7 @@ def test_as_many_at_once_as_there_is_memory_for(
     per_pixel = tiny_network.architecture.bytes_per_pixel
     assert per_pixel is not None
     by_memory = int(0.8 * available / (per_pixel * pixels))
-    found = local._at_once(first, studio)
+    found = local._at_once(first, loader.prepare)
     assert found == (by_memory if expected is None else expected)
 
 
@@ -394,11 +399,6 @@ def test_a_changed_sweep_is_refused(tiny_network, content, style, tmp_path):
 
 def other_network():
     return build(TINY, seed=7, preprocessing=CAFFE, padding="replicate")
-
-
-def test_networks_are_told_by_their_weights(tiny_network):
-    assert weights_digest(tiny_network) == weights_digest(tiny_network)
-    assert weights_digest(tiny_network) != weights_digest(other_network())
 
 
 @pytest.mark.parametrize("batch_size", [None, 2])
@@ -496,11 +496,11 @@ def test_jobs_hold_all_they_need(tiny_network, files, style, tmp_path):
     content, _ = files
     settings = {"network": tiny_network, "init": [content, "noise"]} | FEW
     del settings["progress"]
-    brief = make_brief(content, style, settings, mode="product", studio=Studio())
-    job = make_job(brief.assignments[0])
+    plan = plan_sweep(content, style, settings, mode="product", loader=JobLoader())
+    job = pack_job(plan.jobs[0])
     here = jaxnst.stylize(content, style, init=content, network=tiny_network, **FEW)
     Path(content).unlink()
-    result, seconds = paint_job(job)
+    result, seconds = paint_packed(job)
     assert seconds > 0
     assert isinstance(result, jaxnst.Result)
     np.testing.assert_array_equal(result.image, here.image)

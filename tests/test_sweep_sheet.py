@@ -15,6 +15,7 @@ from PIL import Image, ImageFont
 
 from jaxnst.sweeps import lettering
 from jaxnst.sweeps.arranging import arrange, in_common
+from jaxnst.sweeps.axes import Axis, Row
 from jaxnst.sweeps.layout import MAX_SIDE, Header, lay_out
 from jaxnst.sweeps.lettering import (
     MIN_TEXT,
@@ -25,7 +26,6 @@ from jaxnst.sweeps.lettering import (
     text_width,
 )
 from jaxnst.sweeps.manifest import make_manifest, manifest_csv, manifest_json
-from jaxnst.sweeps.members import Axis, Row
 from jaxnst.sweeps.page import make_page
 from jaxnst.sweeps.sheet import make_sheet, read_thumbnail, shrink
 

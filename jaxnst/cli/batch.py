@@ -19,9 +19,9 @@ from .settings import (
 
 
 if TYPE_CHECKING:
-    from jaxnst.sweeps.jobs_file import Jobs
-    from jaxnst.sweeps.jobs_plan import PlannedJob
-    from jaxnst.sweeps.jobs_run import Outcome
+    from jaxnst.sweeps.driver import Outcome
+    from jaxnst.sweeps.jobs import PictureJob
+    from jaxnst.sweeps.table import JobTable
 
 
 _DESCRIPTION = """\
@@ -109,17 +109,17 @@ def add_batch(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def batch(args: argparse.Namespace) -> int:
     """Run `jaxnst batch ...` and return its exit code."""
-    from jaxnst.sweeps.jobs_file import read_jobs
+    from jaxnst.sweeps.table import read_jobs
 
     jobs = read_jobs(args.jobs)
     defaults = given_settings(args)
     if args.like is not None:
         _refuse_presets(jobs)
 
-    from jaxnst.sweeps.jobs_plan import BadJobs, plan_jobs
+    from jaxnst.sweeps.jobs import BadJobs, plan_table
 
     try:
-        plan = plan_jobs(
+        plan = plan_table(
             jobs,
             args.output,
             defaults=defaults,
@@ -141,7 +141,7 @@ def batch(args: argparse.Namespace) -> int:
     return _paint(plan, jobs.noun, args)
 
 
-def _refuse_presets(jobs: "Jobs") -> None:
+def _refuse_presets(jobs: "JobTable") -> None:
     for job in jobs.items:
         if "preset" in jobs.defaults or "preset" in job.values:
             raise ValueError(
@@ -150,13 +150,13 @@ def _refuse_presets(jobs: "Jobs") -> None:
             )
 
 
-def _paint(plan: "Sequence[PlannedJob]", noun: str, args: argparse.Namespace) -> int:
-    from jaxnst.sweeps.jobs_run import paint_jobs
+def _paint(plan: "Sequence[PictureJob]", noun: str, args: argparse.Namespace) -> int:
+    from jaxnst.sweeps.driver import paint_table
 
     outcomes: list[Outcome] = []
     failed_fn = traceback.print_exception if args.debug else lambda _: None
     try:
-        for outcome in paint_jobs(
+        for outcome in paint_table(
             plan,
             bits=args.bits,
             quality=args.quality,
@@ -180,7 +180,7 @@ def _paint(plan: "Sequence[PlannedJob]", noun: str, args: argparse.Namespace) ->
     return 0
 
 
-def _tell_plan(plan: "Sequence[PlannedJob]", noun: str, *, is_quiet: bool) -> None:
+def _tell_plan(plan: "Sequence[PictureJob]", noun: str, *, is_quiet: bool) -> None:
     if is_quiet:
         return
     for job in plan:

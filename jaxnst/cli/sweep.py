@@ -17,7 +17,7 @@ from .settings import (
 
 
 if TYPE_CHECKING:
-    from jaxnst.sweeps.members import Row
+    from jaxnst.sweeps.axes import Row
     from jaxnst.sweeps.results import SweepResult
 
 

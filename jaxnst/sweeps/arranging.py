@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from .members import Axis
+from .axes import Axis
 
 
 _TIMES = " \N{MULTIPLICATION SIGN} "

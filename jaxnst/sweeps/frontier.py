@@ -8,7 +8,7 @@ import html
 import urllib.parse
 from collections.abc import Mapping, Sequence
 
-from .members import Row
+from .axes import Row
 
 
 # Of the drawing and of the pictures in it, in its own units.

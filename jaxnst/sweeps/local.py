@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,10 +19,9 @@ from jaxnst.transfer.result import Interrupted
 from jaxnst.transfer.run import Painted, paint
 from jaxnst.transfer.setup import Prepared, settle_memory
 
-from .brief import Assignment
+from .jobs import PictureJob
 from .lanes import Lanes
 from .side_by_side import run_side_by_side
-from .studio import Studio
 
 
 # An accelerator that has so many pixels to paint is busy; more at once gain nothing.
@@ -32,18 +31,21 @@ _USABLE = 0.8
 _NOTICE = "stopping after this step; what is finished is kept"
 
 
+PrepareFn = Callable[[PictureJob], Prepared]
+
+
 class Done(NamedTuple):
-    """What became of a member.
+    """The outcome of one job.
 
     Attributes:
-        assignment: which one.
-        result: its picture, something that has `record`, `history` and `save` as a
-            `Result` has; None if there is none.
+        job: the job.
+        result: its picture, with `record`, `history` and `save` as a `Result` has them;
+            None if there is none.
         error: why there is none.
-        seconds: it took; side by side, of all over their number.
+        seconds: time it took; side by side, the time of all divided by their number.
     """
 
-    assignment: Assignment
+    job: PictureJob
     result: Any
     error: Exception | None
     seconds: float
@@ -58,50 +60,54 @@ def own_devices() -> list[Any]:
 
 
 def paint_here(
-    assignments: Sequence[Assignment],
-    studio: Studio,
+    jobs: Sequence[PictureJob],
+    prepare_fn: PrepareFn,
     *,
     batch_size: int | None = None,
+    metrics: bool = False,
     progress: bool = True,
 ) -> Iterator[Done]:
-    """Paint members, and yield each as it is done.
+    """Paint jobs, and yield each as it is done.
 
-    On one CPU one after the other, which there is as fast; else on all devices at once,
-    and on each as many as it has memory and use for.
+    On one CPU they are painted one after the other, which is as fast there; else on all
+    devices at once, and on each as many as it has memory and use for.
 
     Args:
-        assignments: what to paint.
-        studio: prepares them.
-        batch_size: how many at once, rounded up to a multiple of the devices.
+        jobs: what to paint.
+        prepare_fn: loads what a job needs.
+        batch_size: number painted at once, rounded up to a multiple of the devices.
+        metrics: measure the pictures.
         progress: show a bar.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C; the pictures under way are given up.
     """
     devices = own_devices()
-    course = Course(sum(assignment.work for assignment in assignments))
-    shown = _Shown(course, len(assignments), enabled=progress)
+    course = Course(sum(job.work for job in jobs))
+    shown = _Shown(course, len(jobs), enabled=progress)
     is_alone = devices[0].platform == "cpu" and len(devices) == 1
     # Pictures that are spread over all devices themselves.
-    is_spread = any(a.task.config.devices is not None for a in assignments)
+    is_spread = any(a.config.devices is not None for a in jobs)
     if is_spread or (is_alone and batch_size is None):
-        for assignment in assignments:
-            yield shown.count(_paint_alone(assignment, studio, shown))
+        for job in jobs:
+            yield shown.count(_paint_alone(job, prepare_fn, shown, metrics))
         return
-    groups: dict[Any, list[Assignment]] = {}
-    for assignment in assignments:
-        kind = assignment.task.program, assignment.shape
-        groups.setdefault(kind, []).append(assignment)
+    groups: dict[Any, list[PictureJob]] = {}
+    for job in jobs:
+        kind = job.program, job.shape
+        groups.setdefault(kind, []).append(job)
     for group in groups.values():
         waiting = list(group)
-        most = batch_size or _at_once(group[0], studio) * len(devices)
+        most = batch_size or _at_once(group[0], prepare_fn) * len(devices)
         while waiting:
             num_lanes = _num_lanes(len(waiting), most, len(devices))
             batch, waiting = waiting[:num_lanes], waiting[num_lanes:]
-            for done in _paint_batch(batch, studio, devices, num_lanes, shown):
+            for done in _paint_batch(
+                batch, prepare_fn, devices, num_lanes, shown, metrics
+            ):
                 if isinstance(done.error, OutOfMemory) and num_lanes > len(devices):
                     most = num_lanes // 2
-                    waiting.insert(0, done.assignment)
+                    waiting.insert(0, done.job)
                 else:
                     yield shown.count(done)
 
@@ -113,58 +119,58 @@ class _Shown:
         self._course, self._num_members, self._enabled = course, num_members, enabled
         self._num_done = 0
 
-    def watcher(self, assignments: Sequence[Assignment]) -> ProgressCallback:
+    def watcher(self, jobs: Sequence[PictureJob]) -> ProgressCallback:
         """Return what shows the next members."""
-        first, last = self._num_done + 1, self._num_done + len(assignments)
+        first, last = self._num_done + 1, self._num_done + len(jobs)
         span = f"{first}" if first == last else f"{first} to {last}"
         return ProgressCallback(
             enabled=self._enabled,
             title=f"picture {span} of {self._num_members}",
             course=self._course,
-            work=sum(assignment.work for assignment in assignments),
+            work=sum(job.work for job in jobs),
         )
 
     def count(self, done: Done) -> Done:
         """Count a member as done."""
         self._num_done += 1
         if done.result is None:
-            self._course.drop(done.assignment.work)
+            self._course.drop(done.job.work)
         else:
-            self._course.finish(done.assignment.work)
+            self._course.finish(done.job.work)
         return done
 
 
-def _paint_alone(assignment: Assignment, studio: Studio, shown: _Shown) -> Done:
-    task = assignment.task
-    watcher = shown.watcher([assignment])
+def _paint_alone(
+    job: PictureJob, prepare_fn: PrepareFn, shown: _Shown, metrics: bool
+) -> Done:
+    watcher = shown.watcher([job])
     started = time.perf_counter()
     result, problem = None, None
     try:
         result = stylize_prepared(
-            studio.prepare(task),
+            prepare_fn(job),
             watcher,
-            preset=task.preset,
+            preset=job.arguments["preset"],
             started=started,
             notice_fn=lambda _: watcher.notice(_NOTICE),
-            make_fn=functools.partial(studio.make_call, task),
-            metrics=studio.metrics,
+            metrics=metrics,
         )
     except Interrupted:
         raise KeyboardInterrupt from None
     except Exception as error:
         problem = error
-    return Done(assignment, result, problem, time.perf_counter() - started)
+    return Done(job, result, problem, time.perf_counter() - started)
 
 
-def _at_once(assignment: Assignment, studio: Studio) -> int:
+def _at_once(job: PictureJob, prepare_fn: PrepareFn) -> int:
     """Return how many pictures one device paints side by side."""
     if default_device().platform == "cpu":
         return 1
-    pixels = math.prod(assignment.shape)
+    pixels = math.prod(job.shape)
     most = max(1, _BUSY_PIXELS // pixels)
     available = available_memory()
     try:
-        network = studio.prepare(assignment.task).network
+        network = prepare_fn(job).network
     except Exception:
         return 1  # whatever it is, it will be told of the member
     per_pixel = network.architecture.bytes_per_pixel
@@ -181,26 +187,27 @@ def _num_lanes(num_members: int, most: int, num_devices: int) -> int:
 
 
 def _paint_batch(
-    batch: Sequence[Assignment],
-    studio: Studio,
+    batch: Sequence[PictureJob],
+    prepare_fn: PrepareFn,
     devices: Sequence[Any],
     num_lanes: int,
     shown: _Shown,
+    metrics: bool,
 ) -> list[Done]:
     """Paint members side by side; returns once all are done."""
     started = time.perf_counter()
     watcher = shown.watcher(batch)
     done: dict[int, Done] = {}
-    ready: list[tuple[Assignment, Prepared, str]] = []
-    for assignment in batch:
+    ready: list[tuple[PictureJob, Prepared, str]] = []
+    for job in batch:
         try:
-            prepared = studio.prepare(assignment.task)
+            prepared = prepare_fn(job)
             inputs, config, network, optimizer, _ = prepared
             with clear_memory_errors(config, max(inputs.shape)):
                 level = settle_memory(inputs, config, network, optimizer).memory
-            ready.append((assignment, prepared, level))
+            ready.append((job, prepared, level))
         except Exception as error:
-            done[assignment.member.index] = Done(assignment, None, error, 0.0)
+            done[job.number] = Done(job, None, error, 0.0)
     weights = {tuple(map(id, jax.tree.leaves(p.network))) for _, p, _ in ready}
     is_common = len(weights) == 1  # a network normalized to its pictures is not
     lanes = Lanes(num_lanes, devices)
@@ -224,25 +231,29 @@ def _paint_batch(
                 ready_fn=lambda *_: None,  # the programs are others, see `Lanes`
             )
             paintings.append(front.follow(number, painting))
-        kinds = {(a.task.pictures, a.task.config.style_blend) for a, _, _ in ready}
+        kinds = {(a.pictures, a.config.style_blend) for a, _, _ in ready}
+
+        targets: dict[Any, Any] = {}  # of every size
 
         def make_alone(number: int, call: Call) -> Any:
-            made = None
-            if len(kinds) == 1 and call.function is compiled_targets:
-                made = studio.make_call(ready[number][0].task, call)
-                lanes.share(made)
-            return made
+            if len(kinds) > 1 or call.function is not compiled_targets:
+                return None
+            _, content, *_ = call.args
+            if content.shape not in targets:
+                targets[content.shape] = call.make()
+                lanes.share(targets[content.shape])
+            return targets[content.shape]
 
         ended = run_side_by_side(paintings, lanes, make_alone)
     if is_off():
         raise KeyboardInterrupt
     wall = time.perf_counter() - started
     seconds = wall / max(1, len(ready))
-    for (assignment, prepared, level), end in zip(ready, ended, strict=True):
+    for (job, prepared, level), end in zip(ready, ended, strict=True):
         result, problem = None, None
         if isinstance(end, Exception):
             try:
-                with clear_memory_errors(prepared.config, max(assignment.shape)):
+                with clear_memory_errors(prepared.config, max(job.shape)):
                     raise end
             except Exception as error:
                 problem = error
@@ -250,13 +261,13 @@ def _paint_batch(
             result = make_result(
                 end,
                 prepared,
-                preset=assignment.task.preset,
+                preset=job.arguments["preset"],
                 memory=level,
                 seconds=wall,
-                metrics=studio.metrics,
+                metrics=metrics,
             )
-        done[assignment.member.index] = Done(assignment, result, problem, seconds)
-    return [done[assignment.member.index] for assignment in batch]
+        done[job.number] = Done(job, result, problem, seconds)
+    return [done[job.number] for job in batch]
 
 
 class _Front:

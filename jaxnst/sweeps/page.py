@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from .arranging import Block, arrange, heading, in_common
+from .axes import Axis, Row
 from .frontier import draw_frontier
 from .manifest import status_of
-from .members import Axis, Row
 
 
 # No browser but one shows TIFF.

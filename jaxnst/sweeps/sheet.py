@@ -6,9 +6,9 @@ from pathlib import Path
 from PIL import Image as PILImage, ImageDraw
 
 from .arranging import Block, arrange, heading, in_common
+from .axes import Axis, Row
 from .layout import Box, Header, Layout, Words, lay_out
 from .lettering import draw_text, drawable, drawable_labels, line_height, text_width
-from .members import Axis, Row
 from .planning import fitted
 
 

@@ -1,7 +1,7 @@
-"""What is to be painted, one picture after the other: from a table, JSON, TOML, a list.
+"""Read what a batch paints, from a table, JSON, TOML or a list.
 
-A job is a row of columns named like the arguments of `jaxnst.stylize`. A blank cell is
-not set. Nothing is checked here but the form: see `jaxnst.sweeps.jobs_plan`.
+A row has columns named like the arguments of `jaxnst.stylize`. A blank cell is not set.
+Only the form is checked here; `jaxnst.sweeps.jobs` checks the rest.
 """
 
 import codecs
@@ -24,20 +24,20 @@ from jaxnst.parsing import SETTINGS
 
 
 COLUMNS = ("content", "style", "output", *SETTINGS)
-# What separates the cells of a table; the first, where none fits its header.
+# Separators of cells; the first one if none fits the header.
 _DELIMITERS = ",;\t"
-# Before it a row or a column is a note.
+# A row or a column that begins with it is a note.
 _NOTE = "#"
 _PARTS = ("defaults", "jobs")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
-    """One picture, as it was asked for.
+class Entry:
+    """One row of a table, as it was given.
 
     Attributes:
-        number: of its row, as a spreadsheet shows it; or its place in the list, from 1.
-        values: {column: what it is set to}, text where it came as text.
+        number: its row, as a spreadsheet shows it; or its place in the list, from 1.
+        values: {column: value}, text where it came as text.
     """
 
     number: int
@@ -45,27 +45,31 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Jobs:
-    """All jobs of a file or a list.
+class JobTable:
+    """All rows of a file or a list.
 
     Attributes:
-        name: of the file; empty for a list.
-        noun: what a job is called in it: "row" or "job".
-        folder: where its relative paths start.
-        defaults: {column: value} of all jobs that do not say otherwise.
-        items: the jobs.
-        problems: (number of the job, what is wrong), number 0 for none in particular.
+        name: name of the file; empty for a list.
+        noun: what a row is called in it: "row" or "job".
+        folder: folder in which its relative paths start.
+        defaults: {column: value} of all rows that do not say otherwise.
+        items: the rows.
+        problems: (number of the row, what is wrong); number 0 for none in particular.
     """
 
     name: str = ""
     noun: str = "job"
     folder: Path
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    items: tuple[Job, ...]
+    items: tuple[Entry, ...]
     problems: tuple[tuple[int, str], ...] = ()
 
     def place(self, number: int) -> str:
-        """Return what a job is called in messages: `jobs.csv row 4`."""
+        """Return what a row is called in messages, such as `jobs.csv row 4`.
+
+        Args:
+            number: number of the row; 0 for the whole table.
+        """
         if not number:
             return self.name or "jobs"
         return f"{self.name} {self.noun} {number}".strip()
@@ -73,18 +77,18 @@ class Jobs:
 
 def read_jobs(
     source: str | os.PathLike[str] | Iterable[Mapping[str, Any]],
-) -> Jobs:
-    """Return the jobs in a file or a list.
+) -> JobTable:
+    """Return the rows of a file or a list.
 
     Args:
-        source: the path of a file, or mappings. Files: `.csv` and `.tsv`, UTF-8 or
-            what spreadsheets call Unicode, cells separated by commas, semicolons or
-            tabs, their names in the first row; rows and columns that begin with # are
-            notes. `.json`, a list of objects or {"defaults": {...}, "jobs": [...]}.
-            `.toml`, [defaults] and [[jobs]].
+        source: path of a file, or mappings. Files: `.csv` and `.tsv` in UTF-8 or
+            UTF-16, with cells separated by commas, semicolons or tabs and column names
+            in the first row; rows and columns that begin with # are notes. `.json` with
+            a list of objects or {"defaults": {...}, "jobs": [...]}. `.toml` with
+            [defaults] and [[jobs]].
 
     Raises:
-        ValueError: if it cannot be read as that, or holds no job.
+        ValueError: if it cannot be read so, or holds no row.
         OSError: if the file cannot be read.
     """
     if not isinstance(source, str | os.PathLike):
@@ -120,7 +124,7 @@ def _read_text(path: Path) -> str:
         ) from None
 
 
-def _read_table(path: Path, text: str) -> Jobs:
+def _read_table(path: Path, text: str) -> JobTable:
     delimiter = _delimiter(text)
     name, noun = path.name, "row"
     try:
@@ -162,9 +166,9 @@ def _read_table(path: Path, text: str) -> Jobs:
                 )
             elif not header[index]:
                 problems.append((number, f"{cell!r} is in a column without a name"))
-        jobs.append(Job(number=number, values=values))
-    return _checked(
-        Jobs(
+        jobs.append(Entry(number=number, values=values))
+    return _not_empty(
+        JobTable(
             name=name,
             noun=noun,
             folder=path.parent,
@@ -175,7 +179,7 @@ def _read_table(path: Path, text: str) -> Jobs:
 
 
 def _delimiter(text: str) -> str:
-    """Return what gives the header the most columns that are known."""
+    """Return the separator that gives the header the most known columns."""
 
     def num_known(delimiter: str) -> int:
         try:
@@ -188,11 +192,11 @@ def _delimiter(text: str) -> str:
 
 
 def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and cells of every row that is neither blank nor a note."""
+    """Yield number and cells of every row, without blank rows and notes."""
     is_start = True
 
     def lines() -> Iterator[str]:
-        """Blank the notes, or a quote in one would begin a cell of many lines."""
+        """Blank the notes: a quote in one would begin a cell of many lines."""
         nonlocal is_start
         for line in io.StringIO(text, newline=""):
             is_note = is_start and line.lstrip().startswith(_NOTE)
@@ -215,7 +219,7 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         raise ValueError(f"row {number + 1}: {error}; look at its quotes.") from None
 
 
-def _read_json(path: Path, text: str) -> Jobs:
+def _read_json(path: Path, text: str) -> JobTable:
     try:
         document = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
@@ -236,7 +240,7 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _read_toml(path: Path, text: str) -> Jobs:
+def _read_toml(path: Path, text: str) -> JobTable:
     try:
         document = tomllib.loads(text)
     except ValueError as error:
@@ -244,7 +248,7 @@ def _read_toml(path: Path, text: str) -> Jobs:
     return _from_document(document, name=path.name, folder=path.parent)
 
 
-_READERS: Mapping[str, Callable[[Path, str], Jobs]] = MappingProxyType(
+_READERS: Mapping[str, Callable[[Path, str], JobTable]] = MappingProxyType(
     {
         ".csv": _read_table,
         ".tsv": _read_table,
@@ -254,7 +258,7 @@ _READERS: Mapping[str, Callable[[Path, str], Jobs]] = MappingProxyType(
 )
 
 
-def _from_document(document: Any, *, name: str, folder: Path) -> Jobs:
+def _from_document(document: Any, *, name: str, folder: Path) -> JobTable:
     place = name or "jobs"
     if not isinstance(document, dict):
         raise ValueError(f"{place} must be a list of jobs, or have 'jobs' in it.")
@@ -290,11 +294,11 @@ def _from_document(document: Any, *, name: str, folder: Path) -> Jobs:
         problems.append((0, "defaults: `output` must be one for each job"))
         del checked_defaults["output"]
     jobs = tuple(
-        Job(number=number, values=named(number, entry))
+        Entry(number=number, values=named(number, entry))
         for number, entry in enumerate(entries, start=1)
     )
-    return _checked(
-        Jobs(
+    return _not_empty(
+        JobTable(
             name=name,
             folder=folder,
             defaults=checked_defaults,
@@ -305,16 +309,16 @@ def _from_document(document: Any, *, name: str, folder: Path) -> Jobs:
 
 
 def _is_blank(value: object) -> bool:
-    """Whether nothing is set; a gap in a column of pandas is NaN."""
+    """Whether a value is not set; pandas has NaN for an empty cell."""
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _column(text: str, noun: str) -> tuple[str | None, str | None]:
-    """Return which column a name means, or why none; `Style Weight` is `style_weight`.
+    """Return the column of a name, or why there is none; neither for a note.
 
-    Neither, for a note.
+    `Style Weight` is `style_weight`.
     """
     name = re.sub(r"[\s_-]+", "_", text.strip().lower())
     if name in COLUMNS:
@@ -325,7 +329,7 @@ def _column(text: str, noun: str) -> tuple[str | None, str | None]:
     return None, f"unknown {noun} {text!r}.{hint}"
 
 
-def _checked(jobs: Jobs) -> Jobs:
-    if not jobs.items:
-        raise ValueError(f"{jobs.name or 'the list'} holds no {jobs.noun} to paint.")
-    return jobs
+def _not_empty(table: JobTable) -> JobTable:
+    if not table.items:
+        raise ValueError(f"{table.name or 'the list'} holds no {table.noun} to paint.")
+    return table
