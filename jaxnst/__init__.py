@@ -30,8 +30,8 @@ if TYPE_CHECKING:
         batch as batch,
         sweep as sweep,
     )
-    from .sweeps.jobs import BadJobs as BadJobs
     from .sweeps.results import SweepResult as SweepResult
+    from .sweeps.table import BadJobs as BadJobs
     from .transfer.driver import estimate as estimate, stylize as stylize
     from .transfer.memory import Estimate as Estimate, OutOfMemory as OutOfMemory
     from .transfer.result import Interrupted as Interrupted, Result as Result
@@ -65,7 +65,7 @@ __all__ = [
 # no use for it.
 _HOMES = {
     "PRESETS": "presets",
-    "BadJobs": "sweeps.jobs",
+    "BadJobs": "sweeps.table",
     "Estimate": "transfer.memory",
     "Explanation": "insight.explanation",
     "Interrupted": "transfer.result",

@@ -26,8 +26,8 @@ from jaxnst.cli.parser import build_parser
 from jaxnst.parsing import SETTINGS, parse_setting
 from jaxnst.presets import make_config
 from jaxnst.sweeps import local
-from jaxnst.sweeps.jobs import PictureJob, find_difference, place_paths
-from jaxnst.sweeps.table import read_jobs
+from jaxnst.sweeps.jobs import PictureJob, find_difference
+from jaxnst.sweeps.table import place_paths, read_jobs
 from jaxnst.transfer.progress import ProgressCallback
 
 

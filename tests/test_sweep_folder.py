@@ -11,6 +11,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pytest
@@ -44,8 +45,9 @@ def add(folder: SweepFolder, index: int, **fields) -> Row:
 
 
 def reopen(path: Path, **changed) -> SweepFolder:
-    given = {"identity": IDENTITY, "axes": AXES, "mode": "product", "rows": ROWS}
-    return SweepFolder(path, **(given | {"read_fn": read_picture} | changed))
+    given: dict[str, Any] = {"identity": IDENTITY, "axes": AXES, "mode": "product"}
+    given |= {"rows": ROWS, "read_fn": read_picture}
+    return SweepFolder(path, **(given | changed))
 
 
 @pytest.fixture

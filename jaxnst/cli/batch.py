@@ -116,7 +116,7 @@ def batch(args: argparse.Namespace) -> int:
     if args.like is not None:
         _refuse_presets(jobs)
 
-    from jaxnst.sweeps.jobs import BadJobs, plan_table
+    from jaxnst.sweeps.table import BadJobs, plan_table
 
     try:
         plan = plan_table(

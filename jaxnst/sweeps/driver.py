@@ -16,10 +16,10 @@ from jaxnst.transfer.result import FINISHED, Result
 from .axes import Row
 from .executor import FileForm, Hosts, check_executor, paint_elsewhere
 from .folder import STATE, SweepFolder
-from .jobs import JobLoader, PictureJob, SweepPlan, plan_sweep, plan_table
+from .jobs import JobLoader, PictureJob, SweepPlan, plan_sweep
 from .local import Done, paint_here
 from .results import SweepResult, make_row, open_folder
-from .table import COLUMNS, read_jobs
+from .table import COLUMNS, plan_table, read_jobs
 
 
 PaintFn = Callable[[Sequence[PictureJob]], Iterator[Done]]
@@ -219,18 +219,16 @@ def batch(
         if name not in COLUMNS or name == "output":
             hint = suggestion(name, COLUMNS)
             raise TypeError(f"{name!r} is no setting of `stylize`.{hint}")
-    form = {"bits": bits, "quality": quality}
     plan = plan_table(
         read_jobs(jobs),
         output,
         defaults={name: x for name, x in defaults.items() if x is not None},
         overwrite=overwrite,
-        **form,
+        bits=bits,
+        quality=quality,
     )
-    outcomes = {
-        outcome.number: outcome
-        for outcome in paint_table(plan, progress=progress, **form)
-    }
+    painted = paint_table(plan, bits=bits, quality=quality, progress=progress)
+    outcomes = {outcome.number: outcome for outcome in painted}
     return [outcomes[job.number] for job in plan]
 
 

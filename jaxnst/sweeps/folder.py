@@ -426,8 +426,9 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _show(value: object) -> str:
-    is_names = isinstance(value, list) and all(isinstance(x, str) for x in value)
-    text = f"[{', '.join(value)}]" if is_names else json.dumps(value)
+    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list) and all(isinstance(x, str) for x in value):
+        text = text.replace('"', "")  # labels
     if len(text) <= _MAX_SHOWN:
         return text
     return f"{text[: _MAX_SHOWN * 2 // 3]}...{text[-_MAX_SHOWN // 4 :]}"

@@ -1,7 +1,6 @@
-"""Read what a batch paints, from a table, JSON, TOML or a list.
+"""What a batch paints: read from a table, JSON, TOML or a list, and checked whole.
 
 A row has columns named like the arguments of `jaxnst.stylize`. A blank cell is not set.
-Only the form is checked here; `jaxnst.sweeps.jobs` checks the rest.
 """
 
 import codecs
@@ -13,14 +12,21 @@ import math
 import os
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from jaxnst._checks import suggestion
-from jaxnst.parsing import SETTINGS
+from jaxnst._checks import one_line, suggestion
+from jaxnst.config import INITS
+from jaxnst.images import check_format, read_record
+from jaxnst.parsing import SETTINGS, parse_setting
+from jaxnst.pretrained.tensors import SUFFIXES
+from jaxnst.transfer.result import FINISHED
+
+from .jobs import JobLoader, PictureJob, find_difference, is_in_registry, listed
 
 
 COLUMNS = ("content", "style", "output", *SETTINGS)
@@ -29,6 +35,40 @@ _DELIMITERS = ",;\t"
 # A row or a column that begins with it is a note.
 _NOTE = "#"
 _PARTS = ("defaults", "jobs")
+# Why pictures ended that are painted again.
+_UNFINISHED = ("interrupted", "not finite")
+# Parts of a name that is made from those of other files.
+_MAX_STEM = 40
+# Limit of file systems, in bytes.
+_MAX_NAME = 255
+# More problems are seldom read.
+_MAX_PROBLEMS = 20
+
+# (number of the row, what is wrong with it)
+Problem = tuple[int, str]
+
+
+class BadJobs(ValueError):
+    """Some jobs cannot be painted, so none was.
+
+    Args:
+        problems: one line for each problem, in the order of the jobs.
+
+    Attributes:
+        problems: one line for each problem, in the order of the jobs.
+    """
+
+    def __init__(self, problems: Iterable[str]):
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The first problems, and how many more there are."""
+        more = len(self.problems) - _MAX_PROBLEMS
+        if more <= 0:
+            return self.problems
+        return *self.problems[:_MAX_PROBLEMS], f"and {more} more"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,6 +142,103 @@ def read_jobs(
         )
     text = _read_text(path)
     return _READERS[extension](path, text)
+
+
+def plan_table(
+    table: JobTable,
+    output: str | os.PathLike[str],
+    *,
+    defaults: Mapping[str, Any],
+    overwrite: bool = False,
+    bits: int = 8,
+    quality: int = 95,
+) -> list[PictureJob]:
+    """Return the jobs of a table; of pictures only the headers are read.
+
+    Args:
+        table: what is to be painted.
+        output: folder for the pictures.
+        defaults: {column: value} of all rows that do not say otherwise; they precede
+            those of the table.
+        overwrite: replace files that are something else.
+        bits: bits per channel of the files, 8 or 16.
+        quality: quality of JPEG and WebP, 1 to 100.
+
+    Raises:
+        BadJobs: naming everything that is wrong.
+        ValueError: if `bits` or `quality` is out of range.
+    """
+    check_format("any.png", bits=bits, quality=quality)
+    folder = Path(output)
+    loader = JobLoader(is_whole=False)
+    problems: list[Problem] = [*table.problems, *_folder_problems(folder)]
+    common = place_paths(table.defaults, table.folder) | dict(defaults)
+    drafts = []
+    for entry in table.items:
+        values = common | place_paths(entry.values, table.folder)
+        draft, wrong = _draft(entry, values, table, folder, loader, bits, quality)
+        drafts.append(draft)
+        problems += [(entry.number, text) for text in wrong]
+    problems += _clashes(drafts, table.noun)
+    bad = {number for number, _ in problems}
+    jobs = []
+    for draft in drafts:
+        if draft.job is None or draft.number in bad:
+            continue
+        job = draft.job
+        try:
+            job = _resumed(job, loader)
+        except (OSError, ValueError) as error:
+            if not overwrite:
+                text = (
+                    f"output {draft.output} is there already, and {one_line(error)}; "
+                    "`overwrite` replaces it, or give another `output`"
+                )
+                problems.append((draft.number, text))
+        jobs.append(job)
+    if problems:
+        raise BadJobs(_as_lines(problems, table))
+    return jobs
+
+
+def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return values with relative paths made to start in a folder.
+
+    Args:
+        values: {column: value}.
+        folder: folder of the table.
+    """
+
+    def placed(value: Any) -> Any:
+        is_path = isinstance(value, str | os.PathLike)
+        return folder / Path(value).expanduser() if is_path else value
+
+    found = dict(values)
+    for name in ("content", "style", "init", "network"):
+        value = values.get(name)
+        if name == "style" and (styles := listed_styles(value)) is not None:
+            found[name] = [placed(each) for each in styles]
+        elif isinstance(value, str | os.PathLike):
+            is_name = name == "init" and value in INITS
+            if name == "network" and isinstance(value, str):
+                path = placed(value)
+                is_file = path.suffix.lower() in SUFFIXES or path.is_file()
+                is_name = is_in_registry(value) or not ("/" in value or is_file)
+            found[name] = value if is_name else placed(value)
+    return found
+
+
+def listed_styles(value: object) -> list[Any] | None:
+    """Return several styles that are blended; None if it is one.
+
+    Args:
+        value: a list, or the text of a cell with semicolons: `wave.jpg; night.jpg`.
+    """
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, str) and ";" in value:
+        return [part.strip() for part in value.split(";") if part.strip()]
+    return None
 
 
 def _read_text(path: Path) -> str:
@@ -333,3 +470,169 @@ def _not_empty(table: JobTable) -> JobTable:
     if not table.items:
         raise ValueError(f"{table.name or 'the list'} holds no {table.noun} to paint.")
     return table
+
+
+class _Draft(NamedTuple):
+    number: int
+    arguments: Mapping[str, Any]
+    output: Path | None
+    job: PictureJob | None
+
+
+def _draft(
+    entry: Entry,
+    values: Mapping[str, Any],
+    table: JobTable,
+    folder: Path,
+    loader: JobLoader,
+    bits: int,
+    quality: int,
+) -> tuple[_Draft, list[str]]:
+    """Return a row as it is to be painted, and all that is wrong with it."""
+    wrong: list[str] = []
+    arguments: dict[str, Any] = {}
+    for name in SETTINGS:
+        if name in values:
+            try:
+                arguments[name] = parse_setting(name, values[name])
+            except ValueError as error:
+                wrong.append(f"`{name}`: {error}")
+    if isinstance(arguments.get("strength"), str):
+        wrong.append("`strength` is a number from 0 to 1 here; maps are for `stylize`")
+        del arguments["strength"]
+    arguments |= {name: values[name] for name in ("content", "style") if name in values}
+    if (styles := listed_styles(values.get("style"))) is not None:
+        arguments["style"] = styles
+    job, problems = loader.make_job(
+        arguments, number=entry.number, place=table.place(entry.number)
+    )
+    wrong += map(one_line, problems)
+    output = None
+    try:
+        output = folder / _output_name(entry, values, bits=bits, quality=quality)
+        if output.is_dir():
+            wrong.append(f"output {output} is a folder")
+    except (TypeError, ValueError) as error:
+        wrong.append(str(error))
+    if job is not None:
+        job = dataclasses.replace(job, output=output)
+    return _Draft(entry.number, arguments, output, job), wrong
+
+
+def _folder_problems(folder: Path) -> Iterator[Problem]:
+    """Say why the folder cannot be made or written to; nothing is made."""
+    existing = next(
+        path for path in (folder, *folder.absolute().parents) if path.exists()
+    )
+    if not existing.is_dir():
+        yield 0, f"output {folder}: {existing} is a file; give a folder"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        yield 0, f"output {folder}: {existing} cannot be written to"
+
+
+def _clashes(drafts: Sequence[_Draft], noun: str) -> Iterator[Problem]:
+    """Say which outputs would replace each other, or a picture that is read."""
+    inputs: dict[tuple[int, int], str] = {}
+    for draft in drafts:
+        for name in ("content", "style", "init"):
+            value = draft.arguments.get(name)
+            for source in listed(value):
+                if isinstance(source, str | os.PathLike) and Path(source).exists():
+                    inputs.setdefault(_inode(Path(source)), name)
+    taken: dict[str, _Draft] = {}
+    for draft in drafts:
+        output = draft.output
+        if output is None:
+            continue
+        # Disks of Macs and Windows do not tell `a.png` from `A.png`.
+        first = taken.setdefault(str(output).casefold(), draft)
+        if first is not draft:
+            case = "" if first.output == output else f" ({first.output})"
+            text = f"output {output} is that of {noun} {first.number}, too{case}"
+            yield draft.number, text
+        if output.exists() and (name := inputs.get(_inode(output))):
+            text = f"output {output} is a {name} picture; choose another"
+            yield draft.number, text
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    """Return a key that is the same for all names of a file."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _resumed(job: PictureJob, loader: JobLoader) -> PictureJob:
+    """Return a job, with its record if its picture is there, finished.
+
+    Raises:
+        ValueError, OSError: if something else is there.
+    """
+    output = job.output
+    if output is None or not output.exists():
+        return job
+    job = loader.identify(job)
+    try:
+        record = read_record(output)
+    except ValueError:
+        raise ValueError("jaxnst did not make it") from None
+    try:
+        if (difference := find_difference(record, job)) is not None:
+            raise ValueError(difference)
+        stopped = record["result"]["stopped"]
+    except (AttributeError, KeyError, TypeError):
+        raise ValueError("its record is not whole") from None
+    if stopped in FINISHED:
+        return dataclasses.replace(job, record=record)
+    if stopped not in _UNFINISHED:
+        raise ValueError(f"it was ended early ({stopped})")
+    return job
+
+
+def _as_lines(problems: Sequence[Problem], table: JobTable) -> Iterator[str]:
+    """Yield problems as lines; a problem of every row is said once."""
+    counts = Counter(text for number, text in set(problems) if number)
+    said: set[str] = set()
+    for number, text in sorted(problems, key=lambda problem: problem[0]):
+        if 1 < len(table.items) == counts[text]:
+            if text not in said:
+                yield f"{table.place(0)}, every {table.noun}: {text}"
+            said.add(text)
+        else:
+            yield f"{table.place(number)}: {text}"
+
+
+def _output_name(
+    entry: Entry, values: Mapping[str, Any], *, bits: int, quality: int
+) -> Path:
+    """Return the name of a row's picture in the folder.
+
+    Raises:
+        ValueError: if there can be no such picture in it.
+        TypeError: if it is no name.
+    """
+    given = values.get("output")
+    if given is None:
+        stems = (_stem(values.get(name), name) for name in ("content", "style"))
+        return Path(f"{entry.number:03d}_{'_'.join(stems)}.png")
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(f"`output` must be the name of a file, got {given!r}.")
+    path = Path(given)
+    if path.is_absolute() or path.drive or ".." in path.parts:
+        raise ValueError(
+            f"output {path} is outside of the folder for the pictures; give a name in "
+            "it."
+        )
+    check_format(path, bits=bits, quality=quality)
+    if max(len(os.fsencode(part)) for part in path.parts) > _MAX_NAME:
+        raise ValueError(
+            f"output {path.name[:_MAX_STEM]}...: a name may have {_MAX_NAME} bytes."
+        )
+    return path
+
+
+def _stem(source: object, name: str) -> str:
+    if (styles := listed_styles(source)) is not None:
+        return "+".join(_stem(each, name) for each in styles)[:_MAX_STEM]
+    if isinstance(source, str | os.PathLike):
+        return Path(source).stem[:_MAX_STEM]
+    return name
