@@ -401,6 +401,30 @@ def other_network():
     return build(TINY, seed=7, preprocessing=CAFFE, padding="replicate")
 
 
+@pytest.mark.parametrize("kind", [".jpg", ".webp", ".tif", "init", "masks"])
+def test_a_finished_sweep_is_not_painted_again(
+    tiny_network, content, style, tmp_path, kind
+):
+    """The record says so in every format, whatever it was painted from."""
+    settings = {"network": tiny_network, "style_weight": [1, 3]} | FEW
+    settings["output"] = tmp_path / "grid"
+    styles: Any = style
+    if kind == "init":
+        settings["init"] = content
+    elif kind == "masks":
+        mask = np.zeros((40, 48), np.float32)
+        mask[:, :24] = 1
+        settings["masks"], styles = [mask, "rest"], [style, style[::-1].copy()]
+    else:
+        settings["extension"] = kind
+    first = jaxnst.sweep(content, styles, **settings)
+    painted = []
+    again = jaxnst.sweep(content, styles, callback=painted.append, **settings)
+    assert painted == []
+    assert again.rows == first.rows
+    assert not first.errors
+
+
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_ctrl_c_keeps_what_is_finished(
     tiny_network, content, style, tmp_path, interruptible, batch_size
