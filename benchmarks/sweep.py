@@ -50,11 +50,9 @@ from _common import (
 from PIL import Image
 
 import jaxnst
-from jaxnst.sweeps.brief import make_brief
-from jaxnst.sweeps.members import Row
-from jaxnst.sweeps.remote import make_job
-from jaxnst.sweeps.results import open_folder
-from jaxnst.sweeps.studio import Studio
+from jaxnst.sweeps.executor import pack_job
+from jaxnst.sweeps.jobs import JobLoader, plan_sweep
+from jaxnst.sweeps.results import make_row, open_folder
 
 
 # They hold seconds.
@@ -163,7 +161,7 @@ def write_files(args: argparse.Namespace) -> dict[str, Any]:
     """Return what a folder of so many pictures costs the process that fills it."""
     content, style = args.pairs[0]
     settings = {"seed": range(args.files), "init": "noise"}
-    brief = make_brief(content, style, settings, mode="product", studio=Studio())
+    plan = plan_sweep(content, style, settings, mode="product", loader=JobLoader())
     photo = jaxnst.images.resize_picture(jaxnst.load_picture(content), 512).rgb
     form = {"bits": 8, "quality": 95}
     seconds: dict[str, float] = {}
@@ -171,27 +169,20 @@ def write_files(args: argparse.Namespace) -> dict[str, Any]:
         one, grid = Path(folder) / "one.png", Path(folder) / "grid"
         jaxnst.images.save_picture(one, photo)
         data = one.read_bytes()
-        opened = open_folder(brief, grid, extension=".png", form=form)
+        opened = open_folder(plan, grid, extension=".png", form=form)
         started = time.perf_counter()
-        for assignment in brief.assignments:
-            row = Row(
-                index=assignment.member.index,
-                labels=dict(assignment.member.labels),
-                settings=assignment.task.config.to_dict(),
-                height=photo.shape[0],
-                width=photo.shape[1],
-            )
-            opened.add(row, lambda place: place.write_bytes(data))
+        for job in plan.jobs:
+            opened.add(make_row(job), lambda place: place.write_bytes(data))
         seconds["files and rows"] = time.perf_counter() - started
         started = time.perf_counter()
         opened.close()
         seconds["the last sheet"] = time.perf_counter() - started
         started = time.perf_counter()
-        again = open_folder(brief, grid, extension=".png", form=form)
+        again = open_folder(plan, grid, extension=".png", form=form)
         seconds["taking it up again"] = time.perf_counter() - started
         again.close()
-    job = len(pickle.dumps(make_job(brief.assignments[0])))
-    return {"job": job, "file": len(data), "files": args.files, "seconds": seconds}
+    packed = len(pickle.dumps(pack_job(plan.jobs[0])))
+    return {"job": packed, "file": len(data), "files": args.files, "seconds": seconds}
 
 
 class Run(argparse.Namespace):

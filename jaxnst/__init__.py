@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from .images import load_picture as load_picture, read_record as read_record
     from .insight.explanation import Explanation as Explanation, explain as explain
     from .pretrained import load_network as load_network
-    from .sweeps.driver import SweepInterrupted as SweepInterrupted, sweep as sweep
-    from .sweeps.jobs_plan import BadJobs as BadJobs
-    from .sweeps.jobs_run import Outcome as Outcome, batch as batch
+    from .sweeps.driver import (
+        Outcome as Outcome,
+        SweepInterrupted as SweepInterrupted,
+        batch as batch,
+        sweep as sweep,
+    )
     from .sweeps.results import SweepResult as SweepResult
+    from .sweeps.table import BadJobs as BadJobs
     from .transfer.driver import estimate as estimate, stylize as stylize
     from .transfer.memory import Estimate as Estimate, OutOfMemory as OutOfMemory
     from .transfer.result import Interrupted as Interrupted, Result as Result
@@ -60,17 +64,17 @@ __all__ = [
 # no use for it.
 _HOMES = {
     "PRESETS": "config",
-    "BadJobs": "sweeps.jobs_plan",
+    "BadJobs": "sweeps.table",
     "Estimate": "transfer.memory",
     "Explanation": "insight.explanation",
     "Interrupted": "transfer.result",
     "OutOfMemory": "transfer.memory",
-    "Outcome": "sweeps.jobs_run",
+    "Outcome": "sweeps.driver",
     "Result": "transfer.result",
     "SweepInterrupted": "sweeps.driver",
     "SweepResult": "sweeps.results",
     "TransferConfig": "config",
-    "batch": "sweeps.jobs_run",
+    "batch": "sweeps.driver",
     "estimate": "transfer.driver",
     "explain": "insight.explanation",
     "load_network": "pretrained",

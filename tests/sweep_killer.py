@@ -6,7 +6,7 @@ forks of one that has imported all it needs, so that hundreds can be killed.
 """
 
 import csv
-import hashlib
+import dataclasses
 import io
 import json
 import os
@@ -15,12 +15,13 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from PIL import Image as PILImage
+from PIL import Image as PILImage, PngImagePlugin
 
 from jaxnst.sweeps import folder as sweep_folder
+from jaxnst.sweeps.axes import Axis, Member, Row
 from jaxnst.sweeps.folder import SweepFolder
-from jaxnst.sweeps.members import Axis, Member, Row
 
 
 AXES = (
@@ -38,15 +39,39 @@ MEMBERS = [
         zip(AXES[1].values, AXES[1].labels, strict=True)
     )
 ]
-FAILED = 7  # of the members, in every run
+ROWS = [
+    Row(
+        index=member.index,
+        labels=member.labels,
+        settings={**member.settings, "size": 48},
+    )
+    for member in MEMBERS
+]
+FAILED = 7  # this member, in every run
 
 
 def picture_bytes(index: int) -> bytes:
+    """Return a picture that says in its file which member it is."""
     picture = PILImage.linear_gradient("L").resize((48, 32)).convert("RGB")
     picture = picture.point([value * (index + 2) % 256 for value in range(256)] * 3)
     stream = io.BytesIO()
-    picture.save(stream, "PNG")
+    record = PngImagePlugin.PngInfo()
+    record.add_text("member", str(index))
+    picture.save(stream, "PNG", pnginfo=record)
     return stream.getvalue()
+
+
+def read_picture(index: int, path: Path) -> dict[str, Any] | None:
+    """Return the fields of a row, as the record in a picture gives them."""
+    try:
+        with PILImage.open(path) as picture:
+            found = int(picture.info["member"])
+    except Exception:
+        return None
+    if found != index:
+        raise ValueError(f"{path.name}: it is member {found}, not {index}")
+    losses = {"total": 2.0, "content": 0.5, "style": 1 / (index + 1)}
+    return {"height": 32, "width": 48, "steps": 10, "losses": losses}
 
 
 PICTURES = {member.index: picture_bytes(member.index) for member in MEMBERS}
@@ -65,12 +90,13 @@ def save_slowly(path: Path, index: int) -> None:
 
 
 def open_folder(path: Path, process: int = 0, num_processes: int = 1) -> SweepFolder:
-    return SweepFolder.open(
+    return SweepFolder(
         path,
-        identity={"settings": {"size": 48}},
+        identity={"size": 48},
         axes=AXES,
         mode="product",
-        members=MEMBERS,
+        rows=ROWS,
+        read_fn=read_picture,
         process=process,
         num_processes=num_processes,
     )
@@ -79,25 +105,15 @@ def open_folder(path: Path, process: int = 0, num_processes: int = 1) -> SweepFo
 def sweep(path: Path, process: int = 0, num_processes: int = 1) -> None:
     with open_folder(path, process, num_processes) as folder:
         finished = folder.finished()
-        mine = [m for m in MEMBERS if m.index % num_processes == process]
-        for member in mine:
-            if member.index in finished:
+        mine = [row for row in ROWS if row.index % num_processes == process]
+        for row in mine:
+            if row.index in finished:
                 continue
-            row = Row(
-                index=member.index,
-                labels=member.labels,
-                settings={**member.settings, "size": 48},
-                height=32,
-                width=48,
-                steps=10,
-                losses={"total": 2.0, "content": 0.5, "style": 1 / (member.index + 1)},
-                seconds=time.perf_counter(),
-                error="out of memory" if member.index == FAILED else None,
-            )
-            if member.index == FAILED:
-                folder.add(row, None)
+            row = dataclasses.replace(row, seconds=time.perf_counter())
+            if row.index == FAILED:
+                folder.add(dataclasses.replace(row, error="out of memory"), None)
             else:
-                folder.add(row, lambda path, i=member.index: save_slowly(path, i))
+                folder.add(row, lambda path, i=row.index: save_slowly(path, i))
         # What a barrier does in a real run.
         deadline = time.monotonic() + 5
         while process == 0 and len(folder.finished()) < len(MEMBERS) - 1:
@@ -109,18 +125,10 @@ def check(path: Path) -> set[int]:
     """Return which members are there, once nothing that is in place is torn."""
     there = set()
     digits = len(str(len(MEMBERS) - 1))
-    names = {
-        row["file"]: row
-        for place in (path / ".sweep").glob("[0-9]*.json")
-        if (row := json.loads(place.read_text()))
-    }
     for place in path.glob("[0-9]*.png"):
         index = int(place.name[:digits])
         assert place.read_bytes() == PICTURES[index], f"{place} is torn"
-        if place.name in names:
-            digest = hashlib.sha256(PICTURES[index]).hexdigest()
-            assert names[place.name]["sha256"] == digest
-            there.add(index)
+        there.add(index)
     assert not [p for p in path.rglob("*") if p.suffix == ".part" and p.parent == path]
     if (path / "manifest.json").exists():
         manifest = json.loads((path / "manifest.json").read_text())

@@ -1,7 +1,6 @@
 """Batches: what is read, all that is refused, and what is painted, kept and told."""
 
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -16,17 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import TINY, load_tiny, picture
+from conftest import TINY, load_tiny, load_tiny_weights, picture
 from PIL import Image
 from test_cli import TINY_COMMAND
+from test_sweep import with_tests_on_path
 
 import jaxnst
 from jaxnst.cli.main import build_parser, main
 from jaxnst.config import SETTINGS, make_config, parse_setting
-from jaxnst.sweeps import jobs_run
-from jaxnst.sweeps.jobs_check import Files, place_paths
-from jaxnst.sweeps.jobs_file import read_jobs
-from jaxnst.sweeps.jobs_resume import finished_record
+from jaxnst.sweeps import runner
+from jaxnst.sweeps.jobs import PictureJob, find_difference
+from jaxnst.sweeps.table import place_paths, read_jobs
 from jaxnst.transfer.progress import ProgressCallback
 from jaxnst.transfer.setup import fit_config
 
@@ -318,7 +317,7 @@ BAD_ROWS = {
 def test_a_bad_row_is_named_and_nothing_is_done(
     kind, write, folder, capsys, monkeypatch
 ):
-    monkeypatch.setattr("jaxnst.sweeps.jobs_run.load_used_network", refuse)
+    monkeypatch.setattr(runner, "run_job", refuse)
     row, columns, message = BAD_ROWS[kind]
     path = write(GOOD, "", row, header=f"content,style{columns}")
     before = sorted(folder.rglob("*"))
@@ -450,7 +449,7 @@ def test_bad_defaults_and_folders_are_named(folder, write, capsys):
 
 
 def test_a_check_paints_nothing(write, folder, capsys, monkeypatch):
-    monkeypatch.setattr("jaxnst.sweeps.jobs_run.load_used_network", refuse)
+    monkeypatch.setattr(runner, "run_job", refuse)
     path = write(
         GOOD, f"{folder}/other.png,style.png,a/b.jpg", header="content,style,output"
     )
@@ -530,27 +529,26 @@ def test_like_gives_the_settings(write, folder, capsys):
 def test_networks_are_loaded_once(write, monkeypatch):
     """Two of them in turn, too; and each painting knows which it has."""
     loaded, used = [], []
-    load = jobs_run.load_used_network
 
-    def count(place, **options):
-        loaded.append((place, options["pooling"]))
-        return load(place, **options)
+    def count(name, **options):
+        loaded.append(name)
+        return load_tiny_weights(name, **options)
 
     def look(prepared, *_, **__):
         assert prepared.weights is not None
         used.append((prepared.weights.name, prepared.network.pooling))
         raise ValueError("seen enough")
 
-    monkeypatch.setattr(jobs_run, "load_used_network", count)
-    monkeypatch.setattr(jobs_run, "stylize_prepared", look)
+    monkeypatch.setattr("jaxnst.transfer.setup.load_weights", count)
+    monkeypatch.setattr(runner, "run_job", look)
     path = write(
         *[f"{GOOD},{kind}" for kind in ("max", "average", "max", "average")],
         header="content,style,pooling",
     )
     outcomes = jaxnst.batch(path, "out", **FEW_SETTINGS)
     assert [outcome.error for outcome in outcomes] == ["seen enough"] * 4
-    assert loaded == [("vgg19", "max"), ("vgg19", "average")]
-    assert used == loaded * 2
+    assert loaded == ["vgg19", "vgg19"]
+    assert used == [("vgg19", "max"), ("vgg19", "average")] * 2
 
 
 def test_lists_may_hold_what_stylize_takes(content, style, tmp_path):
@@ -592,7 +590,7 @@ def test_the_same_command_does_only_what_is_missing(write, capsys, monkeypatch):
     assert lines[2] == "1 of 2 painted, 1 already there"
     assert first.stat().st_mtime_ns == kept
     assert second.read_bytes() == again
-    monkeypatch.setattr("jaxnst.sweeps.jobs_run.stylize_prepared", refuse)
+    monkeypatch.setattr(runner, "run_job", refuse)
     for flag in ("--overwrite", "--quiet"):
         assert run_batch(path, flag) == 0
     outcomes = jaxnst.batch(path, "out", **FEW_SETTINGS)
@@ -668,30 +666,29 @@ def test_weights_of_a_file_are_told_from_others(painted):
 
     rewritten(output, change_fn)
     record = jaxnst.read_record(output)
-    config = fit_config(make_config(**record["settings"]), TINY)
-    inputs = record["inputs"].items()
-    digests = {name: entry["sha256"] for name, entry in inputs}
-    asked = {"config": config, "digests": digests}
-    assert finished_record(output, **asked, weights="a") == record
-    with pytest.raises(ValueError, match="its network had other weights"):
-        finished_record(output, **asked, weights="b")
-    with pytest.raises(ValueError, match="whether its `network` was this one"):
-        finished_record(output, **asked, weights=None)
-    asked["config"] = dataclasses.replace(config, optimizer="custom")
-    with pytest.raises(ValueError, match="whether its `optimizer` was this one"):
-        finished_record(output, **asked, weights="a")
 
+    def difference(weights, **settings):
+        config = fit_config(make_config(**record["settings"]), TINY)
+        job = PictureJob(
+            number=1,
+            place="job 1",
+            content=None,
+            style=None,
+            arguments={},
+            config=dataclasses.replace(config, **settings),
+            sources={},
+            shape=(40, 48),
+            work=1.0,
+            digests={name: x["sha256"] for name, x in record["inputs"].items()},
+            weights=weights,
+        )
+        return find_difference(record, job)
 
-def test_weights_of_the_user_are_hashed_once(tmp_path):
-    path = tmp_path / "mine.pth"
-    path.write_bytes(b"weights")
-    files = Files()
-    digest = hashlib.sha256(b"weights").hexdigest()
-    assert files.weights(path) == digest
-    path.write_bytes(b"others")
-    assert files.weights(str(path)) == digest
-    assert files.weights("vgg19") is None
-    assert files.weights(load_tiny()) is None
+    assert difference("a") is None
+    assert difference("b") == "its network had other weights"
+    assert "whether its `network` was this one" in str(difference(None))
+    other = difference("a", optimizer="custom")
+    assert "whether its `optimizer` was this one" in str(other)
 
 
 def test_a_picture_of_somebody_else_is_overwritten_only_if_asked_for(
@@ -727,7 +724,7 @@ def test_a_picture_is_finished_all_the_same(change, painted, monkeypatch):
             record["result"]["stopped"] = change
 
     rewritten(output, change_fn)
-    monkeypatch.setattr("jaxnst.sweeps.jobs_run.stylize_prepared", refuse)
+    monkeypatch.setattr(runner, "run_job", refuse)
     assert run_batch(path) == 0
 
 
@@ -759,7 +756,7 @@ def test_one_bad_picture_does_not_stop_the_others(write, folder, capsys):
 
 
 def test_failures_of_every_kind_are_told(folder, monkeypatch, capsys):
-    paint = jobs_run.stylize_prepared
+    paint = runner.run_job
     errors = iter(
         [
             None,
@@ -774,7 +771,7 @@ def test_failures_of_every_kind_are_told(folder, monkeypatch, capsys):
             raise error
         return paint(*arguments, **options)
 
-    monkeypatch.setattr(jobs_run, "stylize_prepared", fail)
+    monkeypatch.setattr(runner, "run_job", fail)
     job = {"content": "content.png", "style": "style.png"}
     (folder / "jobs.json").write_text(json.dumps([job] * 4))
     assert run_batch(str(folder / "jobs.json"), "--quiet") == 1
@@ -830,7 +827,7 @@ def test_a_reader_that_is_gone_does_not_stop_the_painting(write, folder):
     path = write(GOOD, "other.png,style.png")
     with subprocess.Popen(
         [sys.executable, "-c", TINY_COMMAND, "batch", path, "-o", "out", *FEW],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=with_tests_on_path(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:

@@ -8,7 +8,7 @@ from PIL import Image
 import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.objective import compute_targets
-from jaxnst.sweeps.jobs_check import listed_styles
+from jaxnst.sweeps.table import listed_styles
 
 
 FEW = {"size": 48, "min_size": 0, "num_steps": 3, "progress": False}

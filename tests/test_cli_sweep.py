@@ -3,18 +3,16 @@
 import contextlib
 import itertools
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
 from test_cli import TINY_COMMAND
-from test_sweep import files_of
+from test_sweep import files_of, with_tests_on_path
 
 import jaxnst
 from jaxnst.cli.main import main
@@ -165,12 +163,10 @@ def test_killed_at_any_moment_and_taken_up(files, tmp_path):
     """The program itself, with SIGKILL; `sweep_killer.py` does it hundreds of times."""
     content, style = map(str, files)
     settings = ["--style-weight", "0.5,1", "--seed", "1,2", "--init", "noise", *FEW]
-    environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parent),
-        # As users have it: four processes compile the same.
-        "JAXNST_CACHE": "1",
-        "JAXNST_CACHE_DIR": str(tmp_path / "programs"),
-    }
+    # As users have it: four processes compile the same.
+    environment = with_tests_on_path(
+        JAXNST_CACHE="1", JAXNST_CACHE_DIR=str(tmp_path / "programs")
+    )
 
     def start(folder):
         arguments = ["sweep", content, style, *settings, "--quiet", "-o", str(folder)]

@@ -10,7 +10,7 @@ import pytest
 import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.metrics import measure
-from jaxnst.sweeps.members import Axis, Row
+from jaxnst.sweeps.axes import Axis, Row
 from jaxnst.sweeps.page import make_page, pareto_front
 
 

@@ -25,11 +25,10 @@ from conftest import (
 from sweep_worker import LAYERS, SETTINGS, SIZES, make_network, pictures
 
 import jaxnst
-from jaxnst.sweeps import local
-from jaxnst.sweeps.brief import make_brief, weights_digest
-from jaxnst.sweeps.lanes import Lanes
-from jaxnst.sweeps.remote import make_job, paint_job
-from jaxnst.sweeps.studio import Studio
+from jaxnst.optimize import StepProgram
+from jaxnst.sweeps import runner
+from jaxnst.sweeps.executor import pack_job, paint_packed
+from jaxnst.sweeps.jobs import JobLoader, plan_sweep
 from jaxnst.transfer.plan import compiled_targets
 
 
@@ -44,11 +43,17 @@ FEW: dict[str, Any] = {
 FIGURES = ("manifest.json", "manifest.csv", "index.html")
 
 
+def with_tests_on_path(**variables):
+    """The environment of a process that imports from this folder, too."""
+    paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | variables
+
+
 def start(*arguments, **variables):
     """Start `sweep_worker.py`."""
     return subprocess.Popen(
         [sys.executable, HERE / "sweep_worker.py", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(HERE)} | variables,
+        env=with_tests_on_path(**variables),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -74,28 +79,28 @@ def files_of(folder):
 
 
 def test_one_program_for_each_size(tiny_network, content, style):
-    """Weights, rates and counts are numbers in it: 12 members, 3 sizes, 3 programs."""
+    """Weights, rates and counts are numbers in it: 8 members, 2 sizes, 2 programs."""
     forget_programs()
     compiled_targets.clear_cache()
-    sizes = {"size": 160, "min_size": 40, "coarse_steps": 2, "progress": False}
+    sizes = {"size": 96, "min_size": 48, "coarse_steps": 2, "progress": False}
     sizes |= LAYERS
     found = jaxnst.sweep(
         content,
         style,
         network=tiny_network,
-        style_weight=[0.3, 1, 3],
+        style_weight=[0.3, 1],
         content_weight=[0.1, 1],
         tv_weight=[0, 0.5],
         num_steps=3,
         **sizes,
     )
-    assert len(found) == len(found.results) == 12
-    assert num_programs() == 3
-    assert compiled_targets.num_programs() == 3
+    assert len(found) == len(found.results) == 8
+    assert num_programs() == 2
+    assert compiled_targets._cache_size() == 2
     layers = [{"relu1_1": 1}, {"relu1_1": 1, "relu3_1": 0.5}, ["relu3_1"]]
     axes = {"style_layers": layers, "learning_rate": [0.01, 0.05]}
     jaxnst.sweep(content, style, network=tiny_network, **(FEW | axes))
-    assert num_programs() == 4  # other layers, but the same for all of them
+    assert num_programs() == 3  # other layers, but the same for all of them
 
 
 def test_members_are_what_stylize_paints(tiny_network, content, style):
@@ -176,7 +181,7 @@ def test_on_eight_devices(alone, tmp_path):
 
 
 def test_side_by_side_on_one_device(alone):
-    """As on an accelerator: `vmap`, idle lanes, each at a pace of its own."""
+    """As on an accelerator: `vmap`, idle rows, each at a pace of its own."""
     found = jaxnst.sweep(
         *pictures(),
         mode="zip",
@@ -255,15 +260,15 @@ def test_a_member_that_fails_does_not_disturb_others(
 def test_too_many_at_once_become_fewer(tiny_network, content, style, monkeypatch):
     """Out of memory is tried again with half as many."""
     tried = []
-    make = Lanes.make
+    call = StepProgram.call
 
-    def limited(self, calls):
-        if self.num_lanes > 1:
-            tried.append(self.num_lanes)
+    def limited(self, *arguments):
+        if self.num_members > 1:
+            tried.append(self.num_members)
             raise MemoryError("RESOURCE_EXHAUSTED")
-        return make(self, calls)
+        return call(self, *arguments)
 
-    monkeypatch.setattr(Lanes, "make", limited)
+    monkeypatch.setattr(StepProgram, "call", limited)
     settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4]} | FEW
     found = jaxnst.sweep(content, style, batch_size=4, **settings)
     assert not found.errors
@@ -271,13 +276,13 @@ def test_too_many_at_once_become_fewer(tiny_network, content, style, monkeypatch
     assert sorted(set(tried), reverse=True) == [4, 2]
 
 
-def test_lanes_are_as_few_as_do_with_no_more_batches():
-    assert local._num_lanes(10, 4, 1) == 4  # 4, 4, 2 and not 3, 3, 3, 1
-    assert local._num_lanes(9, 4, 1) == 3
-    assert local._num_lanes(10, 8, 8) == 8
-    assert local._num_lanes(3, 8, 8) == 8
-    assert local._num_lanes(20, 16, 8) == 16
-    assert local._num_lanes(2, 1, 1) == 1
+def test_rows_are_as_few_as_do_with_no_more_batches():
+    assert runner._batch_size(10, 4, 1) == 4  # 4, 4, 2 and not 3, 3, 3, 1
+    assert runner._batch_size(9, 4, 1) == 3
+    assert runner._batch_size(10, 8, 8) == 8
+    assert runner._batch_size(3, 8, 8) == 8
+    assert runner._batch_size(20, 16, 8) == 16
+    assert runner._batch_size(2, 1, 1) == 1
 
 
 @pytest.mark.parametrize(
@@ -288,19 +293,19 @@ def test_lanes_are_as_few_as_do_with_no_more_batches():
 def test_as_many_at_once_as_there_is_memory_for(
     tiny_network, content, style, monkeypatch, available, size, expected
 ):
-    studio = Studio()
+    loader = JobLoader()
     settings = {"network": tiny_network, "size": size, "seed": [1, 2]}
-    brief = make_brief(content, style, settings, mode="product", studio=studio)
-    first = brief.assignments[0]
-    assert local._at_once(first, studio) == 1  # on the CPU
+    plan = plan_sweep(content, style, settings, mode="product", loader=loader)
+    first = plan.jobs[0]
+    assert runner._at_once(first, loader.load) == 1  # on the CPU
     gpu = types.SimpleNamespace(platform="gpu")
-    monkeypatch.setattr(local, "default_device", lambda: gpu)
-    monkeypatch.setattr(local, "available_memory", lambda: available)
+    monkeypatch.setattr(runner, "default_device", lambda: gpu)
+    monkeypatch.setattr(runner, "available_memory", lambda: available)
     pixels = first.shape[0] * first.shape[1]
     per_pixel = tiny_network.architecture.bytes_per_pixel
     assert per_pixel is not None
     by_memory = int(0.8 * available / (per_pixel * pixels))
-    found = local._at_once(first, studio)
+    found = runner._at_once(first, loader.load)
     assert found == (by_memory if expected is None else expected)
 
 
@@ -396,9 +401,28 @@ def other_network():
     return build(TINY, seed=7, preprocessing=CAFFE, padding="replicate")
 
 
-def test_networks_are_told_by_their_weights(tiny_network):
-    assert weights_digest(tiny_network) == weights_digest(tiny_network)
-    assert weights_digest(tiny_network) != weights_digest(other_network())
+@pytest.mark.parametrize("kind", [".jpg", ".webp", ".tif", "init", "masks"])
+def test_a_finished_sweep_is_not_painted_again(
+    tiny_network, content, style, tmp_path, kind
+):
+    """The record says so in every format, whatever it was painted from."""
+    settings = {"network": tiny_network, "style_weight": [1, 3]} | FEW
+    settings["output"] = tmp_path / "grid"
+    styles: Any = style
+    if kind == "init":
+        settings["init"] = content
+    elif kind == "masks":
+        mask = np.zeros((40, 48), np.float32)
+        mask[:, :24] = 1
+        settings["masks"], styles = [mask, "rest"], [style, style[::-1].copy()]
+    else:
+        settings["extension"] = kind
+    first = jaxnst.sweep(content, styles, **settings)
+    painted = []
+    again = jaxnst.sweep(content, styles, callback=painted.append, **settings)
+    assert painted == []
+    assert again.rows == first.rows
+    assert not first.errors
 
 
 @pytest.mark.parametrize("batch_size", [None, 2])
@@ -463,7 +487,7 @@ def spawning(num_workers=2):
 
 def test_workers_paint_the_same_pictures(tiny_network, files, style, tmp_path):
     """And when one is killed, what is missing is painted by the next sweep."""
-    settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4, 5, 6]} | FEW
+    settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4]} | FEW
     content, _ = files
     jaxnst.sweep(content, style, output=tmp_path / "here", **settings)
     killed = []
@@ -484,9 +508,9 @@ def test_workers_paint_the_same_pictures(tiny_network, files, style, tmp_path):
             **settings,
         )
     errors = list(found.errors.values())
-    assert 0 < len(errors) < 6
+    assert 0 < len(errors) < 4
     assert all("a worker died" in error for error in errors)
-    assert len([row for row in found.rows if row.error is None]) == 6 - len(errors)
+    assert len([row for row in found.rows if row.error is None]) == 4 - len(errors)
     found = jaxnst.sweep(content, style, output=tmp_path / "there", **settings)
     assert not found.errors
     assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
@@ -496,11 +520,11 @@ def test_jobs_hold_all_they_need(tiny_network, files, style, tmp_path):
     content, _ = files
     settings = {"network": tiny_network, "init": [content, "noise"]} | FEW
     del settings["progress"]
-    brief = make_brief(content, style, settings, mode="product", studio=Studio())
-    job = make_job(brief.assignments[0])
+    plan = plan_sweep(content, style, settings, mode="product", loader=JobLoader())
+    job = pack_job(plan.jobs[0])
     here = jaxnst.stylize(content, style, init=content, network=tiny_network, **FEW)
     Path(content).unlink()
-    result, seconds = paint_job(job)
+    result, seconds = paint_packed(job)
     assert seconds > 0
     assert isinstance(result, jaxnst.Result)
     np.testing.assert_array_equal(result.image, here.image)
@@ -521,7 +545,7 @@ def test_a_cluster_that_loses_a_worker(tiny_network, content, style):
     distributed = pytest.importorskip(
         "distributed", reason="needs dask; pip install 'jaxnst[dask]'"
     )
-    settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4, 5, 6]} | FEW
+    settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4]} | FEW
     killed = []
     with (
         distributed.LocalCluster(
@@ -546,7 +570,7 @@ def test_a_cluster_that_loses_a_worker(tiny_network, content, style):
     assert killed
     assert not found.errors
     here = jaxnst.sweep(content, style, **settings)
-    for index in range(6):
+    for index in range(4):
         np.testing.assert_array_equal(
             found.results[index].image, here.results[index].image
         )

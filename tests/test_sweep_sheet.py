@@ -20,8 +20,8 @@ from jaxnst.images.contact_sheet import (
     fit_text,
     thumbnail,
 )
+from jaxnst.sweeps.axes import Axis, Row
 from jaxnst.sweeps.manifest import make_manifest, manifest_csv, manifest_json
-from jaxnst.sweeps.members import Axis, Row
 from jaxnst.sweeps.page import make_page
 from jaxnst.sweeps.sheet import make_sheet, make_tables, read_thumbnail
 

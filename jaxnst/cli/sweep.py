@@ -22,11 +22,11 @@ from .stylize import recovery_text, result_text
 
 
 if TYPE_CHECKING:
-    from jaxnst.sweeps.jobs_file import Jobs
-    from jaxnst.sweeps.jobs_plan import PlannedJob
-    from jaxnst.sweeps.jobs_run import Outcome
-    from jaxnst.sweeps.members import Row
+    from jaxnst.sweeps.axes import Row
+    from jaxnst.sweeps.driver import Outcome
+    from jaxnst.sweeps.jobs import PictureJob
     from jaxnst.sweeps.results import SweepResult
+    from jaxnst.sweeps.table import JobTable
 
 
 _SWEEP_DESCRIPTION = """\
@@ -308,17 +308,17 @@ def run_batch(args: argparse.Namespace) -> int:
     Args:
         args: the parsed command line.
     """
-    from jaxnst.sweeps.jobs_file import read_jobs
+    from jaxnst.sweeps.table import read_jobs
 
     jobs = read_jobs(args.jobs)
     defaults = given_settings(args)
     if args.like is not None:
         _refuse_presets(jobs)
 
-    from jaxnst.sweeps.jobs_plan import BadJobs, plan_jobs
+    from jaxnst.sweeps.table import BadJobs, plan_table
 
     try:
-        plan = plan_jobs(
+        plan = plan_table(
             jobs,
             args.output,
             defaults=defaults,
@@ -340,7 +340,7 @@ def run_batch(args: argparse.Namespace) -> int:
     return _paint(plan, jobs.noun, args)
 
 
-def _refuse_presets(jobs: "Jobs") -> None:
+def _refuse_presets(jobs: "JobTable") -> None:
     for job in jobs.items:
         if "preset" in jobs.defaults or "preset" in job.values:
             raise ValueError(
@@ -349,13 +349,13 @@ def _refuse_presets(jobs: "Jobs") -> None:
             )
 
 
-def _paint(plan: "Sequence[PlannedJob]", noun: str, args: argparse.Namespace) -> int:
-    from jaxnst.sweeps.jobs_run import paint_jobs
+def _paint(plan: "Sequence[PictureJob]", noun: str, args: argparse.Namespace) -> int:
+    from jaxnst.sweeps.driver import paint_table
 
     outcomes: list[Outcome] = []
     failed_fn = traceback.print_exception if args.debug else lambda _: None
     try:
-        for outcome in paint_jobs(
+        for outcome in paint_table(
             plan,
             bits=args.bits,
             quality=args.quality,
@@ -377,7 +377,7 @@ def _paint(plan: "Sequence[PlannedJob]", noun: str, args: argparse.Namespace) ->
     return 0
 
 
-def _tell_plan(plan: "Sequence[PlannedJob]", noun: str, *, is_quiet: bool) -> None:
+def _tell_plan(plan: "Sequence[PictureJob]", noun: str, *, is_quiet: bool) -> None:
     if is_quiet:
         return
     for job in plan:

@@ -1,4 +1,4 @@
-"""What each style layer does: the picture without it, and with it alone."""
+"""The effect of each style layer: the picture without it, and with it alone."""
 
 import dataclasses
 import math
@@ -10,39 +10,35 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst._types import HostImage
-from jaxnst.config import TransferConfig
 from jaxnst.images import resize
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.metrics import lpips
 from jaxnst.networks import LPIPSNetwork
-from jaxnst.sweeps.brief import Assignment
-from jaxnst.sweeps.local import paint_here
-from jaxnst.sweeps.members import Member
-from jaxnst.sweeps.studio import Studio, Task
+from jaxnst.sweeps.jobs import PictureJob
+from jaxnst.sweeps.runner import paint_here
 from jaxnst.transfer.inputs import result_shape
-from jaxnst.transfer.setup import Prepared
+from jaxnst.transfer.setup import Job
 
 from .inputs import Subject
 
 
-# So few steps come nearer to their end with a higher rate; twice as high is noise where
-# one deep layer paints alone.
+# A few steps get further at a higher rate; at twice the rate one deep layer alone
+# paints noise.
 _RATE = 1.5
 
 _compiled_lpips = jax.jit(lpips)
 
 
 class Ablations(NamedTuple):
-    """Small paintings of the same pair, which differ in their style layers alone.
+    """Small pictures of the same pair that differ only in their style layers.
 
     Attributes:
-        whole: with all style layers.
-        without: {layer: the same without it}; empty if there is only one.
-        alone: {layer: the same with none but it}.
-        effect: {layer: LPIPS of `whole` to `without`}: how much of the picture hangs
-            on it.
-        size: longest side of them.
-        num_steps: that each was painted with.
+        whole: picture with all style layers.
+        without: {layer: picture without that layer}.
+        alone: {layer: picture with only that layer}.
+        effect: {layer: LPIPS from `whole` to `without`}, how much the layer matters.
+        size: longest side of the pictures, in pixels.
+        num_steps: number of steps of each picture.
     """
 
     whole: HostImage
@@ -61,35 +57,36 @@ def paint_ablations(
     num_steps: int,
     progress: bool = True,
 ) -> Ablations | None:
-    """Paint the pair again and again, as one sweep: one program, one set of targets.
+    """Return small pictures without each style layer, and with each alone.
 
-    Steps of Adam are longer than the painting's, as there are few.
+    They are painted by one program. Steps of Adam are longer than those of the result,
+    as there are few.
 
     Args:
-        subject: what is explained.
-        judge: tells how different they are.
-        size: longest side of the pictures, where the result's is not less.
-        num_steps: for each.
+        subject: the result that is explained.
+        judge: network that measures how different two pictures are.
+        size: longest side of the pictures, in pixels; at most that of the result.
+        num_steps: number of steps of each picture.
         progress: show a bar.
 
     Returns:
-        None where there is no style layer to leave out.
+        The pictures; None if there is only one style layer.
     """
     layers = {
         layer: weight
-        for layer, weight in subject.prepared.config.style_layers.items()
+        for layer, weight in subject.job.config.style_layers.items()
         if weight
     }
     if len(layers) < 2:
         return None
-    prepared = smaller(subject, size, num_steps)
+    job = smaller(subject, size, num_steps)
     choices = {"whole": layers}
     choices |= {f"without {name}": {**layers, name: 0.0} for name in layers}
     choices |= {
         f"alone {name}": {other: float(other == name) for other in layers}
         for name in layers
     }
-    painted = _sweep(prepared, choices, progress=progress)
+    painted = _paint(job, choices, progress=progress)
     whole = painted["whole"]
     without = {name: painted[f"without {name}"] for name in layers}
     return Ablations(
@@ -105,18 +102,18 @@ def paint_ablations(
     )
 
 
-def smaller(subject: Subject, size: int, num_steps: int) -> Prepared:
-    """Return the same painting at one small size, with weights that stay.
+def smaller(subject: Subject, size: int, num_steps: int) -> Job:
+    """Return the same transfer at one small size, with constant weights.
 
     Args:
-        subject: what is explained.
-        size: longest side; larger where a side would be too short to be painted.
-        num_steps: of it.
+        subject: the result that is explained.
+        size: longest side, in pixels; larger where the other side would be too short.
+        num_steps: number of steps.
     """
-    inputs, config = subject.prepared.inputs, subject.prepared.config
+    inputs, config = subject.job.inputs, subject.job.config
     shape = inputs.shape
     if max(shape) > size:
-        # Never so small that a side is shorter than can be painted.
+        # A shorter side could not be painted.
         size = max(size, math.ceil(MIN_SIDE * max(shape) / min(shape)))
         shape = result_shape((*shape, 3), size, tile=config.tile)
     settings: dict[str, Any] = {}
@@ -143,50 +140,37 @@ def smaller(subject: Subject, size: int, num_steps: int) -> Prepared:
         inputs = inputs._replace(regions=regions)
     if inputs.alpha is not None:
         inputs = inputs._replace(alpha=resize(inputs.alpha, shape, wraps=inputs.wraps))
-    # Not moved, so that all lie as the picture does.
+    # Without fading borders nothing is moved, so all pictures lie as the result does.
     inputs = inputs._replace(shape=shape, faded=(False, False))
-    return subject.prepared._replace(inputs=inputs, config=config)
+    return subject.job._replace(inputs=inputs, config=config)
 
 
-def _sweep(
-    prepared: Prepared, choices: Mapping[str, Mapping[str, float]], *, progress: bool
+def _paint(
+    job: Job, choices: Mapping[str, Mapping[str, float]], *, progress: bool
 ) -> dict[str, HostImage]:
-    studio = _PreparedStudio(prepared)
-    shape = prepared.inputs.shape
-    work = float(math.prod(shape) * prepared.config.num_steps)
-    assignments = [
-        Assignment(
-            member=Member(index=index, labels={"style_layers": name}, settings={}),
-            task=studio.task(dataclasses.replace(prepared.config, style_layers=layers)),
+    """Return {name: picture} for each choice {name: style layers}."""
+    shape = job.inputs.shape
+    jobs = [
+        PictureJob(
+            number=number,
+            place=name,
+            content=None,
+            style=None,
+            arguments={"preset": ""},
+            config=dataclasses.replace(job.config, style_layers=layers),
+            sources={},
             shape=shape,
-            work=work,
+            work=float(math.prod(shape) * job.config.num_steps),
         )
-        for index, (name, layers) in enumerate(choices.items())
+        for number, (name, layers) in enumerate(choices.items())
     ]
+
+    def load(picture: PictureJob) -> Job:
+        return job._replace(config=picture.config)
+
     painted = {}
-    for done in paint_here(assignments, studio, progress=progress):
+    for done in paint_here(jobs, load, progress=progress):
         if done.error is not None:
             raise done.error
-        painted[done.assignment.member.labels["style_layers"]] = done.result.image
+        painted[done.job.place] = done.result.image
     return painted
-
-
-class _PreparedStudio(Studio):
-    """A studio for tasks that differ in their settings alone, and are prepared.
-
-    Args:
-        prepared: all of them, but for the settings.
-    """
-
-    def __init__(self, prepared: Prepared):
-        super().__init__(progress=False)
-        self._shared = prepared
-
-    def task(self, config: TransferConfig) -> Task:
-        """Return a task with these settings."""
-        names = ("preset", "network", "optimizer", "init", "masks", "strength")
-        return Task(None, None, dict.fromkeys(names, None) | {"preset": ""}, config)
-
-    def prepare(self, task: Task) -> Prepared:
-        """Return what a task needs."""
-        return self._shared._replace(config=task.config)

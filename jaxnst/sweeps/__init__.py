@@ -1,1 +1,1 @@
-"""Many pictures at once: axes of settings, lanes of devices, a folder of results."""
+"""Many pictures at once: axes of settings, batches on devices, a folder of results."""

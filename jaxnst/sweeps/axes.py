@@ -1,8 +1,11 @@
-"""Which settings of a sweep are lists, and the members that they span."""
+"""The axes of a sweep: which settings are lists, the members, and their file names."""
 
+import dataclasses
 import itertools
 import math
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,41 +15,121 @@ import numpy as np
 
 from jaxnst._checks import check_choice
 
-from .members import Axis, Member
-
 
 MODES = ("product", "zip")
 # Settings whose single value is a list already; an axis of them is a list of lists.
 _LAYERS = ("content_layers", "style_layers", "style_loss", "finish")
 _PICTURES = ("content", "style", "init")
-# What is set for the sweep as a whole.
+# Settings of the sweep as a whole.
 _NEVER = ("callback", "progress")
-# A label is no longer, or names and sheets would be hard to read.
+# Longer labels make names and sheets hard to read.
 _MAX_LABEL = 40
+_MAX_FILE_NAME = 120
+# Most file systems allow 255 bytes; names of temporary files are longer than these.
+_MAX_FILE_NAME_BYTES = 192
+# Refused by Windows, or special in shells and URLs.
+_REFUSED = frozenset("<>:\"/\\|?*%#&;'`$!^{}[]")
+# Extension of a picture that is a label, to avoid `style-wave.jpg.png`.
+_EXTENSION = re.compile(r"\.(jpe?g|png|webp|tiff?|bmp|gif|ppm)$", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One setting that differs from member to member.
+
+    Attributes:
+        name: argument of `jaxnst.stylize`.
+        values: its values, in the order given.
+        labels: a short text for each value; unique, except where lists are zipped.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+    labels: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Member:
+    """One picture of a sweep.
+
+    Attributes:
+        index: its number, from 0, in the order of the axes; the last axis runs fastest.
+        labels: {axis: label}.
+        settings: {argument of `jaxnst.stylize`: value}, of the axes only.
+    """
+
+    index: int
+    labels: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """Its labels in words, such as `style_weight 3, seed 1`."""
+        return _title(self.labels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """The outcome of one member, in values that JSON can hold.
+
+    Attributes:
+        index: number of the member, from 0.
+        labels: {axis: label} of the member.
+        settings: all settings of the picture, see `TransferConfig.to_dict`.
+        file: name of the picture in the sweep's folder; None if there is none.
+        sha256: hash of that file.
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
+        steps: number of steps made, over all sizes.
+        stopped: why it ended early, see `jaxnst.Result`; or None.
+        losses: {"total", "content", "style", "tv"} of the last step; all but the total
+            are unweighted.
+        metrics: see `jaxnst.metrics.Metrics`; empty unless they were asked for.
+        seconds: time it took; in a batch, the time of the batch divided by its members.
+        error: why there is no picture; or None.
+    """
+
+    index: int
+    labels: Mapping[str, str]
+    settings: Mapping[str, Any]
+    file: str | None = None
+    sha256: str | None = None
+    height: int = 0
+    width: int = 0
+    steps: int = 0
+    stopped: str | None = None
+    losses: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Labels of the member in words."""
+        return _title(self.labels)
 
 
 def split_axes(
     content: Any, style: Any, settings: Mapping[str, Any], *, mode: str = "product"
 ) -> tuple[list[Axis], dict[str, Any]]:
-    """Tell the settings that are lists from those that are the same for all members.
+    """Separate the settings that are lists from those that all members share.
 
     Args:
-        content: a picture, or a list of them.
-        style: likewise; where `style_blend` or `masks` is set a list of pictures is one
-            value.
-        settings: of `jaxnst.stylize`; None where not set.
-        mode: "zip" lets a list have a value more than once.
+        content: a picture, or a list of pictures.
+        style: a picture, or a list of pictures; with `style_blend` or `masks` a list of
+            pictures is one value.
+        settings: arguments of `jaxnst.stylize`; None where not set.
+        mode: "product" or "zip"; with "zip" a list may repeat a value.
 
     Returns:
         The axes, in the order of the arguments, and all other settings.
 
     Raises:
-        ValueError: if a list is empty or has a value twice.
+        ValueError: if a list is empty or repeats a value.
         TypeError: if a setting cannot be a list.
     """
     axes: list[Axis] = []
     fixed: dict[str, Any] = {}
-    # Then several styles make one picture.
     is_blended = any(
         settings.get(name) is not None for name in ("style_blend", "masks")
     )
@@ -67,7 +150,7 @@ def split_axes(
                 "picture to a sweep of its own."
             )
         if name in _LAYERS:
-            # What is only named counts 1, or as much as is usual.
+            # A name without a weight counts 1; a filter its usual amount.
             values = _same_layers(values, None if name == "finish" else 1.0)
         axes.append(Axis(name=name, values=values, labels=_labels(name, values, mode)))
     return axes, fixed
@@ -77,7 +160,7 @@ def make_members(axes: Sequence[Axis], mode: str) -> list[Member]:
     """Return one member for each combination of values.
 
     Args:
-        axes: in the order in which they vary, the last one fastest.
+        axes: the axes; the last one varies fastest.
         mode: "product": every value with every other; "zip": first with first, second
             with second.
 
@@ -85,51 +168,74 @@ def make_members(axes: Sequence[Axis], mode: str) -> list[Member]:
         ValueError: if the mode is unknown, or lists to be zipped differ in length.
     """
     check_choice("mode", mode, MODES)
-    columns = [range(len(axis.values)) for axis in axes]
-    if mode == "product":
-        rows = list(itertools.product(*columns))
-    else:
-        lengths = {axis.name: len(axis.values) for axis in axes}
-        if len(set(lengths.values())) > 1:
-            found = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise ValueError(
-                f"with mode='zip' all lists must be of one length, got {found}."
-            )
-        rows = list(zip(*columns, strict=True)) or [()]
+    columns = [list(zip(axis.labels, axis.values, strict=True)) for axis in axes]
+    lengths = {axis.name: len(axis.values) for axis in axes}
+    if mode == "zip" and len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(
+            f"with mode='zip' all lists must be of one length, got {found}."
+        )
+    combine = itertools.product if mode == "product" else zip
     return [
         Member(
             index=index,
-            labels={
-                axis.name: axis.labels[i] for axis, i in zip(axes, row, strict=True)
-            },
+            labels={name: label for name, (label, _) in zip(lengths, row, strict=True)},
             settings={
-                axis.name: axis.values[i] for axis, i in zip(axes, row, strict=True)
+                name: value for name, (_, value) in zip(lengths, row, strict=True)
             },
         )
-        for index, row in enumerate(rows)
+        for index, row in enumerate(combine(*columns))
     ]
+
+
+def make_file_name(
+    index: int, labels: Mapping[str, str], num_digits: int, extension: str
+) -> str:
+    """Return the file name of a member, such as `03_style_weight-3_seed-1.png`.
+
+    It is readable and allowed on every file system; the index makes it unique.
+
+    Args:
+        index: number of the member.
+        labels: {axis: label} of the member.
+        num_digits: number of digits of the index.
+        extension: file extension, with its dot.
+    """
+    parts = [
+        (_clean(name), _clean(_EXTENSION.sub("", label)))
+        for name, label in labels.items()
+    ]
+    room = _MAX_FILE_NAME - len(extension)
+    stem = ""
+    longest = min(room, max((len(label) for _, label in parts), default=1))
+    for length in range(longest, 0, -1):
+        shown = [f"{name}-{_cut(label, length)}" for name, label in parts]
+        stem = "_".join([f"{index:0{num_digits}}", *shown])
+        if len(stem) <= room and len(stem.encode()) <= _MAX_FILE_NAME_BYTES:
+            break
+    stem = stem[:room].encode()[:_MAX_FILE_NAME_BYTES].decode(errors="ignore")
+    return stem.rstrip(" .-_") + extension
+
+
+def _title(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {label}" for name, label in labels.items())
 
 
 def _is_axis(name: str, value: Any, *, is_blended: bool) -> bool:
     """Whether a value is a list of values."""
-    if name == "content":
-        return isinstance(value, list | tuple)
-    if name == "style":
-        if not isinstance(value, list | tuple):
-            return False
-        return not is_blended or any(isinstance(each, list | tuple) for each in value)
-    if name == "style_blend":
-        return _is_list(value) and any(_is_list(each) for each in value)
-    if name in _LAYERS:
-        return _is_list(value) and any(
-            isinstance(each, Mapping) or _is_list(each) for each in value
-        )
     if name == "masks":
         return False
     if name == "strength" and getattr(value, "ndim", 0) > 1:  # a map
         return False
-    if name == "init":
-        return isinstance(value, list | tuple)
+    if name in _PICTURES:  # an array is a picture
+        if not isinstance(value, list | tuple):
+            return False
+        is_one_blend = name == "style" and is_blended
+        return not is_one_blend or any(isinstance(x, list | tuple) for x in value)
+    if name == "style_blend" or name in _LAYERS:
+        return _is_list(value) and any(
+            _is_list(x) or isinstance(x, Mapping) for x in value
+        )
     return _is_list(value)
 
 
@@ -140,21 +246,21 @@ def _is_list(value: Any) -> bool:
 
 
 def _listed(value: Iterable[Any]) -> list[Any]:
-    # Python's numbers, as records want them.
+    # Python's numbers, which JSON can hold.
     return value.tolist() if isinstance(value, np.ndarray) else list(value)
 
 
 def _same_layers(
-    values: Sequence[Any], count: float | None
+    values: Sequence[Any], weight: float | None
 ) -> tuple[dict[str, Any], ...]:
-    """Give every value the same layers, the ones missing with a weight of 0.
+    """Give all values the same layers, missing ones with weight 0.
 
-    So which layers there are is the same for all members, and so is their program.
+    Which layers there are is static, so one program serves all members.
     """
     mappings = [
         dict(value)
         if isinstance(value, Mapping)
-        else dict.fromkeys([value] if isinstance(value, str) else value, count)
+        else dict.fromkeys([value] if isinstance(value, str) else value, weight)
         for value in values
     ]
     names = list(dict.fromkeys(name for mapping in mappings for name in mapping))
@@ -166,7 +272,7 @@ def _same_layers(
 def _labels(name: str, values: Sequence[Any], mode: str) -> tuple[str, ...]:
     labels = [_label(name, value, number) for number, value in enumerate(values, 1)]
     if len(set(labels)) < len(labels) and all(map(_is_number, values)):
-        labels = [repr(value) for value in values]  # alike in their first six digits
+        labels = [repr(value) for value in values]  # equal in their first six digits
     counts = Counter(labels)
     for number, label in enumerate(labels):
         if counts[label] > 1:
@@ -174,7 +280,7 @@ def _labels(name: str, values: Sequence[Any], mode: str) -> tuple[str, ...]:
                 if mode == "zip":
                     continue
                 raise ValueError(f"`{name}` has {label} twice; give every value once.")
-            labels[number] = f"{label} ({number + 1})"  # of one name, in two folders
+            labels[number] = f"{label} ({number + 1})"  # same name, other folder
     return tuple(labels)
 
 
@@ -204,3 +310,23 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, int | float | np.number) and math.isfinite(value)
+
+
+def _clean(text: str) -> str:
+    cleaned = ""
+    for char in unicodedata.normalize("NFC", text):
+        # C: control, format, surrogate, private, unassigned; Z: separators.
+        is_safe = char not in _REFUSED and unicodedata.category(char)[0] not in "CZ"
+        if is_safe or not cleaned.endswith("-"):
+            cleaned += char if is_safe else "-"
+    return cleaned.rstrip(".-") or "x"
+
+
+def _cut(label: str, length: int) -> str:
+    """Keep the beginning and the end of a label, which say more than its middle."""
+    if len(label) <= length:
+        return label
+    if length < 6:
+        return label[:length]
+    end = (length - 1) // 3
+    return f"{label[: length - 1 - end]}~{label[len(label) - end :]}"

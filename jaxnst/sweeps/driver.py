@@ -1,29 +1,36 @@
-"""`sweep`: many pictures from lists of settings, on every device there is."""
+"""`sweep` and `batch`: many pictures, from lists of settings or from a table."""
 
 import concurrent.futures
+import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
-from jaxnst._checks import check_count, suggestion
+from jaxnst._checks import check_count, one_line, suggestion
 from jaxnst.config import SETTINGS
-from jaxnst.images import check_format
-from jaxnst.transfer.result import Result
+from jaxnst.images import check_format, check_output
+from jaxnst.transfer.result import FINISHED, Result
 
-from .brief import Assignment, Brief, make_brief
-from .folder import SweepFolder
-from .hosts import Hosts, find_hosts
-from .local import Done, paint_here
-from .members import Row
-from .opening import STATE
-from .remote import FileForm, check_executor, paint_elsewhere
+from .axes import Row
+from .executor import FileForm, Hosts, check_executor, paint_elsewhere
+from .folder import STATE, SweepFolder
+from .jobs import JobLoader, PictureJob, SweepPlan, plan_sweep
 from .results import SweepResult, make_row, open_folder
-from .studio import Studio
+from .runner import Done, paint_here
+from .table import COLUMNS, plan_table, read_jobs
+
+
+PaintFn = Callable[[Sequence[PictureJob]], Iterator[Done]]
+RowFn = Callable[[Row], object]
 
 
 class SweepInterrupted(KeyboardInterrupt):
     """Ctrl-C during `sweep`; what is finished is not lost.
+
+    Args:
+        result: the pictures that were finished.
 
     Attributes:
         result: the pictures that were finished.
@@ -32,6 +39,27 @@ class SweepInterrupted(KeyboardInterrupt):
     def __init__(self, result: SweepResult):
         super().__init__("interrupted; the pictures finished so far are in `.result`")
         self.result = result
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The outcome of one job of a batch.
+
+    Attributes:
+        number: its row, as a spreadsheet shows it; or its place in the list, from 1.
+        place: its name in messages, such as `jobs.csv row 4`.
+        status: "painted"; "skipped", as it was there already; or "failed".
+        path: path of the picture, also if it was not painted.
+        record: record of the picture, see `jaxnst.Result`; None if there is none.
+        error: why it failed; or None.
+    """
+
+    number: int
+    place: str
+    status: Literal["painted", "skipped", "failed"]
+    path: Path
+    record: Mapping[str, Any] | None = None
+    error: str | None = None
 
 
 def sweep(
@@ -52,39 +80,39 @@ def sweep(
 ) -> SweepResult:
     """Paint a picture for each combination of settings that are given as lists.
 
-    Any argument of `jaxnst.stylize` may be a list, the pictures as well. Everything is
+    Any argument of `jaxnst.stylize` may be a list, pictures included. Everything is
     checked before anything is painted; a picture that then fails does not stop the
     others. Each picture is that of `stylize` with the same settings; where one device
     paints several side by side, up to rounding.
 
-    On one CPU the pictures are painted one after the other; on accelerators, and where
-    there are several devices, side by side, on all of them. Where JAX runs in several
-    processes (`jax.distributed`), all are to make the same call, and share the work.
+    On one CPU the pictures are painted one after the other; on accelerators, and on
+    several devices, side by side. Where JAX runs in several processes
+    (`jax.distributed`), all must make the same call, and they share the work.
 
     Args:
-        content: a picture, as for `stylize`, or a list of them.
-        style: likewise. With `style_blend` a list is one blend, and a list of lists
-            several.
+        content: a picture, as for `stylize`, or a list of pictures.
+        style: a picture, as for `stylize`, or a list of pictures. With `style_blend` a
+            list is one blend, and a list of lists several.
         mode: "product", every value with every other; or "zip", the first of all lists,
             the second of all, and so on.
-        output: a folder for pictures, contact sheet, manifest and page, filled as
+        output: folder for pictures, contact sheet, manifest and page, filled as
             pictures are done. The same call again paints only what is missing. None:
             the pictures stay in memory.
-        extension: of the pictures in it: ".png", ".jpg", ".webp" or ".tif".
-        bits: per channel of them, 8 or 16.
-        quality: of JPEG and WebP, 1 to 100.
+        extension: extension of the pictures: ".png", ".jpg", ".webp" or ".tif".
+        bits: bits per channel, 8 or 16.
+        quality: quality of JPEG and WebP, 1 to 100.
         executor: paints elsewhere: any `concurrent.futures.Executor`, as of
             dask.distributed, Ray, loky, MPI, submitit, or a pool of processes that does
             not fork.
-        batch_size: how many are painted at once; by default as memory allows.
+        batch_size: number of pictures painted at once; by default as memory allows.
         metrics: measure every picture that is painted, see `jaxnst.metrics`; the page
-            then shows what is gained and lost.
+            then shows what each setting gains and loses.
         callback: called with the `Row` of each member that is done.
         progress: show a bar on standard error (lines where there is no terminal).
-        settings: of `stylize`, or lists of them.
+        settings: arguments of `stylize`, or lists of them.
 
     Returns:
-        What became of each member.
+        A row for each member, and the pictures or their folder.
 
     Raises:
         ValueError, TypeError, OSError: if an input is unusable, before anything is
@@ -108,111 +136,247 @@ def sweep(
     if executor is not None:
         check_executor(executor)
     check_format(f"any{extension}", bits=bits, quality=quality)
-    hosts = Hosts(0, 1) if executor is not None else find_hosts()
+    hosts = Hosts.find() if executor is None else Hosts()
     if hosts.num_processes > 1 and output is None:
         raise ValueError(
             f"JAX runs in {hosts.num_processes} processes; give `output`, a folder "
             "that all of them see."
         )
-    studio = Studio(progress=progress, metrics=metrics)
-    brief = make_brief(content, style, settings, mode=mode, studio=studio)
-
-    def painted(assignments: Sequence[Assignment]) -> Iterator[Done]:
-        if executor is not None:
-            file_form = None if output is None else FileForm(extension, bits, quality)
-            return paint_elsewhere(
-                assignments,
-                executor,
-                form=file_form,
-                metrics=metrics,
-                progress=progress,
-            )
-        return paint_here(assignments, studio, batch_size=batch_size, progress=progress)
-
+    loader = JobLoader(progress=progress)
+    plan = plan_sweep(content, style, settings, mode=mode, loader=loader)
+    shared: dict[str, Any] = {"metrics": metrics, "progress": progress}
+    if executor is None:
+        paint_fn = functools.partial(
+            paint_here, load_fn=loader.load, batch_size=batch_size, **shared
+        )
+    else:
+        form = None if output is None else FileForm(extension, bits, quality)
+        paint_fn = functools.partial(
+            paint_elsewhere, executor=executor, form=form, **shared
+        )
     if output is None:
-        return _sweep_in_memory(brief, painted, callback)
-    form = {"bits": bits, "quality": quality}
+        return _sweep_in_memory(plan, paint_fn, callback)
+    file_form = {"bits": bits, "quality": quality}
     with open_folder(
-        brief,
+        plan,
         output,
         extension=extension,
-        form=form,
+        form=file_form,
         process=hosts.process,
         num_processes=hosts.num_processes,
     ) as folder:
-        return _sweep_into(folder, brief, hosts, painted, callback, form)
+        return _sweep_into(folder, plan, hosts, paint_fn, callback, file_form)
 
 
-PaintFn = Callable[[Sequence[Assignment]], Iterator[Done]]
-RowFn = Callable[[Row], object]
+def batch(
+    jobs: str | os.PathLike[str] | Iterable[Mapping[str, Any]],
+    output: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    bits: int = 8,
+    quality: int = 95,
+    progress: bool = True,
+    **defaults: Any,
+) -> list[Outcome]:
+    """Paint many pictures, each as a row of a table or an entry of a list says.
+
+    Everything is checked before anything is painted. A picture that then fails does not
+    stop the others. A picture that is there already, finished, with the same settings
+    and from the same pictures, is not painted again: after an interruption the same
+    call paints what is missing.
+
+    Args:
+        jobs: a file, see `jaxnst.sweeps.table.read_jobs`, whose relative paths start in
+            its own folder; or mappings {argument of `stylize`: value}, where None and
+            NaN are not set. "content" and "style" are needed; the style may be several
+            pictures, in a list or with semicolons between them. "output" may name a
+            file in the folder; by default it is number, content and style, as in
+            `003_cat_wave.png`.
+        output: folder for the pictures; made if it is not there.
+        overwrite: replace files of these names that are something else.
+        bits: bits per channel of the files, 8 or 16.
+        quality: quality of JPEG and WebP, 1 to 100.
+        progress: show a bar on standard error (lines where there is no terminal).
+        defaults: arguments of `stylize` for all jobs that do not say otherwise; they
+            precede those in the file.
+
+    Returns:
+        The outcome of each job, in their order.
+
+    Raises:
+        BadJobs: naming all that is wrong with any job, before anything is painted; a
+            ValueError.
+        TypeError: if a default is no argument of `stylize`.
+        ValueError, OSError: if the file cannot be read.
+        KeyboardInterrupt: on Ctrl-C; what is finished is kept, the picture under way is
+            not.
+
+    Examples:
+        >>> outcomes = batch("jobs.csv", "out/", size=768)  # doctest: +SKIP
+        >>> [each.error for each in outcomes if each.error]  # doctest: +SKIP
+    """
+    for name in defaults:
+        if name not in COLUMNS or name == "output":
+            hint = suggestion(name, COLUMNS)
+            raise TypeError(f"{name!r} is no setting of `stylize`.{hint}")
+    plan = plan_table(
+        read_jobs(jobs),
+        output,
+        defaults={name: x for name, x in defaults.items() if x is not None},
+        overwrite=overwrite,
+        bits=bits,
+        quality=quality,
+    )
+    painted = paint_table(plan, bits=bits, quality=quality, progress=progress)
+    outcomes = {outcome.number: outcome for outcome in painted}
+    return [outcomes[job.number] for job in plan]
+
+
+def paint_table(
+    jobs: Sequence[PictureJob],
+    *,
+    bits: int = 8,
+    quality: int = 95,
+    progress: bool = True,
+    failed_fn: Callable[[Exception], object] = lambda _: None,
+) -> Iterator[Outcome]:
+    """Paint jobs, and yield the outcome of each as soon as it is saved.
+
+    Args:
+        jobs: jobs of `plan_table`.
+        bits: bits per channel of the files, 8 or 16.
+        quality: quality of JPEG and WebP, 1 to 100.
+        progress: show a bar.
+        failed_fn: called with the error of each job that fails.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, once the current step is done.
+    """
+    form = {"bits": bits, "quality": quality}
+
+    def failed(job: PictureJob, error: Exception | None) -> Outcome:
+        assert error is not None
+        failed_fn(error)
+        return _outcome(job, "failed", error=one_line(error))
+
+    waiting = []
+    for job in jobs:
+        assert job.output is not None
+        if job.record is not None:
+            yield _outcome(job, "skipped", record=job.record)
+            continue
+        try:
+            job.output.parent.mkdir(parents=True, exist_ok=True)
+            check_output(job.output, **form)
+        except (OSError, ValueError) as error:
+            yield failed(job, error)
+        else:
+            waiting.append(job)
+    loader = JobLoader(progress=progress)
+    for done in paint_here(waiting, loader.load, progress=progress):
+        if done.result is None:
+            yield failed(done.job, done.error)
+            continue
+        try:
+            done.result.save(done.job.output, **form)
+        except OSError as error:
+            yield failed(done.job, error)
+        else:
+            yield _judged(done.job, done.result.record)
+
+
+def _judged(job: PictureJob, record: Mapping[str, Any]) -> Outcome:
+    made = record["result"]
+    if made["stopped"] in FINISHED:
+        return _outcome(job, "painted", record=record)
+    error = (
+        f"stopped after {made['steps']} steps ({made['stopped']}); the last good "
+        f"picture is in {job.output}"
+    )
+    return _outcome(job, "failed", record=record, error=error)
+
+
+def _outcome(
+    job: PictureJob,
+    status: Literal["painted", "skipped", "failed"],
+    *,
+    record: Mapping[str, Any] | None = None,
+    error: str | None = None,
+) -> Outcome:
+    assert job.output is not None
+    return Outcome(
+        number=job.number,
+        place=job.place,
+        status=status,
+        path=job.output,
+        record=record,
+        error=error,
+    )
 
 
 def _sweep_in_memory(
-    brief: Brief, paint_fn: PaintFn, callback: RowFn | None
+    plan: SweepPlan, paint_fn: PaintFn, callback: RowFn | None
 ) -> SweepResult:
     rows: dict[int, Row] = {}
     results: dict[int, Result] = {}
-
-    def result() -> SweepResult:
-        return SweepResult(
-            axes=brief.axes,
-            mode=brief.mode,
-            rows=[row for _, row in sorted(rows.items())],
-            folder=None,
-            results=results,
-            brief=brief,
-        )
-
     try:
-        for done in paint_fn(brief.assignments):
-            row = make_row(done)
-            rows[row.index] = row
+        for done in paint_fn(plan.jobs):
+            row = rows[done.job.number] = make_row(done.job, done)
             if done.result is not None:
                 results[row.index] = done.result
             if callback is not None:
                 callback(row)
     except KeyboardInterrupt:
-        raise SweepInterrupted(result()) from None
-    return result()
+        raise SweepInterrupted(_result(plan, rows, results=results)) from None
+    return _result(plan, rows, results=results)
 
 
 def _sweep_into(
     folder: SweepFolder,
-    brief: Brief,
+    plan: SweepPlan,
     hosts: Hosts,
     paint_fn: PaintFn,
     callback: RowFn | None,
     form: Mapping[str, int],
 ) -> SweepResult:
     failed: dict[int, Row] = {}
-
-    def result() -> SweepResult:
-        rows = failed | folder.finished()
-        return SweepResult(
-            axes=brief.axes,
-            mode=brief.mode,
-            rows=[row for _, row in sorted(rows.items())],
-            folder=folder.path,
-            results={},
-            brief=brief,
-        )
-
-    hosts.begin(folder.path / STATE)
+    state = folder.path / STATE
     finished = folder.finished()
-    missing = [i for i in range(len(brief.assignments)) if i not in finished]
-    missing = hosts.agree(missing, len(brief.assignments))
-    own = [brief.assignments[index] for index in hosts.share(missing)]
+    missing = [
+        index
+        for index in range(len(plan.jobs))
+        if index not in finished or finished[index].stopped not in FINISHED
+    ]
+    own = hosts.share(missing, len(plan.jobs), state)
     try:
-        for done in paint_fn(own):
+        for done in paint_fn([plan.jobs[index] for index in own]):
             save_fn = None
             if done.result is not None:
                 save_fn = functools.partial(done.result.save, **form)
-            row = folder.add(make_row(done), save_fn)
+            row = folder.add(make_row(done.job, done), save_fn)
             if row.error is not None:
                 failed[row.index] = row
             if callback is not None:
                 callback(row)
-        hosts.finish(folder.path / STATE)
+        hosts.finish(state)
     except KeyboardInterrupt:
-        raise SweepInterrupted(result()) from None
-    return result()
+        rows = failed | folder.finished()
+        raise SweepInterrupted(_result(plan, rows, folder=folder.path)) from None
+    return _result(plan, failed | folder.finished(), folder=folder.path)
+
+
+def _result(
+    plan: SweepPlan,
+    rows: Mapping[int, Row],
+    *,
+    folder: Path | None = None,
+    results: Mapping[int, Result] | None = None,
+) -> SweepResult:
+    return SweepResult(
+        axes=plan.axes,
+        mode=plan.mode,
+        rows=[row for _, row in sorted(rows.items())],
+        folder=folder,
+        results=results or {},
+        plan=plan,
+    )

@@ -1,14 +1,16 @@
-"""The folder that a sweep fills, so that it can be stopped and taken up at any moment.
+"""The folder of a sweep, which can be stopped at any moment and resumed.
 
-In it: a picture for each member, `manifest.json`, `manifest.csv`, `sheet.png` and
-`index.html`; and `.sweep/` with `sweep.json` (what decides the pictures), a row for
-each member, and for each process a lock and a folder for what is being written.
-Everything is written there first and then moved to its place, so that whatever is in
-place is whole; a picture counts once its row is there and has its hash.
+It holds a picture for each member, `manifest.json`, `manifest.csv`, `sheet.png` and
+`index.html`; and `.sweep/` with `sweep.json` (what decides the pictures), for each
+member that was tried a note of its seconds and its error, and for each process a lock
+and a folder for files being written. Files are written there and then renamed, so that
+no file is ever half in place. A member is finished if its picture is there and says, in
+the record inside, that it is the one asked for.
 """
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -22,126 +24,101 @@ from typing import Any
 import filelock
 from PIL import Image as PILImage
 
-from .identity import describe_sweep, find_differences, in_words
-from .manifest import manifest_csv, manifest_json
-from .members import Axis, Member, Row
-from .naming import make_file_name
-from .opening import PROBE, STATE, SWEEP_FILE, make_folder, numbered_paths, take_lock
+from .axes import Axis, Row, make_file_name
+from .manifest import as_plain, manifest_csv, manifest_json
 from .page import make_page
-from .rows import decode_row, encode_row, file_sha256, read_row
 from .sheet import make_sheet, read_thumbnail
 
 
-# Manifest, sheet and page are made anew after so many seconds, and so many times what
-# it took last.
+STATE = ".sweep"
+SWEEP_FILE = "sweep.json"
+_PROBE = ".probe-"
+# Files that systems leave in folders that are merely looked at.
+_NEGLIGIBLE = {".DS_Store", "Thumbs.db", "desktop.ini"}
+# Manifest, sheet and page are made again after so many seconds, and after so many times
+# the seconds that they took last.
 _REFRESH_SECONDS = 2.0
 _REFRESH_SHARE = 20
+# Of the differences to another sweep so many are named, at this length.
+_NUM_NAMED = 3
+_MAX_SHOWN = 60
+
+# Given the index of a member and the path of its picture, returns fields of its row;
+# None if the picture is not usable; raises ValueError if it is another picture.
+ReadFn = Callable[[int, Path], Mapping[str, Any] | None]
 
 
 class SweepFolder:
-    """The pictures of a sweep on disk; see `open`.
+    """The pictures of a sweep on disk; its methods may be called from several threads.
 
-    Its methods may be called from several threads.
+    Opening makes the folder, or resumes the sweep in it.
+
+    Args:
+        path: the folder; its parent must exist.
+        identity: everything that decides the pictures besides the axes (settings,
+            hashes of pictures and weights), as JSON can hold it.
+        axes: axes of the sweep, at least one.
+        mode: "product" or "zip".
+        rows: a row for each member, with index, labels and settings.
+        read_fn: reads the record of a picture, see `ReadFn`.
+        process: number of this process, from 0; process 0 writes manifest, sheet and
+            page.
+        num_processes: number of processes that write into the folder.
+        extension: extension of the pictures, with its dot.
+        title: title of sheet and page; by default the names of the axes.
+        inputs: {name: picture} shown at the top of the sheet.
 
     Attributes:
-        path: of the folder.
+        path: the folder.
+
+    Raises:
+        ValueError: if the folder holds another sweep.
+        NotADirectoryError: if a file lies in its place.
+        FileNotFoundError: if its parent does not exist.
+        FileExistsError: if it is full of other things.
+        BlockingIOError: if another run is writing there.
+        OSError: if it cannot be written.
     """
 
     def __init__(
         self,
-        path: Path,
-        *,
-        identity: Mapping[str, Any],
-        axes: Sequence[Axis],
-        mode: str,
-        members: Sequence[Member],
-        process: int,
-        num_processes: int,
-        extension: str,
-        title: str,
-        inputs: Mapping[str, PILImage.Image],
-        lock: filelock.BaseFileLock | None,
-    ):
-        self.path = path
-        self._state = path / STATE
-        self._stage = self._state / f"process-{process}"
-        self._identity, self._axes, self._mode = identity, axes, mode
-        self._members = {member.index: member for member in members}
-        self._process, self._num_processes = process, num_processes
-        self._extension, self._title, self._inputs = extension, title, inputs
-        self._lock = lock
-        self._num_digits = len(str(max(self._members, default=0)))
-        self._known: dict[int, tuple[str, Row]] = {}
-        self._thumbnails: dict[int, tuple[str | None, int, PILImage.Image | None]] = {}
-        self._mutex = threading.RLock()
-        self._is_open = True
-        self._refreshed, self._cost = time.monotonic(), 0.0
-
-    @classmethod
-    def open(
-        cls,
         path: str | os.PathLike[str],
         *,
         identity: Mapping[str, Any],
         axes: Sequence[Axis],
         mode: str,
-        members: Sequence[Member],
+        rows: Sequence[Row],
+        read_fn: ReadFn,
         process: int = 0,
         num_processes: int = 1,
         extension: str = ".png",
         title: str = "",
         inputs: Mapping[str, PILImage.Image] | None = None,
-    ) -> "SweepFolder":
-        """Make the folder, or take up what is there; called before any painting.
-
-        Args:
-            path: of the folder; it is made, the one it lies in must be there.
-            identity: what decides the pictures besides the axes (settings, hashes of
-                pictures and weights, version), as JSON can hold it.
-            axes: of the sweep, at least one.
-            mode: "product" or "zip".
-            members: all of them, also those that other processes paint.
-            process: number of this process, from 0; process 0 writes manifest, sheet
-                and page.
-            num_processes: that write into the folder at the same time.
-            extension: of the pictures, with its dot.
-            title: of sheet and page; by default what the sweep varies.
-            inputs: {name: picture} to show small at the top of the sheet.
-
-        Raises:
-            ValueError: if the folder holds another sweep.
-            NotADirectoryError: if a file lies in its place.
-            FileNotFoundError: if there is no folder to make it in.
-            FileExistsError: if it is full of other things.
-            BlockingIOError: if another run is writing there.
-            OSError: if it cannot be written.
-        """
-        path = Path(path)
-        make_folder(path, process)
-        lock = take_lock(path, process)
+    ):
+        self.path = Path(path)
+        self._state = self.path / STATE
+        self._stage = self._state / f"process-{process}"
+        self._identity, self._axes, self._mode = identity, axes, mode
+        self._blank = {row.index: row for row in rows}
+        self._read_fn = read_fn
+        self._process, self._num_processes = process, num_processes
+        self._extension, self._title, self._inputs = extension, title, inputs or {}
+        self._num_digits = len(str(max(self._blank, default=0)))
+        # {index: (state of its files, row)}
+        self._rows: dict[int, tuple[Any, Row | None]] = {}
+        self._thumbnails: dict[int, tuple[str | None, int, PILImage.Image | None]] = {}
+        self._mutex = threading.RLock()
+        self._is_open = True
+        self._refreshed, self._cost = time.monotonic(), 0.0
+        _make_folder(self.path, process)
+        self._lock = _take_lock(self.path, process)
         try:
-            folder = cls(
-                path,
-                identity=identity,
-                axes=axes,
-                mode=mode,
-                members=members,
-                process=process,
-                num_processes=num_processes,
-                extension=extension,
-                title=title,
-                inputs=inputs or {},
-                lock=lock,
-            )
-            folder._clear()
-            folder._settle()
-            folder._read_rows()
+            self._clear()
+            self._settle()
+            self.rows()
         except BaseException:
-            shutil.rmtree(path / STATE / f"process-{process}", ignore_errors=True)
-            if lock is not None:
-                lock.release()
+            self._leave()
             raise
-        return folder
 
     def __enter__(self) -> "SweepFolder":
         return self
@@ -155,72 +132,69 @@ class SweepFolder:
         if error is None:
             self.close()
             return
-        with contextlib.suppress(OSError):  # what went wrong first is to be seen
+        with contextlib.suppress(OSError):  # the first error is the one to be seen
             self.close()
 
-    def finished(self) -> dict[int, Row]:
-        """Return the rows of the members whose pictures are there, whole.
+    def rows(self) -> dict[int, Row]:
+        """Return {index: row} of the members that are done or failed.
 
-        Also those of other processes. A picture is read once, to compare its hash.
+        Members of other processes are included. A picture is read again only if its
+        file changed.
         """
         with self._mutex:
-            self._read_rows()
-            return {
-                index: row
-                for index, (_, row) in sorted(self._known.items())
-                if row.error is None
-            }
+            found = {index: self._look(index) for index in sorted(self._blank)}
+        return {index: row for index, row in found.items() if row is not None}
 
-    def file_name(self, member: Member) -> str:
-        """Return the name of a member's picture, see `make_file_name`."""
-        return make_file_name(member, self._num_digits, self._extension)
+    def finished(self) -> dict[int, Row]:
+        """Return {index: row} of the members whose pictures are there."""
+        return {index: row for index, row in self.rows().items() if row.error is None}
 
     def add(self, row: Row, save_fn: Callable[[Path], object] | None) -> Row:
-        """Write a picture and its row; then, if it is time, manifest, sheet and page.
+        """Write a picture; then, if it is time, manifest, sheet and page.
 
         Args:
-            row: of the member; `file` and `sha256` are filled in here.
+            row: row of the member.
             save_fn: writes the picture to the path it is given; None if there is none,
                 then `row.error` says why.
 
         Returns:
-            The row as it was written.
+            The row as it will be read again.
 
         Raises:
-            OSError: if it cannot be written; then the member is not finished.
+            OSError: if the picture cannot be written; then the member is not finished.
         """
-        name = self.file_name(self._members[row.index])
-        place = self.path / name
-        if save_fn is None:
-            row = dataclasses.replace(row, file=None, sha256=None)
-            place.unlink(missing_ok=True)  # of a run that was killed before its row
-        else:
-            staged = self._stage / name
+        index, place = row.index, self._place(row.index)
+        note = {"seconds": row.seconds, "error": None if save_fn else row.error}
+        staged = self._stage / place.name
+        if save_fn is not None:
             save_fn(staged)
-            digest = file_sha256(staged)
-            row = dataclasses.replace(row, file=name, sha256=digest, error=None)
-            staged.replace(place)
-        text = encode_row(row)
+            with staged.open("rb+") as stream:
+                os.fsync(stream.fileno())
         with self._mutex:
-            self._write(self._row_path(row.index), text.encode(), is_synced=True)
-            # As it would be read, so that a resumed sweep lists the same.
-            kept = decode_row(text)
-            self._known[row.index] = text, kept
+            self._write(self._note(index), json.dumps(note, default=as_plain).encode())
+            if save_fn is None:
+                place.unlink(missing_ok=True)
+            else:
+                staged.replace(place)
+            kept = self._look(index)
+            if kept is None:
+                name = place.name
+                raise OSError(f"output {self.path}: {name} cannot be read again")
             pause = max(_REFRESH_SECONDS, _REFRESH_SHARE * self._cost)
             if self._process == 0 and time.monotonic() - self._refreshed >= pause:
-                # Whoever has the table open in a spreadsheet must not stop the sweep;
-                # if that is so to the end, `close` says so.
+                # A table that is open in a spreadsheet must not stop the sweep; if it
+                # still is at the end, `close` says so.
                 with contextlib.suppress(OSError):
                     self._refresh()
         return kept
 
     def close(self) -> None:
-        """Write manifest, sheet and page a last time, and let the folder go.
+        """Write manifest, sheet and page a last time, and release the folder.
 
-        Process 0 is to call it when the others have added their last.
+        Process 0 must call it after the others have added their last picture.
 
         Raises:
-            OSError: if they cannot be written; the pictures are there all the same.
+            OSError: if they cannot be written; the pictures are there nevertheless.
         """
         with self._mutex:
             if not self._is_open:
@@ -236,86 +210,108 @@ class SweepFolder:
                     "the pictures are there. Start the sweep again to list them."
                 ) from error
             finally:
-                shutil.rmtree(self._stage, ignore_errors=True)
-                if self._lock is not None:
-                    self._lock.release()
+                self._leave()
 
-    def _row_path(self, index: int) -> Path:
+    def _place(self, index: int) -> Path:
+        labels = self._blank[index].labels
+        name = make_file_name(index, labels, self._num_digits, self._extension)
+        return self.path / name
+
+    def _note(self, index: int) -> Path:
         return self._state / f"{index:0{self._num_digits}}.json"
 
+    def _leave(self) -> None:
+        shutil.rmtree(self._stage, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.release()
+
     def _clear(self) -> None:
-        """Remove what killed processes were writing: those whose locks we can have."""
+        """Remove the unfinished files of killed processes, whose locks are free."""
         shutil.rmtree(self._stage, ignore_errors=True)
         self._stage.mkdir(exist_ok=True)
         if self._process != 0:
             return
-        # Of an earlier run with more processes, where none of them goes on.
+        # Of an earlier run with more processes.
         others = self._num_processes
-        for stage, number in numbered_paths(self._state, "process-", others):
+        for stage, number in _numbered(self._state, "process-", others):
             with contextlib.suppress(BlockingIOError):
-                lock = take_lock(self.path, number)
+                lock = _take_lock(self.path, number)
                 shutil.rmtree(stage, ignore_errors=True)
                 if lock is not None:
                     lock.release()
         for folder in (self.path, self._state):
-            for probe, _ in numbered_paths(folder, PROBE, others):
+            for probe, _ in _numbered(folder, _PROBE, others):
                 probe.unlink(missing_ok=True)
 
     def _settle(self) -> None:
-        """Write down what decides the pictures, or compare it with what was."""
+        """Write down what decides the pictures, or compare it with what is there."""
         place = self._state / SWEEP_FILE
-        new = describe_sweep(self._identity, self._axes, self._mode, self._extension)
+        description = {
+            "mode": self._mode,
+            "extension": self._extension,
+            "order": [axis.name for axis in self._axes],
+            **{f"axes.{axis.name}": list(axis.labels) for axis in self._axes},
+            **self._identity,
+        }
+        text = json.dumps(description, default=as_plain, indent=1)
+        new = json.loads(text)
         try:
             old = json.loads(place.read_text("utf-8"))
             if not isinstance(old, dict):
                 raise ValueError("no object")
         except FileNotFoundError:
-            text = json.dumps(new, indent=1) + "\n"
-            self._write(place, text.encode(), is_synced=True)
+            self._write(place, f"{text}\n".encode())
             return
         except (ValueError, RecursionError):
             raise ValueError(
                 f"output {self.path} holds a sweep, but its {STATE}/{SWEEP_FILE} is "
                 "damaged. Give another folder, or remove this one."
             ) from None
-        if differences := find_differences(old, new):
-            raise ValueError(
-                f"output {self.path} holds another sweep: {in_words(differences)}. "
-                "Give another folder, or remove this one."
-            )
+        if differences := _differences(old, new):
+            raise self._is_another("; ".join(differences))
 
-    def _read_rows(self) -> None:
-        """Read the rows that are new, and the pictures they are of."""
-        for index, member in self._members.items():
-            try:
-                text = self._row_path(index).read_text("utf-8")
-            except (OSError, UnicodeDecodeError):
-                self._known.pop(index, None)
-                continue
-            if index in self._known and self._known[index][0] == text:
-                continue
-            row = read_row(text, member, self.path / self.file_name(member))
-            if row is None:
-                self._known.pop(index, None)
-            else:
-                self._known[index] = text, row
+    def _is_another(self, why: str) -> ValueError:
+        return ValueError(
+            f"output {self.path} holds another sweep: {why}. Give another folder, or "
+            "remove this one."
+        )
 
-    def _write(self, place: Path, data: bytes, *, is_synced: bool = False) -> None:
+    def _look(self, index: int) -> Row | None:
+        """Return the row of a member, read anew if its files changed."""
+        state = _state_of(self._place(index)), _state_of(self._note(index))
+        if index not in self._rows or self._rows[index][0] != state:
+            self._rows[index] = state, self._read(index)
+        return self._rows[index][1]
+
+    def _read(self, index: int) -> Row | None:
+        """Return the row of a member from its picture and its note."""
+        row, place, seconds, error = self._blank[index], self._place(index), 0.0, None
+        try:
+            note = json.loads(self._note(index).read_text("utf-8"))
+            seconds, error = float(note["seconds"]), note["error"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            pass  # only the seconds and the error are lost
+        row = dataclasses.replace(row, seconds=seconds)
+        if not place.exists():
+            return dataclasses.replace(row, error=str(error)) if error else None
+        try:
+            fields = self._read_fn(index, place)
+        except ValueError as difference:
+            raise self._is_another(str(difference)) from None
+        if fields is None or not _is_whole(place):
+            return None
+        digest = hashlib.sha256(place.read_bytes()).hexdigest()
+        return dataclasses.replace(row, file=place.name, sha256=digest, **fields)
+
+    def _write(self, place: Path, data: bytes) -> None:
         staged = self._stage / place.name
-        with staged.open("wb") as stream:
-            stream.write(data)
-            if is_synced:
-                stream.flush()
-                os.fsync(stream.fileno())
+        staged.write_bytes(data)
         staged.replace(place)
 
     def _refresh(self) -> None:
         start = time.monotonic()
         try:
-            if self._num_processes > 1:
-                self._read_rows()
-            rows = {index: row for index, (_, row) in sorted(self._known.items())}
-            about = self._axes, self._mode, rows
+            about = self._axes, self._mode, self.rows()
             text = manifest_json(*about, identity=self._identity)
             self._write(self.path / "manifest.json", text.encode())
             self._write(self.path / "manifest.csv", manifest_csv(*about))
@@ -338,3 +334,101 @@ class SweepFolder:
             picture = read_thumbnail(self.path / str(row.file), longest)
             kept = self._thumbnails[row.index] = row.sha256, longest, picture
         return kept[2]
+
+
+def _make_folder(path: Path, process: int) -> None:
+    """Make the folder, and try to write in it."""
+    try:
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(f"output {path} is a file; give a folder.")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(
+                f"output {path}: no such folder: {path.parent}; make it first"
+            )
+        path.mkdir(exist_ok=True)
+        names = {entry.name for entry in path.iterdir()} - _NEGLIGIBLE - {STATE}
+        # Another process of this run may be probing, or was killed while it did.
+        others = {name for name in names if not name.startswith(_PROBE)}
+        # A sweep writes nothing before its description is there.
+        if others and not (path / STATE / SWEEP_FILE).is_file():
+            raise FileExistsError(
+                f"output {path} is not empty and holds no sweep (there is "
+                f"{min(others)}); give a new folder, or an empty one."
+            )
+        (path / STATE).mkdir(exist_ok=True)
+        for folder in (path / STATE, path):
+            probe = folder / f"{_PROBE}{process}"
+            probe.write_bytes(b"")
+            probe.unlink()
+    except OSError as error:
+        if error.errno is None:  # raised above
+            raise
+        message = f"output {path} cannot be written: {error.strerror}"
+        raise type(error)(message) from error
+
+
+def _take_lock(path: Path, process: int) -> filelock.BaseFileLock | None:
+    """Take the lock of a process; None if the file system has no locks.
+
+    The lock is released when the process dies.
+    """
+    place = path / STATE / f"process-{process}.lock"
+    lock = filelock.FileLock(place, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise BlockingIOError(
+            f"output {path}: another run is writing there; wait for it, or give "
+            f"another folder. (If none is, remove {place}.)"
+        ) from None
+    except (OSError, NotImplementedError):
+        return None
+    return lock
+
+
+def _numbered(folder: Path, prefix: str, first: int) -> list[tuple[Path, int]]:
+    """Return the files named `prefix` and a number from `first`, with that number."""
+    found = [(path, path.name[len(prefix) :]) for path in folder.glob(f"{prefix}*")]
+    return [(p, int(n)) for p, n in found if n.isdecimal() and int(n) >= first]
+
+
+def _state_of(path: Path) -> Any:
+    """Return a value that changes when a file does; None if there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a picture file can be decoded to its end."""
+    try:
+        with PILImage.open(path) as picture:
+            picture.load()
+    except Exception:  # on damaged files Pillow raises nearly anything
+        return False
+    return True
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return in words how two descriptions differ, the first few differences."""
+    phrases = []
+    for key in dict.fromkeys([*new, *old]):
+        if key not in old:
+            phrases.append(f"`{key}` was not set, is {_show(new[key])}")
+        elif key not in new:
+            phrases.append(f"`{key}` was {_show(old[key])}, is not set")
+        elif old[key] != new[key]:
+            phrases.append(f"`{key}` was {_show(old[key])}, is {_show(new[key])}")
+    more = len(phrases) - _NUM_NAMED
+    return phrases if more <= 0 else [*phrases[:_NUM_NAMED], f"and {more} more"]
+
+
+def _show(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list) and all(isinstance(x, str) for x in value):
+        text = text.replace('"', "")  # labels
+    if len(text) <= _MAX_SHOWN:
+        return text
+    return f"{text[: _MAX_SHOWN * 2 // 3]}...{text[-_MAX_SHOWN // 4 :]}"

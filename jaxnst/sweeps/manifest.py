@@ -1,25 +1,72 @@
 """The list of all pictures of a sweep, for programs (JSON) and for tables (CSV)."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .members import Axis, Row
-from .rows import as_plain, row_fields
+from .axes import Axis, Row
 from .sheet import places
 
 
 FORMAT = 1
 LOSSES = ("total", "content", "style", "tv")
-# What spreadsheets take for the beginning of a formula.
+# Spreadsheets take these for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
+def as_plain(value: object) -> Any:
+    """Return a mapping or a NumPy number as `json` knows it, for its `default`.
+
+    Args:
+        value: the mapping or number.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "item"):
+        return value.item()  # type: ignore[attr-defined]
+    raise TypeError(f"{type(value).__name__} cannot be kept in JSON: {value!r}")
+
+
+def fields_of_record(
+    record: Mapping[str, Any], history: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of a `Row` that the record of its picture holds.
+
+    Args:
+        record: record of the picture.
+        history: {loss: its values}, such as `record["trace"]`; None where not finite.
+
+    Returns:
+        "height", "width", "steps", "stopped", "losses" and "metrics".
+
+    Raises:
+        KeyError, TypeError, ValueError: if the record is not one of a picture.
+    """
+    made = record["result"]
+    last = {name: history[name][-1] for name in LOSSES if len(history.get(name, ()))}
+    return {
+        "height": int(made["height"]),
+        "width": int(made["width"]),
+        "steps": int(made["steps"]),
+        "stopped": made["stopped"],
+        "losses": {n: float(loss) for n, loss in last.items() if loss is not None},
+        "metrics": dict(record.get("metrics", {})),
+    }
+
+
 def status_of(row: Row | None) -> str:
-    """Return "done", "failed" or "missing"."""
+    """Return "done", "failed" or "missing".
+
+    Args:
+        row: row of the member; None if there is none.
+    """
     if row is None:
         return "missing"
     return "failed" if row.file is None else "done"
@@ -35,15 +82,16 @@ def make_manifest(
     """Return the manifest, as JSON can hold it.
 
     Args:
-        axes: at least one.
+        axes: at least one axis.
         mode: "product" or "zip".
         rows: {index: row} of the members that are done or failed.
-        identity: what decides the pictures, besides the axes.
+        identity: everything that decides the pictures besides the axes.
 
     Returns:
         "format", "mode", "axes": [{"name", "labels"}], "identity", "counts": {"done",
-        "failed", "missing"}, and "members": for each its "status", and what `Row` has;
-        of a missing one index and labels alone. What is not finite is None.
+        "failed", "missing"}, and "members": for each its "status" and the fields of
+        `Row`; for a missing member only its index and labels. Numbers that are not
+        finite are None.
     """
     members = []
     counts = {"done": 0, "failed": 0, "missing": 0}
@@ -52,9 +100,11 @@ def make_manifest(
         status = status_of(row)
         counts[status] += 1
         if row is None:
-            fields = {"index": index, "labels": _labels(axes, place)}
+            labels = [axis.labels[i] for axis, i in zip(axes, place, strict=True)]
+            names = [axis.name for axis in axes]
+            fields = {"labels": dict(zip(names, labels, strict=True))}
         else:
-            fields = row_fields(row)
+            fields = dataclasses.asdict(row)
         members.append({"index": index, "status": status, **fields})
     manifest = {
         "format": FORMAT,
@@ -74,7 +124,14 @@ def manifest_json(
     *,
     identity: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the text of `manifest.json`, see `make_manifest`."""
+    """Return the text of `manifest.json`.
+
+    Args:
+        axes: see `make_manifest`.
+        mode: see `make_manifest`.
+        rows: see `make_manifest`.
+        identity: see `make_manifest`.
+    """
     manifest = make_manifest(axes, mode, rows, identity=identity)
     return json.dumps(manifest, indent=1, allow_nan=False) + "\n"
 
@@ -82,13 +139,13 @@ def manifest_json(
 def manifest_csv(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> bytes:
     """Return the bytes of `manifest.csv`.
 
-    One column for each axis, then those settings that differ though they are no axis,
-    then status, steps, losses, metrics and the rest. UTF-8; with a byte order mark,
-    which Excel wants and others stumble over, only if there is more than ASCII. Text
-    that a spreadsheet would take for a formula starts with an apostrophe.
+    It has one column for each axis, then other settings that differ between members,
+    then status, steps, losses, metrics and the rest. It is UTF-8, with a byte order
+    mark (which Excel needs and other programs dislike) only if it holds more than
+    ASCII. Text that a spreadsheet would take for a formula starts with an apostrophe.
 
     Args:
-        axes: at least one.
+        axes: at least one axis.
         mode: "product" or "zip".
         rows: {index: row} of the members that are done or failed.
     """
@@ -121,14 +178,8 @@ def manifest_csv(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> by
     return text.encode("utf-8" if text.isascii() else "utf-8-sig", errors="replace")
 
 
-def _labels(axes: Sequence[Axis], place: Sequence[int]) -> dict[str, str]:
-    return {
-        axis.name: axis.labels[number] for axis, number in zip(axes, place, strict=True)
-    }
-
-
 def _value(axis: Axis, number: int) -> object:
-    """Return a number as it is, anything else by its label."""
+    """Return a value that is a number, or the label of any other."""
     value = axis.values[number]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number else axis.labels[number]

@@ -12,8 +12,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from .axes import Axis, Row
 from .manifest import status_of
-from .members import Axis, Row
 from .sheet import heading, in_common, make_tables
 
 

@@ -1,4 +1,4 @@
-"""What a sweep gives: a row for each member, and the pictures."""
+"""The result of a sweep: a row for each member, and the pictures."""
 
 import dataclasses
 import functools
@@ -12,44 +12,34 @@ from typing import Any
 from PIL import Image as PILImage
 
 from jaxnst._checks import check_choice, one_line
-from jaxnst.images import check_format
+from jaxnst.images import check_format, read_record
 from jaxnst.images.contact_sheet import thumbnail
 from jaxnst.transfer.result import Result
 
-from .brief import Brief
+from .axes import Axis, Row
 from .folder import SweepFolder
-from .local import Done
-from .members import Axis, Row
+from .jobs import PictureJob, SweepPlan, find_difference
+from .manifest import fields_of_record
+from .runner import Done
 from .sheet import make_sheet
 
 
-def make_row(done: Done) -> Row:
-    """Return what became of a member, without the file."""
-    member, task = done.assignment.member, done.assignment.task
-    row = Row(
-        index=member.index,
-        labels=dict(member.labels),
-        settings=task.config.to_dict(),
-        seconds=round(done.seconds, 3),
-    )
+def make_row(job: PictureJob, done: Done | None = None) -> Row:
+    """Return the row of a member, without its file.
+
+    Args:
+        job: job of the member.
+        done: its outcome; None if it was not painted yet.
+    """
+    row = Row(index=job.number, labels=dict(job.labels), settings=job.config.to_dict())
+    if done is None:
+        return row
+    row = dataclasses.replace(row, seconds=round(done.seconds, 3))
     if done.result is None:
         error = one_line(done.error) if done.error is not None else "unknown"
         return dataclasses.replace(row, error=error)
-    made, history = done.result.record["result"], done.result.history
-    losses = {
-        name: float(history[name][-1])
-        for name in ("total", "content", "style", "tv")
-        if len(history[name])
-    }
-    return dataclasses.replace(
-        row,
-        height=made["height"],
-        width=made["width"],
-        steps=made["steps"],
-        stopped=made["stopped"],
-        losses=losses,
-        metrics=dict(done.result.record.get("metrics", {})),
-    )
+    fields = fields_of_record(done.result.record, done.result.history)
+    return dataclasses.replace(row, **fields)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,12 +47,12 @@ class SweepResult:
     """The pictures of a sweep, and how each was made.
 
     Attributes:
-        axes: which settings differ, and their values.
+        axes: settings that differ, and their values.
         mode: "product" or "zip".
-        rows: one for each member that was painted or failed, in their order.
-        folder: where the pictures are; None if they are in memory.
+        rows: a row for each member that was painted or failed, in their order.
+        folder: folder of the pictures; None if they are in memory.
         results: {index: result} of the pictures in memory.
-        brief: what was to be painted.
+        plan: all pictures that were to be painted.
     """
 
     axes: Sequence[Axis]
@@ -70,11 +60,11 @@ class SweepResult:
     rows: Sequence[Row]
     folder: Path | None
     results: Mapping[int, Result]
-    brief: Brief
+    plan: SweepPlan
 
     def __len__(self) -> int:
-        """How many members there are, painted or not."""
-        return len(self.brief.assignments)
+        """Return the number of members, painted or not."""
+        return len(self.plan.jobs)
 
     @property
     def errors(self) -> dict[str, str]:
@@ -85,7 +75,7 @@ class SweepResult:
         """Return the rows with these values: `find(style_weight=3)`.
 
         Args:
-            settings: {axis: value, or its label}.
+            settings: {axis: value or label}.
 
         Raises:
             ValueError: if that is no axis, or has no such value.
@@ -110,11 +100,11 @@ class SweepResult:
         """Return the picture of a member, as a PIL image.
 
         Args:
-            index: of the member, see `Row`.
+            index: number of the member, see `Row`.
 
         Raises:
-            ValueError: if there is none; says why.
-            OSError: if its file cannot be read any more.
+            ValueError: if there is no picture; says why.
+            OSError: if its file can no longer be read.
         """
         if index in self.results:
             return self.results[index].to_pil()
@@ -129,7 +119,7 @@ class SweepResult:
     def sheet(self) -> PILImage.Image:
         """Return the contact sheet: all pictures, small, with their settings."""
         rows = {
-            # A row has a file where there is a picture, be it in memory.
+            # A row with a file has a picture, also where that is in memory.
             row.index: dataclasses.replace(row, file=row.file or "in memory")
             if row.index in self.results
             else row
@@ -140,7 +130,7 @@ class SweepResult:
             self.mode,
             rows,
             lambda row, longest: thumbnail(self.picture(row.index), longest),
-            inputs=self.brief.inputs,
+            inputs=self.plan.inputs,
         )
 
     def save(
@@ -151,14 +141,18 @@ class SweepResult:
         bits: int = 8,
         quality: int = 95,
     ) -> Path:
-        """Write a folder: pictures, `sheet.png`, `manifest.json`, `.csv`, `index.html`.
+        """Write all to a folder, and return its path.
+
+        It gets the pictures, `sheet.png`, `manifest.json`, `manifest.csv` and
+        `index.html`.
 
         Args:
-            folder: is made; one that holds a part of this sweep is completed.
-            extension: of the pictures: .png, .jpg, .webp or .tif. Pictures that are in
-                a folder already are copied as they are.
-            bits: per channel of them, 8 or 16.
-            quality: of JPEG and WebP, 1 to 100.
+            folder: path of the folder; one that holds a part of this sweep is
+                completed.
+            extension: extension of the pictures: .png, .jpg, .webp or .tif. Pictures
+                that are in a folder already are copied as they are.
+            bits: bits per channel, 8 or 16.
+            quality: quality of JPEG and WebP, 1 to 100.
 
         Raises:
             ValueError: if the folder holds another sweep, or the extension is unknown.
@@ -170,7 +164,7 @@ class SweepResult:
             extension = next(
                 (Path(row.file).suffix for row in self.rows if row.file), extension
             )
-        with open_folder(self.brief, folder, extension=extension, form=form) as opened:
+        with open_folder(self.plan, folder, extension=extension, form=form) as opened:
             finished = opened.finished()
             for row in self.rows:
                 if row.index not in finished:
@@ -193,7 +187,7 @@ class SweepResult:
 
 
 def open_folder(
-    brief: Brief,
+    plan: SweepPlan,
     folder: str | os.PathLike[str],
     *,
     extension: str,
@@ -201,26 +195,40 @@ def open_folder(
     process: int = 0,
     num_processes: int = 1,
 ) -> SweepFolder:
-    """Open the folder of a sweep, see `SweepFolder.open`.
+    """Return the folder of a sweep, new or resumed; see `SweepFolder`.
 
     Args:
-        brief: what the sweep paints.
-        folder: which one.
-        extension: of the pictures.
+        plan: all pictures of the sweep.
+        folder: path of the folder.
+        extension: extension of the pictures.
         form: {"bits", "quality"} of their files.
         process: number of this process.
-        num_processes: that write there.
+        num_processes: number of processes that write there.
     """
-    return SweepFolder.open(
+    jobs = {job.number: job for job in plan.jobs}
+
+    def read(index: int, path: Path) -> Mapping[str, Any] | None:
+        try:
+            record = read_record(path)
+            difference = find_difference(record, jobs[index], are_objects_known=True)
+            fields = fields_of_record(record, record.get("trace", {}))
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
+            return None
+        if difference is not None:
+            raise ValueError(f"{path.name}: {difference}")
+        return fields
+
+    return SweepFolder(
         folder,
-        identity={**brief.identity, **form},
-        axes=brief.axes,
-        mode=brief.mode,
-        members=brief.members,
+        identity={**plan.identity, **form},
+        axes=plan.axes,
+        mode=plan.mode,
+        rows=[make_row(job) for job in plan.jobs],
+        read_fn=read,
         process=process,
         num_processes=num_processes,
         extension=extension,
-        inputs=brief.inputs,
+        inputs=plan.inputs,
     )
 
 

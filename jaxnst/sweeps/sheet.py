@@ -9,7 +9,7 @@ from PIL import Image as PILImage
 
 from jaxnst.images.contact_sheet import Source, Table, draw_sheet, thumbnail
 
-from .members import Axis, Row
+from .axes import Axis, Row
 
 
 _TIMES = "\N{MULTIPLICATION SIGN}"

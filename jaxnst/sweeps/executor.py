@@ -1,0 +1,293 @@
+"""Jobs painted by other processes: any executor, or several processes of JAX.
+
+What is sent to an executor holds all that it needs, pictures included, and gives the
+same picture wherever and however often it runs; so a cluster may lose it and run it
+again. Only weights are read where the worker is: by name, or from a file of the same
+path.
+"""
+
+import concurrent.futures
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnst.transfer.result import Result
+from jaxnst.transfer.terminal import Screen
+
+from .jobs import PictureJob
+from .runner import Done
+
+
+_POLL_SECONDS = 0.5
+_LEFT = "process-{}.done"
+
+
+class PictureFile(NamedTuple):
+    """A picture's file, to be written where there is none.
+
+    Attributes:
+        name: name of the file.
+        data: its bytes.
+    """
+
+    name: str
+    data: bytes
+
+
+class FileForm(NamedTuple):
+    """How the file of a picture is written.
+
+    Attributes:
+        extension: file extension, with its dot.
+        bits: bits per channel, 8 or 16.
+        quality: quality of JPEG and WebP, 1 to 100.
+    """
+
+    extension: str
+    bits: int
+    quality: int
+
+
+class PackedJob(NamedTuple):
+    """One picture to be painted by another process; see `paint_packed`.
+
+    Attributes:
+        arguments: arguments of `jaxnst.stylize`; files of pictures are `PictureFile`.
+        form: form of the file that is wanted; None: the result itself.
+    """
+
+    arguments: Mapping[str, Any]
+    form: FileForm | None = None
+
+
+class PaintedFile(NamedTuple):
+    """A result as a file: less to send than a `Result`, and already encoded.
+
+    Attributes:
+        data: bytes of the file.
+        record: record of the result.
+        history: history of the result.
+    """
+
+    data: bytes
+    record: Mapping[str, Any]
+    history: Mapping[str, Any]
+
+    def save(self, path: str | os.PathLike[str], **_: Any) -> Path:
+        """Write the file, which has its form already.
+
+        Args:
+            path: path of the file.
+        """
+        path = Path(path)
+        path.write_bytes(self.data)
+        return path
+
+
+def pack_job(
+    job: PictureJob, form: FileForm | None = None, *, metrics: bool = False
+) -> PackedJob:
+    """Return a job with the files of its pictures.
+
+    Args:
+        job: the job.
+        form: form of the file that is wanted; None: the result itself.
+        metrics: measure the picture.
+
+    Raises:
+        OSError: if a picture cannot be read.
+    """
+    arguments = {**job.arguments, "content": job.content, "style": job.style}
+    files = [x for x in job.sources.values() if isinstance(x, str | os.PathLike)]
+
+    def packed(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [packed(each) for each in value]
+        if isinstance(value, str | os.PathLike) and value in files:
+            return PictureFile(Path(value).name, Path(value).read_bytes())
+        return value
+
+    for name in ("content", "style", "masks", *({"init", "strength"} & {*job.sources})):
+        arguments[name] = packed(arguments.get(name))
+    network = arguments["network"]
+    if isinstance(network, str | os.PathLike) and Path(network).is_file():
+        arguments["network"] = Path(network).absolute()
+    return PackedJob(arguments | {"metrics": metrics}, form)
+
+
+def paint_packed(job: PackedJob) -> tuple[Result | PaintedFile, float]:
+    """Return a picture, or its file, and the seconds that it took.
+
+    Args:
+        job: the job.
+    """
+    from jaxnst.transfer.driver import stylize
+
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="jaxnst-") as folder:
+
+        def unpacked(value: Any, name: str) -> Any:
+            if isinstance(value, PictureFile):
+                path = Path(folder) / name / value.name
+                path.parent.mkdir()
+                path.write_bytes(value.data)
+                return path
+            if isinstance(value, list):
+                return [unpacked(each, f"{name}-{i}") for i, each in enumerate(value)]
+            return value
+
+        arguments = {name: unpacked(x, name) for name, x in job.arguments.items()}
+        result = stylize(progress=False, **arguments)
+        if job.form is None:
+            return result, time.perf_counter() - started
+        extension, bits, quality = job.form
+        place = Path(folder) / f"result{extension}"
+        data = result.save(place, bits=bits, quality=quality).read_bytes()
+    file = PaintedFile(data, result.record, result.history)
+    return file, time.perf_counter() - started
+
+
+def paint_elsewhere(
+    jobs: Sequence[PictureJob],
+    executor: concurrent.futures.Executor,
+    *,
+    form: FileForm | None = None,
+    metrics: bool = False,
+    progress: bool = True,
+) -> Iterator[Done]:
+    """Paint jobs by the workers of an executor, and yield each as it is done.
+
+    Args:
+        jobs: what to paint.
+        executor: executor of dask, Ray, loky, MPI, submitit, or a process pool.
+        form: form of the files; None: the results themselves.
+        metrics: measure the pictures.
+        progress: show how many are done.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C; jobs that have not begun are cancelled.
+    """
+    screen = Screen(enabled=progress)
+    futures: dict[concurrent.futures.Future[Any], PictureJob] = {}
+    started = time.monotonic()
+    try:
+        for job in jobs:
+            packed = pack_job(job, form, metrics=metrics)
+            futures[executor.submit(paint_packed, packed)] = job
+        for count, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            done = _fetched(future, futures[future])
+            what = "failed" if done.result is None else f"{done.seconds:.0f} s"
+            screen.print(
+                f"picture {count} of {len(jobs)}: {done.job.place} ({what})  "
+                f"{time.monotonic() - started:.0f} s"
+            )
+            yield done
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def check_executor(executor: concurrent.futures.Executor) -> None:
+    """Check that an executor can run JAX.
+
+    Args:
+        executor: the executor.
+
+    Raises:
+        TypeError: if it is no executor.
+        ValueError: if it forks.
+    """
+    if not callable(getattr(executor, "submit", None)):
+        raise TypeError(
+            "`executor` must be a concurrent.futures.Executor, got "
+            f"{type(executor).__name__}. (A dask client has one: "
+            "client.get_executor().)"
+        )
+    if isinstance(executor, concurrent.futures.ProcessPoolExecutor):
+        context = getattr(executor, "_mp_context", None)
+        if context is not None and context.get_start_method() == "fork":
+            raise ValueError(
+                "`executor` forks its processes, in which JAX hangs; make it with "
+                "mp_context=multiprocessing.get_context('spawn')."
+            )
+
+
+def _fetched(future: concurrent.futures.Future[Any], job: PictureJob) -> Done:
+    try:
+        result, seconds = future.result()
+    except concurrent.futures.CancelledError:
+        problem: Exception = RuntimeError("it was cancelled by its executor")
+    except concurrent.futures.BrokenExecutor:
+        problem = RuntimeError(
+            "a worker died and its pool with it; start the same sweep into a folder "
+            "again to paint what is missing"
+        )
+    except Exception as error:
+        problem = error
+    else:
+        return Done(job, result, None, seconds)
+    return Done(job, None, problem, 0.0)
+
+
+class Hosts(NamedTuple):
+    """The processes of one sweep, where JAX runs in several (`jax.distributed`).
+
+    Each paints its share into one folder that all of them see. They meet once, at the
+    beginning. At the end process 0 waits for files that the others leave, as one may be
+    hours behind another, and writes the manifest.
+
+    Attributes:
+        process: number of this process, from 0.
+        num_processes: number of processes.
+    """
+
+    process: int = 0
+    num_processes: int = 1
+
+    @classmethod
+    def find(cls) -> "Hosts":
+        """Return which process of JAX this is."""
+        return cls(jax.process_index(), jax.process_count())
+
+    def share(self, missing: Sequence[int], count: int, folder: Path) -> list[int]:
+        """Return what this process paints, once all processes are here.
+
+        Args:
+            missing: indices of the members that are missing, as this process sees it;
+                those that process 0 sees count.
+            count: number of all members.
+            folder: folder that all processes see.
+        """
+        if self.num_processes == 1:
+            return list(missing)
+        from jax.experimental import multihost_utils
+
+        # Left by an earlier run.
+        (folder / _LEFT.format(self.process)).unlink(missing_ok=True)
+        is_missing = np.zeros(count, np.int32)
+        is_missing[list(missing)] = 1
+        agreed = np.asarray(multihost_utils.broadcast_one_to_all(is_missing))
+        return np.flatnonzero(agreed).tolist()[self.process :: self.num_processes]
+
+    def finish(self, folder: Path) -> None:
+        """Say that this process is done; process 0 waits for the others.
+
+        Args:
+            folder: folder that all processes see.
+        """
+        if self.num_processes == 1:
+            return
+        left = [folder / _LEFT.format(number) for number in range(self.num_processes)]
+        left[self.process].write_bytes(b"")
+        if self.process == 0:
+            # If another process dies, JAX's runtime ends this one, too.
+            while not all(path.exists() for path in left):
+                time.sleep(_POLL_SECONDS)
+            for path in left:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,501 @@
+"""The checked list of pictures to paint: the jobs of a sweep or of a table.
+
+`sweep` and `batch` differ in how they write this list. Everything in it is checked
+before anything is painted. A picture that is there already is told by the record
+inside it, see `find_difference`.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from PIL import Image as PILImage
+
+from jaxnst._checks import FORESEEN, one_line
+from jaxnst.config import DYNAMIC, INITS, STRENGTH_MAP, TransferConfig
+from jaxnst.images import (
+    Picture,
+    PictureSource,
+    check_picture,
+    load_picture,
+    to_pil,
+)
+from jaxnst.images.files import file_sha256
+from jaxnst.networks import Network
+from jaxnst.pretrained import SPECS
+from jaxnst.transfer.inputs import check_styles, naming_inits, result_shape
+from jaxnst.transfer.plan import work_of
+from jaxnst.transfer.regions import MASK_NAMES
+from jaxnst.transfer.result import name_styles
+from jaxnst.transfer.setup import (
+    OBJECTS,
+    Job,
+    Loaders,
+    load_used_network,
+    set_up,
+    settle_config,
+)
+
+from .axes import Axis, make_members, split_axes
+
+
+# Arguments that `settle_config` requires.
+NOT_SET: Mapping[str, Any] = {
+    "preset": "default",
+    "init": None,
+    "network": None,
+    "optimizer": None,
+}
+# Settings that others depend on, so they are checked first.
+_BASIC = ("preset", "network")
+# Pictures and networks kept in memory; a VGG-19 takes up to 200 MB.
+_MAX_PICTURES = 8
+_MAX_NETWORKS = 2
+# Pictures at the head of a contact sheet are shrunk to this.
+_THUMBNAIL = 512
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PictureJob:
+    """One picture to paint, checked.
+
+    Attributes:
+        number: index of the member, or number of the row.
+        place: its name in messages, such as `style_weight 3` or `jobs.csv row 4`.
+        labels: {axis: label} of the member; empty for a row.
+        content: the content picture.
+        style: the style picture, or a list of several.
+        arguments: all other arguments of `jaxnst.stylize`.
+        config: the settings that they come to.
+        sources: {name in the record: picture} of all pictures it is painted from.
+        shape: height and width of the result, in pixels.
+        work: pixels times steps, over all sizes.
+        digests: {name in the record: SHA-256} of `sources`, once they were read.
+        weights: SHA-256 of the user's weights file, once it was read; None for weights
+            of the registry, and for a network that is an object.
+        output: path of the picture; None if it is not the job's business.
+        record: record of the picture, if it is there already, finished.
+    """
+
+    number: int
+    place: str
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    content: Any
+    style: Any
+    arguments: Mapping[str, Any]
+    config: TransferConfig
+    sources: Mapping[str, Any]
+    shape: tuple[int, int]
+    work: float
+    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    weights: str | None = None
+    output: Path | None = None
+    record: Mapping[str, Any] | None = None
+
+    @property
+    def pictures(self) -> Hashable:
+        """A key that is equal for jobs with the same pictures."""
+        masks = _key_of(self.arguments.get("masks"))
+        return *((name, _key_of(x)) for name, x in self.sources.items()), masks
+
+    @property
+    def program(self) -> Hashable:
+        """A key that is equal for jobs painted by the same programs, at equal shape."""
+        config = self.config
+        fixed = {
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(config)
+            if field.name not in DYNAMIC
+        }
+        for name in ("content_layers", "style_layers", "style_loss"):
+            fixed[name] = tuple(fixed[name])
+        own = ()
+        if "custom" in (config.network, config.optimizer):
+            own = tuple(id(self.arguments.get(x)) for x in ("network", "optimizer"))
+        return *sorted(fixed.items(), key=lambda item: item[0]), own
+
+
+class JobLoader:
+    """Makes and loads jobs, and keeps what the next one needs again.
+
+    Args:
+        is_whole: read every picture to its end when it is checked, not only its header.
+        progress: show a bar if weights have to be downloaded.
+    """
+
+    def __init__(self, *, is_whole: bool = True, progress: bool = True):
+        self._is_whole, self._progress = is_whole, progress
+        self._pictures: dict[Hashable, Picture] = {}
+        # {key of a picture: (shape, SHA-256)}
+        self._looks: dict[Hashable, tuple[tuple[int, int], str]] = {}
+        self._settled: dict[str, tuple[TransferConfig | None, list[Exception]]] = {}
+        self._loaded: tuple[Hashable, Job] | None = None
+        self._header = functools.cache(check_picture)
+        self._file_digest = functools.cache(file_sha256)
+        network_fn = functools.lru_cache(_MAX_NETWORKS)(load_used_network)
+        self._loaders = Loaders(self.picture, network_fn)
+
+    def make_job(
+        self, arguments: Mapping[str, Any], **fields: Any
+    ) -> tuple[PictureJob | None, list[Exception]]:
+        """Return a job, or every reason why it cannot be painted.
+
+        Args:
+            arguments: arguments of `jaxnst.stylize`, without those that are not set.
+            fields: other fields of `PictureJob`.
+        """
+        rest = {**NOT_SET, **arguments}
+        content, style = rest.pop("content", None), rest.pop("style", None)
+        config, found = self._settle(rest)
+        problems = list(found)
+        sources: dict[str, Any] = {}
+        if content is None:
+            problems.append(ValueError("`content` is missing"))
+        else:
+            sources["content"] = content
+        if style is None:
+            problems.append(ValueError("`style` is missing"))
+        else:
+            styles = listed(style)
+            sources |= name_styles(styles)
+            try:
+                check_styles(config.style_blend if config else None, len(styles))
+            except ValueError as error:
+                problems.append(error)
+        sources |= _guides(rest, config)
+        shape = (0, 0)
+        for name, source in sources.items():
+            try:
+                size = self._shape(source, name.split()[0])
+                if name == "content" and config is not None:
+                    shape = result_shape(size, config.size, tile=config.tile)
+            except FORESEEN as error:
+                problems.append(error)
+        if problems or config is None:
+            return None, problems
+        job = PictureJob(
+            content=content,
+            style=style,
+            arguments=rest,
+            config=config,
+            sources=sources,
+            shape=shape,
+            work=work_of(config, shape),
+            **fields,
+        )
+        return job, []
+
+    def identify(self, job: PictureJob) -> PictureJob:
+        """Return a job with the hashes of its pictures and of its weights file.
+
+        Args:
+            job: the job.
+
+        Raises:
+            OSError, ValueError: if a file cannot be read.
+        """
+        digests = {
+            name: self._file_digest(Path(source))
+            if isinstance(source, str | os.PathLike)
+            else self._look(source, name.split()[0])[1]
+            for name, source in job.sources.items()
+        }
+        network = job.arguments["network"] or job.config.network
+        weights = None
+        if not (isinstance(network, Network) or is_in_registry(network)):
+            weights = self._file_digest(Path(network).expanduser())
+        return dataclasses.replace(job, digests=digests, weights=weights)
+
+    def load(self, job: PictureJob) -> Job:
+        """Return pictures, settings and network of a job.
+
+        Args:
+            job: the job.
+
+        Raises:
+            ValueError, TypeError, OSError: if something is unusable.
+        """
+        key = job.pictures, job.program
+        preset = job.arguments["preset"]
+        if self._loaded is None or self._loaded[0] != key:
+            self._loaded = None  # frees its memory first
+            loaded = set_up(
+                job.content,
+                job.style,
+                job.config,
+                progress=self._progress,
+                loaders=self._loaders,
+                **{name: job.arguments.get(name) for name in OBJECTS},
+            )
+            self._loaded = key, loaded
+        return self._loaded[1]._replace(config=job.config, preset=preset)
+
+    def picture(self, source: PictureSource, *, argument: str) -> Picture:
+        """Return a picture, as `jaxnst.images.load_picture`.
+
+        Args:
+            source: path, PIL image or array.
+            argument: its name in messages.
+        """
+        key = _key_of(source)
+        found = self._pictures.pop(key, None)
+        while found is None and len(self._pictures) >= _MAX_PICTURES:
+            del self._pictures[next(iter(self._pictures))]
+        if found is None:
+            found = load_picture(source, argument=argument)
+        self._pictures[key] = found  # the last used is the last to be dropped
+        return found
+
+    def _look(self, source: PictureSource, argument: str) -> tuple[Any, str]:
+        """Return shape and SHA-256 of a picture, which is read once."""
+        key = _key_of(source)
+        if key not in self._looks:
+            found = self.picture(source, argument=argument)
+            self._looks[key] = found.rgb.shape[:2], found.sha256
+        return self._looks[key]
+
+    def _shape(self, source: PictureSource, argument: str) -> tuple[int, int]:
+        argument = "masks" if argument == "mask" else argument
+        with naming_inits(source) if argument == "init" else contextlib.nullcontext():
+            if self._is_whole or not isinstance(source, str | os.PathLike):
+                return self._look(source, argument)[0]
+            return self._header(source, argument=argument)
+
+    def _settle(
+        self, arguments: Mapping[str, Any]
+    ) -> tuple[TransferConfig | None, list[Exception]]:
+        """Return the settings that arguments come to, or an error for each bad one."""
+        if isinstance(arguments["network"], Network):  # its text is long
+            return _settle(arguments)
+        # It may have to look into a file of weights, which can be slow.
+        key = repr(sorted(arguments.items(), key=lambda item: item[0]))
+        if key not in self._settled:
+            self._settled[key] = _settle(arguments)
+        return self._settled[key]
+
+
+def find_difference(
+    record: Mapping[str, Any], job: PictureJob, *, are_objects_known: bool = False
+) -> str | None:
+    """Return in what a picture differs from the one asked for; None if it is the same.
+
+    Versions and devices are not compared, nor how the file was written.
+
+    Args:
+        record: record of the picture.
+        job: the picture asked for, with its hashes, see `JobLoader.identify`.
+        are_objects_known: whether networks and optimizers that are objects, which no
+            record can hold, are known to be the same.
+
+    Raises:
+        AttributeError, KeyError, TypeError: if the record is not whole.
+    """
+    wanted = json.loads(json.dumps(job.config.to_dict()))
+    for name in ("network", "optimizer"):
+        is_file = name == "network" and job.weights is not None
+        if wanted[name] == "custom" and not (is_file or are_objects_known):
+            return f"no record can tell whether its `{name}` was this one of yours"
+    # A setting that its version did not know had no effect, and neither have defaults.
+    made = json.loads(json.dumps(TransferConfig().to_dict())) | record["settings"]
+    for settings in (wanted, made):
+        settings.pop("regions", None)  # follows from the masks
+    different = [name for name in wanted | made if wanted.get(name) != made.get(name)]
+    if different:
+        name, *others = different
+        more = f" (and {len(others)} settings more)" if others else ""
+        return f"its `{name}` is {made.get(name)}, not {wanted.get(name)}{more}"
+    for name in {**job.digests, **record["inputs"]}:
+        if record["inputs"].get(name, {}).get("sha256") != job.digests.get(name):
+            return f"it was made from another {name} picture"
+    if job.weights is not None and record["weights"]["sha256"] != job.weights:
+        return "its network had other weights"
+    return None
+
+
+class SweepPlan(NamedTuple):
+    """All pictures of a sweep.
+
+    Attributes:
+        axes: settings that differ.
+        mode: "product" or "zip".
+        jobs: one job for each member, in their order.
+        identity: everything that decides the pictures besides the axes, as JSON can
+            hold it.
+        inputs: {name: picture} of those that all members are painted from, small.
+    """
+
+    axes: Sequence[Axis]
+    mode: str
+    jobs: Sequence[PictureJob]
+    identity: Mapping[str, Any]
+    inputs: Mapping[str, PILImage.Image]
+
+
+def plan_sweep(
+    content: Any,
+    style: Any,
+    settings: Mapping[str, Any],
+    *,
+    mode: str,
+    loader: JobLoader,
+) -> SweepPlan:
+    """Return the jobs of all members; reads every picture once.
+
+    Args:
+        content: a picture, or a list of pictures.
+        style: a picture, or a list of pictures.
+        settings: arguments of `jaxnst.stylize`, or lists of them; None where not set.
+        mode: "product" or "zip".
+        loader: reads the pictures.
+
+    Raises:
+        ValueError, TypeError, OSError: if anything is unusable; says in which member.
+    """
+    axes, fixed = split_axes(content, style, settings, mode=mode)
+    if not axes:
+        raise ValueError(
+            "nothing is swept; give a list for at least one setting, such as "
+            "style_weight=[0.3, 1, 3]."
+        )
+    jobs = []
+    for member in make_members(axes, mode):
+        job, problems = loader.make_job(
+            {**fixed, **member.settings},
+            number=member.index,
+            place=member.title,
+            labels=member.labels,
+        )
+        if job is None:
+            raise _in_member(problems[0], member.index, member.title)
+        jobs.append(loader.identify(job))
+    inputs = {}
+    for name, source in jobs[0].sources.items():
+        argument = name.split()[0]
+        is_shared = len({_key_of(job.sources.get(name)) for job in jobs}) == 1
+        if argument in ("content", "style", "init") and is_shared:
+            inputs[name] = to_pil(loader.picture(source, argument=argument).rgb)
+            inputs[name].thumbnail((_THUMBNAIL, _THUMBNAIL))
+    identity = _identity(jobs, [axis.name for axis in axes])
+    return SweepPlan(axes, mode, jobs, identity, inputs)
+
+
+def _settle(
+    arguments: Mapping[str, Any],
+) -> tuple[TransferConfig | None, list[Exception]]:
+    try:
+        return settle_config(**arguments), []
+    except FORESEEN as error:
+        together = error
+    found: list[Exception] = []
+    basis = dict(NOT_SET)
+    for name in sorted(arguments, key=lambda name: name not in _BASIC):
+        try:
+            settle_config(**(basis | {name: arguments[name]}))
+        except FORESEEN as error:
+            found.append(error)
+        else:
+            if name in _BASIC:
+                basis[name] = arguments[name]
+    return None, found or [together]
+
+
+def _guides(
+    arguments: Mapping[str, Any], config: TransferConfig | None
+) -> dict[str, Any]:
+    """Return {name in the record: picture} besides content and styles."""
+    found: dict[str, Any] = {}
+    init = arguments["init"]
+    if init is not None and not (isinstance(init, str) and init in INITS):
+        found["init"] = init
+    if config is None:
+        return found
+    for mask in arguments.get("masks") or ():
+        if not (isinstance(mask, str) and mask in MASK_NAMES):
+            found[f"mask {1 + sum(name.startswith('mask') for name in found)}"] = mask
+    if config.strength == STRENGTH_MAP:
+        found["strength"] = arguments["strength"]
+    return found
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a list of one or several pictures.
+
+    Args:
+        value: a picture, or a list or tuple of pictures.
+    """
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _key_of(source: Any) -> Hashable:
+    """Return a key that tells sources of pictures apart, while both are held."""
+    if isinstance(source, list | tuple):
+        return tuple(map(_key_of, source))
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return id(source)
+
+
+def is_in_registry(network: str | os.PathLike[str]) -> bool:
+    """Return whether a network is one of the registry, not the path of a file.
+
+    Args:
+        network: name, perhaps with a revision behind @, or path.
+    """
+    return str(network).partition("@")[0] in SPECS
+
+
+def _in_member(error: Exception, index: int, title: str) -> Exception:
+    """Return an error that says in which member of the sweep it was."""
+    text = f"{one_line(error)} (in member {index}: {title})"
+    for kind in (FileNotFoundError, IsADirectoryError, OSError, TypeError, ImportError):
+        if isinstance(error, kind):
+            return kind(text)
+    return ValueError(text)
+
+
+def _identity(jobs: Sequence[PictureJob], axes: Sequence[str]) -> dict[str, Any]:
+    """Return everything that decides the pictures besides the axes."""
+    configs = [json.loads(json.dumps(job.config.to_dict())) for job in jobs]
+    identity: dict[str, Any] = {
+        name: value
+        for name, value in configs[0].items()
+        # A setting that differs and is no axis follows from one, such as a preset.
+        if name not in axes and all(config[name] == value for config in configs)
+    }
+    found: dict[str, dict[str, None]] = {}
+    for job in jobs:
+        for name, digest in job.digests.items():
+            found.setdefault(f"{name.split()[0]} picture", {})[digest] = None
+        for mask in job.arguments.get("masks") or ():
+            name = mask if isinstance(mask, str) and mask in MASK_NAMES else "picture"
+            found.setdefault("masks", {})[name] = None
+    networks = {id(x): x for job in jobs if (x := job.arguments["network"]) is not None}
+    digests = [_weights_digest(x) for x in networks.values() if isinstance(x, Network)]
+    digests += [job.weights for job in jobs if job.weights is not None]
+    found["weights"] = dict.fromkeys(digests)
+    identity |= {name: list(values) for name, values in found.items()}
+    if any(job.config.optimizer == "custom" for job in jobs):
+        # Nothing tells an optimizer from that of another process.
+        optimizers = {id(job.arguments["optimizer"]) for job in jobs}
+        identity["optimizer"] = f"custom {sorted(optimizers)}"
+    return identity
+
+
+def _weights_digest(network: Network) -> str:
+    """Return the SHA-256 of a network's architecture and weights."""
+    leaves, structure = jax.tree.flatten(network)
+    digest = hashlib.sha256(repr(network).encode())
+    digest.update(str(structure.num_leaves).encode())
+    for leaf in leaves:
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

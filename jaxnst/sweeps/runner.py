@@ -1,0 +1,283 @@
+"""Pictures painted on this machine: one after the other, or in batches on its devices.
+
+A batch is one call of `jaxnst.transfer.run.paint`: `jax.vmap` over its pictures,
+distributed over the devices.
+"""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxnst.networks.devices import default_device, local_devices
+from jaxnst.optimize import StepView, deferred_interrupt
+from jaxnst.transfer.driver import finish, run_job
+from jaxnst.transfer.memory import (
+    OutOfMemory,
+    available_memory,
+    choose_memory,
+    clear_memory_errors,
+)
+from jaxnst.transfer.plan import make_plan
+from jaxnst.transfer.progress import Course, ProgressCallback
+from jaxnst.transfer.result import Interrupted
+from jaxnst.transfer.run import is_unpainted, paint
+from jaxnst.transfer.setup import Job
+
+from .jobs import PictureJob
+
+
+# An accelerator that has so many pixels to paint is busy; more at once gain nothing.
+_BUSY_PIXELS = 2**22
+# Part of the free memory that a batch may take.
+_USABLE = 0.8
+_NOTICE = "stopping after this step; what is finished is kept"
+
+
+LoadFn = Callable[[PictureJob], Job]
+
+
+class Done(NamedTuple):
+    """The outcome of one picture.
+
+    Attributes:
+        job: the picture that was asked for.
+        result: its result, with `record`, `history` and `save` as a `Result` has them;
+            None if there is none.
+        error: why there is none.
+        seconds: time it took; in a batch, the time of all divided by their number.
+    """
+
+    job: PictureJob
+    result: Any
+    error: Exception | None
+    seconds: float
+
+
+def own_devices() -> list[Any]:
+    """Return the devices of this process, or the one that the user chose."""
+    device = default_device()
+    if getattr(jax.config, "jax_default_device", None) is not None:
+        return [device]
+    return local_devices()
+
+
+def paint_here(
+    jobs: Sequence[PictureJob],
+    load_fn: LoadFn,
+    *,
+    batch_size: int | None = None,
+    metrics: bool = False,
+    progress: bool = True,
+) -> Iterator[Done]:
+    """Paint pictures, and yield each as it is done.
+
+    On one CPU they are painted one after the other, as a batch gains nothing there;
+    else on all devices at once, and on each as many as it has memory and use for.
+
+    Args:
+        jobs: what to paint.
+        load_fn: loads what a picture needs.
+        batch_size: number painted at once, rounded up to a multiple of the devices.
+        metrics: whether the results are measured.
+        progress: whether to show a bar.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C; the pictures under way are given up.
+    """
+    devices = own_devices()
+    shown = _Shown(jobs, enabled=progress)
+    is_one_cpu = devices[0].platform == "cpu" and len(devices) == 1
+    groups: dict[Hashable, list[PictureJob]] = {}
+    for number, job in enumerate(jobs):
+        # A job that goes by itself is a group of its own.
+        own = _goes_alone(job) or (is_one_cpu and batch_size is None)
+        counts = job.config.num_steps, job.config.coarse_steps
+        kind = job.program, job.shape, counts
+        groups.setdefault(number if own else kind, []).append(job)
+    for group in groups.values():
+        waiting = list(group)
+        if len(waiting) == 1 and (is_one_cpu or _goes_alone(waiting[0])):
+            yield shown.count(_paint_alone(waiting[0], load_fn, shown, metrics))
+            continue
+        most = batch_size or _at_once(group[0], load_fn) * len(devices)
+        while waiting:
+            size = _batch_size(len(waiting), most, len(devices))
+            batch, waiting = waiting[:size], waiting[size:]
+            for done in _paint_batch(batch, load_fn, devices, size, shown, metrics):
+                if isinstance(done.error, OutOfMemory) and size > len(devices):
+                    most = size // 2
+                    waiting.insert(0, done.job)
+                else:
+                    yield shown.count(done)
+
+
+def _goes_alone(job: PictureJob) -> bool:
+    """Return whether a picture cannot be a member of a batch.
+
+    It takes all devices itself, has a network of its own, ends by a clock of its own,
+    is driven by SciPy, or makes no steps.
+    """
+    config = job.config
+    return (
+        config.devices is not None
+        or config.normalize_activations
+        or config.max_seconds is not None
+        or config.optimizer == "lbfgs"
+        or is_unpainted(config)
+    )
+
+
+class _Shown:
+    """Progress of all pictures."""
+
+    def __init__(self, jobs: Sequence[PictureJob], *, enabled: bool):
+        self._course = Course(sum(job.work for job in jobs))
+        self._num_jobs, self._num_done, self._enabled = len(jobs), 0, enabled
+
+    def watcher(self, jobs: Sequence[PictureJob]) -> ProgressCallback:
+        """Return what shows the next pictures."""
+        first, last = self._num_done + 1, self._num_done + len(jobs)
+        span = f"{first}" if first == last else f"{first} to {last}"
+        return ProgressCallback(
+            enabled=self._enabled,
+            title=f"picture {span} of {self._num_jobs}",
+            course=self._course,
+            work=sum(job.work for job in jobs),
+        )
+
+    def count(self, done: Done) -> Done:
+        """Count a picture as done."""
+        self._num_done += 1
+        if done.result is None:
+            self._course.drop(done.job.work)
+        else:
+            self._course.finish(done.job.work)
+        return done
+
+
+def _paint_alone(
+    job: PictureJob, load_fn: LoadFn, shown: _Shown, metrics: bool
+) -> Done:
+    watcher = shown.watcher([job])
+    started = time.perf_counter()
+    result, problem = None, None
+    try:
+        result = run_job(
+            load_fn(job),
+            watcher,
+            started=started,
+            notice_fn=lambda _: watcher.notice(_NOTICE),
+            metrics=metrics,
+        )
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    except Exception as error:
+        problem = error
+    return Done(job, result, problem, time.perf_counter() - started)
+
+
+def _at_once(job: PictureJob, load_fn: LoadFn) -> int:
+    """Return how many pictures one device paints at once."""
+    if default_device().platform == "cpu":
+        return 1
+    pixels = math.prod(job.shape)
+    most = max(1, _BUSY_PIXELS // pixels)
+    available = available_memory()
+    try:
+        network = load_fn(job).network
+    except Exception:
+        return 1  # whatever it is, it will be told of the member
+    per_pixel = network.architecture.bytes_per_pixel
+    if available is None or per_pixel is None:
+        return min(most, 4)
+    return max(1, min(most, int(_USABLE * available / (per_pixel * pixels))))
+
+
+def _batch_size(num_jobs: int, most: int, num_devices: int) -> int:
+    """Return as few rows as need no more batches, the same number on every device."""
+    most = max(most, num_devices)
+    num_batches = -(-num_jobs // most)
+    return -(-num_jobs // (num_batches * num_devices)) * num_devices
+
+
+def _paint_batch(
+    batch: Sequence[PictureJob],
+    load_fn: LoadFn,
+    devices: Sequence[Any],
+    num_members: int,
+    shown: _Shown,
+    metrics: bool,
+) -> list[Done]:
+    """Paint a batch; returns once all of it is done."""
+    started = time.perf_counter()
+    watcher = shown.watcher(batch)
+    done: dict[int, Done] = {}
+    ready: list[tuple[PictureJob, Job]] = []
+    memory = "fast"
+    for picture in batch:
+        try:
+            job = load_fn(picture)
+            with clear_memory_errors(job.config.memory, max(job.inputs.shape)):
+                memory = choose_memory(job)
+            ready.append((picture, job))
+        except Exception as error:
+            done[picture.number] = Done(picture, None, error, 0.0)
+    if not ready:
+        return [done[picture.number] for picture in batch]
+    jobs = [job for _, job in ready]
+    kinds = {
+        (picture.pictures, str(picture.config.style_blend)) for picture, _ in ready
+    }
+    slowest = _Slowest(watcher, len(jobs))
+    painted, problem = [], None
+    try:
+        with (
+            watcher,
+            clear_memory_errors(memory, max(batch[0].shape)),
+            deferred_interrupt(lambda _: watcher.notice(_NOTICE)) as is_interrupted,
+        ):
+            plan = make_plan(
+                jobs,
+                memory,
+                num_members=num_members,
+                devices=devices,
+                shares_targets=len(kinds) == 1,
+            )
+            callbacks = [
+                functools.partial(slowest.show, number) for number in range(len(jobs))
+            ]
+            painted = paint(
+                jobs, plan, callbacks=callbacks, is_interrupted=is_interrupted
+            )
+            if is_interrupted():
+                raise KeyboardInterrupt
+    except Exception as error:
+        problem = error
+    wall = time.perf_counter() - started
+    for number, (picture, job) in enumerate(ready):
+        result = None
+        if problem is None:
+            result = finish(
+                job, painted[number], memory=memory, seconds=wall, metrics=metrics
+            )
+        seconds = wall / len(ready)
+        done[picture.number] = Done(picture, result, problem, seconds)
+    return [done[picture.number] for picture in batch]
+
+
+class _Slowest:
+    """Shows the member of a batch that has come least far."""
+
+    def __init__(self, watcher: ProgressCallback, num_members: int):
+        self._watcher = watcher
+        self._done = [0.0] * num_members
+
+    def show(self, number: int, view: StepView) -> None:
+        """Show a step of a member, if no other is behind it."""
+        self._done[number] = view.work_done
+        if view.work_done <= min(self._done):
+            self._watcher(view)
