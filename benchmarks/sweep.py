@@ -51,7 +51,7 @@ from PIL import Image
 
 import jaxnst
 from jaxnst.sweeps.executor import pack_job
-from jaxnst.sweeps.jobs import JobLoader, plan_sweep
+from jaxnst.sweeps.jobs import JobLoader, PictureJob, plan_sweep
 from jaxnst.sweeps.results import make_row, open_folder
 
 
@@ -167,12 +167,14 @@ def write_files(args: argparse.Namespace) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         one, grid = Path(folder) / "one.png", Path(folder) / "grid"
-        jaxnst.images.save_picture(one, photo)
-        data = one.read_bytes()
+        files = []
+        for job in plan.jobs:
+            jaxnst.images.save_picture(one, photo, record=_record_of(job, photo.shape))
+            files.append(one.read_bytes())
         opened = open_folder(plan, grid, extension=".png", form=form)
         started = time.perf_counter()
-        for job in plan.jobs:
-            opened.add(make_row(job), lambda place: place.write_bytes(data))
+        for job, data in zip(plan.jobs, files, strict=True):
+            opened.add(make_row(job), lambda place, data=data: place.write_bytes(data))
         seconds["files and rows"] = time.perf_counter() - started
         started = time.perf_counter()
         opened.close()
@@ -182,7 +184,23 @@ def write_files(args: argparse.Namespace) -> dict[str, Any]:
         seconds["taking it up again"] = time.perf_counter() - started
         again.close()
     packed = len(pickle.dumps(pack_job(plan.jobs[0])))
-    return {"job": packed, "file": len(data), "files": args.files, "seconds": seconds}
+    return {
+        "job": packed,
+        "file": len(files[0]),
+        "files": args.files,
+        "seconds": seconds,
+    }
+
+
+def _record_of(job: PictureJob, shape: Sequence[int]) -> dict[str, Any]:
+    """Return as much of a picture's record as says that it is the job's."""
+    made = {"height": shape[0], "width": shape[1], "steps": 1, "stopped": None}
+    return {
+        "settings": job.config.to_dict(),
+        "inputs": {name: {"sha256": digest} for name, digest in job.digests.items()},
+        "weights": None,
+        "result": made,
+    }
 
 
 class Run(argparse.Namespace):

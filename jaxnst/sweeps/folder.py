@@ -177,9 +177,10 @@ class SweepFolder:
             else:
                 staged.replace(place)
             kept = self._look(index)
-            if kept is None:
-                name = place.name
-                raise OSError(f"output {self.path}: {name} cannot be read again")
+            if kept is None:  # without its record it is painted again next time
+                digest = hashlib.sha256(place.read_bytes()).hexdigest()
+                kept = dataclasses.replace(row, file=place.name, sha256=digest)
+                self._rows[index] = self._rows[index][0], kept
             pause = max(_REFRESH_SECONDS, _REFRESH_SHARE * self._cost)
             if self._process == 0 and time.monotonic() - self._refreshed >= pause:
                 # A table that is open in a spreadsheet must not stop the sweep; if it
