@@ -65,7 +65,7 @@ KILLED_AXES = ["--style-weight", "0.5,1,2,4", "--seed", "0..3"]
 _compiled: list[str] = []
 
 
-def note_compiled(event: str, seconds: float, **details: Any) -> None:
+def note_compiled(event: str, duration_secs: float, **details: Any) -> None:
     """Count the steps that JAX compiles."""
     name = str(details.get("fun_name"))
     is_step = any(f"jit({x})" == name for x in ("step", "steps", "batch"))

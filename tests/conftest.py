@@ -188,10 +188,10 @@ def interruptible():
 _listeners: list[set[str]] = []
 
 
-def _note_compiled(event: str, seconds: float, **details: str) -> None:
+def _note_compiled(event: str, duration_secs: float, **details: str | int) -> None:
     if event == "/jax/core/compile/backend_compile_duration":
         for names in _listeners:
-            names.add(details.get("fun_name", ""))
+            names.add(str(details.get("fun_name")))
 
 
 jax.monitoring.register_event_duration_secs_listener(_note_compiled)

@@ -100,12 +100,16 @@ def test_no_function_has_its_module_s_name():
 
 
 def imports_of(name: str) -> set[str]:
-    """Return the modules of jaxnst that a module imports."""
+    """Return the modules of jaxnst that a module imports, but for annotations alone."""
     path = PACKAGE.joinpath(*name.split(".")[1:])
     is_package = path.is_dir()
     path = path / "__init__.py" if is_package else path.with_suffix(".py")
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in tree.body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom):
             continue
         base = node.module or ""

@@ -5,13 +5,13 @@ import pytest
 
 import jaxnst
 from jaxnst.coloring import (
-    COLORS,
     keep_luminance,
     match_colors,
     match_histogram,
     smooth_recoloring,
     take_palette,
 )
+from jaxnst.config import COLORS
 
 
 LUMA = np.array([0.299, 0.587, 0.114])

@@ -1,6 +1,7 @@
 """Forecasts of memory and time, and what is said where memory does not suffice."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +29,8 @@ FEW = {"size": 112, "min_size": 0, "num_steps": 2}
 
 
 def job(network, *, shape=SHAPE, **settings):
-    objects = {"preset": "default", "init": None, "optimizer": None, "network": network}
-    config = settle_config(**FEW | objects | settings)
+    arguments: dict[str, Any] = {**FEW, "network": network, **settings}
+    config = settle_config(**arguments)
     pictures = np.full((*shape, 3), 0.5, np.float32), np.full((64, 64, 3), 0.5)
     optimizer = settings.get("optimizer")
     return set_up(*pictures, config, network=network, optimizer=optimizer)

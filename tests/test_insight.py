@@ -82,7 +82,7 @@ def test_the_terms_gradients_add_up_to_the_whole_gradient(result):
     def gradient(weights):
         image = jnp.asarray(subject.image)
         return np.asarray(
-            compiled_gradient(subject.prepared.network, image, targets, weights)
+            compiled_gradient(subject.job.network, image, targets, weights)
         )
 
     parts = [gradient(each) for each in weights_of_terms(subject.weights).values()]
@@ -418,9 +418,9 @@ def test_a_damaged_trace_is_none(trace):
 
 
 def test_a_pickled_result_leaves_the_network_behind(result):
-    assert result.prepared is not None
+    assert result.job is not None
     copy = pickle.loads(pickle.dumps(result))
-    assert copy.prepared is None
+    assert copy.job is None
     np.testing.assert_array_equal(copy.image, result.image)
 
 
@@ -456,8 +456,8 @@ def test_regions_and_strengths_are_explained(tiny_vgg19):
 def test_memory_is_no_more_than_it_was_painted_with(result):
     record = {**result.record, "result": {**result.record["result"], "memory": "low"}}
     low = subject_of(dataclasses.replace(result, record=record), max_size=64)
-    assert low.prepared.network.memory == "low"
-    assert subject_of(result, max_size=64).prepared.network.memory == "fast"
+    assert low.job.network.memory == "low"
+    assert subject_of(result, max_size=64).job.network.memory == "fast"
 
 
 def test_a_large_picture_is_looked_at_smaller(result):

@@ -29,7 +29,6 @@ from jaxnst.optimize import StepProgram
 from jaxnst.sweeps import runner
 from jaxnst.sweeps.executor import pack_job, paint_packed
 from jaxnst.sweeps.jobs import JobLoader, plan_sweep
-from jaxnst.transfer.plan import compiled_targets
 
 
 HERE = Path(__file__).parent
@@ -81,7 +80,6 @@ def files_of(folder):
 def test_one_program_for_each_size(tiny_network, content, style):
     """Weights, rates and counts are numbers in it: 8 members, 2 sizes, 2 programs."""
     forget_programs()
-    compiled_targets.clear_cache()
     sizes = {"size": 96, "min_size": 48, "coarse_steps": 2, "progress": False}
     sizes |= LAYERS
     found = jaxnst.sweep(
@@ -96,7 +94,6 @@ def test_one_program_for_each_size(tiny_network, content, style):
     )
     assert len(found) == len(found.results) == 8
     assert num_programs() == 2
-    assert compiled_targets._cache_size() == 2
     layers = [{"relu1_1": 1}, {"relu1_1": 1, "relu3_1": 0.5}, ["relu3_1"]]
     axes = {"style_layers": layers, "learning_rate": [0.01, 0.05]}
     jaxnst.sweep(content, style, network=tiny_network, **(FEW | axes))

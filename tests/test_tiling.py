@@ -146,8 +146,8 @@ def test_what_belongs_to_a_picture_is_moved_with_it(tiny_vgg19, tmp_path):
     result = jaxnst.stylize(opaque, style, tile=True, **settings)
     moved = result.record["result"].get("moved", [0, 0])
     assert any(moved), "the pictures of this test have to be others"
-    assert result.prepared is not None
-    inputs = result.prepared.inputs
+    assert result.job is not None
+    inputs = result.job.inputs
     # At strength 0 the picture is the content, and its red is its opacity here.
     found = inputs.content_at(inputs.shape)
     assert np.abs(found - result.image).mean() < 0.02
@@ -172,8 +172,8 @@ def test_a_pattern_that_repeats_already_stays_where_it_is(tiny_vgg19, style):
     """There may be other maps of it, of heights or of gloss."""
     result = jaxnst.stylize(waves(48, 64), style, tile=True, **FEW | SHORT)
     assert "moved" not in result.record["result"]
-    assert result.prepared is not None
-    assert result.prepared.inputs.faded == (False, False)
+    assert result.job is not None
+    assert result.job.inputs.faded == (False, False)
 
 
 def test_what_belongs_to_a_picture_is_faded_with_it(tiny_network):
@@ -191,8 +191,8 @@ def test_what_belongs_to_a_picture_is_faded_with_it(tiny_network):
         **settings,
     )
     assert result.alpha is not None
-    assert result.prepared is not None
-    regions = result.prepared.inputs.regions
+    assert result.job is not None
+    regions = result.job.inputs.regions
     assert regions is not None
     assert result.alpha.shape == result.image.shape[:2]
     # The gray of the mask, so of all channels alike, is that of the opacity.

@@ -19,7 +19,7 @@ from jaxnst.optimize.strength import weigh
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.plan import style_shapes_at, weights_of
 from jaxnst.transfer.result import Result, name_styles, read_trace, settings_of
-from jaxnst.transfer.setup import OBJECTS, Job, set_up, settle_config
+from jaxnst.transfer.setup import Job, objects_of, set_up, settle_config
 
 
 class Subject(NamedTuple):
@@ -119,7 +119,7 @@ def subject_of(
         arguments: dict[str, Any] = dict.fromkeys(("init", "network", "optimizer"))
         arguments |= settings | given
         config = settle_config(**arguments)
-        objects = {name: arguments.get(name) for name in OBJECTS}
+        objects = objects_of(arguments)
         job = set_up(content, style, config, progress=progress, **objects)
         _check_inputs(job, record)
         if moved := record["result"].get("moved"):

@@ -76,6 +76,7 @@ class StepProgram:
         self.num_members = num_members
         self.shares_targets = shares_targets
         self._mesh = None
+        self._devices = devices or ()
         if devices is not None:
             if num_members % len(devices):
                 raise ValueError(
@@ -209,7 +210,7 @@ class StepProgram:
         def stacked(*leaves: Any) -> jax.Array:
             per_device = self.num_members // placement.num_devices
             blocks = []
-            for number, device in enumerate(placement.mesh.devices.flat):
+            for number, device in enumerate(self._devices):
                 own = leaves[number * per_device : (number + 1) * per_device]
                 blocks.append(jnp.stack([jax.device_put(x, device) for x in own]))
             shape = (self.num_members, *blocks[0].shape[1:])

@@ -475,12 +475,12 @@ class _Call(NamedTuple):
 
     Attributes:
         info: infos of all members, on the device.
-        count: number of steps.
+        num_steps: number of steps.
         monitors: {member: the monitor it had then}; a recovery brings another one.
     """
 
     info: StepInfo
-    count: int
+    num_steps: int
     monitors: dict[int, LossMonitor]
 
 
@@ -511,7 +511,7 @@ def _run_steps(
             columns = program.fetch(numbers)
             for index, monitor in call.monitors.items():
                 if runs[index].monitor is monitor:
-                    runs[index].observe(*(x[index, : call.count] for x in columns))
+                    runs[index].observe(*(x[index, : call.num_steps] for x in columns))
 
     while active := {
         index: run
@@ -572,7 +572,7 @@ def _run_steps(
         for index in call.monitors:
             runs[index].terms += [
                 jax.tree.map(lambda leaf, at=(index, step): leaf[at], info.terms)
-                for step in range(call.count)
+                for step in range(call.num_steps)
                 if info.is_finite[index, step]
             ]
     return program.replace(state, kept), first_seconds

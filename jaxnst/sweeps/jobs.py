@@ -36,10 +36,10 @@ from jaxnst.transfer.plan import work_of
 from jaxnst.transfer.regions import MASK_NAMES
 from jaxnst.transfer.result import name_styles
 from jaxnst.transfer.setup import (
-    OBJECTS,
     Job,
     Loaders,
     load_used_network,
+    objects_of,
     set_up,
     settle_config,
 )
@@ -233,7 +233,7 @@ class JobLoader:
                 job.config,
                 progress=self._progress,
                 loaders=self._loaders,
-                **{name: job.arguments.get(name) for name in OBJECTS},
+                **objects_of(job.arguments),
             )
             self._loaded = key, loaded
         return self._loaded[1]._replace(config=job.config, preset=preset)

@@ -223,7 +223,12 @@ def _paint_batch(
             job = load_fn(picture)
             with clear_memory_errors(job.config.memory, max(job.inputs.shape)):
                 memory = choose_memory(job)
-            ready.append((picture, job))
+            if ready and job.inputs.shape != ready[0][1].inputs.shape:
+                # A photograph that its EXIF turns: its header has another shape.
+                alone = _paint_alone(picture, load_fn, shown, metrics)
+                done[picture.number] = alone
+            else:
+                ready.append((picture, job))
         except Exception as error:
             done[picture.number] = Done(picture, None, error, 0.0)
     if not ready:

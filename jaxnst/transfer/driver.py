@@ -32,7 +32,7 @@ from .plan import blend_of, make_plan
 from .progress import ProgressCallback
 from .result import Interrupted, Result, make_history, make_record
 from .run import Painted, is_unpainted, leave_unpainted, paint
-from .setup import OBJECTS, Job, set_up, settle_config
+from .setup import Job, objects_of, set_up, settle_config
 
 
 def run_job(
@@ -435,7 +435,7 @@ def estimate(
         **settings,
     }
     progress = arguments.pop("progress", True)
-    objects = {name: arguments.get(name) for name in OBJECTS}
+    objects = objects_of(arguments)
     config = settle_config(**arguments)
     job = set_up(content, style, config, progress=progress, **objects)
     holds = process_memory()  # before the compiler takes some, which painting may not

@@ -140,6 +140,7 @@ def paint(
             ahead = compile_in_background(
                 lambda next_size=following[0]: size_programs(plan, next_size)[:2]
             )
+        assert state is not None
         state, found = run_size(
             state,
             targets,

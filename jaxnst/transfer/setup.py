@@ -43,8 +43,8 @@ _MEASURED_SIZE = 512
 
 # Settings whose defaults are the network's.
 _FITTED = ("content_layers", "style_layers", "smoothing")
-# Arguments of `stylize` that may be objects, which no config can hold.
-OBJECTS = ("preset", "init", "network", "optimizer", "masks", "strength")
+# Arguments of `stylize` that no config holds as they are.
+_OBJECTS = ("init", "network", "optimizer", "masks", "strength")
 
 
 class Job(NamedTuple):
@@ -199,6 +199,12 @@ def fit_config(
     if config.normalize_activations:
         check_normalizable(architecture)
     return dataclasses.replace(config, **fitted)
+
+
+def objects_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `set_up` that are among arguments of `stylize`."""
+    found = {name: arguments.get(name) for name in _OBJECTS}
+    return found | {"preset": arguments.get("preset") or "default"}
 
 
 def set_up(
