@@ -38,7 +38,7 @@ def test_a_result_is_measured_on_request(tiny_network, content, style, judge):
 
 
 def test_of_several_styles_it_is_the_mean(tiny_network, content, style, judge, rng):
-    other = rng.random((40, 64, 3)).astype(np.float32)
+    other = rng.random(style.shape).astype(np.float32)
     result = jaxnst.stylize(
         content,
         [style, other],

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import run
 
-from jaxnst.networks import VGG
+import jaxnst
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 
 
@@ -25,8 +26,7 @@ loss_of = jax.jit(perceptual_loss, static_argnames="normalization")
 
 def objective(network, kept, painted, normalization="pair", **weights):
     """The loss of pictures against the pair `kept` (content), `painted` (style)."""
-    is_tree = isinstance(network, VGG)  # else a function, which `jax.jit` cannot take
-    targets = (measured if is_tree else compute_targets)(
+    targets = measured(
         network,
         jnp.asarray(kept),
         jnp.asarray(painted),
@@ -41,7 +41,7 @@ def objective(network, kept, painted, normalization="pair", **weights):
         style_layers=STYLE_LAYERS,
         normalization=normalization,
     )
-    return lambda image: (loss_of if is_tree else perceptual_loss)(
+    return lambda image: loss_of(
         jnp.asarray(image), network, targets, loss_weights, normalization=normalization
     )
 
@@ -68,8 +68,8 @@ def test_terms_against_numpy(tiny_network, content, style):
     _, terms = objective(tiny_network, content, style)(image)
 
     def features(array):
-        found = tiny_network(jnp.asarray(array))
-        return {name: np.asarray(value, np.float64) for name, value in found.items()}
+        found = run(tiny_network, array)
+        return {name: value.astype(np.float64) for name, value in found.items()}
 
     def gram(array):
         flat = array.reshape(-1, array.shape[-1])
@@ -95,17 +95,16 @@ def test_terms_against_numpy(tiny_network, content, style):
 
 def test_paper_is_the_literal_sum(tiny_network, content, style):
     """Equations 1, 4, 5 and 7 of CVPR 2016, in NumPy, for pictures of one size."""
-    style = np.resize(style, content.shape)
+    style = jaxnst.images.resize(style, content.shape[:2])
     image = np.clip(content + 0.1, 0, 1)
     total, _ = objective(tiny_network, content, style, "paper", content=0.3, style=7.0)(
         image
     )
 
     def features(array):
-        found = tiny_network(jnp.asarray(array))
         return {
-            name: np.asarray(value, np.float64).reshape(-1, value.shape[-1])
-            for name, value in found.items()
+            name: value.reshape(-1, value.shape[-1]).astype(np.float64)
+            for name, value in run(tiny_network, array).items()
         }
 
     ours, kept, painted = features(image), features(content), features(style)
@@ -120,6 +119,7 @@ def test_paper_is_the_literal_sum(tiny_network, content, style):
 
 
 def test_pair_does_not_depend_on_the_scale_of_the_network(tiny_network, content, style):
+    @jax.tree_util.Partial
     def louder(image, layers):
         return {name: 50 * x for name, x in tiny_network(image, layers).items()}
 
@@ -160,7 +160,7 @@ def test_flat_pictures_are_finite(tiny_network, level):
 
 
 def test_weights_are_a_pytree_that_maps(tiny_network, content, style):
-    targets = compute_targets(
+    targets = measured(
         tiny_network,
         jnp.asarray(content),
         jnp.asarray(style),
@@ -177,9 +177,9 @@ def test_weights_are_a_pytree_that_maps(tiny_network, content, style):
     image = jnp.asarray(content) * 0.9
     many = weights._replace(style=jnp.array([0.0, 1.0, 2.0]))
     axes = jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, many)
-    totals, terms = jax.vmap(
-        lambda w: perceptual_loss(image, tiny_network, targets, w), in_axes=(axes,)
-    )(many)
+    totals, terms = jax.jit(
+        jax.vmap(perceptual_loss, in_axes=(None, None, None, axes))
+    )(image, tiny_network, targets, many)
     np.testing.assert_allclose(
         totals, terms.content + many.style * terms.style, rtol=1e-5
     )

@@ -51,7 +51,8 @@ def measured(network):
         )(image)
         return targets, *found, gradient
 
-    pictures = (picture(48, 44, seed=seed) for seed in (3, 1, 2))
+    # Three strips in the first block, two in the second.
+    pictures = (picture(32, 36, seed=seed) for seed in (3, 1, 2))
     return run(network, *map(jnp.asarray, pictures))
 
 
@@ -92,8 +93,8 @@ def test_weights_and_activations_take_half_the_memory():
 
 
 def test_strips_agree():
-    network = small("bfloat16", memory="low")
-    _, total, _, gradient = measured(small("bfloat16"))
+    network = small("bfloat16", memory="low", padding="zeros")
+    _, total, _, gradient = measured(network.with_memory("fast"))
     _, same_total, same_terms, same_gradient = measured(network)
     # Where strips overlap gradients are added in bfloat16.
     np.testing.assert_allclose(same_total, total, rtol=2e-3)
@@ -103,13 +104,20 @@ def test_strips_agree():
 
 def test_a_step_keeps_its_state_in_float32():
     network, optimizer = small("bfloat16"), make_optimizer("adam")
-    targets, *_ = measured(network)
-    state = init_state(jnp.asarray(picture(48, 44, seed=3)), optimizer)
+    image = jnp.asarray(picture(32, 36))
+    targets = jax.eval_shape(
+        lambda network: compute_targets(
+            network, image, image, content_layers=CONTENT, style_layers=STYLE
+        ),
+        network,
+    )
+    state = init_state(jnp.asarray(picture(32, 36, seed=3)), optimizer)
     new, info = jax.eval_shape(
-        lambda state: step(
+        lambda state, targets: step(
             state, network, targets, WEIGHTS, jnp.float32(0.02), optimizer=optimizer
         ),
         state,
+        targets,
     )
     assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(
         lambda x: (x.shape, x.dtype), state
@@ -146,7 +154,7 @@ def test_stylize_in_bfloat16_falls_like_float32(content, style):
             style,
             network=small(precision),
             size=48,
-            num_steps=15,
+            num_steps=12,
             min_size=0,
             learning_rate=0.02,
             progress=False,

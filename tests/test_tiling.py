@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -188,7 +189,7 @@ def test_what_belongs_to_a_picture_is_faded_with_it(tiny_network):
         network=tiny_network.changed(padding="circular"),
         masks=[mask, "rest"],
         tile=True,
-        **settings,
+        **settings | SHORT,
     )
     assert result.alpha is not None
     assert result.job is not None
@@ -205,8 +206,9 @@ def test_what_belongs_to_a_picture_is_faded_with_it(tiny_network):
 def test_total_variation_goes_over_the_border_that_is_none():
     ramp = jnp.broadcast_to(jnp.linspace(0, 1, 8)[None, :, None], (4, 8, 3))
     inside = (1 / 7) ** 2
-    np.testing.assert_allclose(total_variation_loss(ramp), inside, rtol=1e-5)
-    around = total_variation_loss(ramp, wraps=(False, True))
+    total_variation = jax.jit(total_variation_loss, static_argnames="wraps")
+    np.testing.assert_allclose(total_variation(ramp), inside, rtol=1e-5)
+    around = total_variation(ramp, wraps=(False, True))
     np.testing.assert_allclose(around, (7 * inside + 1) / 8, rtol=1e-5)
 
 
@@ -274,22 +276,22 @@ def test_bad_tiles_are_told(tiny_vgg19, content, style, settings, message):
 def test_a_texture_has_the_style_and_repeats(tiny_vgg19, style):
     settings: dict[str, Any] = {
         "min_size": 0,
-        "num_steps": 40,
+        "num_steps": 30,
         "progress": False,
-        "style_layers": ["relu1_1", "relu3_1"],
+        "style_layers": ["relu1_1", "relu2_1"],
     }
-    made = jaxnst.texture(style, size=(96, 60), **settings)
-    assert made.image.shape == (64, 96, 3)
+    made = jaxnst.texture(style, size=(64, 44), **settings)
+    assert made.image.shape == (48, 64, 3)
     assert made.alpha is None
     assert made.history["style"][-1] < 0.5 * made.history["style"][0]
     for axis in (0, 1):
         assert score(made.image, axis) == pytest.approx(1, abs=0.05)
     assert list(made.record["inputs"]) == ["style"]
     assert made.record["kind"] == "texture"
-    same = jaxnst.texture(style, size=(96, 60), **settings)
+    same = jaxnst.texture(style, size=(64, 44), **settings)
     np.testing.assert_array_equal(made.image, same.image)
-    other = jaxnst.texture(style, size=(96, 60), seed=1, tile=False, **settings)
-    assert other.image.shape == (60, 96, 3)
+    other = jaxnst.texture(style, size=(64, 44), seed=1, tile=False, **settings)
+    assert other.image.shape == (44, 64, 3)
     assert np.abs(other.image.mean((0, 1)) - style.mean((0, 1))).max() < 0.1
 
 
