@@ -182,12 +182,10 @@ def machine(*, with_device: bool = True) -> dict[str, Any]:
     return found
 
 
-def total_memory() -> int | None:
-    """Return how many bytes of memory there are; None without psutil."""
-    try:
-        import psutil
-    except ImportError:
-        return None
+def total_memory() -> int:
+    """Return how many bytes of memory there are."""
+    import psutil
+
     return psutil.virtual_memory().total
 
 

@@ -1,6 +1,6 @@
 """How evenly a blend of two styles goes from one to the other.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/blend.py [--size 256] [--photos PICTURE ...]
     [--styles ONE,OTHER ...] [--shares 0 0.25 0.5 0.75 1] [--set NAME=VALUE ...]
     [-o FOLDER] [--json FILE]

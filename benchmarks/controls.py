@@ -1,6 +1,6 @@
 """What each control costs per step, over a step without it.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/controls.py [--size 384] [--repeats 5] [--steps 5] [--json FILE]
 
 All take turns in every round. A step's seconds are those of `record["seconds"]["run"]`,

@@ -1,6 +1,6 @@
 """Memory of a step on each of several devices, with one picture spread over all.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/devices.py [--sizes 512 2032 2048] [--devices 1 2 4 8]
     [--memory fast] [--json FILE]
 

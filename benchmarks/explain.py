@@ -1,6 +1,6 @@
 """What an explanation costs, over what its picture cost; and whether its forecast held.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/explain.py [--size 512] [--forecast-size 256] [--json FILE]
 
 Each pair is painted and explained as a user would the second time: programs come from

@@ -1,6 +1,6 @@
 """A step on a GPU: jaxnst in float32 and bfloat16 over torch in float32.
 
-pip install -e '.[bench]' && pip install "jax[cuda13]" torch==2.13.0
+pip install -e . && pip install "jax[cuda13]" torch==2.13.0
 python benchmarks/gpu.py [--sizes 512 1024 2048] [--steps-per-call 1 5 10] [--json FILE]
 python benchmarks/gpu.py --device cpu --sizes 64  # does it run?
 

@@ -1,6 +1,6 @@
 """XLA's convolution against Winograd's, at every layer shape of VGG-19.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/layers.py [--sizes 256 512] [--repeats 7] [--json FILE]
 
 For each shape the medians of a convolution (forward) and of the gradient with respect

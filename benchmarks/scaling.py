@@ -1,6 +1,6 @@
 """Seconds of a step against pixels, and of a painting against steps.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/scaling.py [--sizes 256 512 1024 2048] [--memory balanced]
     [--steps 10 20 40] [--repeats 5] [--json FILE]
 

@@ -1,6 +1,6 @@
 """Whether pictures that are to repeat have a seam.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/seams.py [--size 256] [--pairs CONTENT,STYLE ...]
     [--set NAME=VALUE ...] [-o FOLDER] [--json FILE]
 

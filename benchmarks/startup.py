@@ -1,6 +1,6 @@
 """How long it takes from a new process to its first step, and what importing costs.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/startup.py [--size 512] [--repeats 5] [--json FILE]
 
 Every figure is of new processes; medians of `--repeats`, by turns, and of the rounds'

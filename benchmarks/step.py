@@ -1,6 +1,6 @@
 """One step of jaxnst against the same step in torch, in one run.
 
-pip install -e '.[bench]' && pip install torch==2.13.0
+pip install -e . && pip install torch==2.13.0
 python benchmarks/step.py [--sizes 256 512] [--rounds 5] [--repeats 5] [--json FILE]
 
 The two take turns: a round is `--repeats` steps of each, and the ratio is the median of

@@ -1,6 +1,6 @@
 """How near to the strength that was asked for a picture ends, and how strong it looks.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/strength.py [--sizes 192] [--strengths 0.2 0.4 0.6 0.8 0.9]
     [--networks vgg19] [--pairs CONTENT,STYLE ...] [--set NAME=VALUE ...] [-o FOLDER]
     [--json FILE]

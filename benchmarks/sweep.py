@@ -1,6 +1,6 @@
 """What a sweep costs over as many single runs, and whether kills cost any of it.
 
-pip install -e '.[bench]'
+pip install -e .
 python benchmarks/sweep.py [--size 256] [--members 8] [--repeats 5]
     [--set NAME=VALUE ...] [--pairs CONTENT,STYLE] [--kills 50] [--files 1000]
     [--json FILE]

@@ -1,6 +1,6 @@
 """Seconds until jaxnst's picture is as good as torch's after its classic 500 steps.
 
-pip install -e '.[bench]' && pip install torch==2.13.0
+pip install -e . && pip install torch==2.13.0
 python benchmarks/time_to_quality.py [--size 512] [--reference-steps 500]
     [--pairs CONTENT,STYLE ...] [--set NAME=VALUE ...] [--references FOLDER]
     [--torch-python PYTHON] [--json FILE]

@@ -668,8 +668,6 @@ class TransferConfig:
         DEVICES,
         default_text="one",
     )
-    # Not a setting: `jaxnst.transfer.setup` counts the regions of the masks here.
-    regions: int = 0
 
     def __post_init__(self) -> None:
         """Check every value, and bring it to its one form."""

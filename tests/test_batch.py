@@ -334,7 +334,7 @@ def test_a_bad_row_is_named_and_nothing_is_done(
     ("header", "message"),
     [
         ("content,style,styel_weight", "'styel_weight'. Did you mean 'style_weight'?"),
-        ("content,style,mood", "'mood'. Known: content, style, output, preset, size,"),
+        ("content,style,mood", "'mood'. Known: content, style, output, size,"),
         ("content,style,Style", "column 'Style' is there twice"),
     ],
 )

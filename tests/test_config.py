@@ -31,7 +31,7 @@ from jaxnst.pretrained import get_spec
 from jaxnst.transfer.setup import fit_config, settle_config
 
 
-FIELDS = {field.name for field in dataclasses.fields(TransferConfig)} - {"regions"}
+FIELDS = {field.name for field in dataclasses.fields(TransferConfig)}
 # Arguments of `stylize` that are no settings.
 OTHERS = {"content", "style", "preset", "masks", "metrics", "callback", "progress"}
 
@@ -104,7 +104,7 @@ def test_tables_in_the_docs_are_as_declared():
 
 
 def test_static_settings_are_those_that_are_not_dynamic():
-    assert set(PRESETS["fine"].to_dict()) - FIELDS <= {"regions"}
+    assert set(PRESETS["fine"].to_dict()) == FIELDS
     assert FIELDS > DYNAMIC >= {"style_weight", "learning_rate", "num_steps", "seed"}
     assert not {"pooling", "style_layers", "size", "optimizer", "memory"} & DYNAMIC
 

@@ -64,7 +64,7 @@ def test_each_region_gets_its_style(tiny_network, content, dark, bright, left):
     assert means[0] < 0.35
     assert means[1] > 0.6
     assert list(result.record["inputs"]) == ["content", "style 1", "style 2", "mask 1"]
-    assert result.record["settings"]["regions"] == 2
+    assert result.record["result"]["regions"] == 2
 
 
 def test_where_no_mask_is_the_content_stays(tiny_network, content, bright, left):

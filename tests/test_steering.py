@@ -188,7 +188,7 @@ def test_strengths_are_swept(tiny_network, content, style):
         ({"strength": 0.5, "style_weight": 3}, "leave `style_weight` out, or `stren"),
         ({"strength": 0.5, "content_weight": 3}, "leave `content_weight` out"),
         ({"strength": 0.5, "preset": "gatys2016"}, "needs `normalization` 'pair'"),
-        ({"strength": 0.5, "optimizer": "lbfgs"}, "`optimizer` 'lbfgs' do not bear"),
+        ({"strength": 0.5, "optimizer": "lbfgs"}, "which L-BFGS does not support; use"),
     ],
 )
 def test_bad_strengths_are_told(tiny_network, content, style, settings, message):

@@ -1,0 +1,138 @@
+"""Programs: compiled ahead in the background, and kept by JAX from run to run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import compiled_names
+
+from jaxnst.optimize import Program, compile_in_background, use_program_cache
+
+
+WORKER = """
+import json, os
+import conftest
+os.environ["JAXNST_CACHE"] = "1"  # which conftest turns off for the tests themselves
+import jax, jaxnst
+from jax import monitoring
+
+counts = {"hits": 0, "misses": 0}
+
+def note(event, **_):
+    for name in counts:
+        if event == f"/jax/compilation_cache/cache_{name}":
+            counts[name] += 1
+
+monitoring.register_event_listener(note)
+network = conftest.build(conftest.TINY, preprocessing=conftest.CAFFE)
+result = jaxnst.stylize(
+    conftest.picture(seed=1), conftest.picture(36, 50, seed=2), network=network,
+    size=48, min_size=0, num_steps=2, progress=False, content_layers=["relu2_1"],
+    style_layers=["relu1_1", "relu2_1"],
+)
+folder = jax.config.jax_compilation_cache_dir
+print(json.dumps({**counts, "folder": folder, "mean": float(result.image.mean())}))
+"""
+
+
+def paint(folder):
+    """Paint in a process of its own; return what it counted and what it printed."""
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER],
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join(paths), "JAXNST_CACHE_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def test_a_second_run_compiles_nothing_and_damage_costs_one_compilation(tmp_path):
+    first, _ = paint(tmp_path)
+    assert first["hits"] == 0
+    assert first["misses"] > 0
+    assert str(tmp_path) in first["folder"]
+    second, said = paint(tmp_path)
+    assert second["misses"] == 0
+    assert second["mean"] == first["mean"]
+    assert not said
+    entries = sorted(Path(first["folder"]).glob("*-cache"))
+    step = next(path for path in entries if path.name.startswith("jit_step"))
+    step.write_bytes(step.read_bytes()[:100])
+    unfinished = next(path for path in entries if path != step)
+    name = unfinished.name.removesuffix("-cache")
+    unfinished.with_name(f"{name}-atime").unlink()
+    for misses in (2, 0):  # mended by the run that found it
+        found, said = paint(tmp_path)
+        assert found["misses"] == misses
+        assert found["mean"] == first["mean"]
+        assert not said
+
+
+@pytest.mark.parametrize("is_off", [True, False])
+def test_the_user_s_own_choice_is_left(tmp_path, monkeypatch, is_off):
+    """No cache at all, or one that the user has set up for JAX."""
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.setenv("JAXNST_CACHE_DIR", str(tmp_path / "jaxnst"))
+    monkeypatch.setenv("JAXNST_CACHE", "0" if is_off else "1")
+    try:
+        if not is_off:
+            jax.config.update("jax_compilation_cache_dir", str(tmp_path / "own"))
+        use_program_cache()
+        expected = before if is_off else str(tmp_path / "own")
+        assert jax.config.jax_compilation_cache_dir == expected
+        assert not (tmp_path / "jaxnst").exists()
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_a_folder_that_cannot_be_made_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("JAXNST_CACHE_DIR", str(tmp_path / "file"))
+    monkeypatch.setenv("JAXNST_CACHE", "1")
+    before = jax.config.jax_compilation_cache_dir
+    use_program_cache()
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+@pytest.fixture
+def scale():
+    return jax.jit(lambda x, *, power: x**power, static_argnames="power")
+
+
+def test_what_was_compiled_ahead_is_not_compiled_again(scale):
+    shape = jax.ShapeDtypeStruct((5, 7), jnp.float32)
+    program = Program(scale, (shape,), {"power": 3})
+    compile_in_background(lambda: [program]).result()
+    x = jnp.full((5, 7), 2.0)
+    with compiled_names() as names:
+        np.testing.assert_array_equal(scale(x, power=3), 8 * jnp.ones((5, 7)))
+    assert not any("lambda" in name for name in names)
+
+
+def test_a_program_that_does_not_compile_raises_where_it_is_called(scale):
+    program = Program(scale, ("no array",), {"power": 3})
+    future = compile_in_background([program])
+    assert future.exception() is not None
+    with pytest.raises(TypeError):
+        scale("no array", power=3)
+
+
+def test_the_device_of_the_caller_is_that_of_the_worker(scale):
+    """Set for this thread alone, as by `with jax.default_device(...)`."""
+    shape = jax.ShapeDtypeStruct((5, 8), jnp.float32)
+    with jax.default_device(jax.devices("cpu")[0]):
+        compile_in_background([Program(scale, (shape,), {"power": 2})]).result()
+        x = jnp.ones((5, 8))
+        with compiled_names() as names:
+            scale(x, power=2)
+    assert not any("lambda" in name for name in names)
