@@ -116,7 +116,7 @@ def test_what_was_compiled_ahead_is_not_compiled_again(scale):
     shape = jax.ShapeDtypeStruct((5, 7), jnp.float32)
     program = Program(scale, (shape,), {"power": 3})
     compile_in_background(lambda: [program]).result()
-    x = jnp.full((5, 7), 2.0)
+    x = jnp.full((5, 7), 2.0, jnp.float32)
     with compiled_names() as names:
         np.testing.assert_array_equal(scale(x, power=3), 8 * jnp.ones((5, 7)))
     assert "jit(scale_once)" not in names
