@@ -29,6 +29,7 @@ from jaxnst.networks import (
 from jaxnst.optimize import compiled_step
 from jaxnst.pretrained import UsedWeights, Weights, build_network
 from jaxnst.pretrained.loading import set_weights
+from jaxnst.transfer import setup
 
 
 # For the processes that run the tests, which begin after this one: LAPACK's threads
@@ -148,7 +149,7 @@ def load_tiny_weights(
 @pytest.fixture
 def tiny_vgg19(monkeypatch):
     """Let "vgg19" be the tiny network."""
-    monkeypatch.setattr("jaxnst.transfer.setup.load_weights", load_tiny_weights)
+    monkeypatch.setattr(setup, "load_weights", load_tiny_weights)
 
 
 @pytest.fixture(scope="session")

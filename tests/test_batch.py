@@ -26,6 +26,7 @@ from jaxnst.config import SETTINGS, make_config, parse_setting
 from jaxnst.sweeps import runner
 from jaxnst.sweeps.jobs import PictureJob, find_difference
 from jaxnst.sweeps.table import place_paths, read_jobs
+from jaxnst.transfer import setup
 from jaxnst.transfer.progress import ProgressCallback
 from jaxnst.transfer.setup import fit_config
 
@@ -539,7 +540,7 @@ def test_networks_are_loaded_once(write, monkeypatch):
         used.append((prepared.weights.name, prepared.network.pooling))
         raise ValueError("seen enough")
 
-    monkeypatch.setattr("jaxnst.transfer.setup.load_weights", count)
+    monkeypatch.setattr(setup, "load_weights", count)
     monkeypatch.setattr(runner, "run_job", look)
     path = write(
         *[f"{GOOD},{kind}" for kind in ("max", "average", "max", "average")],

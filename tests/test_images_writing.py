@@ -9,7 +9,14 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from jaxnst.images import check_output, load_picture, read_record, save_picture, to_pil
+from jaxnst.images import (
+    check_output,
+    load_picture,
+    read_record,
+    save,
+    save_picture,
+    to_pil,
+)
 from jaxnst.images.color_profile import srgb_profile
 
 
@@ -111,7 +118,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, content, monkeypatch):
         stream.write(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("jaxnst.images.save._write", fail)
+    monkeypatch.setattr(save, "_write", fail)
     with pytest.raises(OSError, match="No space left"):
         save_picture(path, content * 0)
     assert path.read_bytes() == before

@@ -32,6 +32,7 @@ from jaxnst.insight.correspondence import (
 from jaxnst.insight.differences import color_change, measure_changes, structure_change
 from jaxnst.insight.inputs import subject_of
 from jaxnst.metrics import Metrics
+from jaxnst.transfer import setup
 from jaxnst.transfer.result import make_trace, read_trace
 
 
@@ -43,7 +44,7 @@ def tiny_vgg19_for_all():
     from conftest import load_tiny_weights
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxnst.transfer.setup.load_weights", load_tiny_weights)
+        patch.setattr(setup, "load_weights", load_tiny_weights)
         yield
 
 

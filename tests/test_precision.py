@@ -13,6 +13,7 @@ from jaxnst.losses import content_loss, gram_matrix
 from jaxnst.networks import CAFFE, Convolution, VGGArchitecture
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 from jaxnst.optimize import init_state, make_optimizer, step
+from jaxnst.transfer import setup
 
 
 # As few layers as have the default names: each strip is compiled by itself.
@@ -176,8 +177,8 @@ def test_a_pretrained_network_is_loaded_as_set(content, style, monkeypatch):
         asked.update(options)
         return small(options["precision"], conv=options["conv"])
 
-    monkeypatch.setattr("jaxnst.transfer.setup.load_weights", load_tiny_weights)
-    monkeypatch.setattr("jaxnst.transfer.setup.build_network", build_it)
+    monkeypatch.setattr(setup, "load_weights", load_tiny_weights)
+    monkeypatch.setattr(setup, "build_network", build_it)
     found = jaxnst.estimate(
         content, style, size=40, min_size=0, precision="bfloat16", conv="xla"
     )

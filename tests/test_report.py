@@ -15,6 +15,7 @@ import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.insight.plots import plot_history, save_history
 from jaxnst.insight.report import make_report
+from jaxnst.transfer import setup
 
 
 CHROMIUM = next(
@@ -32,7 +33,7 @@ def tiny_vgg19_for_all():
     from conftest import load_tiny_weights
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxnst.transfer.setup.load_weights", load_tiny_weights)
+        patch.setattr(setup, "load_weights", load_tiny_weights)
         yield
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 import jaxnst
 from jaxnst.config import make_config
+from jaxnst.transfer import plan, setup
 
 
 # Few layers compile in half the time.
@@ -198,7 +199,7 @@ def test_elsewhere_than_on_a_cpu_calls_make_several_steps(
     seen = []
     with monkeypatch.context() as patched:
         device = SimpleNamespace(platform="gpu")
-        patched.setattr("jaxnst.transfer.plan.default_device", lambda: device)
+        patched.setattr(plan, "default_device", lambda: device)
         found = stylize(
             content, style, callback=lambda view: seen.append(view.step), **few
         )
@@ -411,7 +412,7 @@ def test_bad_settings_are_named_before_anything_is_computed(
     def refuse(*_, **__):
         raise AssertionError("computed something")
 
-    monkeypatch.setattr("jaxnst.transfer.setup.load_weights", refuse)
+    monkeypatch.setattr(setup, "load_weights", refuse)
     settings, error, message = BAD[kind]
     with pytest.raises(error, match=message) as caught:
         jaxnst.stylize(content, style, **settings)
@@ -421,7 +422,7 @@ def test_bad_settings_are_named_before_anything_is_computed(
 def test_bad_pictures_are_named_before_anything_is_computed(
     content, style, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("jaxnst.transfer.setup.load_weights", None)
+    monkeypatch.setattr(setup, "load_weights", None)
     with pytest.raises(FileNotFoundError, match="`content`: no such file"):
         jaxnst.stylize(tmp_path / "none.png", style)
     with pytest.raises(ValueError, match=r"`style` must have floats within \[0, 1\]"):
@@ -435,7 +436,7 @@ def test_bad_pictures_are_named_before_anything_is_computed(
 
 @pytest.mark.parametrize("shape", [(763, 995), (40, 399), (333, 100)])
 def test_the_advised_size_is_the_smallest_that_works(shape, style, monkeypatch):
-    monkeypatch.setattr("jaxnst.transfer.setup.load_weights", None)
+    monkeypatch.setattr(setup, "load_weights", None)
     picture = np.zeros((*shape, 3), np.float32)
     with pytest.raises(ValueError, match="so use") as caught:
         jaxnst.stylize(picture, style, size=32)
