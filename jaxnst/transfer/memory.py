@@ -275,7 +275,6 @@ def as_text(num_bytes: int) -> str:
     return f"{num_bytes / 1e9:.1f} GB"
 
 
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SizeEstimate:
     """Memory and time that one size will take.

@@ -249,7 +249,8 @@ def set_up(
     if mesh is not None:
         if conv == "winograd":
             raise ValueError(
-                "`devices` needs `conv` 'xla', got 'winograd'; leave one of them out."
+                "`devices` needs `conv` 'auto' or 'xla', got 'winograd'; leave one of "
+                "them out."
             )
         conv = "xla"
     inputs = load_inputs(
