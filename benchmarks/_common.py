@@ -115,8 +115,8 @@ def make_parser(
     Args:
         doc: the benchmark's docstring, shown by `--help`.
         sizes: default of `--sizes`, if there is such an option.
-        repeats: likewise of `--repeats`.
-        pairs: likewise of `--pairs`, as names.
+        repeats: default of `--repeats`, if there is such an option.
+        pairs: default of `--pairs`, as names, if there is such an option.
         needs_torch: whether there is `--torch-python`.
     """
     parser = argparse.ArgumentParser(
@@ -222,11 +222,11 @@ def write_json(
     """Write rows with machine and versions, if there is a path.
 
     Args:
-        path: of the file.
-        rows: of the table.
+        path: path of the file.
+        rows: rows of the table.
         torch: the version that took part, if it is not that of this Python.
-        with_device: as for `machine`.
-        more: what else to write.
+        with_device: whether to name the device, as for `machine`.
+        more: further entries.
     """
     if path is None:
         return
@@ -259,7 +259,7 @@ def run_fresh(
         code: Python; it may import from this folder.
         arguments: its `sys.argv[1:]`.
         python: the interpreter.
-        environment: of the process; by default this one's.
+        environment: environment of the process; by default this one's.
 
     Raises:
         RuntimeError: if it fails; one line says why, a note all that it printed.
@@ -292,12 +292,12 @@ def run_torch_step(
     """Return what `torch_step.measure` says, in a process: two thread pools fight.
 
     Args:
-        python: where torch is installed.
-        size: of the picture.
-        repeats: how many steps are timed, after two that are not.
+        python: interpreter that has torch.
+        size: size of the picture, in pixels.
+        repeats: number of steps that are timed, after two that are not.
         device: "cpu" or "cuda".
         precision: "float32" or "tf32".
-        environment: as for `run_fresh`.
+        environment: environment of the process, as for `run_fresh`.
 
     Raises:
         RuntimeError: if it fails.

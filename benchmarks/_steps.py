@@ -19,7 +19,7 @@ class Steps:
     Style is Gram matrices alone, as in the steps of torch that they are held against.
 
     Attributes:
-        compile_seconds: what the program of the steps took to make or to load.
+        compile_seconds: seconds to compile or load the program of the steps.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class Steps:
         """Measure the two pictures and compile.
 
         Args:
-            size: of the picture, a square, and of the style.
-            padding: as for `jaxnst.stylize`; the default recipe's, if None.
-            precision: likewise.
-            memory: likewise, but not "auto".
-            steps_per_call: likewise.
-            network: instead of VGG-19.
+            size: side of the picture, a square, and of the style, in pixels.
+            padding: padding of the convolutions; None: the default recipe's.
+            precision: "float32" or "bfloat16".
+            memory: level of memory, "fast", "balanced" or "low".
+            steps_per_call: number of steps in one call of the device.
+            network: network to use; None: VGG-19.
         """
         padding = padding or TransferConfig().padding
         config = TransferConfig(
@@ -86,8 +86,8 @@ class Steps:
         """Return the seconds per step of so many calls.
 
         Args:
-            repeats: how many are counted.
-            warm_up: how many are made before and are not.
+            repeats: number of steps that are timed.
+            warm_up: number of steps before them, which are not timed.
         """
         seconds = []
         for _ in range(repeats + warm_up):

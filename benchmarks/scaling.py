@@ -11,8 +11,8 @@ median of its steps, without the first, which finds the memory of another size. 
 shown are medians over the rounds: of the seconds, and of their ratio per pixel to the
 first size of the same round. Off linear is that ratio less 1.
 
-The paintings are whole calls of `jaxnst.stylize` at the first size alone, all programs
-at hand; they take turns likewise.
+The paintings are whole calls of `jaxnst.stylize` at the first size alone, with all
+programs compiled; they take turns, too.
 """
 
 import argparse
@@ -72,9 +72,9 @@ def time_sizes(
 
     Args:
         sizes: in pixels.
-        repeats: how many rounds.
-        memory: as for `jaxnst.stylize`.
-        settings: of `_steps.Steps`.
+        repeats: number of rounds.
+        memory: level of memory, as for `jaxnst.stylize`.
+        settings: other settings of `_steps.Steps`.
     """
     from _steps import Steps
 
@@ -118,11 +118,11 @@ def time_paintings(
     """Return a row for each number of steps.
 
     Args:
-        size: in pixels.
+        size: longest side, in pixels.
         counts: numbers of steps.
-        repeats: how many rounds.
-        memory: as for `jaxnst.stylize`.
-        settings: likewise.
+        repeats: number of rounds.
+        memory: level of memory, as for `jaxnst.stylize`.
+        settings: other settings of `jaxnst.stylize`.
     """
     import jaxnst
 

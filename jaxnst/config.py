@@ -78,7 +78,7 @@ class FilterRange(NamedTuple):
         least: smallest amount.
         most: largest amount.
         usual: amount where none is given.
-        help: what the filter does.
+        help: effect of the filter, in one line.
         tiles: whether a tiled picture still tiles after it.
     """
 
@@ -323,9 +323,9 @@ class Setting:
 
     Attributes:
         default: value where none is given; None also means that None may be given.
-        help: what the setting is, in one line.
+        help: description of the setting, in one line.
         group: title under which the help lists it, one of `GROUPS`.
-        metavar: what the help calls its value.
+        metavar: name of its value in the help.
         parse_fn: text -> value; raises ValueError.
         check_fn: (name, value) -> value in its one form; raises ValueError, TypeError.
         is_static: whether the value changes the compiled program; False if it is a

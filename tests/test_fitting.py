@@ -111,20 +111,20 @@ def test_the_first_level_that_fits_is_taken(tiny_network, monkeypatch, needs):
     assert choose_memory(job(tiny_network)) == "low"
     assert choose_memory(job(tiny_network, memory="low")) == "low"
     # 283 MB can be used: "balanced" would need 350.
-    message = "help: memory='low', `size` 64, or other programs"
+    message = "use memory='low' or `size` 64, or close other programs"
     with pytest.raises(jaxnst.OutOfMemory, match=message):
         choose_memory(job(tiny_network, memory="fast"))
 
 
 def test_what_is_said_to_fit_fits(tiny_network, monkeypatch, needs):
     monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "240M")
-    with pytest.raises(jaxnst.OutOfMemory, match="help: `size` 80, or") as caught:
+    with pytest.raises(jaxnst.OutOfMemory, match="use `size` 80, or") as caught:
         choose_memory(job(tiny_network))
     assert "memory='balanced'" not in str(caught.value)
     found = choose_memory(job(tiny_network, size=80))
     assert found == "low"
     monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "170M")
-    with pytest.raises(jaxnst.OutOfMemory, match="no size would fit, or other"):
+    with pytest.raises(jaxnst.OutOfMemory, match="no size fits; close other"):
         choose_memory(job(tiny_network))
 
 
@@ -142,7 +142,7 @@ def test_too_little_for_any_level_is_said_before_painting(
     tiny_network, content, style, monkeypatch, needs
 ):
     monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "90M")
-    message = "`size` 48 needs [0-9]+ MB with memory='low', and 85 MB can be used; no "
+    message = "needs [0-9]+ MB with memory='low', but only 85 MB can be used; no "
     with pytest.raises(MemoryError, match=message):
         jaxnst.stylize(content, style, size=48, network=tiny_network, progress=False)
 

@@ -249,7 +249,7 @@ def bad(mask=None, **settings):
         (bad(2 * np.ones((40, 48))), "`masks` must have floats within"),
         (bad("alpha"), "the content picture has no transparency"),
         (bad("aplha"), "no such file: aplha. Did you mean 'alpha'"),
-        (bad("nowhere.png"), "no such file: nowhere.png. Known besides"),
+        (bad("nowhere.png"), "no such file: nowhere.png. Give a picture, or one of"),
         ({"masks": np.ones((40, 48))}, "`masks` must be a list"),
         ({"masks": []}, "`masks` is an empty list"),
         ({"masks": ["rest"]}, "'rest' only"),
@@ -273,7 +273,7 @@ def test_bad_regions_are_told(
 
 
 def test_masks_that_overlap_are_told(left):
-    with pytest.raises(ValueError, match=r"overlap: at 0 across, 0 down .* to 2\.00"):
+    with pytest.raises(ValueError, match=r"overlap: in row 0, column 0 .* to 2\.00"):
         check_masks([left, left])
     soft = 0.5 * np.ones((4, 4))
     check_masks([soft, soft])

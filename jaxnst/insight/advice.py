@@ -89,7 +89,7 @@ def describe_convergence(convergence: Convergence | None) -> list[str]:
     """Return sentences on whether the loss was still falling.
 
     Args:
-        convergence: how the loss fell; None if that is unknown.
+        convergence: fall of the loss; None if unknown.
     """
     if convergence is None:
         return [
@@ -130,7 +130,7 @@ def give_advice(
         config: settings of the picture.
         gaps: {style layer: remaining style, 0 to about 1}, from fine to coarse.
         metrics: metrics of the picture.
-        convergence: how the loss fell; None if that is unknown.
+        convergence: fall of the loss; None if unknown.
         pull: attribution of the final picture to the loss terms.
     """
     found = [

@@ -59,7 +59,7 @@ class Explanation:
             finer and a coarser layer.
         metrics: quality of the picture, see `jaxnst.metrics`.
         seams: {"seam_x", "seam_y"} of a picture that repeats; 1: no seam can be seen.
-        convergence: how the loss fell at the full size; None if unknown.
+        convergence: fall of the loss at the full size; None if unknown.
         advice: sentences on what to change, the most important first.
         seconds: duration of the explanation.
     """

@@ -1,4 +1,4 @@
-"""How a picture is painted: the compiled step, the sizes, the loop around them."""
+"""The optimization of a picture: the compiled step, the sizes, the loop around them."""
 
 from .batching import StepProgram as StepProgram
 from .interrupt import deferred_interrupt as deferred_interrupt

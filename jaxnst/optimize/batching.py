@@ -1,4 +1,4 @@
-"""The step of one picture, or of many at once by `jax.vmap`, behind one face.
+"""The step of one picture, or of many at once by `jax.vmap`, behind one interface.
 
 The state of a batch has a leading axis with a row for each picture, its member. The
 rows are distributed over the devices of a mesh, and each device maps the step over its
@@ -48,10 +48,10 @@ class StepProgram:
         network: the frozen feature extractor.
         optimizer: any optax transformation.
         normalization: "pair" or "paper".
-        averaging: decay of the average of the pictures; 0: there is none.
-        steps_per_call: number of steps that one call makes at most.
+        averaging: decay of the average of the pictures, from 0 (no average) to below 1.
+        steps_per_call: largest number of steps in one call.
         num_members: number of pictures in the batch; a multiple of the devices.
-        devices: the devices over which a batch is distributed; None for one picture.
+        devices: devices over which a batch is distributed; None for one picture.
         shares_targets: whether all pictures of the batch have the same targets, so that
             each device holds them once.
     """
@@ -88,7 +88,7 @@ class StepProgram:
 
     @property
     def is_batch(self) -> bool:
-        """Whether arrays have an axis of members, even if it is but one."""
+        """Whether arrays have an axis of members, even of length one."""
         return self._mesh is not None
 
     def with_optimizer(
@@ -120,11 +120,11 @@ class StepProgram:
         """Return the program of one call, with its arguments.
 
         Args:
-            state: state of all pictures; shapes will do.
+            state: state of all pictures, or its shapes.
             targets: targets of the picture, of the batch (see `stack_targets`), or
-                those that all members share; shapes will do.
+                those that all members share; or their shapes.
             weights: loss weights of each picture.
-            rates: learning rates of the steps of each picture, as many for each.
+            rates: learning rates of the steps of each picture, equally many for each.
         """
         static = {"optimizer": self.optimizer, "normalization": self.normalization}
         averaging = np.float32(self.averaging) if self.averaging else None
@@ -147,9 +147,9 @@ class StepProgram:
         """Return the program that measures one picture, for a line search.
 
         Args:
-            image: the picture; its shape will do.
-            targets: its targets; shapes will do.
-            weights: its loss weights.
+            image: picture to be measured, or its shape.
+            targets: targets of the picture, or their shapes.
+            weights: loss weights of the picture.
         """
         args = (image, self.network, targets, weights)
         static = {"normalization": self.normalization}
@@ -168,10 +168,10 @@ class StepProgram:
             state: state of all pictures.
             targets: targets of the picture, of the batch, or those that are shared.
             weights: loss weights of each picture.
-            rates: learning rates of the steps of each picture, as many for each.
+            rates: learning rates of the steps of each picture, equally many for each.
 
         Returns:
-            The next state, and infos for `fetch`.
+            The next state, and infos on the device, see `fetch`.
         """
         program = self.prepare(state, targets, weights, rates)
         return program.function(*program.args, **program.static)
@@ -188,7 +188,7 @@ class StepProgram:
 
         Args:
             state: state of all pictures.
-            contents: the content picture of each, at the size wanted.
+            contents: content picture of each picture, at the new size.
             content_detail: amount of the content's fine detail that is added; 0 to 1.
             wraps: whether pictures wrap around, vertically and horizontally.
         """
@@ -202,7 +202,7 @@ class StepProgram:
         return _batch_resize(self._mesh)(state, self.stack(contents), **static)
 
     def stack(self, members: Sequence[Any]) -> Any:
-        """Return one tree of arrays of the batch from one of each picture."""
+        """Return one tree of arrays of the batch from a tree of each picture."""
         if self._mesh is None:
             return members[0]
         placement = self._placed(PartitionSpec(_MEMBERS))
@@ -225,12 +225,17 @@ class StepProgram:
         return self.stack(targets)
 
     def member(self, tree: Any, index: int) -> Any:
-        """Return the arrays of one picture in a tree of arrays of the batch."""
+        """Return the arrays of one picture in a tree of arrays of the batch.
+
+        Args:
+            tree: tree of arrays of the batch.
+            index: index of the picture.
+        """
         if self._mesh is None:
             return tree
 
         def row(leaf: jax.Array) -> jax.Array:
-            # Of the shard itself, so that no other device takes part.
+            # Read from the shard itself, so that no other device takes part.
             shards = sorted(
                 leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0
             )
@@ -240,7 +245,12 @@ class StepProgram:
         return jax.tree.map(row, tree)
 
     def replace(self, state: Any, members: Mapping[int, Any]) -> Any:
-        """Return the state with other states of some pictures, {index: state}."""
+        """Return the state with other states of some pictures.
+
+        Args:
+            state: state of all pictures.
+            members: {index of a picture: its new state}.
+        """
         if self._mesh is None:
             return members.get(0, state)
         if not members:
@@ -262,7 +272,13 @@ class StepProgram:
         return jax.tree.map(shaped, jax.device_get(infos))
 
     def last_info(self, info: StepInfo, index: int, num_steps: int) -> StepInfo:
-        """Return the info of the last step of one picture, on the device."""
+        """Return the info of the last step of one picture, on the device.
+
+        Args:
+            info: info of a call.
+            index: index of the picture.
+            num_steps: number of steps that the call made.
+        """
         own = self.member(info, index)
         if self.steps_per_call == 1:
             return own
@@ -274,10 +290,10 @@ class StepProgram:
         targets: Targets,
         weights: Sequence[LossWeights],
     ) -> list[LossTerms]:
-        """Return the loss terms of pictures on the host, by a step that is not kept.
+        """Return the loss terms of pictures, on the host; the states do not change.
 
         Args:
-            images: one of each member.
+            images: one picture for each member.
             targets: targets of the picture, of the batch, or those that are shared.
             weights: loss weights of each picture.
         """
@@ -321,7 +337,7 @@ def _batch_step(mesh: Mesh, is_one_step: bool, shares_targets: bool) -> Any:
             if rates.shape[0] > 1:
                 axes = 0, None if shares_targets else 0, 0, 0
                 return jax.vmap(one, in_axes=axes)(state, targets, weights, rates)
-            # As it is: the program of a single picture, with the same rounding.
+            # Without vmap: the program of a single picture, with the same rounding.
             state, weights, rates = _first((state, weights, rates))
             targets = targets if shares_targets else _first(targets)
             made = one(state, targets, weights, rates)

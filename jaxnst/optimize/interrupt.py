@@ -1,4 +1,4 @@
-"""Ctrl-C, between steps and not within them."""
+"""Ctrl-C takes effect between steps, not within them."""
 
 import signal
 import threading
@@ -10,14 +10,14 @@ from contextlib import contextmanager
 def deferred_interrupt(
     notice_fn: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Callable[[], bool]]:
-    """Hold Ctrl-C back until a step is done, so that the picture is not lost.
+    """Yield a function that returns whether Ctrl-C came; only a second one interrupts.
 
-    Yields a function that says whether Ctrl-C came. A second one acts at once.
-    Elsewhere than in the main thread, and where the program handles Ctrl-C in its own
-    way, nothing is changed.
+    So a step can be completed after the first Ctrl-C, and the picture is not lost.
+    Nothing changes outside the main thread, or if the program has its own handler of
+    Ctrl-C.
 
     Args:
-        notice_fn: told at the first Ctrl-C what will happen.
+        notice_fn: function that shows a message at the first Ctrl-C.
     """
     flag = threading.Event()
     previous = signal.getsignal(signal.SIGINT)

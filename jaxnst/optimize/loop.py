@@ -1,10 +1,10 @@
 """The loop around the compiled step, for one picture size and a batch of pictures.
 
-The loop is Python: XLA runs a convolution inside a compiled loop on the CPU several
-times slower than outside (jax issue 12868), and progress, stopping and interruption
-become ordinary code. Each picture of a batch, its member, has a schedule, a monitor,
-recoveries and a strength of its own, in plain Python. A member that is done takes steps
-of length 0 until the others are done, and its picture is kept as it was.
+The loop is Python: on the CPU XLA runs a convolution several times slower inside a
+compiled loop than outside (jax issue 12868), and progress, stopping and interruption
+become ordinary code. Each picture of a batch is a member, with its own schedule,
+monitor, recoveries and strength, in plain Python. A member that is done takes steps of
+length 0 until the others are done, and its picture is kept as it was.
 """
 
 import dataclasses
@@ -37,39 +37,39 @@ from .stepping import (
 from .strength import Steering, Trimmed, Trimmer
 
 
-# How many calls may be under way on the device before the loop waits for the oldest.
-# Its loss is fetched then though nobody may look at it: a painting that goes astray is
-# noticed, and the device has the calls after it to go on with.
+# Number of calls on the device before the loop waits for the oldest. Its loss is then
+# fetched, so that divergence is noticed while the device works on the later calls.
 _MAX_AHEAD = 2
-# Why a size ended, where nobody stopped it.
+# Reasons for the end of a size that nobody stopped.
 _PAINTED_OUT = (None, "converged", "out of time")
 
-# A copy of the picture is kept as often as this, in steps.
+# Number of steps from one copy of the picture to the next.
 _KEEP_EVERY = 10
-# Before so many steps a loss may well be above where it began: Adam starts with leaps.
+# Number of first steps whose loss may exceed the initial loss: Adam starts with leaps.
 _PATIENCE = 10
-# This many times the best loss is more than leaping.
+# Losses above this many times the best loss are too high.
 _RISE = 2.0
-# Five steps below this part of the five before are on their way down.
+# The loss is falling if the sum of five losses is below this many times the sum of the
+# five before.
 _FALLING = 0.95
-# But from so many times what is too high they take too long.
+# A falling loss may exceed the limit up to this many times.
 _HOPELESS = 5.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepView:
-    """What a callback sees after each step, valid until it returns.
+    """State of the painting after a step, for a callback; valid until it returns.
 
-    Nothing is fetched from the device until it is read. On an accelerator several steps
-    may be made in one call; then it is the last of them.
+    Arrays are fetched from the device only when they are read. If a call makes several
+    steps, as on accelerators, the view shows the last of them.
 
     Attributes:
         step: number of this step over all sizes, from 1.
-        num_steps: number of steps over all sizes, if none stops early.
+        num_steps: number of steps over all sizes, unless painting stops early.
         shape: height and width that are being painted.
         full_shape: height and width of the result.
-        work_done: part of all the work that is done, 0 to 1; a step counts as many
-            times as it has pixels.
+        work_done: fraction of the work that is done, 0 to 1; the work of a step is its
+            number of pixels.
     """
 
     step: int
@@ -100,12 +100,12 @@ StepCallback = Callable[[StepView], object]
 
 
 class Schedule(NamedTuple):
-    """Where one size stands among all of them.
+    """The place of one size among all sizes.
 
     Attributes:
         total_steps: number of steps at all sizes.
-        first_work: pixels times steps before this one.
-        total_work: pixels times steps at all sizes.
+        first_work: pixels times steps of the sizes before this one.
+        total_work: pixels times steps of all sizes.
         full_shape: height and width of the result.
     """
 
@@ -117,19 +117,20 @@ class Schedule(NamedTuple):
 
 @dataclasses.dataclass(kw_only=True)
 class Member:
-    """How one picture of a batch is painted; kept from size to size.
+    """Settings and progress of one picture of a batch; kept from size to size.
 
     Attributes:
-        method: how its steps are made; gentler after a recovery.
-        weights: weights of its loss terms.
-        budget: plan of its steps within the time there is; its present size is the one
-            that is painted.
-        tolerance: see `Pace`.
-        steering: changes the weights from step to step, and at the full size trims the
-            picture to the strength that was asked for; None if none was.
-        callback: called after each step with a `StepView`; returning True stops.
+        method: optimizer and learning rate; gentler after a recovery.
+        weights: weights of the loss terms.
+        budget: plan of the steps within the time limit; it is at the size that is
+            painted.
+        tolerance: relative decrease of the loss below which a size ends, see `Pace`.
+        steering: control of the strength, which changes the weights from step to step;
+            None if no strength was asked for.
+        callback: function called after each step with a `StepView`; it returns True to
+            stop.
         num_steps: number of steps made so far, over all sizes.
-        is_over: whether it was stopped for good at an earlier size.
+        is_over: whether the picture was stopped for good at an earlier size.
     """
 
     method: Method
@@ -144,19 +145,20 @@ class Member:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SizeReport:
-    """What painting one picture at one size gave.
+    """Report of painting one picture at one size.
 
     Attributes:
         size: longest side, in pixels.
         terms: loss terms of each step, on the host.
         num_steps: number of steps that were made.
-        num_evaluations: how often loss and gradient were computed for them.
-        stopped: why there were not as many steps as planned: "callback",
-            "interrupted", "not finite", "out of time", "converged", "skipped"; or None.
+        num_evaluations: number of evaluations of loss and gradient.
+        stopped: reason for fewer steps than planned: "callback", "interrupted",
+            "not finite", "out of time", "converged" or "skipped"; None if all were
+            made.
         is_averaged: whether the picture is the average of the steps' pictures.
-        recoveries: each time that the steps went wrong.
-        compile_seconds: time of the first step, less the time that a later one takes.
-        trimmed: how the picture was brought to a strength, if one was asked for.
+        recoveries: recoveries, in the order of the steps.
+        compile_seconds: seconds of the first step beyond those of a later one.
+        trimmed: result of trimming to a strength; None if none was asked for.
     """
 
     size: int
@@ -171,20 +173,20 @@ class SizeReport:
 
 
 class LossMonitor:
-    """Follows the losses of one go at a size, and keeps its best picture.
+    """Monitor of the losses from one start or restart; it keeps the best picture.
 
-    Steps donate the buffers of their pictures, so the one that is kept is a copy. It is
-    made on the device, where it costs next to nothing.
+    The best picture is a copy, as steps donate the buffers of their pictures. It is
+    made on the device, where that costs next to nothing.
 
     Args:
-        image: the picture from which the first step starts.
+        image: picture from which the first step starts.
         is_steered: whether the weights change from step to step, so that losses cannot
-            be compared; then only what is not finite counts as trouble.
+            be compared; then only values that are not finite count as trouble.
 
     Attributes:
         losses: total losses of the steps so far.
-        trouble: what is wrong; or None.
-        best: the best picture so far.
+        trouble: problem of the steps, "not finite" or "the loss rose"; or None.
+        best: best picture so far.
     """
 
     def __init__(self, image: Any, *, is_steered: bool = False):
@@ -198,18 +200,18 @@ class LossMonitor:
         self._candidates: dict[int, Any] = {0: self.best}
 
     def offer(self, image_fn: Callable[[], Any], num_steps: int) -> None:
-        """Copy the picture after so many steps, if it is time to.
+        """Copy the picture, if enough steps were made since the last copy.
 
         Args:
-            image_fn: returns the picture.
-            num_steps: number of steps before it.
+            image_fn: function that returns the picture.
+            num_steps: number of steps that led to the picture.
         """
         if num_steps // _KEEP_EVERY > self._offered // _KEEP_EVERY:
             self._candidates[num_steps] = image_fn().copy()
             self._offered = num_steps
 
     def observe(self, losses: np.ndarray, are_finite: np.ndarray) -> list[float]:
-        """Take note of the losses that steps began with; return the finite ones.
+        """Record the losses before steps, and return those before the first failure.
 
         Args:
             losses: total losses, in the order of the steps.
@@ -225,30 +227,30 @@ class LossMonitor:
         return seen
 
     def final_trouble(self) -> str | None:
-        """Return what is wrong once all steps are made, a too high last loss included.
+        """Return what is wrong after the last step; a high last loss counts, too.
 
-        However they ended: whoever stops them wants the best that there is, too.
+        The same holds if the steps were stopped: the user wants the best picture, too.
         """
         if self.trouble is not None or not self.losses or self._is_steered:
             return self.trouble
-        # Adam's steps have one length, so from a picture that is already right (content
-        # and style alike, say) they only lead away.
+        # Adam's steps have a fixed length, so from a picture that is already optimal
+        # (content and style alike, for example) they only lead away.
         limit = self.losses[0] * (1 if len(self.losses) >= _PATIENCE else _RISE)
         return "the loss rose" if self.losses[-1] > limit else None
 
     def _note(self, loss: float) -> None:
         candidate = self._candidates.pop(len(self.losses), None)
-        # Of steered pictures the last one is as good as any.
+        # Losses of steered pictures cannot be compared, so the last picture is kept.
         if candidate is not None and (loss < self._best_loss or self._is_steered):
             self.best, self._best_loss = candidate, loss
         self.losses.append(loss)
         if self._is_steered:
             return
-        if len(self.losses) > _PATIENCE and self._is_astray():
+        if len(self.losses) > _PATIENCE and self._is_diverging():
             self.trouble = "the loss rose"
 
-    def _is_astray(self) -> bool:
-        """Whether the last steps all were too high, with no hope of coming down."""
+    def _is_diverging(self) -> bool:
+        """Whether all of the last losses were too high and do not fall fast enough."""
         last = self.losses[-_PATIENCE:]
         limit = min(self.losses[0], _RISE * self._best_loss)
         half = _PATIENCE // 2
@@ -257,7 +259,7 @@ class LossMonitor:
 
 
 class _MemberRun:
-    """One member at one size: its steps, its monitor, and what becomes of them."""
+    """One member at one size: its steps, its monitor, and its report."""
 
     def __init__(
         self, member: Member, image: Any, *, num_steps: int, schedule: Schedule
@@ -286,7 +288,7 @@ class _MemberRun:
         self.begin(image)
 
     def begin(self, image: Any) -> None:
-        """Go on from a picture; losses before it do not count any more."""
+        """Go on from a picture, with a new monitor."""
         is_steered = self.member.steering is not None
         self.monitor = LossMonitor(image, is_steered=is_steered)
         self._done_before = self.pace.done
@@ -299,13 +301,13 @@ class _MemberRun:
 
     @property
     def is_painted_out(self) -> bool:
-        """Whether it ended with no one stopping it."""
+        """Whether the size ended without being stopped."""
         return self.stopped in _PAINTED_OUT and not self.member.is_over
 
     def observe(
         self, losses: np.ndarray, gaps: np.ndarray, are_finite: np.ndarray
     ) -> None:
-        """Take note of total losses and style terms that steps began with."""
+        """Record the total losses and style terms before steps."""
         finite = self.monitor.observe(losses, are_finite)
         self.num_finite += len(finite)
         self.pace.observe(finite, self._done_before + len(self.monitor.losses))
@@ -313,7 +315,7 @@ class _MemberRun:
             self.member.steering.observe(gaps[: len(finite)])
 
     def observe_one(self, terms: LossTerms) -> None:
-        """Take note of the terms that a single step began with, on the host."""
+        """Record the terms before a single step, on the host."""
         total, gaps = np.asarray(terms.total), np.asarray(terms.style_regions)
         self.observe(total[None], gaps[None], np.isfinite(total)[None])
 
@@ -324,7 +326,7 @@ class _MemberRun:
         terms_fn: Callable[[], LossTerms],
         is_interrupted: Callable[[], bool],
     ) -> None:
-        """Keep the picture if it is time to, and ask whether to stop."""
+        """Offer the picture to the monitor, and ask whether to stop."""
         self.monitor.offer(image_fn, self.pace.done - self._done_before)
         if self.monitor.trouble is None:
             self._show(image_fn, terms_fn)
@@ -333,7 +335,7 @@ class _MemberRun:
 
     @property
     def is_to_end(self) -> bool:
-        """Whether no further step can be made as it is."""
+        """Whether the steps have to end, or to recover."""
         return (
             self.monitor.trouble is not None
             or self.stopped is not None
@@ -341,7 +343,7 @@ class _MemberRun:
         )
 
     def end(self) -> Any:
-        """End the steps, or recover; return the picture to go on from, if another."""
+        """End the steps, or recover; return a new picture to go on from, if any."""
         trouble = self.monitor.final_trouble()
         if trouble is not None:
             return self.recover(trouble)
@@ -349,9 +351,9 @@ class _MemberRun:
         return None
 
     def recover(self, trouble: str) -> Any:
-        """Note what went wrong, and return the picture to go on from.
+        """Record what went wrong, and return the picture to go on from.
 
-        The member is done where it has no steps left or recovered often enough.
+        The member is done if it has no steps left, or after `MAX_RECOVERIES`.
         """
         is_over = self.stopped is not None or self.pace.num_left() == 0
         if is_over or len(self.recoveries) == MAX_RECOVERIES:
@@ -374,7 +376,7 @@ class _MemberRun:
     def _show(
         self, image_fn: Callable[[], Any], terms_fn: Callable[[], LossTerms]
     ) -> None:
-        """Call the callback of the member; it may stop it."""
+        """Call the callback of the member, which may stop it."""
         if self.member.callback is None:
             return
         schedule, pixels = self._schedule, math.prod(self.shape)
@@ -392,7 +394,7 @@ class _MemberRun:
             self.stopped = "callback"
 
     def report(self, compile_seconds: float) -> SizeReport:
-        """Return what the size gave, and count its steps."""
+        """Return the report of the size, and count its steps."""
         self.member.num_steps += self.pace.done
         return SizeReport(
             size=max(self.shape),
@@ -419,20 +421,20 @@ def run_size(
 ) -> tuple[TransferState, list[SizeReport]]:
     """Paint a batch of pictures at one size.
 
-    Where the steps of a member go wrong, it goes back to its best picture and takes
-    gentler ones.
+    If the steps of a member diverge, it goes back to its best picture and takes gentler
+    steps.
 
     Args:
         state: state of all members; its buffers are donated.
         targets: targets of the picture, of the batch, or those that are shared.
-        program: makes the steps. A batch may have more rows than there are members.
-        members: how each picture is painted; learning rates and strengths change.
-        num_steps: number of steps of each member, if none stops early.
-        schedule: where this size stands among all of them.
-        is_interrupted: asked after each step whether to stop.
+        program: program of the step; its batch may have more rows than members.
+        members: settings and progress of each picture, which are updated.
+        num_steps: number of steps of each member, unless it stops early.
+        schedule: place of this size among all sizes.
+        is_interrupted: function called after each step; it returns True to stop all.
 
     Returns:
-        The last state, and what each member gave.
+        The last state, and the report of each member.
     """
     runs = [
         _MemberRun(
@@ -471,12 +473,12 @@ def run_size(
 
 
 class _Call(NamedTuple):
-    """A call of the program: its infos, and what they belong to.
+    """A call of the program: its infos, and the monitors they belong to.
 
     Attributes:
         info: infos of all members, on the device.
         num_steps: number of steps.
-        monitors: {member: the monitor it had then}; a recovery brings another one.
+        monitors: {index: monitor of the member at the call}; a recovery replaces it.
     """
 
     info: StepInfo
@@ -494,14 +496,14 @@ def _run_steps(
     """Make the steps of all members; return the state and the first call's seconds."""
     calls: list[_Call] = []
     num_learned = 0
-    # States of members that are done while others are not.
+    # States of members that are done, by their index.
     kept: dict[int, TransferState] = {}
     num_idle = program.num_members - len(runs)
     started = time.perf_counter()
     first_seconds = 0.0
 
     def learn(num_ahead: int) -> None:
-        """Take note of what calls found, but for the last ones; this waits for them."""
+        """Wait for all calls but the last `num_ahead`, and record their losses."""
         nonlocal num_learned
         while num_learned < len(calls) - num_ahead:
             call = calls[num_learned]
@@ -524,7 +526,7 @@ def _run_steps(
             (run.pace.next_rates(count) if index in active else [])
             for index, run in enumerate(runs)
         ]
-        # Time may have run out since steps were counted.
+        # Fewer if time has run out since the steps were counted.
         rates = [own + [0.0] * (count - len(own)) for own in rates]
         weights = [run.weights for run in runs]
         state, info = program.call(
@@ -564,7 +566,7 @@ def _run_steps(
                     for index, run in ending.items()
                     if run.is_done
                 }
-    for run in runs:  # while the last steps were awaited
+    for run in runs:  # interrupted while the last steps were awaited
         if run.stopped is None and is_interrupted():
             run.stopped = "interrupted"
     infos = program.fetch([call.info for call in calls])
@@ -597,7 +599,7 @@ def _run_lbfgs(
 ) -> tuple[Any, float]:
     """Make the steps of L-BFGS; return the picture and the first step's seconds.
 
-    Where its line search fails twice, steps are left for another optimizer.
+    If its line search fails twice, the rest of the steps is left to Adam.
     """
     started = time.perf_counter()
     first_seconds = 0.0
@@ -702,7 +704,7 @@ def _take_averages(
     program: StepProgram,
     runs: Sequence[_MemberRun],
 ) -> TransferState:
-    """Take the average of each member's pictures where it has the lower loss."""
+    """Replace each picture by the average of its steps' pictures, if that is better."""
     images = [_image_of(program, state, i) for i in range(program.num_members)]
     averages: dict[int, Any] = {}
     for index, run in enumerate(runs):
@@ -713,7 +715,7 @@ def _take_averages(
         return state
     weights = [run.weights for run in runs]
     weights += weights[:1] * (program.num_members - len(runs))
-    # Copies, as the step donates the pictures' buffers.
+    # `measure_terms` copies the pictures, as its step donates their buffers.
     last = program.measure_terms(images, targets, weights)
     means = [averages.get(index, image) for index, image in enumerate(images)]
     mean = program.measure_terms(means, targets, weights)
@@ -726,5 +728,5 @@ def _take_averages(
 
 
 def _is_true(answer: object) -> bool:
-    """Whether a callback said True: Python's, NumPy's or JAX's, but nothing else."""
+    """Return whether a callback returned True (of Python, NumPy or JAX only)."""
     return isinstance(answer, bool | np.bool_ | jax.Array) and bool(answer)

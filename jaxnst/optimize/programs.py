@@ -1,8 +1,8 @@
-"""Compiled programs: made ahead of time, and kept from one process to the next.
+"""Compiled programs: compiled ahead of time, and cached on disk.
 
 All programs are those of `jax.jit`. JAX's persistent compilation cache keeps them on
-disk. `JAXNST_CACHE_DIR` moves its folder, `JAXNST_CACHE=0` does without it, and a cache
-that the user has set up for JAX is left as it is.
+disk. `JAXNST_CACHE_DIR` moves its folder, `JAXNST_CACHE=0` disables it, and a cache
+that the user has set up for JAX is used as it is.
 """
 
 import contextlib
@@ -19,19 +19,18 @@ from typing import Any, NamedTuple
 import jax
 
 
-# The programs that were used least recently go once there is more. A program takes half
-# a megabyte to a few.
+# Above this size the programs used least recently are deleted. A program takes half a
+# megabyte to a few.
 MAX_CACHE_BYTES = 1_000_000_000
 
 
 class Program(NamedTuple):
-    """A jitted function with the shapes and static arguments it will be called with.
+    """A jitted function with the arguments it will be called with.
 
     Attributes:
-        function: a function of `jax.jit`.
-        args: its arguments; where the values are not known yet,
-            `jax.ShapeDtypeStruct`s.
-        static: its static arguments, by name.
+        function: function of `jax.jit`.
+        args: arguments, or `jax.ShapeDtypeStruct`s if their values are not known yet.
+        static: static arguments, by name.
     """
 
     function: Any
@@ -41,11 +40,11 @@ class Program(NamedTuple):
     def compile(self) -> jax.stages.Compiled:
         """Return the compiled program.
 
-        JAX keeps what was traced and compiled, so neither this nor a call of `function`
-        with such arguments compiles a second time.
+        JAX caches it, so neither this nor a call of `function` with such arguments
+        compiles it a second time.
 
         Raises:
-            jax.errors.JaxRuntimeError: if it does not compile.
+            jax.errors.JaxRuntimeError: if the program does not compile.
         """
         return self.function.lower(*self.args, **self.static).compile()
 
@@ -58,16 +57,16 @@ def _compiler() -> ThreadPoolExecutor:
 def compile_in_background(
     programs: Iterable[Program] | Callable[[], Iterable[Program]],
 ) -> Future[None]:
-    """Begin to compile programs in the one worker thread, and return a future of it.
+    """Start to compile programs in the one worker thread, and return its future.
 
-    What goes wrong there is raised again where the program is called.
+    An error there need not be handled: the call of the program raises it again.
 
     Args:
-        programs: in the order in which they will be needed; or a function that returns
-            them, called in the thread.
+        programs: programs in the order in which they will be needed; or a function that
+            returns them, which the thread calls.
     """
-    # `with jax.default_device(...)` is the calling thread's own. Where there is none,
-    # setting one would be another program for JAX.
+    # `with jax.default_device(...)` holds for the calling thread alone. Without one,
+    # none may be set here either: JAX would compile another program.
     device = getattr(jax.config, "jax_default_device", None)
 
     def work() -> None:
@@ -80,11 +79,11 @@ def compile_in_background(
 
 
 def use_program_cache() -> None:
-    """Let JAX keep compiled programs in jaxnst's folder, if the user has set none.
+    """Let JAX cache compiled programs in jaxnst's folder, if the user has set none.
 
-    All programs are kept, however quickly they compile. Entries that are not whole
-    (their process was killed, the disk was full, something else wrote to them) are
-    deleted, so that they cost one compilation and not a warning in every process.
+    All programs are cached, however quickly they compile. Damaged entries (after a kill
+    or a full disk, for example) are deleted; otherwise JAX would warn about them in
+    every process.
     """
     folder = cache_folder()
     config: Any = jax.config
@@ -93,7 +92,7 @@ def use_program_cache() -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _delete_damaged(folder)
-    except OSError:  # a full disk or a read-only home keeps nobody from painting
+    except OSError:  # with a full disk or a read-only home, paint without a cache
         return
     config.update("jax_compilation_cache_dir", str(folder))
     config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
@@ -102,7 +101,7 @@ def use_program_cache() -> None:
 
 
 def cache_folder() -> Path | None:
-    """Return where compiled programs are kept; None if they are not."""
+    """Return the folder of the compiled programs; None if they are not cached."""
     if os.environ.get("JAXNST_CACHE", "").strip().lower() in ("0", "off", "false"):
         return None
     try:
@@ -129,8 +128,8 @@ def _cache_base() -> Path:
 def _processor() -> str:
     """Return a name for this kind of processor.
 
-    Machines with other instructions may share one home, and JAX's keys do not tell
-    processors apart.
+    Machines with different processors may share a home folder, and JAX's cache keys do
+    not contain the processor.
     """
     flags: list[str] = []
     with contextlib.suppress(OSError):
@@ -141,10 +140,10 @@ def _processor() -> str:
 
 
 def _delete_damaged(folder: Path) -> None:
-    """Delete entries that are not as JAX left them.
+    """Delete entries that are not complete, or were changed.
 
     JAX writes an entry, then the time of its last use into a file beside it. So an
-    entry without that file, or one changed after it, is not whole.
+    entry without that file, or newer than it, is damaged.
     """
     for entry in folder.glob("*-cache"):
         used = entry.with_name(entry.name.removesuffix("-cache") + "-atime")

@@ -1,4 +1,4 @@
-"""Coarse to fine: which sizes are painted, and what one hands to the next."""
+"""Coarse to fine: the sizes that are painted, and the state from size to size."""
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +18,14 @@ def pyramid_sizes(
 ) -> tuple[tuple[int, int], ...]:
     """Return the (height, width) of every size, the last being `shape`.
 
-    Each is half the next. The coarsest has a longest side within a factor of sqrt(2) of
-    `min_size`, or is the last whose shortest side is not below `min_side`.
+    Each is half the next. The longest side of the coarsest is within a factor of
+    sqrt(2) of `min_size`, unless its shortest side would be below `min_side`.
 
     Args:
-        shape: the full size.
+        shape: height and width of the full size.
         min_size: longest side of the coarsest size; 0 gives the full size alone.
-        min_side: no side of any size but the last is shorter.
-        multiples: of which height and width of all but the last are.
+        min_side: least side of all sizes but the last.
+        multiples: numbers that divide height and width of all sizes but the last.
     """
     down, across = multiples
     shapes = [shape]
@@ -49,29 +49,28 @@ def resize_state(
     content_detail: float = 0.0,
     wraps: tuple[bool, bool] = (False, False),
 ) -> TransferState:
-    """Return the state at the size of `content`, the optimizer's memory kept.
+    """Return the state at the size of `content`, with the optimizer's state kept.
 
-    The picture is resized with cubic interpolation and clipped. Whatever the optimizer
-    remembers per pixel (for Adam both moments) is resized linearly, which keeps
-    squares from turning negative; counts stay, so bias correction does not restart
-    (after Crowson's style-transfer-pytorch). A state that cannot be resized so, because
-    the optimizer keeps other things than pictures, is begun anew. So is the average of
-    the pictures: those before had no detail of this size.
+    The picture is resized with cubic interpolation and clipped. The optimizer's state
+    per pixel (both moments of Adam) is resized linearly, so that squares stay positive;
+    counts stay, so bias correction does not restart (after Crowson's
+    style-transfer-pytorch). A state that cannot be resized, because it holds arrays of
+    other shapes, is initialized again. So is the average of the pictures: the pictures
+    before had no detail of this size.
 
     Args:
-        state: at any size.
-        content: the content picture at the size wanted.
-        optimizer: whose state it is.
-        content_detail: how much of what the content picture shows at this size and
-            could not show at the last is added; 0 to 1. It gives the coming steps
-            edges to paint, where there is else only blur (after STROTSS).
-        wraps: whether pictures go on at their other end, down and across.
+        state: state at any size.
+        content: content picture at the new size.
+        optimizer: optimizer of the state.
+        content_detail: fraction of the content's detail beyond the previous size that
+            is added, 0 to 1. It gives the next steps edges to paint, not blur (after
+            STROTSS).
+        wraps: whether pictures wrap around, vertically and horizontally.
     """
     old, new = state.image.shape, content.shape
 
     def resize(leaf: jax.Array) -> jax.Array:
-        # Leaves with leading axes (L-BFGS keeps past steps) are resized in the last
-        # three.
+        # Only the last three axes are resized; an L-BFGS of optax has an axis of steps.
         if leaf.ndim >= 3 and leaf.shape[-3:] == old:
             return _resize(leaf, new, "linear", wraps)
         return leaf
@@ -92,11 +91,11 @@ def resize_state(
 def _resize(
     x: jax.Array, shape: tuple[int, ...], method: str, wraps: tuple[bool, bool]
 ) -> jax.Array:
-    """Resize the last three axes, of which rows and columns may go around."""
+    """Return an array with its last three axes resized; rows and columns may wrap."""
     leading = x.shape[:-3]
     if not any(wraps):
         return jax.image.resize(x, (*leading, *shape), method)
-    # More than any kernel sees.
+    # At least the reach of any interpolation kernel.
     beyond = [4 if goes_around else 0 for goes_around in wraps]
     around = [(0, 0)] * len(leading) + [(n, n) for n in beyond] + [(0, 0)]
     padded = jnp.pad(x, around, mode="wrap")

@@ -1,4 +1,4 @@
-"""L-BFGS with pixels kept in [0, 1]: scipy's L-BFGS-B, driven by measured pictures.
+"""L-BFGS with pixels kept in [0, 1], by scipy's L-BFGS-B.
 
 References:
     Byrd, Lu, Nocedal, Zhu, "A limited memory algorithm for bound constrained
@@ -46,7 +46,7 @@ class LBFGSResult(NamedTuple):
         evaluation: loss and gradient of `image`.
         num_steps: number of accepted steps.
         num_evaluations: number of pictures measured, the first one included.
-        reason: why fewer steps were made than asked for: "converged" (nothing to
+        reason: reason for fewer steps than asked for: "converged" (nothing to
             gain), "stopped" (by `step_fn`), "line search stalled" or "not finite";
             None if all were made.
     """

@@ -1,6 +1,6 @@
-"""What is done when steps go wrong: go back to the best picture, take gentler steps.
+"""Recovery from divergence: go back to the best picture, and take gentler steps.
 
-The result is never a black or a gray picture: in the end the best one seen remains.
+So the result is never a black or gray picture, but at least the best one so far.
 """
 
 import math
@@ -11,26 +11,26 @@ import optax
 from .optimizers import is_lbfgs, make_optimizer
 
 
-# How often a size is taken up again.
+# Largest number of recoveries per size.
 MAX_RECOVERIES = 3
-# Factor on the learning rate each time.
+# Factor on the learning rate at each recovery.
 _GENTLER = 0.1
-# The learning rate of Adam in place of a line search that failed twice.
+# Learning rate and decay of Adam, which replaces a line search that failed twice.
 _ADAM_RATE = 0.02
 _ADAM_DECAY = 0.7
-# What is said where no gentler steps are taken any more.
+# Action of the last recovery, after which no gentler steps are taken.
 KEPT_BEST = "kept the best picture"
 
 
 class Method(NamedTuple):
-    """How steps are made; gentler after a recovery, and so for all sizes to come.
+    """Optimizer and learning rate of the steps; after a recovery gentler for all sizes.
 
     Attributes:
-        optimizer: any optax transformation, or L-BFGS.
-        learning_rate: factor on its updates at first.
-        decay: part of the last size's steps over which the rate falls to zero.
-        max_rate: a gentler learning rate is no higher, in units of pixel values; with
-            an optimizer of the user's own it has no unit, so infinite.
+        optimizer: any optax transformation, or that of `make_optimizer("lbfgs")`.
+        learning_rate: factor on the optimizer's updates at first.
+        decay: fraction of the last size's steps over which the rate falls to zero.
+        max_rate: upper bound of the learning rate after a recovery, in pixel values per
+            step; infinite for an optimizer of the user's own, whose rate has no unit.
     """
 
     optimizer: optax.GradientTransformationExtraArgs
@@ -40,13 +40,13 @@ class Method(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """One time that the steps went wrong.
+    """Record of one recovery.
 
     Attributes:
         size: longest side that was painted, in pixels.
-        step: number of steps made by then, over all sizes.
-        reason: "not finite", "the loss rose", "line search stalled".
-        action: what was done.
+        step: number of steps made before it, over all sizes.
+        reason: "not finite", "the loss rose" or "line search stalled".
+        action: change of the method, in words.
     """
 
     size: int
@@ -56,11 +56,11 @@ class Recovery(NamedTuple):
 
 
 def gentler(method: Method, *, is_first: bool) -> tuple[Method, str]:
-    """Return a method with gentler steps, and what it is in words.
+    """Return a method with gentler steps, and the change in words.
 
     Args:
-        method: the method that went wrong.
-        is_first: whether it is the first time at this size for this reason.
+        method: method whose steps diverged.
+        is_first: whether this is the first recovery at this size for this reason.
     """
     if is_lbfgs(method.optimizer):
         if is_first:

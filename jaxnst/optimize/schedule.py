@@ -1,4 +1,4 @@
-"""How many steps each size gets, how long each step is, and when it is enough."""
+"""The number of steps of each size, their learning rates, and when they end."""
 
 import math
 import time
@@ -6,21 +6,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 
-# So many steps the full size gets, however late it is; with fewer its grain is raw.
+# Least number of steps at the full size, even if late; fewer leave artifacts.
 MIN_LAST_STEPS = 5
 
 
 class Budget:
-    """Plans the steps of every size from the times that steps have taken so far.
+    """Plan of the steps of every size within a time limit, from the pace so far.
 
-    A step takes as long as it has pixels. What a size costs besides (to compile, above
-    all) is taken to be what the dearest one before cost.
+    The time of a step is taken to be proportional to its pixels, and the overhead of a
+    size (compiling, above all) to be the largest one before.
 
     Args:
-        num_pixels: of every size, from the first to the full one.
-        num_steps: planned for every size.
-        deadline: by when all should be done, on the clock of `now_fn`; None: no limit.
-        now_fn: the time in seconds.
+        num_pixels: number of pixels of every size, the coarsest first.
+        num_steps: number of steps planned for every size.
+        deadline: time by which to be done, on the clock of `now_fn`; None: no limit.
+        now_fn: clock, in seconds.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Budget:
         self._done = 0
 
     def begin_size(self, index: int) -> bool:
-        """Go on to a size; say False where there is no time for it."""
+        """Go on to a size, and return True; or return False if there is no time."""
         is_last = index == len(self._pixels) - 1
         if not is_last and self._per_pixel is not None:
             needed = self._per_pixel * (
@@ -60,10 +60,10 @@ class Budget:
         return True
 
     def steps_done(self, num_steps: int) -> None:
-        """Take note that so many steps of this size are done, as of now."""
+        """Record that so many steps of this size are done now."""
         now = self._now()
         if self._first_done is None:
-            # The first ones wait for the compiler; from here on it is steps alone.
+            # The first ones include compiling, so the pace is measured from here.
             self._first_done = now, num_steps
         elif num_steps > self._first_done[1]:
             then, count = self._first_done
@@ -74,7 +74,7 @@ class Budget:
         self._done = num_steps
 
     def num_steps(self) -> int:
-        """How many steps this size can have in all, as it looks now."""
+        """Return the number of steps of this size in all, as estimated now."""
         planned = self._steps[self._index]
         if self._per_pixel is None or math.isinf(self._deadline):
             return planned
@@ -82,7 +82,7 @@ class Budget:
         left = self._left() + self._done * here
         if self._index == len(self._pixels) - 1:
             return min(planned, max(MIN_LAST_STEPS, math.floor(left / here)))
-        # All that are left are cut by one part.
+        # The steps of all sizes left are cut by the same factor.
         later = range(self._index + 1, len(self._pixels))
         left -= len(later) * self._setup
         if self._first_done is None:
@@ -100,7 +100,7 @@ class Budget:
         )
 
     def has_time(self) -> bool:
-        """Whether a step of this size more would be done by the deadline."""
+        """Return whether one more step of this size would end by the deadline."""
         step = 0.0
         if self._per_pixel is not None:
             step = self._per_pixel * self._pixels[self._index]
@@ -110,10 +110,10 @@ class Budget:
         return self._deadline - self._now()
 
 
-# The mean loss of so many steps is compared with that of as many before them: single
-# steps of Adam go up and down.
+# Number of steps whose mean loss is compared with that of as many before: the loss of
+# single steps of Adam goes up and down.
 _WINDOW = 10
-# Over so many steps the rate falls to zero once there is no more to gain.
+# Number of steps over which the rate falls to zero after convergence.
 _FINISH_STEPS = 10
 
 
@@ -121,10 +121,10 @@ def learning_rate_at(rate: float, step: int, num_steps: int, decay: float) -> fl
     """Return the rate of a step: constant, then along a cosine towards zero.
 
     Args:
-        rate: at the start.
+        rate: learning rate at the start.
         step: number of the step, from 0.
-        num_steps: how many there are.
-        decay: part of them over which the rate falls.
+        num_steps: number of all steps.
+        decay: fraction of the steps, at their end, over which the rate falls; 0 to 1.
     """
     start = num_steps * (1 - decay)
     if step < start:
@@ -137,19 +137,19 @@ def learning_rate_at(rate: float, step: int, num_steps: int, decay: float) -> fl
 
 
 class Pace:
-    """The steps of one size: their number, their lengths, and their end.
+    """The steps of one size: their number, their learning rates, and their end.
 
-    `done` counts the steps handed out; `stopped` says at the end why there were not as
-    many as planned: "converged", "out of time", or None.
+    `done` counts the steps whose rates were returned; `stopped` is the reason for fewer
+    steps than planned, "converged" or "out of time"; None if there is none.
 
     Args:
-        learning_rate: of the first step.
-        num_steps: how many steps at most.
-        decay: part of them over which the rate falls to zero, as at the full size.
-        tolerance: enough is gained when the mean loss of ten steps is less than this
-            part of itself below that of the ten before; 0: never. Where the rate falls
-            at the end, it then falls at once, within ten more steps.
-        budget: of the time; its present size is this one.
+        learning_rate: learning rate of the first step.
+        num_steps: largest number of steps.
+        decay: fraction of the steps, at their end, over which the rate falls to zero.
+        tolerance: relative decrease of the mean loss from ten steps to the next ten
+            below which the size ends; 0: never. If `decay` is above 0, the rate first
+            falls to zero, within ten more steps.
+        budget: plan of the steps within a time limit, at this size.
     """
 
     def __init__(
@@ -169,16 +169,16 @@ class Pace:
         self._tolerance = tolerance
         self._budget = budget
         self._losses: deque[float] = deque(maxlen=2 * _WINDOW)
-        # Where the rate began to fall early: step, its rate then, over how many steps.
+        # An early end: its first step, the rate then, and the number of steps.
         self._finish: tuple[int, float, int] | None = None
 
     @property
     def num_steps(self) -> int:
-        """How many steps there will be in all, as it looks now."""
+        """Number of steps in all, as estimated now."""
         return self._plan()[0]
 
     def num_left(self) -> int:
-        """Return how many steps are left, as it looks now; at 0 `stopped` is set."""
+        """Return the number of steps left, as estimated now; 0 sets `stopped`."""
         total, reason = self._plan()
         left = max(0, total - self.done)
         if not left:
@@ -186,7 +186,7 @@ class Pace:
         return left
 
     def next_rates(self, most: int = 1) -> list[float]:
-        """Return the rates of the next steps, `most` of them at most; [] at the end."""
+        """Return the learning rates of at most `most` next steps; [] at the end."""
         total, _ = self._plan()
         steps = range(self.done, min(total, self.done + most))
         rates = [self._rate_at(step, total) for step in steps]
@@ -196,7 +196,7 @@ class Pace:
         return rates
 
     def _plan(self) -> tuple[int, str | None]:
-        """How many steps there will be in all, and why not as many as planned."""
+        """Return the number of steps in all, and the reason if fewer than planned."""
         total, reason = self._planned, None
         if self._finish is not None and sum(self._finish[::2]) < total:
             total, reason = self._finish[0] + self._finish[2], "converged"
@@ -205,15 +205,15 @@ class Pace:
         return total, reason
 
     def has_time(self) -> bool:
-        """Whether there is time for a step more than were planned."""
+        """Return whether there is time for one more step than planned."""
         return self._budget is None or self._budget.has_time()
 
     def observe(self, losses: Sequence[float], num_done: int) -> None:
-        """Take note of what steps began with.
+        """Record the losses before steps.
 
         Args:
-            losses: of the steps since the last call, in their order.
-            num_done: how many steps of this size are done by now.
+            losses: losses of the steps since the last call, in order.
+            num_done: number of steps of this size that are done.
         """
         if self._budget is not None:
             self._budget.steps_done(num_done)
@@ -223,14 +223,19 @@ class Pace:
                 self._start_to_finish()
 
     def soften(self, learning_rate: float, *, decay: float | None = None) -> None:
-        """Go on from an earlier picture with another rate."""
+        """Go on from an earlier picture with another learning rate.
+
+        Args:
+            learning_rate: new learning rate.
+            decay: new fraction of the steps over which it falls; None: as before.
+        """
         self.learning_rate = learning_rate
         self.decay = self.decay if decay is None else decay
         self._losses.clear()
         self._finish = None
 
     def converge(self) -> None:
-        """End here: there is nothing more to gain."""
+        """End the size now, as converged."""
         self._finish = self.done, 0.0, 0
 
     def _is_enough(self) -> bool:

@@ -1,8 +1,7 @@
 """One step: differentiate the loss with respect to the picture, update, clip.
 
-Beside the step there is an average of the pictures that the steps go through. Steps of
-a constant length circle around the optimum; their average lies nearer to it. The
-weights of past pictures decay geometrically.
+A step can also update an exponential moving average of the pictures. Steps of constant
+length circle around the optimum; their average is nearer to it.
 
 `step` is pure and not compiled; `compiled_step` is its program for one picture.
 """
@@ -30,7 +29,7 @@ class Average(NamedTuple):
 
 
 def init_average(image: Image) -> Average:
-    """Return the average of no picture yet, of the size of `image`."""
+    """Return an average of no pictures, with the shape of `image`."""
     return Average(jnp.zeros_like(image), jnp.float32(0))
 
 
@@ -47,22 +46,22 @@ def update_average(average: Average, image: Image, decay: Scalar) -> Average:
 
 
 def averaged_image(average: Average) -> Image:
-    """Return the average as a picture, RGB, [0, 1]; without a bias towards black.
+    """Return the average as a picture, RGB, [0, 1], without a bias towards black.
 
     References:
-        The correction is that of Kingma, Ba, "Adam", 2015, section 3.
+        Kingma, Ba, "Adam", 2015, section 3: the bias correction.
     """
     # Rounding may leave a white pixel just above 1.
     return jnp.clip(average.total / average.weight, 0.0, 1.0)
 
 
 class TransferState(NamedTuple):
-    """What is carried from step to step.
+    """The state that is carried from step to step.
 
     Attributes:
-        image: the picture, RGB, [0, 1].
-        opt_state: the state of the optimizer.
-        average: average of the pictures at this size, if there is to be one.
+        image: picture, RGB, [0, 1].
+        opt_state: state of the optimizer.
+        average: average of the pictures at this size; None: no average.
     """
 
     image: Image
@@ -71,11 +70,11 @@ class TransferState(NamedTuple):
 
 
 class StepInfo(NamedTuple):
-    """What a step reports.
+    """The report of a step.
 
     Attributes:
-        terms: loss terms of the picture that the step started from.
-        is_finite: whether loss and update were finite; if not, nothing was changed.
+        terms: loss terms of the picture before the step.
+        is_finite: whether loss and update were finite; if not, the state is unchanged.
     """
 
     terms: LossTerms
@@ -88,10 +87,10 @@ def init_state(
     *,
     use_average: bool = False,
 ) -> TransferState:
-    """Return the state from which the first step starts.
+    """Return the state before the first step.
 
     Args:
-        image: the first picture, RGB, [0, 1].
+        image: first picture, RGB, [0, 1].
         optimizer: any optax transformation.
         use_average: whether to average the pictures.
     """
@@ -110,17 +109,17 @@ def loss_and_gradient(
     *,
     normalization: str = "pair",
 ) -> tuple[Scalar, LossTerms, Image]:
-    """Return what is minimized, its terms, and its gradient.
+    """Return the total loss, its terms, and its gradient with respect to the picture.
 
     Args:
-        image: the picture, RGB, [0, 1].
+        image: picture, RGB, [0, 1].
         network: the frozen feature extractor; no gradient reaches its weights.
         targets: targets of `jaxnst.objective.compute_targets`.
         weights: weights of the loss terms.
         normalization: "pair" or "paper".
     """
-    # Means over pixels give gradients that shrink as pictures grow. Per pixel instead,
-    # an optimizer's memory of them stays true from one size to the next.
+    # The gradient of a mean over pixels shrinks as the picture grows. With sums over
+    # pixels it does not, so an optimizer's state remains valid at the next size.
     (loss, terms), gradient = jax.value_and_grad(_scaled_loss, has_aux=True)(
         image, network, targets, weights, normalization
     )
@@ -153,7 +152,7 @@ def step(
     optimizer: optax.GradientTransformationExtraArgs,
     normalization: str = "pair",
 ) -> tuple[TransferState, StepInfo]:
-    """Paint one step.
+    """Make one step.
 
     Args:
         state: picture and optimizer state.
@@ -161,19 +160,19 @@ def step(
         targets: targets of `jaxnst.objective.compute_targets`.
         weights: weights of the loss terms.
         learning_rate: factor on the optimizer's update.
-        averaging: decay of the average; None where the state has none.
+        averaging: decay of the average, 0 to below 1; None if the state has none.
         optimizer: any optax transformation.
         normalization: "pair" or "paper".
 
     Returns:
         The next state, its picture clipped to [0, 1], and the loss before the step. If
-        the loss or the update is not finite the state comes back as it was.
+        the loss or the update is not finite, the state is returned unchanged.
     """
     loss, terms, gradient = loss_and_gradient(
         state.image, network, targets, weights, normalization=normalization
     )
-    # The keyword arguments are for line searches; other optimizers drop them, and what
-    # is not read is not computed.
+    # The keyword arguments are for line searches; other optimizers ignore them, and XLA
+    # does not compute unused values.
     update, opt_state = optimizer.update(
         gradient,
         state.opt_state,
@@ -207,24 +206,24 @@ def steps(
     optimizer: optax.GradientTransformationExtraArgs,
     normalization: str = "pair",
 ) -> tuple[TransferState, StepInfo]:
-    """Paint several steps in one call, for devices where a call outlasts a step.
+    """Make several steps in one call, for devices on which a call outlasts a step.
 
-    Not for the CPU: XLA computes convolutions inside a loop slowly there.
+    Not for the CPU, where XLA computes convolutions inside a loop slowly.
 
     Args:
         state: picture and optimizer state.
         network: the frozen feature extractor; no gradient reaches its weights.
         targets: targets of `jaxnst.objective.compute_targets`.
         weights: weights of the loss terms.
-        learning_rates: one for each step that a call can make.
-        num_steps: number of them to make now.
-        averaging: decay of the average; None where the state has none.
+        learning_rates: learning rate of each step that a call can make.
+        num_steps: number of steps to make now.
+        averaging: decay of the average, 0 to below 1; None if the state has none.
         optimizer: any optax transformation.
         normalization: "pair" or "paper".
 
     Returns:
-        The last state, and every step's info along a first axis; what lies beyond
-        `num_steps` there means nothing.
+        The last state, and every step's info along a first axis; values beyond
+        `num_steps` are meaningless.
     """
 
     def one(state: TransferState, rate: Scalar) -> tuple[TransferState, StepInfo]:

@@ -1,14 +1,13 @@
-"""Steering the weights so that a picture ends at the strength that was asked for.
+"""Control of the weights so that a picture ends at the strength that was asked for.
 
-How strong a style is, is how much of the way from the content picture's style to the
-painting's a picture has gone: 1 - g, where g is the style term of the "pair"
-normalization, the mean over the style layers of the distance still left over the
-distance at the start (see `jaxnst.objective`). The most content at a given strength is
-a minimum under a constraint, and the ratio of the two weights is its multiplier. That
-multiplier is searched for while the picture is painted (dual ascent), on a log scale,
-on which it acts nearly linearly, and handed on from size to size.
-
-The last small steps to the strength that was asked for.
+The strength is the fraction of the way from the content's style to the painting's that
+a picture has gone: 1 - g, where the gap g is the style term of the "pair"
+normalization, the mean over the style layers of the remaining distance over the
+distance at the start (see `jaxnst.objective`). Keeping the most content at a given
+strength is a minimization under a constraint, and the ratio of the two weights is its
+multiplier. `Steering` finds it during painting, by dual ascent on a log scale, on which
+its effect is nearly linear. At the end `Trimmer` corrects the rest by a few small
+steps.
 """
 
 import math
@@ -20,37 +19,35 @@ import numpy as np
 from jaxnst.objective import LossWeights
 
 
-# The ratio of the weights to begin with, as (strength / rest) ** power times this. Of
-# one pair of pictures (benchmarks/README.md); others are steered from there.
+# The first ratio of the weights is this times (strength / (1 - strength)) ** power; a
+# fit to one pair of pictures (benchmarks/README.md), from which others are adjusted.
 _FIRST_RATIO = 0.22
 _FIRST_POWER = 1.5
-# By how much the logarithm of the ratio grows for each step, per logarithm of the gap
-# over the one that is aimed at. The gap answers with about -0.4 of it in the end, so
-# this brings it there within some ten steps.
+# Change of the log ratio per step and per log of the gap over the target gap. The log
+# gap finally changes by about -0.4 times as much, so some ten steps are needed.
 _GAIN = 0.25
-# The gap now is not what it will be: so many steps on, at the speed of the last ones.
+# The gap is extrapolated by this many steps, at the speed over the last few.
 _HORIZON = 8
 _WINDOW = 4
-# How far below and above the first guess it may go. Large steps leave a gap that no
-# weight closes, but smaller ones at the end do; until then a ratio without an upper
-# bound would run away, and take the content with it.
+# Bounds of the log ratio, relative to the first. Large steps leave a gap that only the
+# smaller ones at the end close; until then the ratio would grow without an upper bound,
+# at the expense of the content.
 _REACH = -6.0, 2.5
-# What is aimed at where all of the style is asked for: a gap of 0 has no logarithm.
+# Target gap for a strength of 1, as 0 has no logarithm.
 _MIN_GAP = 0.005
 
 
 class Steering:
-    """Weights of content and style, changed from step to step.
+    """Control of the weights of content and style, from step to step.
 
     Args:
-        strengths: asked for in each region, above 0, at most 1; one where the picture
-            is one region.
-        shares: what part of the picture each region is.
+        strengths: strength asked for in each region, above 0, at most 1.
+        shares: each region's fraction of the picture.
 
     Attributes:
-        gaps: the style terms that are aimed at, 1 - strength.
-        shares: as given.
-        log_ratios: logarithms of the style weight over the content weight, now.
+        gaps: target of each region's style term, 1 - strength.
+        shares: each region's fraction of the picture.
+        log_ratios: logarithm of each region's style weight over the content weight.
     """
 
     def __init__(
@@ -66,40 +63,39 @@ class Steering:
         self._seen: list[np.ndarray] = []
 
     def weigh(self, weights: LossWeights) -> LossWeights:
-        """Return weights with the present ratio; content and style add up to 1."""
+        """Return weights with the current ratio; content and style add up to 1."""
         return weigh(weights, self.log_ratios, self.shares)
 
     def observe(self, gaps: Sequence[np.ndarray] | np.ndarray) -> None:
-        """Take note of the style terms that steps began with, and steer.
+        """Adjust the ratios to the style terms before steps.
 
         Args:
-            gaps: of each region, in the order of the steps, without those that were
-                not finite.
+            gaps: style terms of each region, for each step; all finite.
         """
         for gap in gaps:
             self._seen.append(np.maximum(gap, _MIN_GAP / 2))
             past = self._seen[-1 - _WINDOW :]
             speed = np.log(past[-1] / past[0]) / max(1, len(past) - 1)
-            # Far from rest, a speed says less about where it leads.
+            # Clipped, as a high speed does not last.
             coming = np.log(past[-1]) + np.clip(_HORIZON * speed, -1.0, 1.0)
             error = coming - np.log(self.gaps)
             moved = self.log_ratios + _GAIN * error - self._first
             self.log_ratios = self._first + np.clip(moved, *_REACH)
 
     def begin_size(self) -> None:
-        """Forget the gaps of another size, and keep the ratios."""
+        """Forget the gaps of the previous size, and keep the ratios."""
         self._seen.clear()
 
 
 def weigh(
     weights: LossWeights, log_ratios: np.ndarray, shares: np.ndarray
 ) -> LossWeights:
-    """Return weights of these ratios of style to content, which add up to 1.
+    """Return weights with given ratios of style to content, which add up to 1.
 
     Args:
-        weights: of which the others stay.
-        log_ratios: of each region.
-        shares: what part of the picture each region is.
+        weights: weights whose `content` and `style` are replaced.
+        log_ratios: logarithm of each region's style weight over the content weight.
+        shares: each region's fraction of the picture.
     """
     ratios = np.exp(log_ratios)
     total = 1 + np.sum(shares * ratios) / max(np.sum(shares), 1e-6)
@@ -110,25 +106,25 @@ def weigh(
     )
 
 
-# The gap may be off by this.
+# Largest error of a gap.
 _TOLERANCE = 0.005
 _MAX_STEPS = 30
-# Of the first step, in units of pixel values: less than a level of 8 bits.
+# Learning rate of the first step, in pixel values: less than a level of 8 bits.
 _FIRST_RATE = 0.003
-# After so many steps one way, each is longer than the one before, up to a bound.
+# After this many steps in one direction the rate grows by this factor, up to a bound.
 _PATIENCE = 5
 _GROWTH = 1.3
 _MAX_RATE = 0.02
-# All for one, nearly nothing for the other.
+# Log ratio that gives nearly all the weight to the style; negated, to the content.
 _LOG_RATIO = 5.0
 
 
 class Trimmed(NamedTuple):
-    """Where trimming ended.
+    """The result of trimming.
 
     Attributes:
-        image: the best picture.
-        gaps: style terms of the best picture, one of each region.
+        image: best picture.
+        gaps: style term of each region of the best picture.
         num_steps: number of steps that were made.
     """
 
@@ -138,19 +134,20 @@ class Trimmed(NamedTuple):
 
 
 class Trimmer:
-    """The last small steps of one picture, towards more style or more content.
+    """Control of the last small steps of one picture, to more style or more content.
 
-    Before each step it says which weights and which rate to take, see `weights` and
-    `rate`; after it, it is told what the step found, see `observe`.
+    Each step takes its weights and its learning rate from `weights` and `rate`, and
+    passes its style terms to `observe`.
 
     Args:
-        steering: what is aimed at.
+        steering: control of the strength, with the target gaps.
         weights: weights of which the ratio of content and style is changed.
-        may_go_on_fn: asked before every step; the picture is measured in any case.
+        may_go_on_fn: function called before every step; it returns False to stop. The
+            picture is measured in any case.
 
     Attributes:
-        rate: learning rate of the next step, in units of pixel values.
-        is_done: whether the gaps are right, or no more can be done.
+        rate: learning rate of the next step, in pixel values.
+        is_done: whether the gaps are reached, or no further step may be made.
     """
 
     def __init__(
@@ -173,7 +170,7 @@ class Trimmer:
     @property
     def weights(self) -> LossWeights:
         """Loss weights of the next step."""
-        # Regions that are right stay where they were steered to.
+        # Regions that have reached their gap keep their ratio.
         log_ratios = np.where(
             self._directions == 0,
             self._steering.log_ratios,
@@ -188,13 +185,13 @@ class Trimmer:
         return Trimmed(self._best[2], self._best[1], self._count)
 
     def observe(self, gaps: np.ndarray, picture: Any) -> bool:
-        """Take note of a picture; return whether the next step starts from it again.
+        """Record a picture, and return whether the next step starts from it again.
 
-        Otherwise the next step goes on from where the last one led.
+        Otherwise the next step starts from the result of the last one.
 
         Args:
-            gaps: style terms of the picture, one of each region.
-            picture: the picture before the step that measured it.
+            gaps: style term of each region of the picture.
+            picture: picture before the step that measured it.
         """
         steering = self._steering
         errors = np.where(steering.shares > 0, gaps - steering.gaps, 0)
@@ -209,7 +206,7 @@ class Trimmer:
         wanted = np.where(np.abs(errors) <= _TOLERANCE, 0, np.sign(errors))
         starts_again = bool((wanted != self._directions).any())
         if starts_again:
-            # The step just made led the wrong way, or nowhere; Adam forgets it.
+            # The last step was in the wrong direction, or in none: Adam restarts.
             if (wanted * self._directions < 0).any():
                 self._rate /= 3
             self._directions, self._num_along = wanted, 0
@@ -217,6 +214,6 @@ class Trimmer:
             self._num_along += 1
             if self._num_along > _PATIENCE:
                 self._rate = min(_GROWTH * self._rate, _MAX_RATE)
-        # What the first step says is of weights that are a guess.
+        # A step without a direction only measures.
         self.rate = self._rate if self._directions.any() else 0.0
         return starts_again

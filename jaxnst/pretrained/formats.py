@@ -47,7 +47,7 @@ class TensorFile(NamedTuple):
 
 
 def open_tensors(path: Path) -> TensorFile:
-    """Open a file of tensors; the ending of its name gives the format.
+    """Return an open file of tensors; the ending of its name gives the format.
 
     Args:
         path: file with one of the endings `SUFFIXES`.

@@ -124,7 +124,7 @@ def load_network(
         padding: "reflect", "replicate", "zeros" or "circular".
         smoothing: "none", "log" or "softmax"; None is the architecture's own, "log"
             for ResNets.
-        conv: how convolutions are computed: "auto", "xla" or "winograd".
+        conv: algorithm of the convolutions, "auto", "xla" or "winograd".
         precision: "float32" or "bfloat16", of the convolutions.
 
     Raises:

@@ -69,7 +69,7 @@ class OwnFile:
     """A file that the user has to provide.
 
     Attributes:
-        advice: how to make or find it.
+        advice: advice on making or finding it.
     """
 
     advice: str

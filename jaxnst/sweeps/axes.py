@@ -81,12 +81,12 @@ class Row:
         height: height of the picture, in pixels.
         width: width of the picture, in pixels.
         steps: number of steps made, over all sizes.
-        stopped: why it ended early, see `jaxnst.Result`; or None.
+        stopped: reason for an early end, see `jaxnst.Result`; or None.
         losses: {"total", "content", "style", "tv"} of the last step; all but the total
             are unweighted.
         metrics: see `jaxnst.metrics.Metrics`; empty unless they were asked for.
         seconds: time it took; in a batch, the time of the batch divided by its members.
-        error: why there is no picture; or None.
+        error: reason for a missing picture; or None.
     """
 
     index: int

@@ -51,7 +51,7 @@ class Outcome:
         status: "painted"; "skipped", as it was there already; or "failed".
         path: path of the picture, also if it was not painted.
         record: record of the picture, see `jaxnst.Result`; None if there is none.
-        error: why it failed; or None.
+        error: reason for a failure; or None.
     """
 
     number: int

@@ -80,7 +80,7 @@ class PaintedFile(NamedTuple):
     history: Mapping[str, Any]
 
     def save(self, path: str | os.PathLike[str], **_: Any) -> Path:
-        """Write the file, which has its form already.
+        """Write the file, which has its form already, and return its path.
 
         Args:
             path: path of the file.
@@ -164,7 +164,7 @@ def paint_elsewhere(
     """Paint jobs by the workers of an executor, and yield each as it is done.
 
     Args:
-        jobs: what to paint.
+        jobs: pictures to be painted.
         executor: executor of dask, Ray, loky, MPI, submitit, or a process pool.
         form: form of the files; None: the results themselves.
         metrics: measure the pictures.

@@ -47,7 +47,7 @@ class Done(NamedTuple):
         job: the picture that was asked for.
         result: its result, with `record`, `history` and `save` as a `Result` has them;
             None if there is none.
-        error: why there is none.
+        error: error of a picture that has no result; or None.
         seconds: time it took; in a batch, the time of all divided by their number.
     """
 
@@ -79,7 +79,7 @@ def paint_here(
     else on all devices at once, and on each as many as it has memory and use for.
 
     Args:
-        jobs: what to paint.
+        jobs: pictures to be painted.
         load_fn: loads what a picture needs.
         batch_size: number painted at once, rounded up to a multiple of the devices.
         metrics: whether the results are measured.

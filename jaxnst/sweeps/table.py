@@ -89,7 +89,7 @@ class JobTable:
 
     Attributes:
         name: name of the file; empty for a list.
-        noun: what a row is called in it: "row" or "job".
+        noun: name of a row in messages, "row" or "job".
         folder: folder in which its relative paths start.
         defaults: {column: value} of all rows that do not say otherwise.
         items: the rows.
@@ -155,7 +155,7 @@ def plan_table(
     """Return the jobs of a table; of pictures only the headers are read.
 
     Args:
-        table: what is to be painted.
+        table: table of the pictures to be painted.
         output: folder for the pictures.
         defaults: {column: value} of all rows that do not say otherwise; they precede
             those of the table.

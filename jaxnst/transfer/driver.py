@@ -43,24 +43,25 @@ def run_job(
     notice_fn: Callable[[str], None] | None = None,
     metrics: bool = False,
 ) -> Result:
-    """Paint one picture.
+    """Return the result of a job, painted from the first step to the last.
 
     Args:
-        job: the picture.
-        watcher: shows progress.
-        started: beginning, on the clock of `time.perf_counter`.
-        notice_fn: told what happens on Ctrl-C; by default `watcher` shows it.
+        job: picture to be painted.
+        watcher: callback that shows progress.
+        started: time of the start, on the clock of `time.perf_counter`.
+        notice_fn: function that shows a message at Ctrl-C; by default `watcher` does.
         metrics: whether the result is measured.
 
     Raises:
-        OutOfMemory, Interrupted: as `stylize`.
+        OutOfMemory: if the picture does not fit into memory.
+        Interrupted: on Ctrl-C, with the picture so far.
     """
     size, limit = max(job.inputs.shape), job.config.max_seconds
     if is_unpainted(job.config):
         memory = "fast" if job.config.memory == "auto" else job.config.memory
         painted = leave_unpainted(job)
     else:
-        with clear_memory_errors(job.config.memory, size):  # of the compiler
+        with clear_memory_errors(job.config.memory, size):  # raised by the compiler
             memory = choose_memory(job)
         with (
             watcher,
@@ -94,11 +95,11 @@ def finish(
     """Return the result at the size asked for, with its colors, filters and record.
 
     Args:
-        job: what was asked for.
-        painted: what was reached.
-        memory: level of memory that was used.
-        seconds: time it took in all.
-        metrics: whether it is measured.
+        job: settings and input pictures.
+        painted: painted picture and its reports.
+        memory: level of memory that was used, "fast", "balanced" or "low".
+        seconds: total time taken.
+        metrics: whether the result is measured.
     """
     inputs, config = job.inputs, job.config
     image = painted.image
@@ -124,13 +125,13 @@ def finish(
 
 
 def measure_result(image: HostImage, job: Job) -> dict[str, float]:
-    """Return the metrics; of several styles the mean, as they are blended.
+    """Return {metric: value} of a result, and seam scores if the result tiles.
 
-    A picture that repeats is measured for a seam as well.
+    With several styles each value is their mean, weighted as the styles are blended.
 
     Args:
-        image: the result, at any size.
-        job: what it was painted from.
+        image: result, RGB, [0, 1], at any size.
+        job: settings and input pictures of the result.
     """
     inputs = job.inputs
     content = inputs.content_at(image.shape[:2])
@@ -199,123 +200,128 @@ def stylize(
     callback: StepCallback | None = None,
     progress: bool = True,
 ) -> Result:
-    """Paint `content` in the style of `style`.
+    """Return `content`, painted in the style of `style`.
 
-    Every setting left at None is the preset's. The same inputs, settings, versions and
-    device give the same picture, to the last bit.
+    A setting left at None has the preset's value. The same inputs, settings, versions
+    and device give the same picture, to the last bit.
 
     Args:
-        content: what is to be seen: a path, a PIL image, or an array, see
+        content: picture whose content is kept: a path, a PIL image, or an array, see
             `jaxnst.images.load_picture`.
-        style: how it is to be painted, likewise; or a list of pictures, to blend.
-        preset: "default"; "draft", in a quarter of the time; "fine", in over three
-            times as much; or "gatys2016" for the paper's literal loss.
-        size: longest side of the result, in pixels; at least 32.
-        style_size: longest side at which the style picture is looked at, in pixels;
-            smaller makes finer strokes. By default `size`, but never enlarged.
-        style_scale: a factor on that default: 0.5 makes strokes half as large, 2 twice
-            as large (the style picture is enlarged where it has to be).
-        style_blend: what each of several style pictures counts for, such as [3, 1]; by
-            default all the same. What is aimed at is the mean of their Gram matrices.
-            Several rows go from fine to coarse: with [[1, 0], [0, 1]] fine strokes are
-            those of the first picture and coarse shapes those of the second.
-        min_size: longest side of the coarsest size painted first; 0 paints at the full
-            size only.
-        content_layers: layers that keep the content, as a list or {layer: weight};
-            those of the preset or, if the network has none such, of its architecture.
-        style_layers: layers that take on the style, likewise.
+        style: picture whose style is taken: a path, a PIL image, or an array; or a list
+            of them, which are blended.
+        preset: "default"; "draft", which takes a quarter of the time; "fine", which
+            takes over three times as long; or "gatys2016", the paper's literal loss.
+        size: longest side of the result, in pixels; 32 or more.
+        style_size: longest side to which the style picture is resized, in pixels;
+            smaller makes finer strokes. By default `size`, or the style picture's own
+            longest side if that is shorter.
+        style_scale: factor on the default of `style_size`, above 0: 0.5 makes strokes
+            half as large, 2 twice as large (the style picture is enlarged if needed).
+        style_blend: weight of each style picture, such as [3, 1]; by default equal. The
+            target is the weighted mean of their Gram matrices. Several rows go from
+            fine to coarse style layers: [[1, 0], [0, 1]] takes fine strokes from the
+            first picture and coarse shapes from the second.
+        min_size: longest side of the coarsest size, which is painted first, in pixels;
+            0 paints at the full size only.
+        content_layers: layers that keep the content, as a list or {layer: weight}; by
+            default the preset's or, if the network lacks them, its architecture's.
+        style_layers: layers that take on the style, as a list or {layer: weight}; by
+            default the preset's or, if the network lacks them, its architecture's.
         style_loss: "gram", "moments", "wasserstein", "sliced_wasserstein" or
-            "nearest_neighbor", see `jaxnst.losses`; several are mixed, by a list or
-            {loss: weight}; by default "gram" and "moments", one as much as the other
-            (with `normalization` "paper" just "gram").
-        detail: weighs the style layers: up to 1 for fine strokes, down to -1 for coarse
-            shapes; 0 as they are.
-        masks: where each style is painted: one gray picture for each style, white
-            where it is, of the content's proportions; with "rest" for what the others
-            leave, or "alpha" for the content's own opacity. Soft edges blend. Where no
-            mask is, the content stays.
-        strength: how much of the way from the photograph's style to the painting's to
-            go, 0 to 1, with as much content as that leaves: 1 minus the style term,
-            which is measured by `network`. Takes the place of the two weights, which
-            are changed while it is painted. `record["result"]["strength"]` says what
-            was reached; seldom more than 0.95 can be. Or a gray picture of the
-            content's proportions, for strengths that differ from place to place: white
-            is 1.
-        content_weight: of all content layers together, 0 or more.
-        style_weight: of all style layers together; 1 pulls about as hard as content
-            does, whatever the inputs. Higher is more painterly.
-        tv_weight: of total variation, which smooths; 0 or more.
-        color: "style": the painting's, as they come; the photograph's are kept by
-            "match" (the painting is looked at with their mean and covariance),
-            "histogram" (with their histograms), "luminance" (the result
-            gets the photograph's color differences), or "content" (match before,
-            luminance after); "palette-only" takes nothing but the painting's colors,
-            and paints nothing. See `jaxnst.coloring`.
-        finish: filters that the result goes through, in this order: {filter: amount},
-            or names, which get their usual amounts: "denoise", "sharpen", "contrast",
-            "levels", "saturation", "grain", "vignette", "halftone". See
+            "nearest_neighbor", see `jaxnst.losses`; or several, as a list or
+            {loss: weight}. By default "gram" and "moments" with equal weights (with
+            `normalization` "paper" only "gram").
+        detail: balance of the style layers, -1 to 1: 1 favors fine strokes, -1 coarse
+            shapes; 0 leaves their weights as they are.
+        masks: gray pictures, one for each style picture, with the content's
+            proportions: white where that style is painted. In place of a picture,
+            "rest" is the part that the other masks leave, and "alpha" the content's own
+            opacity. Soft edges blend. The content stays where all masks are black.
+        strength: fraction of the way from the content's style to the painting's, 0 to
+            1: 1 minus the style term, which is measured by `network`. As much content
+            as possible is kept. Takes the place of `content_weight` and `style_weight`,
+            which are adjusted during painting. `record["result"]["strength"]` has the
+            strength that was reached, which is seldom above 0.95. Or a gray picture
+            with the content's proportions, for strengths that differ from place to
+            place: white is 1.
+        content_weight: weight of all content layers together, 0 or more.
+        style_weight: weight of all style layers together, 0 or more; 1 pulls about as
+            hard as the content, whatever the inputs. Higher is more painterly.
+        tv_weight: weight of total variation, which smooths; 0 or more.
+        color: source of the colors, see `jaxnst.coloring`. "style": the style picture.
+            The content's colors are kept by "match" (the style picture first gets their
+            mean and covariance), "histogram" (it first gets their histograms),
+            "luminance" (the result gets the content's color differences) or "content"
+            ("match" before and "luminance" after). "palette-only" gives the content the
+            style's colors and paints nothing.
+        finish: filters that are applied to the result, in the order given, as
+            {filter: amount} or as names, for their usual amounts: "denoise", "sharpen",
+            "contrast", "levels", "saturation", "grain", "vignette", "halftone". See
             `jaxnst.finishing`.
-        normalization: "pair" or "paper", see `jaxnst.objective`.
-        num_steps: at the full size.
-        coarse_steps: at each smaller size.
-        optimizer: "adam", "lbfgs" (with a line search, so a step may cost more than one
-            evaluation), or any optax transformation, which then brings its own learning
-            rate.
-        learning_rate: in units of pixel values per step; with other optimizers than
-            Adam a factor on their updates, by default 1.
-        decay: part of the full size's steps over which the rate falls to zero; by
-            default 0 with other optimizers than Adam.
-        averaging: decay of an average of the pictures that the steps go through, 0
-            (none) to below 1; the result is the average where that has the lower loss.
-        tolerance: a size ends when ten steps lower the mean loss by less than this part
-            of it; 0 never ends one. At the full size the learning rate then falls to
-            zero at once.
-        max_seconds: after about so many the result is there, at its full size; where
-            there is no time for all steps, every size gets fewer.
-        steps_per_call: how many steps one call of the device makes; by default one on
-            the CPU and five elsewhere. The callback sees the last of them.
-        content_detail: part of the content's fine detail that is laid over the picture
-            each time it grows, 0 to 1.
-        init: "content", "recolored" (the content picture in the style's colors; the
-            preset "draft" has it), "style", "noise", or a picture, stretched to the
-            content's shape.
-        seed: of the noise.
-        network: name of pretrained weights or the path of a file of them, see
+        normalization: scaling of the loss terms, "pair" or "paper", see
+            `jaxnst.objective`.
+        num_steps: number of steps at the full size.
+        coarse_steps: number of steps at each smaller size.
+        optimizer: "adam", "lbfgs" (whose line search may need several evaluations per
+            step), or any optax transformation, which has its own learning rate.
+        learning_rate: step size of Adam, in pixel values (0 to 1) per step; with other
+            optimizers a factor on their updates, by default 1.
+        decay: fraction of the full size's steps, at their end, over which the learning
+            rate falls to zero, 0 to 1; by default 0 with optimizers other than Adam.
+        averaging: decay of a running average of the pictures after each step, from 0
+            (no average) to below 1; the result is the average if its loss is lower.
+        tolerance: relative decrease of the mean loss from ten steps to the next ten
+            below which a size ends, from 0 (never) to below 1. At the full size the
+            learning rate first falls to zero, within ten steps.
+        max_seconds: approximate time limit, in seconds. The result has its full size in
+            any case; if time is short, every size gets fewer steps.
+        steps_per_call: number of steps in one call of the device, 1 or more; by default
+            1 on the CPU and 5 elsewhere. The callback sees the last of them.
+        content_detail: fraction of the content's fine detail that is added to the
+            picture each time it is enlarged, 0 to 1.
+        init: start of the painting: "content", "recolored" (the content in the style's
+            colors; the preset "draft" has it), "style", "noise", or a picture, which is
+            stretched to the content's shape.
+        seed: seed of the noise, 0 or more.
+        network: name of pretrained weights, or path of a file of them, see
             `jaxnst.load_network`; or a network of your own: a `VGG`, `ResNet` or
             `GoogLeNet` of `jaxnst.networks`.
         pooling: "max" or "average".
         padding: "reflect", "replicate", "zeros", "circular", "circular_x" or
             "circular_y", see `jaxnst.networks.Network`.
-        tile: True for a result that repeats without a seam, "x" or "y" for one that
-            does so only across or only down. Its sides become multiples of 16 pixels.
-            Opposite borders that do not fit are cross-faded in the content picture
-            first, over some eighth of the side; the result may then begin a few
-            pixels, at most eight or a 32nd of the side, further along
-            (`record["result"]["moved"]`: rows and columns), where a line is as its
-            neighbors are. A pattern that repeats already stays where it is.
-        smoothing: "none", or "log" or "softmax", which take the peaks off the
+        tile: True for a result that repeats without a seam; "x" or "y" for one that
+            repeats only across or only down. Its sides become multiples of 16 pixels.
+            Opposite borders of the content that do not match are first cross-faded,
+            over about an eighth of the side. The result may then be shifted to the
+            least visible border nearby, by at most eight pixels or a 32nd of the side;
+            `record["result"]["moved"]` has the rows and columns. A content picture that
+            repeats already is not shifted.
+        smoothing: "none", or "log" or "softmax", which flatten the peaks in the
             activations of networks other than VGGs, see `jaxnst.networks.smooth`; by
             default "log" for ResNets.
-        normalize_activations: rescale a VGG so that every filter's mean activation over
-            the two pictures is 1 (Gatys et al. 2016); quiet filters then count as much
-            as loud ones.
-        conv: "xla", "winograd", or "auto", the faster on this device. The pictures
+        normalize_activations: whether to rescale a VGG so that the mean activation of
+            every filter over the two pictures is 1 (Gatys et al. 2016); weak filters
+            then count as much as strong ones.
+        conv: algorithm of the convolutions: "xla", "winograd", or "auto", the faster on
+            this device. The pictures differ by rounding.
+        precision: number format of the network's activations: "float32", or "bfloat16",
+            which takes half the memory and is several times as fast on GPUs and TPUs
+            (on most CPUs slower). Losses and picture stay float32; the result is a
+            different picture of the same kind.
+        memory: "fast", "balanced" (a fifth slower), "low", or "auto", the first of them
+            that fits into memory. The pictures differ by rounding.
+        devices: "all" for all devices of this machine (its GPUs, if it has any): each
+            holds some rows of the activations, so that larger pictures fit. Small sizes
+            are painted by every device alike. By default one device. The pictures
             differ by rounding.
-        precision: "float32", or "bfloat16", of the network's activations: half the
-            memory, and several times as fast on GPUs and TPUs (on most CPUs it is
-            slower). Losses and picture stay float32; the result is another one of the
-            same kind.
-        memory: "fast", "balanced" (a fifth slower) or "low"; "auto" takes the first for
-            which there is memory enough. The pictures differ by rounding.
-        devices: "all" of this machine (GPUs, if it has any): each holds some rows of
-            the picture's activations, so that a larger one fits. Small sizes all paint
-            alike. By default one. The pictures differ by rounding.
-        metrics: measure the result, see `jaxnst.metrics`; `record["metrics"]` has it.
-        callback: called after every step with a `jaxnst.optimize.StepView`; returning
-            True stops. The picture is then that of the last step; only where the loss
-            has risen above where the size began is it the best one before, which the
-            record's recoveries say. So it is after Ctrl-C.
-        progress: show a bar on standard error (lines where there is no terminal).
+        metrics: whether to measure the result, see `jaxnst.metrics`;
+            `record["metrics"]` has the values.
+        callback: function called after every step with a `jaxnst.optimize.StepView`; it
+            returns True to stop. The result is then the picture of the last step or, if
+            the loss has risen above that at the start of the size, the best picture
+            before, as the record's recoveries say. The same holds after Ctrl-C.
+        progress: whether to show a bar on standard error (without a terminal, lines).
 
     Returns:
         The picture, its history and its record.
@@ -323,8 +329,8 @@ def stylize(
     Raises:
         ValueError, TypeError, OSError: if an input is unusable, before anything is
             computed.
-        OutOfMemory: if the picture does not fit, before it is painted where that can be
-            foreseen; a MemoryError.
+        OutOfMemory: if the picture does not fit into memory, before it is painted where
+            that can be foreseen; a MemoryError.
         Interrupted: on Ctrl-C, with the picture so far; a KeyboardInterrupt.
 
     References:
@@ -409,17 +415,17 @@ def estimate(
 ) -> Estimate:
     """Return how much memory and time `stylize` would take; nothing is painted.
 
-    Programs are compiled, and kept for `stylize`; then some steps are made at small
-    sizes. That takes seconds, the second time fewer.
+    Compiles the programs, which `stylize` reuses, and times a few steps at small sizes.
+    That takes some seconds, and less the second time.
 
     Args:
-        content: as for `stylize`, like everything here.
-        style: likewise.
-        preset: likewise.
-        init: likewise.
-        network: likewise.
-        optimizer: likewise.
-        settings: likewise.
+        content: content picture, as for `stylize`.
+        style: style picture, or a list of them, as for `stylize`.
+        preset: name of the preset, as for `stylize`.
+        init: start of the painting, as for `stylize`.
+        network: name or file of weights, or a network, as for `stylize`.
+        optimizer: name of an optimizer, or an optax transformation, as for `stylize`.
+        settings: all other settings of `stylize`.
 
     Raises:
         ValueError, TypeError, OSError: if an input is unusable.
@@ -438,9 +444,9 @@ def estimate(
     objects = objects_of(arguments)
     config = settle_config(**arguments)
     job = set_up(content, style, config, progress=progress, **objects)
-    holds = process_memory()  # before the compiler takes some, which painting may not
+    holds = process_memory()  # before compiling, which painting may not have to do
     memory = MEMORY_LEVELS[-1] if config.memory == "auto" else config.memory
-    with contextlib.suppress(OutOfMemory):  # the table will show by how much
+    with contextlib.suppress(OutOfMemory):  # the estimate shows by how much
         memory = choose_memory(job)
     with clear_memory_errors(memory, max(job.inputs.shape)):
         return make_estimate(job, memory, holds=holds)

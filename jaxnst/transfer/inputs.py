@@ -28,12 +28,12 @@ from jaxnst.images.tiling import (
 from .regions import Regions, load_guiding
 
 
-# Weight of each style in each region and layer; those of one region and layer add up
-# to 1.
+# Weight of each style in each region and layer; the weights of all styles in one region
+# and layer add up to 1.
 HostBlend = Float[np.ndarray, "regions layers styles"]
 # A list or a tuple of pictures is blended.
 StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
-# No device holds the activations of so many; it is a slip of the finger.
+# No device holds the activations of so many pixels; it is a typing error.
 MAX_PIXELS = 200_000_000
 
 
@@ -41,16 +41,16 @@ class Inputs(NamedTuple):
     """The pictures of one transfer.
 
     Attributes:
-        content: as read.
-        styles: as read; one, or several that are blended.
-        init: the picture to start from, if one was given.
+        content: content picture, as read or made tileable.
+        styles: one style picture, or several that are blended.
+        init: picture to start from, if one was given.
         shape: height and width of the result.
-        alpha: opacity of the result.
-        regions: of the result; None: it is all one.
-        guiding: (what it is called in a record, picture) of masks and strengths.
-        wraps: whether it goes on at its other end, down and across.
-        faded: whether borders that did not fit were made to; then it does not matter
-            where they are. Of a pattern that repeats already there may be other maps.
+        alpha: opacity of the result; None if it has none.
+        regions: regions of the result; None: the whole picture is one region.
+        guiding: (name in a record, picture) of each mask and of the map of strengths.
+        wraps: whether the result wraps around, vertically and horizontally.
+        faded: whether borders were cross-faded, vertically and horizontally; such
+            pictures may be shifted.
     """
 
     content: Picture
@@ -104,22 +104,22 @@ def load_inputs(
     masks: Sequence[PictureSource] | None = None,
     strength: PictureSource | None = None,
 ) -> Inputs:
-    """Load and check the pictures of one transfer.
+    """Return the pictures of one transfer, loaded and checked.
 
     Args:
-        content: as for `jaxnst.stylize`.
-        style: likewise.
-        init: the picture to start from, if it is one.
-        config: the settings.
-        picture_fn: as `load_picture`.
-        masks: as for `jaxnst.stylize`.
-        strength: a map of strengths, if there is one.
+        content: content picture, as for `jaxnst.stylize`.
+        style: style picture, or a list of them, as for `jaxnst.stylize`.
+        init: picture to start from, if the start is one.
+        config: settings of the transfer.
+        picture_fn: function that loads a picture, as `load_picture`.
+        masks: masks of the styles, as for `jaxnst.stylize`.
+        strength: map of strengths, if there is one.
 
     Raises:
-        ValueError, TypeError, OSError: if one is unusable.
+        ValueError, TypeError, OSError: if a picture is unusable.
     """
     original = picture_fn(content, argument="content")
-    # What belongs to it is faded as it is.
+    # The start, the opacity and the masks are faded like the content.
     fade, wraps = plan_fade(original.rgb, config.tile), wraps_of(config.tile)
     content_picture = _tileable(original, fade)
     styles = list(style) if isinstance(style, list | tuple) else [style]
@@ -174,10 +174,14 @@ def _recolored(style: Picture, content: Picture, color: str) -> Picture:
 
 
 def check_styles(blend: Sequence[Any] | None, num_styles: int) -> None:
-    """Check that there are styles, and as many as numbers to blend them.
+    """Check that there are styles, and as many as weights to blend them.
+
+    Args:
+        blend: `style_blend` of the settings; None: equal weights.
+        num_styles: number of style pictures.
 
     Raises:
-        ValueError: if not.
+        ValueError: if there is no style, or the numbers differ.
     """
     if not num_styles:
         raise ValueError("`style` is an empty list; give at least one picture.")
@@ -195,13 +199,20 @@ def check_styles(blend: Sequence[Any] | None, num_styles: int) -> None:
 
 @contextlib.contextmanager
 def naming_inits(init: PictureSource) -> Iterator[None]:
-    """Say, where no picture to start from is found, which other starts there are."""
+    """Add the known starts to the error about a start that was not found.
+
+    Args:
+        init: path of the picture to start from.
+
+    Raises:
+        FileNotFoundError: in place of that of the block inside.
+    """
     try:
         yield
     except FileNotFoundError as error:
         name = Path(init).name if isinstance(init, str | os.PathLike) else ""
         raise FileNotFoundError(
-            f"{error}.{suggestion(name, INITS)} Known besides pictures: "
+            f"{error}.{suggestion(name, INITS)} Give a picture, or one of: "
             f"{', '.join(INITS)}."
         ) from None
 
@@ -213,11 +224,12 @@ def result_shape(
 
     Args:
         picture_shape: height and width of the content picture.
-        size: longest side of the result.
-        tile: as `TransferConfig` has it.
+        size: longest side of the result, in pixels.
+        tile: "x", "y", "xy" or None, as in `TransferConfig`.
 
     Raises:
-        ValueError: if it would be too small or too large; with a size that is not.
+        ValueError: if the result would be too small or too large; the message says
+            which size to use.
     """
     fitted = fitted_shape(picture_shape, size)
     down, across = (
@@ -251,11 +263,11 @@ def first_image(
     """Return the picture to start from.
 
     Args:
-        inputs: the pictures.
-        config: the settings, of which `init` says what it is.
-        content: at the size to be painted.
-        styles: likewise.
-        blend: what each style counts for, see `jaxnst.transfer.plan.blend_of`.
+        inputs: pictures of the transfer.
+        config: settings of the transfer; `init` names the start.
+        content: content picture at the size to be painted.
+        styles: style pictures at their sizes for it.
+        blend: weight of each style, see `jaxnst.transfer.plan.blend_of`.
     """
     height, width, _ = content.shape
     if config.init == "noise":
@@ -278,32 +290,32 @@ def recolor(
     styles: tuple[AnyHostImage, ...],
     blend: HostBlend,
 ) -> HostImage:
-    """Return the content picture in the colors of the paintings.
+    """Return the content picture in the colors of the styles.
 
-    Steps of an optimizer are small, and a photograph's colors far from a painting's, so
-    most of a short run would go into them. Each region gets its own painting's; several
-    paintings' are mixed as they are blended, each color between the places where the
-    paintings would have it; and with a strength a color goes as much of the way.
+    An optimizer's steps are small and the colors of a photograph far from those of a
+    painting, so a short run would spend most of its steps on them. Each region takes
+    the colors of its own style. With several styles a color is the weighted mean of the
+    colors that the styles would give it; with a strength it goes that part of the way.
 
     Args:
-        inputs: the pictures, of which the regions are looked at.
-        config: the settings, of which the strength is.
-        content: at the size to be painted.
-        styles: likewise.
-        blend: what each style counts for in each region and layer.
+        inputs: pictures of the transfer, with their regions.
+        config: settings of the transfer, with the strength.
+        content: content picture at the size to be painted.
+        styles: style pictures at their sizes for it.
+        blend: weight of each style in each region and layer.
 
     References:
         Kolkin, Salavon, Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and
         Self-Similarity", CVPR 2019, whose smallest size starts from the painting's mean
-        color and the content's edges. Departure: from all its colors, by
-        `jaxnst.coloring.take_palette`.
+        color and the content's edges. Departure: all colors of the painting are taken,
+        by `jaxnst.coloring.take_palette`.
     """
     shape = content.shape[0], content.shape[1]
     maps, strengths = [np.ones(shape, np.float32)], None
     if inputs.regions is not None:
         maps = [resize(each, shape, wraps=inputs.wraps) for each in inputs.regions.maps]
         strengths = inputs.regions.strengths
-    if strengths is None:  # there is no map of them
+    if strengths is None:  # there is no map of strengths
         strength = 1.0 if config.strength is None else config.strength
         strengths = (strength,) * len(maps)
     image = content.astype(np.float64)

@@ -1,7 +1,7 @@
 """How much memory and time a painting takes, and what to do if it does not fit.
 
-Memory is XLA's own account of the compiled programs and of the arrays between them.
-Time is that of a few steps at small sizes, in proportion to pixels.
+Memory is what XLA reports for the compiled programs, and the arrays between them. Time
+is that of a few steps at small sizes, scaled by the number of pixels.
 """
 
 import contextlib
@@ -36,34 +36,34 @@ from .plan import (
 from .setup import Job
 
 
-# Beside `Architecture.bytes_per_pixel`; a painting that would fit at so much needs no
-# compiling to find out.
+# Added to `Architecture.bytes_per_pixel` for an upper bound; a painting below it fits
+# without compiling anything to find out.
 _BYTES_BESIDES = 500_000_000
-# Beside what XLA accounts for: its threads, scratch and code (benchmarks/memory.py).
+# Memory that XLA does not report: its threads, scratch and code (benchmarks/memory.py).
 _RUNTIME_BYTES = 150_000_000
-# Forecasts are a little wrong, and others use the machine too.
+# Fraction of the available memory: forecasts err, and others use the machine too.
 _USABLE = 0.9
-# So many sizes are tried for one that would fit; each is compiled for it.
+# Number of sizes that are compiled to find one that fits.
 _MAX_TRIES = 4
-# Time is measured from about so many pixels on, as long as a step takes less than this.
+# Steps are timed from about this many pixels on, while they take less than this many
+# seconds.
 _FIRST_PIXELS = 2**16
 _LONGEST_STEP = 1.0
-# Calls on the device while a picture is measured and handed on, in steps of that size.
+# Time for the targets of a size and for resizing the picture, in steps of that size.
 _STEPS_BESIDES = 1.5
-# How many pictures L-BFGS measures for a step: 1.1 to 1.7 were seen.
+# Number of pictures that L-BFGS measures per step; 1.1 to 1.7 were seen.
 _EVALUATIONS = 1.5
 
 
 def available_memory(num_devices: int = 1) -> int | None:
-    """Return how many bytes can still be had where JAX computes; None if unknown.
+    """Return how many bytes are available on each device of JAX; None if unknown.
 
-    `JAXNST_MEMORY_LIMIT` (such as `6G`) takes the place of what would be found. On
-    accelerators it is what the device says. On the CPU it is what the system can give
-    without swapping, or the container's limit if that is lower.
+    `JAXNST_MEMORY_LIMIT` (such as `6G`) overrides it. On an accelerator the device
+    tells. On the CPU it is what the system can give without swapping, or the
+    container's limit if that is lower.
 
     Args:
-        num_devices: number of devices, each of which gets as much; several devices of
-            the CPU share its memory.
+        num_devices: number of devices; several devices of the CPU share its memory.
 
     Raises:
         ValueError: if `JAXNST_MEMORY_LIMIT` is not a size.
@@ -87,7 +87,7 @@ def process_memory() -> int:
 
 
 def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """Return how many bytes the limits of this container leave, for each kind.
+    """Return how many bytes each memory limit of this container leaves.
 
     Args:
         root: folder of the control groups.
@@ -110,33 +110,31 @@ def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
 
 
 class OutOfMemory(MemoryError):
-    """A picture does not fit into memory; the text says what would."""
+    """A picture does not fit into memory; the message says what would."""
 
 
 def needed_memory(plan: Plan, size: SizePlan) -> int:
-    """Return how many bytes a size needs besides what the process holds before.
-
-    On each device, if there are several. Its programs are compiled for it.
+    """Return how many more bytes each device needs for a size; compiles its programs.
 
     Args:
         plan: plan of the picture.
-        size: one of its sizes.
+        size: one of the plan's sizes.
     """
     programs = size_programs(plan, size)
     image = 12 * math.prod(size.shape)
     style = sum(12 * math.prod(style_shape) for style_shape in size.style_shapes)
-    # On the host and on the device; and copies of the best picture and of the first.
+    # On the host and on the device, with copies of the best picture and of the first.
     pictures = 2 * (image + style) + 3 * image
-    # SciPy keeps past steps and gradients, with twice as many bytes a number.
+    # SciPy keeps past steps and gradients, in numbers of twice as many bytes.
     history = 2 * (2 * 10 + 5) * image if is_lbfgs(plan.step.optimizer) else 0
     needed = max(_temporary(programs.targets), _temporary(programs.step))
     return _RUNTIME_BYTES + pictures + history + needed
 
 
 def _temporary(program: Program) -> int:
-    """Return the bytes of all that a program reads and makes, but for the network."""
+    """Return the bytes of all that a program reads and makes, less the network's."""
     stats = program.compile().memory_analysis()
-    if stats is None:  # a device that does not say
+    if stats is None:  # the device does not tell
         return num_bytes(program.args) * len(MEMORY_LEVELS)
     arrays = [arg for arg in program.args if not isinstance(arg, Network)]
     made = stats.output_size_in_bytes - stats.alias_size_in_bytes
@@ -144,7 +142,7 @@ def _temporary(program: Program) -> int:
 
 
 def num_bytes(tree: Any) -> int:
-    """Return how many bytes each device holds of arrays, or will of such shapes."""
+    """Return how many bytes arrays take on each device; shapes count as arrays."""
     total = 0
     for leaf in jax.tree.leaves(tree):
         sharding = getattr(leaf, "sharding", None)
@@ -154,13 +152,13 @@ def num_bytes(tree: Any) -> int:
 
 
 def choose_memory(job: Job) -> str:
-    """Return the quickest level of memory that fits, or the one that is set.
+    """Return the fastest level of memory that fits, or the one in the settings.
 
     Args:
-        job: the picture.
+        job: picture to be painted.
 
     Raises:
-        OutOfMemory: if none fits, or the one that is set does not.
+        OutOfMemory: if no level fits, or the one in the settings does not.
     """
     config, network, shape = job.config, job.network, job.inputs.shape
     style_shapes = job.inputs.style_shapes
@@ -168,7 +166,7 @@ def choose_memory(job: Job) -> str:
     available = available_memory(network.num_devices)
     full_styles = style_shapes_at(config, style_shapes, shape, shape)
     pixels = max(math.prod(each) for each in (shape, *full_styles))
-    # Another optimizer may carry any number of pictures along.
+    # An optimizer of the user's own may have any number of pictures in its state.
     per_pixel = (
         None if config.optimizer == "custom" else network.architecture.bytes_per_pixel
     )
@@ -186,7 +184,7 @@ def choose_memory(job: Job) -> str:
 
     size = max(shape)
     needed: dict[str, int] = {}
-    # What sorts all pixels of a layer at once cannot compute them in strips.
+    # A loss that sorts all pixels of a layer at once cannot be computed in strips.
     levels = MEMORY_LEVELS if set(config.style_loss) <= set(PARTWISE) else ("fast",)
     for level in levels if asked == "auto" else (asked,):
         needed[level] = needed_at(level, size)
@@ -199,10 +197,10 @@ def choose_memory(job: Job) -> str:
     if fitting is not None:
         ways.append(f"`size` {fitting}")
     each = " on each device" if network.num_devices > 1 else ""
-    helping = f"what would help: {', '.join(ways)}" if ways else "no size would fit"
+    advice = f"use {' or '.join(ways)}, or close" if ways else "no size fits; close"
     raise OutOfMemory(
-        f"`size` {size} needs {as_text(least)}{each} with memory={level!r}, and "
-        f"{as_text(usable)} can be used; {helping}, or other programs closed. "
+        f"`size` {size} needs {as_text(least)}{each} with memory={level!r}, but only "
+        f"{as_text(usable)} can be used; {advice} other programs. "
         "JAXNST_MEMORY_LIMIT=100G paints regardless."
     )
 
@@ -213,13 +211,13 @@ def _fitting_size(
     usable: int,
     needed_fn: Callable[[int], int],
 ) -> int | None:
-    """Return a size that was seen to fit, about the largest; None if there is none.
+    """Return about the largest size that fits; None if there is none.
 
     Args:
         shape: height and width that do not fit.
-        needed: what they need.
-        usable: what there is.
-        needed_fn: what a size needs.
+        needed: bytes needed at `shape`.
+        usable: bytes that can be used.
+        needed_fn: longest side -> bytes needed.
     """
     spare = usable - _RUNTIME_BYTES
     if spare <= 0:
@@ -242,12 +240,16 @@ def clear_memory_errors(
     *,
     is_foreign: Callable[[BaseException], bool] = lambda _: False,
 ) -> Iterator[None]:
-    """Turn what XLA says when memory runs out into `OutOfMemory`.
+    """Turn XLA's errors about memory into `OutOfMemory`.
 
     Args:
-        memory: level of memory, or "auto" where none is chosen yet.
+        memory: level of memory, or "auto" if none is chosen yet.
         size: longest side of the result, in pixels.
-        is_foreign: whether an error is not of the painting, and passes as it is.
+        is_foreign: function that returns whether an error has another source, such as
+            the user's callback; such an error is not changed.
+
+    Raises:
+        OutOfMemory: if memory runs out in the block inside.
     """
     try:
         yield
@@ -267,32 +269,23 @@ def clear_memory_errors(
 
 
 def as_text(num_bytes: int) -> str:
-    """Return a size for people: `812 MB`, `3.4 GB`."""
+    """Return a number of bytes as text: `812 MB`, `3.4 GB`."""
     if num_bytes < 1e9:
         return f"{num_bytes / 1e6:.0f} MB"
     return f"{num_bytes / 1e9:.1f} GB"
 
 
-# Time is measured from about so many pixels on, as long as a step takes less than this.
-_FIRST_PIXELS = 2**16
-_LONGEST_STEP = 1.0
-# Calls on the device while a picture is measured and handed on, in steps of that size.
-_STEPS_BESIDES = 1.5
-# How many lengths a line search tries for a step: 1.2 to 1.7 were seen.
-_EVALUATIONS = 1.5
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SizeEstimate:
-    """What one size will take.
+    """Memory and time that one size will take.
 
     Attributes:
-        height: of the picture, in pixels.
-        width: likewise.
-        num_steps: how many there will be.
-        memory: bytes needed besides what the process holds before, on each device.
-        step_seconds: of one step.
-        seconds: of all of them, with the measuring of the pictures.
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
+        num_steps: number of steps.
+        memory: bytes needed on each device, besides what the process holds before.
+        step_seconds: seconds of one step.
+        seconds: seconds of all steps and of computing the targets.
     """
 
     height: int
@@ -305,18 +298,18 @@ class SizeEstimate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a painting will take.
+    """Memory and time that a painting will take; `str` gives a table.
 
     Attributes:
-        memory: peak, in bytes; on the CPU of the whole process, elsewhere of the
-            device, or of each if there are several.
-        available: bytes that can be had for it now, those that the process holds on the
-            CPU already included; None if unknown.
-        memory_level: "fast", "balanced" or "low".
-        seconds: of painting, once everything is loaded and compiled.
-        compile_seconds: what the programs at hand took to make or to load from disk.
-        sizes: the same size by size, the coarsest first.
-        device: what it was measured on.
+        memory: peak in bytes: on the CPU that of the whole process, elsewhere that of
+            each device.
+        available: bytes available for it, on the CPU with those that the process holds
+            already; None if unknown.
+        memory_level: level of memory, "fast", "balanced" or "low".
+        seconds: seconds of painting, once everything is loaded and compiled.
+        compile_seconds: seconds it took to compile the programs or load them from disk.
+        sizes: estimate of each size, the coarsest first.
+        device: kind of device on which the steps were timed.
     """
 
     memory: int
@@ -328,7 +321,7 @@ class Estimate:
     device: str
 
     def __str__(self) -> str:
-        """Return a table for people."""
+        """Return the estimate as a table."""
         head = "    size (px)   steps   s/step    memory        time"
         rows = [
             f"{f'{size.width} x {size.height}':>13} {size.num_steps:7} "
@@ -345,10 +338,10 @@ class Estimate:
 
 
 def make_estimate(job: Job, memory: str, *, holds: int) -> Estimate:
-    """Return what a painting will take; nothing is painted but a few steps of noise.
+    """Return the memory and time that a painting will take, from a few steps on gray.
 
     Args:
-        job: the picture.
+        job: picture to be painted.
         memory: level of memory, "fast", "balanced" or "low".
         holds: bytes that the process held before anything was compiled.
     """
@@ -395,7 +388,7 @@ def make_estimate(job: Job, memory: str, *, holds: int) -> Estimate:
 
 
 def _measure_seconds(job: Job, plan: Plan, sizes: list[SizePlan]) -> dict[int, float]:
-    """Return {pixels: seconds of a step} at the sizes that are quick to try."""
+    """Return {pixels: seconds of a step} at the sizes that are quick to time."""
     shapes = [size.shape for size in sizes]
     while math.prod(shapes[0]) > _FIRST_PIXELS:
         shapes.insert(0, (shapes[0][0] // 2, shapes[0][1] // 2))
@@ -420,7 +413,7 @@ def _time_step(programs: SizePrograms) -> float:
     program = step.compile()
     seconds = []
     for _ in range(3):
-        args = jax.tree.map(_some, step.args)
+        args = jax.tree.map(_filled, step.args)
         jax.block_until_ready(args)
         started = time.perf_counter()
         jax.block_until_ready(program(*args))
@@ -428,8 +421,8 @@ def _time_step(programs: SizePrograms) -> float:
     return min(seconds)
 
 
-def _some(leaf: Any) -> Any:
-    """Return an array to calculate with, where only a shape is known."""
+def _filled(leaf: Any) -> Any:
+    """Return an array of the shape, if the leaf is only a shape."""
     if not isinstance(leaf, jax.ShapeDtypeStruct):
         return leaf
     return jnp.full(leaf.shape, 0.5, leaf.dtype, device=leaf.sharding)

@@ -32,7 +32,7 @@ from .regions import Regions, layer_shapes
 from .setup import Job
 
 
-# Where a call takes longer than a step; 1 on the CPU, see `jaxnst.optimize.steps`.
+# On accelerators, where a call takes longer than a step; see `jaxnst.optimize.steps`.
 _STEPS_PER_CALL = 5
 # Factor of `detail` 1 on the weight of the finest style layer.
 _TILT = 4.0
@@ -44,12 +44,12 @@ compiled_targets = jax.jit(
 
 
 class SizePlan(NamedTuple):
-    """One size, before it is painted.
+    """The plan of one size.
 
     Attributes:
-        shape: height and width.
+        shape: height and width, in pixels.
         style_shapes: height and width of each style picture at this size.
-        num_steps: number of steps, if none stops early.
+        num_steps: number of steps, unless painting stops early.
     """
 
     shape: tuple[int, int]
@@ -89,7 +89,7 @@ class Plan(NamedTuple):
         return self.step.is_batch
 
     def filled(self, members: Sequence[Any]) -> list[Any]:
-        """Return as many as the batch has rows; those of no picture compute idly."""
+        """Return the members' values, with the first repeated for unused rows."""
         missing = 0 if not self.is_batch else self.step.num_members - len(members)
         return [*members, *[members[0]] * missing]
 
@@ -103,9 +103,9 @@ class SizePrograms(NamedTuple):
     """The programs of one size, with the shapes of their arguments.
 
     Attributes:
-        targets: measures the pictures.
-        step: paints, or measures a picture for a line search.
-        state: shapes of what is carried from step to step.
+        targets: program that computes the targets.
+        step: program that paints, or that measures a picture for a line search.
+        state: state of the optimization, as shapes.
     """
 
     targets: Program
@@ -124,11 +124,11 @@ def make_plan(
     """Return the plan of one picture, or of a batch.
 
     Args:
-        jobs: the pictures; of one shape, with the same static settings and network.
+        jobs: pictures of one shape, with the same static settings and network.
         memory: level of memory, "fast", "balanced" or "low".
         num_members: number of rows of the batch, at least as many as jobs.
         devices: devices that a batch is distributed over; None for one picture.
-        shares_targets: whether all have the same targets.
+        shares_targets: whether all pictures have the same targets.
     """
     first = jobs[0]
     config, inputs = first.config, first.inputs
@@ -164,7 +164,7 @@ def plan_sizes(
     """Return all sizes of a picture, the coarsest first.
 
     Args:
-        config: the settings.
+        config: settings of the transfer.
         full: height and width of the result.
         style_shapes: height and width of each style picture's file.
     """
@@ -179,11 +179,11 @@ def plan_sizes(
 
 
 def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
-    """Return the programs that paint one picture at one size, from shapes alone.
+    """Return the programs that paint one picture at one size, made from shapes alone.
 
     Args:
         plan: plan of the picture, or of a batch of pictures like it.
-        size: one of its sizes.
+        size: one of the plan's sizes.
     """
     network, weights = plan.network, plan.weights[0]
     num_regions, num_layers, _ = plan.blends[0].shape
@@ -232,7 +232,7 @@ def targets_static(config: TransferConfig) -> dict[str, Any]:
 
 
 def steps_per_call(config: TransferConfig) -> int:
-    """Return how many steps a call of the device makes."""
+    """Return the number of steps in one call of the device."""
     if config.steps_per_call is not None:
         return config.steps_per_call
     return 1 if default_device().platform == "cpu" else _STEPS_PER_CALL
@@ -242,8 +242,8 @@ def weights_of(config: TransferConfig, regions: Regions | None = None) -> LossWe
     """Return the weights of the loss terms.
 
     Args:
-        config: the settings.
-        regions: regions of the picture; None: it is one.
+        config: settings of the transfer.
+        regions: regions of the picture; None: the whole picture is one region.
     """
     weights = make_loss_weights(
         content=config.content_weight,
@@ -255,7 +255,7 @@ def weights_of(config: TransferConfig, regions: Regions | None = None) -> LossWe
         normalization=config.normalization,
     )
     if regions is not None and config.strength is not None:
-        # Each region is steered by itself.
+        # The strength of each region is controlled separately.
         style = np.full(len(regions.maps), config.style_weight, np.float32)
         weights = weights._replace(style=style)
     return weights
@@ -266,7 +266,7 @@ def tilt(layers: Mapping[str, float], detail: float) -> dict[str, float]:
 
     Args:
         layers: {layer: weight}, from fine to coarse.
-        detail: -1 (coarse) to 1 (fine).
+        detail: amount of the tilt, from -1 (coarse) to 1 (fine).
     """
     heights = np.linspace(1, -1, len(layers)) if len(layers) > 1 else [0.0]
     return {
@@ -278,12 +278,12 @@ def tilt(layers: Mapping[str, float], detail: float) -> dict[str, float]:
 def blend_of(
     config: TransferConfig, num_styles: int, regions: Regions | None = None
 ) -> HostBlend:
-    """Return what each style counts for in each region and layer, in parts of 1.
+    """Return the weight of each style in each region and layer; the styles add up to 1.
 
     Args:
-        config: the settings.
-        num_styles: how many style pictures there are.
-        regions: of the picture.
+        config: settings of the transfer.
+        num_styles: number of style pictures.
+        regions: regions of the picture; None: the whole picture is one region.
     """
     num_layers = len(config.style_layers)
     blend = np.ones(num_styles) if config.style_blend is None else config.style_blend
@@ -301,7 +301,12 @@ def blend_of(
 
 
 def shapes_of(config: TransferConfig, full: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return height and width of every size, the coarsest first."""
+    """Return height and width of every size, the coarsest first.
+
+    Args:
+        config: settings of the transfer.
+        full: height and width of the result.
+    """
     shapes = pyramid_sizes(
         full,
         min_size=config.min_size,
@@ -312,7 +317,12 @@ def shapes_of(config: TransferConfig, full: tuple[int, int]) -> list[tuple[int, 
 
 
 def work_of(config: TransferConfig, full: tuple[int, int]) -> float:
-    """Return pixels times steps over all sizes, if none stops early."""
+    """Return the sum of pixels times steps over all sizes, unless one stops early.
+
+    Args:
+        config: settings of the transfer.
+        full: height and width of the result.
+    """
     *coarse, last = (math.prod(shape) for shape in shapes_of(config, full))
     return float(config.coarse_steps * sum(coarse) + config.num_steps * last)
 
@@ -323,11 +333,11 @@ def style_shapes_at(
     shape: tuple[int, int],
     full: tuple[int, int],
 ) -> tuple[tuple[int, int], ...]:
-    """Return how large style pictures are looked at, relative to the size painted.
+    """Return the height and width of each style picture at one size.
 
     Args:
-        config: the settings.
-        style_shapes: height and width of each one's file.
+        config: settings of the transfer.
+        style_shapes: height and width of each style picture's file.
         shape: height and width that are painted.
         full: height and width of the result.
     """
@@ -337,7 +347,7 @@ def style_shapes_at(
             config.style_scale * min(config.size, max(file_shape))
         )
         longest = largest * max(shape) / max(full)
-        # Never so small that the deepest layers see nothing.
+        # Large enough for the deepest layers.
         longest = max(longest, MIN_SIDE * max(file_shape) / min(file_shape))
         shapes.append(fitted_shape(file_shape, round(longest)))
     return tuple(shapes)

@@ -1,4 +1,4 @@
-"""How far the painting is: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a painting: a bar on a terminal, plain lines elsewhere."""
 
 import datetime
 import time
@@ -10,22 +10,22 @@ from jaxnst.optimize.loop import StepCallback, StepView
 from .terminal import Screen
 
 
-# Without a terminal: a line at least so often, in seconds.
+# Seconds between two lines, where there is no terminal.
 _LINE_INTERVAL = 10.0
-# On a terminal: reading the loss waits for the device, so not at every fast step.
+# Seconds between two updates of the bar: reading the loss waits for the device.
 _BAR_INTERVAL = 0.2
-# From so many seconds on, hours and minutes tell more.
+# From this many seconds on a time is shown in hours and minutes.
 _MANY_SECONDS = 300
 
 
 class Course:
-    """How much of all work is done, of one picture or many, and how long it takes.
+    """The work of one picture or many: how much is done, and how long the rest takes.
 
     Args:
-        total: all work, in any unit.
+        total: work of all pictures, in any unit.
 
     Attributes:
-        total: likewise.
+        total: work of all pictures, in any unit.
         before: work of the pictures that are done.
     """
 
@@ -49,13 +49,17 @@ class Course:
         self.total -= work
 
     def elapsed(self, now: float) -> float:
-        """Return seconds since the beginning."""
+        """Return the seconds since `begin`."""
         return 0.0 if self._started is None else now - self._started
 
     def left(self, now: float, done: float) -> float | None:
-        """Return seconds until the end, at the pace since the first step was seen.
+        """Return the seconds until the end; None if they are unknown yet.
 
-        The first step itself is left out: it was compiled. None: nothing is known yet.
+        The pace is measured from the first step's end, as that step was compiled.
+
+        Args:
+            now: time, on the clock of `time.monotonic`.
+            done: work that is done.
         """
         if self._first is None:
             self._first = now, done
@@ -67,18 +71,18 @@ class Course:
 
 
 class ProgressCallback:
-    """A callback that shows progress on standard error, then calls another one.
+    """A callback that shows progress on standard error, then calls the user's callback.
 
     Args:
-        enabled: show anything at all.
-        inner: the user's callback, whose answer is passed on.
-        console: of rich, where to; standard error by default.
-        title: which of many pictures it is; its bar goes when the picture is done.
-        course: of all pictures; by default of this one.
-        work: of this picture, in the units of `course`.
+        enabled: whether to show anything.
+        inner: the user's callback, whose return value is passed on.
+        console: rich console to show it on; by default one on standard error.
+        title: name of the picture, if there are many; its bar is removed at its end.
+        course: work of all pictures; by default of this picture alone.
+        work: work of this picture, in the unit of `course`.
 
     Attributes:
-        error: the MemoryError of the user's own callback, if it raised one.
+        error: the MemoryError that the user's callback raised; None if it did not.
     """
 
     def __init__(
@@ -101,13 +105,13 @@ class ProgressCallback:
         self._unshown: StepView | None = None
 
     def __enter__(self) -> "ProgressCallback":
-        """Say that work has begun; the first step comes only once it is compiled."""
+        """Show that work has begun, before the first step is compiled."""
         course = self._course
         course.begin()
         if self._screen.is_terminal:
             from rich.progress import BarColumn, TextColumn
 
-            # All of it has to fit into 80 columns.
+            # The whole bar has to fit into 80 columns.
             self._screen.start_bar(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
@@ -132,13 +136,13 @@ class ProgressCallback:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take the bar down; a painting that ended early ends with a line, too."""
+        """Remove the bar; if the painting ended early, show its last step."""
         if self._unshown is not None and kind is None:
             self._show(self._unshown, is_last=True)
         self._screen.stop()
 
     def __call__(self, view: StepView) -> object:
-        """Show a step; return what the user's callback returns."""
+        """Show a step, and return what the user's callback returns."""
         if self._screen.is_on:
             self._show(view)
         if self._inner is None:
@@ -150,7 +154,7 @@ class ProgressCallback:
             raise
 
     def notice(self, text: str) -> None:
-        """Print a line that has to be seen, above the bar."""
+        """Print a line above the bar."""
         self._screen.print(text)
 
     def _show(self, view: StepView, *, is_last: bool = False) -> None:
@@ -187,7 +191,7 @@ class ProgressCallback:
 
 
 def _span(seconds: float) -> str:
-    """Return a time for people: `12 s`, `1:02:03`."""
+    """Return a time as text: `12 s`, `1:02:03`."""
     if seconds < _MANY_SECONDS:
         return f"{seconds:.0f} s"
     return str(datetime.timedelta(0, round(seconds)))

@@ -1,16 +1,14 @@
-"""Regions of a picture: each with a style of its own, or as much of it as is wanted.
+"""Regions of a picture, each with its own style or its own strength of the style.
 
-A mask says where a region is, softly: 0 outside, 1 inside. A map of strengths becomes
-regions, too: a few strengths that stand for all, and for each what every pixel has of
-it, so that in between it changes smoothly.
+A mask gives the place of a region, with soft edges: 0 outside, 1 inside. A map of
+strengths becomes regions, too: a few strengths represent all, and each pixel is split
+between the two nearest of them, so that the strength changes smoothly.
 
 References:
     Gatys, Ecker, Bethge, Hertzmann, Shechtman, "Controlling Perceptual Factors in
-    Neural Style Transfer", CVPR 2017, section 4. Departure: guides shrink by two places
-    of each feature map, half of what a VGG's features see, and by less where little of
-    a small region would be left.
-
-Pictures that say where: masks of regions, and maps of strengths.
+    Neural Style Transfer", CVPR 2017, section 4. Departure: guides shrink by two
+    positions of each feature map, half the receptive field of a VGG's features, and by
+    less if little of a small region would be left.
 """
 
 import dataclasses
@@ -36,27 +34,27 @@ from jaxnst.networks import Network
 
 Maps = Float[np.ndarray, "regions height width"]
 
-# Masks may add up to this much: those with soft edges seldom meet exactly.
+# Largest sum of the masks: soft edges seldom meet exactly.
 _MAX_SUM = 1.02
-# A region smaller than this part of the picture is a slip of the brush.
+# A region smaller than this fraction of the picture is taken for a mistake.
 _MIN_SHARE = 1e-4
-# Strengths that stand for a map. Below the least no style is to be seen.
+# Number of strengths that represent a map, and the least: below it no style is visible.
 _NUM_LEVELS = 4
 _LEAST = 0.02
-# How far a guide keeps from the border of its region, in places of the feature map.
+# Distance of a guide from the border of its region, in positions of the feature map.
 _SHRINKING = 2
-# At least this part of a region is left.
+# Fraction of a region that is left at least.
 _LEFT = 0.4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Regions:
-    """Where regions are, and what is wanted there.
+    """The regions of a picture, with the style and the strength of each.
 
     Attributes:
-        maps: what every pixel has of each region, [0, 1], at the size of the result.
-        styles: which style picture each one has; None: what all of them have together.
-        strengths: how much of it, each, by a map; None: there is none.
+        maps: share of every pixel in each region, [0, 1], at the size of the result.
+        styles: index of each region's style picture; None: all have the blended styles.
+        strengths: strength of each region, from a map; None: there is no map.
     """
 
     maps: Maps
@@ -65,16 +63,16 @@ class Regions:
 
     @property
     def shares(self) -> HostNumbers:
-        """What part of the picture each is."""
+        """Each region's fraction of the picture."""
         return self.maps.mean((1, 2)).astype(np.float32)
 
 
 class Guides(NamedTuple):
-    """What the pixels of feature maps count for.
+    """The weights of feature-map positions in each region.
 
     Attributes:
-        guides: {layer: (regions, rows, columns)}.
-        shares: what part of the picture each region is.
+        guides: {layer: weights [0, 1] of shape (regions, rows, columns)}.
+        shares: each region's fraction of the picture.
     """
 
     guides: Mapping[str, Float[np.ndarray, "regions _ _"]]
@@ -87,12 +85,12 @@ def make_regions(
     """Return the regions that masks and a map of strengths make.
 
     Args:
-        masks: (H, W), [0, 1], of one size; one for each style picture, or none.
-        strength_map: likewise, of the same size.
+        masks: one mask for each style picture, or none; (H, W), [0, 1].
+        strength_map: map of strengths of the same size, if there is one; [0, 1].
 
     Raises:
-        ValueError: if a mask is empty, if they add up to more than 1 somewhere, or if
-            the map asks for nothing anywhere.
+        ValueError: if a mask is empty, if masks add up to more than 1 somewhere, or if
+            the map is 0 everywhere.
     """
     check_masks(masks)
     if strength_map is None:
@@ -111,10 +109,13 @@ def make_regions(
 
 
 def check_masks(masks: Sequence[np.ndarray]) -> None:
-    """Check that masks are regions that can all be painted.
+    """Check that no mask is empty and that masks do not overlap.
+
+    Args:
+        masks: masks of one size; (H, W), [0, 1].
 
     Raises:
-        ValueError: if not.
+        ValueError: if a mask is empty, or masks add up to more than 1 somewhere.
     """
     for number, mask in enumerate(masks, start=1):
         if mask.mean() < _MIN_SHARE:
@@ -128,32 +129,32 @@ def check_masks(masks: Sequence[np.ndarray]) -> None:
     if total.max() > _MAX_SUM:
         row, column = np.unravel_index(np.argmax(total), total.shape)
         raise ValueError(
-            f"`masks` overlap: at {column} across, {row} down they add up to "
+            f"`masks` overlap: in row {row}, column {column} they add up to "
             f"{total.max():.2f}; they must add up to 1 at most."
         )
 
 
 def split_strengths(strengths: np.ndarray) -> tuple[tuple[float, ...], Maps]:
-    """Return a few strengths, and what every pixel has of each.
+    """Return a few strengths that represent a map, and each pixel's share of them.
 
     Args:
-        strengths: (H, W), [0, 1].
+        strengths: map of strengths, (H, W), [0, 1].
 
     Returns:
-        The strengths above 0, and maps that add up to 1 where a pixel asks for at
-        least the least of them.
+        The strengths above 0, and their maps, [0, 1], which add up to 1 where the
+        strength is not below the least of them.
 
     Raises:
-        ValueError: if no pixel asks for any.
+        ValueError: if the map is 0 everywhere.
     """
     some = strengths[strengths > _LEAST]
     if not some.size:
         raise ValueError(
-            "`strength` is a map that is 0 everywhere, which is the content picture; "
-            "white is where all of the style is painted."
+            "`strength` is a map that is 0 everywhere, so there is nothing to paint; "
+            "make it white where the full style is wanted."
         )
     levels = np.unique(np.round(_centers(some), 3))
-    # With 0 as a level of its own, which needs no style.
+    # 0 is a level, too, but needs no style.
     is_everywhere = some.size == strengths.size
     known = levels if is_everywhere else np.concatenate([[0.0], levels])
     clipped = np.clip(strengths, known[0], known[-1])
@@ -166,7 +167,7 @@ def split_strengths(strengths: np.ndarray) -> tuple[tuple[float, ...], Maps]:
 
 
 def _centers(values: np.ndarray) -> np.ndarray:
-    """Return the few numbers that others are nearest to (k-means on a line)."""
+    """Return the few numbers that represent many (k-means in one dimension)."""
     centers = np.unique(np.quantile(values, (np.arange(_NUM_LEVELS) + 0.5) / 4))
     spread = np.linspace(values.min(), values.max(), _NUM_LEVELS)
     centers = np.unique(np.concatenate([centers, spread[[0, -1]]]))
@@ -174,7 +175,7 @@ def _centers(values: np.ndarray) -> np.ndarray:
     for _ in range(20):
         nearest = np.argmin(np.abs(sample[:, None] - centers), axis=1)
         centers = np.array([sample[nearest == i].mean() for i in np.unique(nearest)])
-        while len(centers) > _NUM_LEVELS:  # the two that are nearest become one
+        while len(centers) > _NUM_LEVELS:  # merge the two nearest
             close = np.argmin(np.diff(centers))
             centers[close] = centers[close : close + 2].mean()
             centers = np.delete(centers, close + 1)
@@ -187,13 +188,13 @@ def guides_at(
     shape: tuple[int, int],
     layers: Collection[str],
 ) -> Guides:
-    """Return what the pixels of feature maps count for in each region.
+    """Return the weights of feature-map positions in each region.
 
     Args:
-        regions: where they are.
-        network: whose layers they are.
+        regions: regions of the picture.
+        network: network that computes the feature maps.
         shape: height and width that are painted.
-        layers: where style is compared.
+        layers: names of the style layers.
     """
     wraps = network.wraps
     maps = np.stack([resize(each, shape, wraps=wraps) for each in regions.maps])
@@ -210,7 +211,13 @@ def guides_at(
 def layer_shapes(
     network: Network, shape: tuple[int, int], layers: Collection[str]
 ) -> dict[str, tuple[int, int]]:
-    """Return {layer: height and width of its feature map} of a picture of `shape`."""
+    """Return {layer: height and width of its feature map}.
+
+    Args:
+        network: network that computes the feature maps.
+        shape: height and width of the picture.
+        layers: names of the layers.
+    """
     image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
     found = jax.eval_shape(
         functools.partial(_features, layers=tuple(layers)), network, image
@@ -223,7 +230,7 @@ def _features(network, image, *, layers):
 
 
 def _shrunk(guide: np.ndarray, wraps: tuple[bool, bool]) -> np.ndarray:
-    """Draw a guide back from the border of its region."""
+    """Return a guide, drawn back from the border of its region."""
     for reach in range(_SHRINKING, 0, -1):
         smaller = _least_near(guide, reach, wraps)
         if smaller.sum() >= _LEFT * guide.sum():
@@ -232,7 +239,7 @@ def _shrunk(guide: np.ndarray, wraps: tuple[bool, bool]) -> np.ndarray:
 
 
 def _least_near(guide: np.ndarray, reach: int, wraps: tuple[bool, bool]) -> np.ndarray:
-    """Return the least value within so many places of each."""
+    """Return the least value within `reach` of each position (an erosion)."""
     for axis in (0, 1):
         around = [(0, 0), (0, 0)]
         around[axis] = (reach, reach)
@@ -242,18 +249,18 @@ def _least_near(guide: np.ndarray, reach: int, wraps: tuple[bool, bool]) -> np.n
     return guide
 
 
-# Masks that are no pictures of their own.
+# Masks given by name, not as a picture.
 MASK_NAMES = ("alpha", "rest")
-# By how much the proportions of a mask may differ from the content picture's.
+# Largest relative difference between the aspects of a mask and the content picture.
 _PROPORTION = 0.02
 
 
 class Guiding(NamedTuple):
-    """What says where.
+    """Regions, and the pictures they were made from.
 
     Attributes:
-        regions: of the result.
-        pictures: (what it is called in a record, picture) of all that were read.
+        regions: regions of the result.
+        pictures: (name in a record, picture) of each mask or map that was read.
     """
 
     regions: Regions
@@ -261,10 +268,10 @@ class Guiding(NamedTuple):
 
 
 def split_strength(strength: Any) -> tuple[Any, PictureSource | None]:
-    """Tell a strength for all of a picture from a map of strengths.
+    """Return the setting `strength`, and the map of strengths if it is one.
 
-    Returns:
-        The setting, and the picture if it is one.
+    Args:
+        strength: number, or path or picture of a map.
     """
     is_path = isinstance(strength, str | os.PathLike)
     is_number = strength is None or getattr(strength, "ndim", 0) == 0
@@ -276,17 +283,17 @@ def split_strength(strength: Any) -> tuple[Any, PictureSource | None]:
 def check_masks_alone(
     masks: Any, *, blend: object | None, devices: str | None, has_map: bool
 ) -> None:
-    """Check what can be known of masks before any picture is read.
+    """Check masks as far as possible before any picture is read.
 
     Args:
-        masks: as for `jaxnst.stylize`.
-        blend: whether styles are blended.
-        devices: as `TransferConfig` has it.
+        masks: masks of the styles, as for `jaxnst.stylize`.
+        blend: `style_blend` of the settings; None: none is given.
+        devices: `devices` of the settings, "all" or None.
         has_map: whether there is a map of strengths.
 
     Raises:
-        ValueError: if there is none, or something does not go with them.
-        TypeError: if it is no list.
+        ValueError: if there are no masks, or they do not go with another setting.
+        TypeError: if the masks are not a list.
     """
     if (masks is not None or has_map) and devices is not None:
         what = "`masks`" if masks is not None else "`strength` as a picture"
@@ -299,17 +306,20 @@ def check_masks_alone(
             f"{type(masks).__name__}."
         )
     if not masks:
-        raise ValueError("`masks` is an empty list; give one for each style.")
+        raise ValueError("`masks` is an empty list; give one mask for each style.")
     if blend is not None:
         raise ValueError(
-            "each of the `masks` has a style of its own, which leaves nothing to "
+            "`masks` gives each style its own region, so there is nothing to mix by "
             "`style_blend`; leave one of them out."
         )
     names = [mask for mask in masks if isinstance(mask, str) and mask in MASK_NAMES]
     if names.count("rest") > 1:
-        raise ValueError("`masks` has 'rest' twice; there is one rest.")
+        raise ValueError("`masks` has 'rest' twice; give it once.")
     if len(masks) == 1 and names == ["rest"]:
-        raise ValueError("`masks` has 'rest' only; it is what other masks leave.")
+        raise ValueError(
+            "`masks` has 'rest' only, the part that other masks leave; give another "
+            "mask, too, or leave `masks` out."
+        )
 
 
 def load_guiding(
@@ -323,20 +333,20 @@ def load_guiding(
     wraps: tuple[bool, bool],
     picture_fn: Callable[..., Picture],
 ) -> Guiding | None:
-    """Read masks and a map of strengths; None if there are none.
+    """Return the regions of masks and a map of strengths; None if there are none.
 
     Args:
-        masks: as for `jaxnst.stylize`.
-        strength: a map, likewise.
-        content: the picture that they are of.
-        num_styles: how many style pictures there are.
+        masks: masks of the styles, as for `jaxnst.stylize`.
+        strength: map of strengths, as for `jaxnst.stylize`; None: there is no map.
+        content: content picture, as read.
+        num_styles: number of style pictures.
         shape: height and width of the result.
-        fade: how its borders are, see `jaxnst.images.tiling`.
-        wraps: whether it goes on at its other end, down and across.
-        picture_fn: as `load_picture`.
+        fade: cross-fading of the content's borders, see `jaxnst.images.tiling`.
+        wraps: whether the result wraps around, vertically and horizontally.
+        picture_fn: function that loads a picture, as `load_picture`.
 
     Raises:
-        ValueError, TypeError, OSError: if one is unusable.
+        ValueError, TypeError, OSError: if a mask or the map is unusable.
     """
     if masks is None and strength is None:
         return None
@@ -344,7 +354,7 @@ def load_guiding(
     if masks and len(masks) != num_styles:
         raise ValueError(
             f"`masks` has {len(masks)} for {num_styles} style "
-            f"picture{'s' * (num_styles > 1)}; give one for each style."
+            f"picture{'s' * (num_styles > 1)}; give one mask for each style."
         )
     pictures: list[tuple[str, Picture]] = []
 
@@ -383,7 +393,7 @@ def load_guiding(
 
 
 def _plain(source: PictureSource) -> PictureSource:
-    """Return masks of True and False as pictures."""
+    """Return a mask of booleans as numbers, anything else as it is."""
     if getattr(source, "dtype", None) == np.bool_:
         return np.asarray(source).astype(np.float32)
     return source
@@ -398,7 +408,7 @@ def _opacity(content: Picture) -> HostAlpha:
     if content.alpha is None:
         raise ValueError(
             "`masks` has 'alpha', but the content picture has no transparency; give a "
-            "mask of its own."
+            "picture as the mask."
         )
     return content.alpha
 
@@ -418,5 +428,5 @@ def _with_names(error: FileNotFoundError, mask: PictureSource) -> FileNotFoundEr
     is_file = name.lower().endswith(EXTENSIONS)
     hint = "" if is_file else suggestion(name, MASK_NAMES)
     return FileNotFoundError(
-        f"{error}.{hint} Known besides pictures: {', '.join(MASK_NAMES)}."
+        f"{error}.{hint} Give a picture, or one of: {', '.join(MASK_NAMES)}."
     )

@@ -26,7 +26,7 @@ from .setup import Job
 
 T = TypeVar("T")
 
-# So many steps of a run are kept in a picture's file, and so many digits of each loss.
+# Number of steps whose losses a picture's file keeps, and of digits of each loss.
 _MAX_TRACE = 96
 _DIGITS = 4
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
@@ -40,15 +40,15 @@ def make_record(
     seconds: float,
     moved: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
-    """Return the record of one picture.
+    """Return the record of one picture, from which it can be made again.
 
     Args:
-        job: what was asked for, with the pictures it was painted from.
-        painted: what was reached.
-        memory: level of memory that was used. It is not among the settings, as another
-            machine or size may want another.
-        seconds: time it took in all.
-        moved: number of rows and columns that a picture which repeats was moved.
+        job: settings and input pictures.
+        painted: painted picture and its reports.
+        memory: level of memory that was used; not part of the settings, as another
+            machine or size may need another one.
+        seconds: total time taken.
+        moved: number of rows and columns by which a picture that tiles was shifted.
     """
     inputs = job.inputs
     pictures = {"content": inputs.content, **name_styles(inputs.styles)}
@@ -112,14 +112,14 @@ def make_record(
 
 
 def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None]]:
-    """Return a history short enough for a picture's file; empty if it is.
+    """Return a history short enough for a picture's file; {} if no step was made.
 
     Args:
-        history: of a `Result`.
+        history: history of a `Result`.
 
     Returns:
-        {names of the history: values at some of the steps}; of each size the first step
-        and the last are among them.
+        {name in the history: values at some steps}, with the first and the last step of
+        each size among them.
     """
     sizes = np.asarray(history["size"])
     if not len(sizes):
@@ -135,7 +135,7 @@ def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None
 
     def short(values: np.ndarray) -> list[float | None]:
         numbers = map(float, values[kept])
-        # JSON has no word for what is not finite.
+        # JSON has no infinity and no NaN.
         return [float(f"{x:.{_DIGITS}g}") if np.isfinite(x) else None for x in numbers]
 
     trace: dict[str, Any] = {}
@@ -147,7 +147,7 @@ def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None
 
 
 def read_trace(record: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-    """Return what `make_trace` put into a record; None if nothing usable is there."""
+    """Return the trace in a record as arrays; None if there is no usable one."""
     trace = record.get("trace")
     if not isinstance(trace, Mapping) or not {"step", "size", "total"} <= set(trace):
         return None
@@ -162,7 +162,7 @@ def read_trace(record: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
 
 
 def name_styles(styles: Sequence[T]) -> dict[str, T]:
-    """Return {what a style picture is called in a record: the picture}."""
+    """Return {name in a record: style picture}."""
     if len(styles) == 1:
         return {"style": styles[0]}
     return {f"style {number}": style for number, style in enumerate(styles, start=1)}
@@ -179,15 +179,15 @@ def settings_of(
     """Return the settings in a record as arguments of `stylize`.
 
     Args:
-        record: of `jaxnst.read_record`.
-        has_init: whether a picture to start from will be given anew.
-        has_network: whether a network will be given anew.
-        has_masks: whether masks will be given anew.
-        has_strength: whether a strength will be.
+        record: record of `jaxnst.read_record`.
+        has_init: whether the caller gives a picture to start from.
+        has_network: whether the caller gives a network.
+        has_masks: whether the caller gives masks.
+        has_strength: whether the caller gives a strength.
 
     Raises:
-        ValueError: if the record is not complete, or if the picture was made with
-            objects that no file can hold.
+        ValueError: if the record is not complete, or the picture was made with objects
+            that a record cannot hold and the caller does not give.
     """
     known = {field.name for field in dataclasses.fields(TransferConfig)}
     given = record.get("settings")
@@ -232,7 +232,7 @@ def settings_of(
             )
         del settings["init"]
     elif settings.get("init") not in (None, *INITS):
-        # Never a path either.
+        # Not a path either.
         raise ValueError(
             f"the record's `init` is {settings['init']!r}, not a known one."
         )
@@ -251,14 +251,14 @@ def settings_of(
         raise ValueError("the picture was made with masks; give them as `masks`.")
     if has_strength:
         settings["strength"] = None
-    if has_strength or settings.get("strength") is not None:  # they had no effect
+    if has_strength or settings.get("strength") is not None:  # these have no effect
         settings.pop("content_weight", None)
         settings.pop("style_weight", None)
-    # Every setting is there, so the preset only names where they started.
+    # The record has every setting, so the preset only says where they started.
     return {"preset": record.get("preset", "default"), **settings}
 
 
-# What `record["result"]["stopped"]` says where the picture is all that was asked for.
+# Values of `record["result"]["stopped"]` of pictures that are complete.
 FINISHED = (None, "out of time")
 
 
@@ -268,11 +268,12 @@ class Result:
 
     Attributes:
         image: RGB, sRGB-encoded, float32, [0, 1], HWC.
-        alpha: the content picture's opacity, resized with it; None if it had none.
+        alpha: opacity of the content picture, at the size of `image`; None if it has
+            none.
         history: every loss term of every step, see `make_history`.
-        record: settings, seed, versions, device, sha256 of inputs and weights, why it
-            stopped, and seconds, as JSON can hold them.
-        job: what it was painted from, for `jaxnst.explain`; None where the result came
+        record: settings, seed, versions, device, sha256 of inputs and weights, why
+            painting stopped, and seconds, in a form that JSON can hold.
+        job: settings and input pictures, for `jaxnst.explain`; None if the result came
             from another process.
     """
 
@@ -283,7 +284,7 @@ class Result:
     job: Job | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: without the network, which weighs 80 MB."""
+        """Return the state to pickle, without the network, which takes 80 MB."""
         return self.__dict__ | {"job": None}
 
     def to_pil(self) -> PILImage.Image:
@@ -293,20 +294,19 @@ class Result:
     def save(
         self, path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95
     ) -> Path:
-        """Write the picture, with the record inside, and return where it is.
+        """Write the picture, with the record inside, and return its path.
 
-        The record gets the losses of some of the steps as well. The seconds are left
-        out of the file, so that equal runs write equal files.
+        The file also holds the losses of some steps, but not the seconds, so that equal
+        runs write equal files. It is written as a whole or not at all.
 
         Args:
-            path: PNG, JPEG, WebP or TIFF, by its extension. Written beside its place
-                and then renamed, so that a file is never half there.
-            bits: per channel, 8 or 16; 16 for PNG and TIFF.
-            quality: of JPEG and WebP, 1 to 100.
+            path: file name; its extension gives the format: PNG, JPEG, WebP or TIFF.
+            bits: bits per channel, 8 or, for PNG and TIFF, 16.
+            quality: quality of JPEG and WebP, 1 to 100.
 
         Raises:
-            ValueError: if the extension is unknown or cannot hold `bits`.
-            OSError: if it cannot be written there.
+            ValueError: if the extension is unknown or its format cannot hold `bits`.
+            OSError: if the file cannot be written.
         """
         record = {key: self.record[key] for key in self.record if key != "seconds"}
         if trace := make_trace(self.history):
@@ -317,10 +317,10 @@ class Result:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during `stylize`; nothing reached so far is lost.
+    """Ctrl-C during `stylize`; the picture so far is in `result`.
 
     Attributes:
-        result: the picture as it was, at the size asked for.
+        result: result with the picture so far, at its full size.
     """
 
     def __init__(self, result: Result):
@@ -332,13 +332,12 @@ def make_history(reports: Iterable[SizeReport]) -> dict[str, np.ndarray]:
     """Return the loss terms of every step, as columns.
 
     Args:
-        reports: what each size gave.
+        reports: reports of the sizes, from the first to the last.
 
     Returns:
-        One array per term, each with one value per step: "step" (from 1), "size"
-        (longest side in pixels), "total", "content", "style", "tv"; before any weight
-        "content/LAYER" and "style/LAYER". Each is of the picture that the step started
-        from.
+        {name: one value per step}: "step" (from 1), "size" (longest side in pixels),
+        "total", "content", "style", "tv", and without weights "content/LAYER" and
+        "style/LAYER". The losses are those of the picture before the step.
     """
     steps = [(report.size, term) for report in reports for term in report.terms]
     rows = [

@@ -35,9 +35,9 @@ from .regions import Regions, guides_at
 from .setup import Job
 
 
-# Gentler learning rates are no higher, in units of pixel values.
+# Upper bound of the learning rate after a recovery, in pixel values per step.
 _MAX_RATE = 0.1
-# Why a size ended early, where all of the painting ends with it.
+# Reasons to end a size that end the whole painting.
 _ENDS_ALL = ("callback", "interrupted", "not finite")
 
 
@@ -46,12 +46,12 @@ class Painted(NamedTuple):
 
     Attributes:
         image: RGB, [0, 1], at the size that was reached.
-        reports: what each size gave.
-        stopped: why it ended early: "callback", "interrupted", "not finite",
-            "out of time"; or None.
-        compile_seconds: time spent on compiling, measuring the targets included.
-        run_seconds: time spent on steps.
-        strength: what a record says of the strength, if one was asked for.
+        reports: report of each size.
+        stopped: reason why painting ended early: "callback", "interrupted",
+            "not finite" or "out of time"; None if it did not.
+        compile_seconds: seconds spent on compiling and on computing the targets.
+        run_seconds: seconds spent on steps.
+        strength: entry of the record about the strength; None if none was asked for.
     """
 
     image: HostImage
@@ -70,14 +70,15 @@ def paint(
     deadline: float | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
 ) -> list[Painted]:
-    """Paint one picture, or a batch of them, from the smallest size to the full one.
+    """Return one picture, or a batch of them, painted from coarse to fine.
 
     Args:
-        jobs: the pictures.
-        plan: their plan.
-        callbacks: called after every step of each picture; returning True stops it.
-        deadline: when to be done, on the clock of `time.perf_counter`.
-        is_interrupted: asked after each step whether to stop.
+        jobs: pictures to be painted.
+        plan: plan of the jobs.
+        callbacks: callback of each picture, called after every step; it returns True to
+            stop that picture.
+        deadline: time by which to be done, on the clock of `time.perf_counter`.
+        is_interrupted: function called after each step; it returns True to stop all.
     """
     started = time.perf_counter()
     members = [
@@ -85,7 +86,7 @@ def paint(
         for index, (job, callback) in enumerate(zip(jobs, callbacks, strict=True))
     ]
     reports: list[list[SizeReport]] = [[] for _ in jobs]
-    # Pictures of members that ended before the others.
+    # Pictures of members that have ended, by their index.
     ended: dict[int, HostImage] = {}
     stopped: list[str | None] = [None] * len(jobs)
     step = plan.step
@@ -134,7 +135,7 @@ def paint(
             )
         if ahead is not None:
             wait([ahead])
-        # Compiled while this size is painted.
+        # The next size is compiled while this one is painted.
         following = plan.sizes[index + 1 : index + 2]
         if following and not plan.is_batch and not is_interrupted():
             ahead = compile_in_background(
@@ -198,7 +199,7 @@ def _make_member(
     callback: StepCallback | None,
     deadline: float | None,
 ) -> Member:
-    """Return how one picture is painted."""
+    """Return the settings of one picture of the batch, for `run_size`."""
     config = job.config
     max_rate = math.inf if config.optimizer == "custom" else _MAX_RATE
     steps = [size.num_steps for size in plan.sizes]
@@ -231,11 +232,11 @@ def measure_targets(
     """Return the targets of one picture at one size.
 
     Args:
-        job: the picture.
-        plan: its plan.
-        size: the size.
-        content: the content picture at this size.
-        number: place of the picture in the batch.
+        job: settings and input pictures.
+        plan: plan of the picture, or of its batch.
+        size: one of the plan's sizes.
+        content: content picture at this size.
+        number: index of the picture in the batch.
     """
     inputs = job.inputs
     guides = None, None
@@ -251,7 +252,7 @@ def measure_targets(
 def _measure_all(
     jobs: Sequence[Job], plan: Plan, size: SizePlan, contents: Sequence[HostImage]
 ) -> Targets:
-    """Return the targets of the picture, of the batch, or those that are shared."""
+    """Return the targets of one picture, of a batch, or those that a batch shares."""
     count = 1 if plan.step.shares_targets else len(jobs)
     measured = [
         measure_targets(jobs[number], plan, size, contents[number], number)
@@ -274,12 +275,12 @@ def _styles_at(job: Job, size: SizePlan) -> tuple[HostImage, ...]:
 
 
 def is_unpainted(config: TransferConfig) -> bool:
-    """Return whether no step is made: only colors are taken, or nothing at all."""
+    """Return whether a picture needs no step, as at most its colors change."""
     return config.strength == 0 or config.color == "palette-only"
 
 
 def leave_unpainted(job: Job) -> Painted:
-    """Return the content picture, with the style's colors if those are asked for."""
+    """Return the content picture, in the style's colors if `color` asks for them."""
     inputs, config = job.inputs, job.config
     image = inputs.content_at(inputs.shape)
     strength = None
@@ -299,11 +300,11 @@ def leave_unpainted(job: Job) -> Painted:
 
 
 def make_steering(config: TransferConfig, regions: Regions | None) -> Steering | None:
-    """Return what steers a painting to the strengths asked for; None if none is.
+    """Return the control of the strength; None if no strength is asked for.
 
     Args:
-        config: the settings.
-        regions: regions of the picture; None: it is one.
+        config: settings of the transfer.
+        regions: regions of the picture; None: the whole picture is one region.
     """
     if regions is not None and regions.strengths is not None:
         return Steering(regions.strengths, regions.shares)
@@ -318,16 +319,16 @@ def make_steering(config: TransferConfig, regions: Regions | None) -> Steering |
 def report_strength(
     job: Job, steering: Steering | None, trimmed: Trimmed | None
 ) -> dict[str, Any] | None:
-    """Return what a record says of strengths; None if none was asked for.
+    """Return the entry of a record about the strength; None if none was asked for.
 
-    Says how much of the way to the painting's style was asked for and was reached, the
-    ratio of the style weight to the content weight before trimming, and the number of
-    trimming steps. With regions there is one value for each.
+    It has the strength asked for and the one reached, the ratio of the style weight to
+    the content weight before trimming, and the number of trimming steps. With regions
+    there is one value for each, and its fraction of the picture.
 
     Args:
-        job: the picture.
-        steering: its steering at the end.
-        trimmed: how the picture was brought to them; None if it was stopped before.
+        job: settings and input pictures.
+        steering: control of the strength, after the last step.
+        trimmed: result of trimming; None if painting stopped before it.
     """
     if steering is None:
         return None

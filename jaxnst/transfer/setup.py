@@ -1,4 +1,4 @@
-"""From what a user gives to what painting needs: checked, loaded, settled."""
+"""Set up a job from the user's arguments: check the settings, load the inputs."""
 
 import dataclasses
 import os
@@ -36,14 +36,12 @@ from .inputs import Inputs, StyleSource, load_inputs
 from .regions import check_masks_alone, split_strength
 
 
-# Longest side at which a network is normalized: one set of weights is for all sizes,
-# and means hardly change beyond.
+# Longest side at which a network is normalized, in pixels: all sizes share its weights,
+# and the means hardly change beyond.
 _MEASURED_SIZE = 512
-
-
-# Settings whose defaults are the network's.
+# Settings whose defaults depend on the network.
 _FITTED = ("content_layers", "style_layers", "smoothing")
-# Arguments of `stylize` that no config holds as they are.
+# Arguments of `stylize` that may be objects, which a config cannot hold.
 _OBJECTS = ("init", "network", "optimizer", "masks", "strength")
 
 
@@ -51,12 +49,12 @@ class Job(NamedTuple):
     """One picture to be painted: checked and loaded, with nothing computed yet.
 
     Attributes:
-        inputs: the pictures.
-        config: the settings.
-        network: the network, with its weights.
-        optimizer: any optax transformation, or L-BFGS.
+        inputs: input pictures.
+        config: checked settings.
+        network: network with its weights.
+        optimizer: any optax transformation, or that of `make_optimizer("lbfgs")`.
         weights: names of the network's weights; None for a network of the user's own.
-        preset: the preset that the settings started from, for the record.
+        preset: name of the preset that the settings started from, for the record.
     """
 
     inputs: Inputs
@@ -68,11 +66,11 @@ class Job(NamedTuple):
 
 
 class Loaders(NamedTuple):
-    """Where pictures and networks come from; who paints many keeps what comes again.
+    """Functions that load pictures and networks; a sweep or batch caches its own.
 
     Attributes:
-        picture_fn: as `load_picture`.
-        network_fn: as `load_used_network`.
+        picture_fn: function that loads a picture, as `load_picture`.
+        network_fn: function that loads a network, as `load_used_network`.
     """
 
     picture_fn: Callable[..., Picture]
@@ -82,7 +80,13 @@ class Loaders(NamedTuple):
 def load_used_network(
     place: str, *, progress: bool = True, **options: Any
 ) -> tuple[Network, UsedWeights]:
-    """Return a network, as `load_network` does, and which weights it has."""
+    """Return a network, as `load_network` does, and the names of its weights.
+
+    Args:
+        place: name of pretrained weights, or path of a file of them.
+        progress: whether to show a bar if weights have to be downloaded.
+        options: arguments of `build_network`.
+    """
     loaded, weights = load_weights(place, progress=progress)
     return build_network(loaded, **options), weights
 
@@ -202,7 +206,7 @@ def fit_config(
 
 
 def objects_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `set_up` that are among arguments of `stylize`."""
+    """Return those arguments of `stylize` that `set_up` takes, too."""
     found = {name: arguments.get(name) for name in _OBJECTS}
     return found | {"preset": arguments.get("preset") or "default"}
 
@@ -221,16 +225,16 @@ def set_up(
     progress: bool = True,
     loaders: Loaders = LOADERS,
 ) -> Job:
-    """Load the pictures and the network of one painting, and check them.
+    """Return a job, with its pictures and its network loaded and checked.
 
     Args:
-        content: the content picture, as for `jaxnst.stylize`.
-        style: the style picture, or several.
-        config: the settings, of `settle_config` with the same arguments.
-        preset: the preset that the settings started from.
-        init: the first picture, as for `jaxnst.stylize`.
-        network: the network, as for `jaxnst.stylize`.
-        optimizer: the optimizer, as for `jaxnst.stylize`.
+        content: content picture, as for `jaxnst.stylize`.
+        style: style picture, or a list of them, as for `jaxnst.stylize`.
+        config: settings, from `settle_config` with the same arguments.
+        preset: name of the preset that the settings started from.
+        init: start of the painting, as for `jaxnst.stylize`.
+        network: name or file of weights, or a network, as for `jaxnst.stylize`.
+        optimizer: name of an optimizer, or an optax transformation.
         masks: masks of the styles, as for `jaxnst.stylize`.
         strength: strength of the style or a map of it, as for `jaxnst.stylize`.
         progress: whether to show a bar if weights have to be downloaded.
@@ -245,8 +249,8 @@ def set_up(
     if mesh is not None:
         if conv == "winograd":
             raise ValueError(
-                "`devices` needs convolutions in XLA's way, and `conv` is 'winograd'; "
-                "leave one of them out."
+                "`devices` needs `conv` 'auto' or 'xla', got 'winograd'; leave one of "
+                "them out."
             )
         conv = "xla"
     inputs = load_inputs(
@@ -280,7 +284,7 @@ def set_up(
 
 
 def _normalized(network: Network, inputs: Inputs, config: TransferConfig) -> Network:
-    """Return the network, rescaled to the pictures."""
+    """Return the network with weights normalized on the pictures."""
     images = []
     for picture in (inputs.content, *inputs.styles):
         shape = picture.rgb.shape
@@ -304,7 +308,7 @@ def _source(
 def _split_init(
     init: str | PictureSource | None,
 ) -> tuple[str | None, PictureSource | None]:
-    """Tell a named start from a picture to start from."""
+    """Return the setting `init`, and the picture to start from if it is one."""
     if init is None or (isinstance(init, str) and init in INITS):
         return init, None
     return INIT_IMAGE, init

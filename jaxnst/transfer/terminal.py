@@ -1,4 +1,4 @@
-"""Standard error as people see it: a bar on a terminal, lines elsewhere."""
+"""Output on standard error: a bar on a terminal, lines elsewhere."""
 
 import contextlib
 import sys
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 
-# The reader is gone; rich turns that into SystemExit.
+# Errors of a pipe whose reader has gone; rich turns them into SystemExit.
 _GONE = (BrokenPipeError, SystemExit)
 
 
 class Screen:
-    """Shows lines on standard error, and a bar where that is a terminal.
+    """Lines on standard error, and a bar if that is a terminal.
 
-    When its reader has gone it falls silent: that is no reason to stop working.
+    If the reader of a pipe has gone, nothing more is shown, and work goes on.
 
     Args:
-        enabled: show anything at all.
-        console: of rich, where to; standard error by default.
+        enabled: whether to show anything.
+        console: rich console to show it on; by default one on standard error.
 
     Attributes:
         is_on: whether anything is shown.
@@ -31,12 +31,12 @@ class Screen:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a bar would be seen."""
+        """Whether the output goes to a terminal, which can show a bar."""
         return self.is_on and self._open_console().is_terminal
 
     @property
     def has_bar(self) -> bool:
-        """Whether there is one."""
+        """Whether a bar is shown."""
         return self._bar is not None
 
     def print(self, line: str) -> None:
@@ -56,11 +56,11 @@ class Screen:
         """Show a bar; for a terminal only.
 
         Args:
-            columns: of rich, what it consists of.
-            description: for a column of it.
-            total: what it counts up to; None: not known yet.
-            is_transient: whether nothing of it is left at its end.
-            fields: for columns of it.
+            columns: rich columns of the bar.
+            description: text of the description's column.
+            total: number that the bar counts up to; None: unknown yet.
+            is_transient: whether the bar disappears at its end.
+            fields: values of the columns' own fields.
         """
         from rich.progress import Progress
 
@@ -81,14 +81,14 @@ class Screen:
                 self._bar.update(self._task, **changes)
 
     def stop(self) -> None:
-        """Take the bar down."""
+        """Remove the bar."""
         if self._bar is not None:
             with self._for_its_reader():
                 self._bar.stop()
 
     def _open_console(self) -> Any:
         if self._console is None:
-            # Here, as it takes a tenth of the time of importing JAX.
+            # Imported late: it takes a tenth of the time of importing JAX.
             from rich.console import Console
 
             self._console = Console(file=sys.stderr, highlight=False)

@@ -1,4 +1,4 @@
-"""`texture`: a picture of any size that has nothing but a style, and repeats."""
+"""`texture`: a picture of any size that has only a style, and repeats."""
 
 import dataclasses
 import os
@@ -50,33 +50,35 @@ def texture(
     progress: bool = True,
     **settings: Any,
 ) -> Result:
-    """Make a texture of a style, which repeats without a seam.
+    """Return a texture in a style, which repeats without a seam.
 
-    It is painted from the style's own pixels, in disorder. The same arguments give the
-    same texture; another seed gives another one of the kind.
+    Painting starts from the style's own pixels in random order. The same arguments give
+    the same texture; another seed gives a different texture of the same kind.
 
     Args:
-        style: a path, a PIL image, or an array; or a list of them, to blend.
-        size: of one side, in pixels; or width and height. Rounded to multiples of 16
-            where it repeats.
-        tile: True, "x" (across only), "y" (down only), or False.
-        preset: the preset, as for `jaxnst.stylize`.
-        seed: seed of the disorder.
-        network: the network, as for `jaxnst.stylize`.
-        optimizer: the optimizer, as for `jaxnst.stylize`.
-        callback: called after every step, as for `jaxnst.stylize`.
+        style: picture of the style: a path, a PIL image, or an array; or a list of
+            them, which are blended.
+        size: both sides, or width and height, in pixels; 32 or more. Rounded to
+            multiples of 16 where the texture repeats.
+        tile: True, "x" (repeats only across), "y" (only down), or False.
+        preset: name of the preset, as for `jaxnst.stylize`.
+        seed: seed of the random order.
+        network: name or file of weights, or a network, as for `jaxnst.stylize`.
+        optimizer: name of an optimizer, or an optax transformation.
+        callback: function called after every step, as for `jaxnst.stylize`.
         progress: whether to show a bar on standard error.
-        settings: others of `jaxnst.stylize`, such as `style_scale`, `style_loss` or
-            `finish`; not those that are about a content picture.
+        settings: other settings of `jaxnst.stylize`, such as `style_scale`,
+            `style_loss` or `finish`; not those about a content picture.
 
     Raises:
         ValueError, TypeError, OSError: if an input is unusable.
-        OutOfMemory, Interrupted: as `jaxnst.stylize`.
+        OutOfMemory: if the texture does not fit into memory.
+        Interrupted: on Ctrl-C, with the texture so far.
 
     References:
         Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional Neural Networks",
         NeurIPS 2015. Departures: the objective and the sizes of `jaxnst.stylize`; the
-        start is the style's pixels in place of noise; convolutions go around.
+        style's pixels as the start, not noise; circular padding.
 
     Examples:
         >>> texture("marble.jpg", size=1024).save("tile.png")  # doctest: +SKIP
@@ -99,7 +101,7 @@ def texture(
         **settings,
     }
     if preset == "draft" and settings.get("style_layers") is None:
-        # No photograph holds large shapes; the layer that drafts leave out makes them.
+        # Without a photograph, large shapes come only from the layer that drafts lack.
         usual = settle_config(**arguments | {"preset": "default"})
         arguments["style_layers"] = usual.style_layers
     config = settle_config(**arguments)
@@ -156,14 +158,14 @@ def _disorder(
     shape: tuple[int, int],
     seed: int,
 ) -> HostImage:
-    """Return pixels of the styles in disorder, as large as those of the first size.
+    """Return the styles' pixels in random order, as large as pixels of the first size.
 
-    Smaller ones would be gray there.
+    Smaller ones would average to gray at that size.
     """
     pixels = np.concatenate([each.rgb.reshape(-1, 3) for each in pictures])
     generator = np.random.default_rng(seed)
     few = pixels[generator.integers(len(pixels), size=coarsest)]
-    # Over the border as well as inside.
+    # Padded so that resizing interpolates across the border, too.
     around = np.pad(few, ((2, 2), (2, 2), (0, 0)), mode="wrap")
     rows, columns = (
         (length + 4) * full / length
@@ -175,9 +177,9 @@ def _disorder(
 
 
 def _as_texture(result: Result, tile: str | None) -> Result:
-    """Return the result as one that has no content, with an ordinary border."""
+    """Return the result without its content, shifted to an inconspicuous border."""
     shape = result.image.shape[:2]
-    # It has no place of its own, so any line will do.
+    # A texture has no place to keep, so it may be shifted by any distance.
     moved = place_border(result.image, wraps_of(tile), farthest=1 / 2)
     image = move(result.image, moved, shape)
     record = dict(result.record)
