@@ -2,15 +2,15 @@
 
 from .batching import StepProgram as StepProgram
 from .interrupt import deferred_interrupt as deferred_interrupt
-from .loop import (
-    LossMonitor as LossMonitor,
+from .loop import run_size as run_size
+from .member import (
     Member as Member,
     Schedule as Schedule,
     SizeReport as SizeReport,
     StepCallback as StepCallback,
     StepView as StepView,
-    run_size as run_size,
 )
+from .monitor import LossMonitor as LossMonitor
 from .optimizers import is_lbfgs as is_lbfgs, make_optimizer as make_optimizer
 from .programs import (
     Program as Program,

@@ -2,14 +2,12 @@
 
 The loop is Python: on the CPU XLA runs a convolution several times slower inside a
 compiled loop than outside (jax issue 12868), and progress, stopping and interruption
-become ordinary code. Each picture of a batch is a member, with its own schedule,
-monitor, recoveries and strength, in plain Python. A member that is done takes steps of
+become ordinary code. Each picture of a batch is a member, which has a schedule and a
+monitor of its own, see `jaxnst.optimize.member`. A member that is done takes steps of
 length 0 until the others are done, and its picture is kept as it was.
 """
 
-import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst._types import HostImage
-from jaxnst.objective import LossTerms, LossWeights, Targets
+from jaxnst.objective import LossTerms, Targets
 
 from .batching import StepProgram
+from .member import Member, MemberRun, Schedule, SizeReport
+from .monitor import LossMonitor
 from .optimizers import is_lbfgs
 from .quasi_newton import Evaluation, minimize_lbfgs
-from .recovery import KEPT_BEST, MAX_RECOVERIES, Method, Recovery, gentler
-from .schedule import Budget, Pace
 from .stepping import (
     Average,
     StepInfo,
@@ -34,379 +32,12 @@ from .stepping import (
     init_average,
     update_average,
 )
-from .strength import Steering, Trimmed, Trimmer
+from .strength import Trimmer
 
 
 # Number of calls on the device before the loop waits for the oldest. Its loss is then
 # fetched, so that divergence is noticed while the device works on the later calls.
 _MAX_AHEAD = 2
-# Reasons for the end of a size that nobody stopped.
-_PAINTED_OUT = (None, "converged", "out of time")
-
-# Number of steps from one copy of the picture to the next.
-_KEEP_EVERY = 10
-# Number of first steps whose loss may exceed the initial loss: Adam starts with leaps.
-_PATIENCE = 10
-# Losses above this many times the best loss are too high.
-_RISE = 2.0
-# The loss is falling if the sum of five losses is below this many times the sum of the
-# five before.
-_FALLING = 0.95
-# A falling loss may exceed the limit up to this many times.
-_HOPELESS = 5.0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StepView:
-    """State of the painting after a step, for a callback; valid until it returns.
-
-    Arrays are fetched from the device only when they are read. If a call makes several
-    steps, as on accelerators, the view shows the last of them.
-
-    Attributes:
-        step: number of this step over all sizes, from 1.
-        num_steps: number of steps over all sizes, unless painting stops early.
-        shape: height and width that are being painted.
-        full_shape: height and width of the result.
-        work_done: fraction of the work that is done, 0 to 1; the work of a step is its
-            number of pixels.
-    """
-
-    step: int
-    num_steps: int
-    shape: tuple[int, int]
-    full_shape: tuple[int, int]
-    work_done: float
-    _image_fn: Callable[[], Any]
-    _terms_fn: Callable[[], LossTerms]
-
-    @property
-    def image(self) -> HostImage:
-        """The picture after this step: RGB, float32, [0, 1], at the present size."""
-        return np.asarray(self._image_fn())
-
-    @property
-    def terms(self) -> LossTerms:
-        """Loss terms of the picture before this step, on the device."""
-        return self._terms_fn()
-
-    @property
-    def loss(self) -> float:
-        """The total loss before this step."""
-        return float(self.terms.total)
-
-
-StepCallback = Callable[[StepView], object]
-
-
-class Schedule(NamedTuple):
-    """The place of one size among all sizes.
-
-    Attributes:
-        total_steps: number of steps at all sizes.
-        first_work: pixels times steps of the sizes before this one.
-        total_work: pixels times steps of all sizes.
-        full_shape: height and width of the result.
-    """
-
-    total_steps: int
-    first_work: int
-    total_work: int
-    full_shape: tuple[int, int]
-
-
-@dataclasses.dataclass(kw_only=True)
-class Member:
-    """Settings and progress of one picture of a batch; kept from size to size.
-
-    Attributes:
-        method: optimizer and learning rate; gentler after a recovery.
-        weights: weights of the loss terms.
-        budget: plan of the steps within the time limit; it is at the size that is
-            painted.
-        tolerance: relative decrease of the loss below which a size ends, see `Pace`.
-        steering: control of the strength, which changes the weights from step to step;
-            None if no strength was asked for.
-        callback: function called after each step with a `StepView`; it returns True to
-            stop.
-        num_steps: number of steps made so far, over all sizes.
-        is_over: whether the picture was stopped for good at an earlier size.
-    """
-
-    method: Method
-    weights: LossWeights
-    budget: Budget
-    tolerance: float = 0.0
-    steering: Steering | None = None
-    callback: StepCallback | None = None
-    num_steps: int = 0
-    is_over: bool = False
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SizeReport:
-    """Report of painting one picture at one size.
-
-    Attributes:
-        size: longest side, in pixels.
-        terms: loss terms of each step, on the host.
-        num_steps: number of steps that were made.
-        num_evaluations: number of evaluations of loss and gradient.
-        stopped: reason for fewer steps than planned: "callback", "interrupted",
-            "not finite", "out of time", "converged" or "skipped"; None if all were
-            made.
-        is_averaged: whether the picture is the average of the steps' pictures.
-        recoveries: recoveries, in the order of the steps.
-        compile_seconds: seconds of the first step beyond those of a later one.
-        trimmed: result of trimming to a strength; None if none was asked for.
-    """
-
-    size: int
-    terms: list[LossTerms]
-    num_steps: int
-    num_evaluations: int
-    stopped: str | None
-    is_averaged: bool
-    recoveries: list[Recovery]
-    compile_seconds: float
-    trimmed: Trimmed | None = None
-
-
-class LossMonitor:
-    """Monitor of the losses from one start or restart; it keeps the best picture.
-
-    The best picture is a copy, as steps donate the buffers of their pictures. It is
-    made on the device, where that costs next to nothing.
-
-    Args:
-        image: picture from which the first step starts.
-        is_steered: whether the weights change from step to step, so that losses cannot
-            be compared; then only values that are not finite count as trouble.
-
-    Attributes:
-        losses: total losses of the steps so far.
-        trouble: problem of the steps, "not finite" or "the loss rose"; or None.
-        best: best picture so far.
-    """
-
-    def __init__(self, image: Any, *, is_steered: bool = False):
-        self._is_steered = is_steered
-        self.losses: list[float] = []
-        self.trouble: str | None = None
-        self.best: Any = image.copy()
-        self._best_loss = math.inf
-        self._offered = 0
-        # Pictures whose loss is not known yet, by the number of steps before them.
-        self._candidates: dict[int, Any] = {0: self.best}
-
-    def offer(self, image_fn: Callable[[], Any], num_steps: int) -> None:
-        """Copy the picture, if enough steps were made since the last copy.
-
-        Args:
-            image_fn: function that returns the picture.
-            num_steps: number of steps that led to the picture.
-        """
-        if num_steps // _KEEP_EVERY > self._offered // _KEEP_EVERY:
-            self._candidates[num_steps] = image_fn().copy()
-            self._offered = num_steps
-
-    def observe(self, losses: np.ndarray, are_finite: np.ndarray) -> list[float]:
-        """Record the losses before steps, and return those before the first failure.
-
-        Args:
-            losses: total losses, in the order of the steps.
-            are_finite: whether each step was finite.
-        """
-        seen = []
-        for loss, is_finite in zip(losses, are_finite, strict=True):
-            if not is_finite:
-                self.trouble = "not finite"
-                break
-            seen.append(float(loss))
-            self._note(float(loss))
-        return seen
-
-    def final_trouble(self) -> str | None:
-        """Return what is wrong after the last step; a high last loss counts, too.
-
-        The same holds if the steps were stopped: the user wants the best picture, too.
-        """
-        if self.trouble is not None or not self.losses or self._is_steered:
-            return self.trouble
-        # Adam's steps have a fixed length, so from a picture that is already optimal
-        # (content and style alike, for example) they only lead away.
-        limit = self.losses[0] * (1 if len(self.losses) >= _PATIENCE else _RISE)
-        return "the loss rose" if self.losses[-1] > limit else None
-
-    def _note(self, loss: float) -> None:
-        candidate = self._candidates.pop(len(self.losses), None)
-        # Losses of steered pictures cannot be compared, so the last picture is kept.
-        if candidate is not None and (loss < self._best_loss or self._is_steered):
-            self.best, self._best_loss = candidate, loss
-        self.losses.append(loss)
-        if self._is_steered:
-            return
-        if len(self.losses) > _PATIENCE and self._is_diverging():
-            self.trouble = "the loss rose"
-
-    def _is_diverging(self) -> bool:
-        """Whether all of the last losses were too high and do not fall fast enough."""
-        last = self.losses[-_PATIENCE:]
-        limit = min(self.losses[0], _RISE * self._best_loss)
-        half = _PATIENCE // 2
-        is_falling = sum(last[half:]) < _FALLING * sum(last[:half])
-        return min(last) > limit * (_HOPELESS if is_falling else 1)
-
-
-class _MemberRun:
-    """One member at one size: its steps, its monitor, and its report."""
-
-    def __init__(
-        self, member: Member, image: Any, *, num_steps: int, schedule: Schedule
-    ):
-        self.member = member
-        self.terms: list[LossTerms] = []
-        self.recoveries: list[Recovery] = []
-        self.num_evaluations = self.num_finite = 0
-        self.stopped: str | None = None
-        self.is_done = member.is_over
-        self.is_averaged = False
-        self.average: Average | None = None
-        self.trimmed: Trimmed | None = None
-        self.shape: tuple[int, int] = image.shape[:2]
-        self.is_last = self.shape == schedule.full_shape
-        self._schedule = schedule
-        self._first_step = member.num_steps
-        method = member.method
-        self.pace = Pace(
-            method.learning_rate,
-            num_steps,
-            decay=method.decay if self.is_last else 0.0,
-            tolerance=member.tolerance,
-            budget=member.budget,
-        )
-        self.begin(image)
-
-    def begin(self, image: Any) -> None:
-        """Go on from a picture, with a new monitor."""
-        is_steered = self.member.steering is not None
-        self.monitor = LossMonitor(image, is_steered=is_steered)
-        self._done_before = self.pace.done
-
-    @property
-    def weights(self) -> LossWeights:
-        """Loss weights of the next step."""
-        steering, base = self.member.steering, self.member.weights
-        return base if steering is None else steering.weigh(base)
-
-    @property
-    def is_painted_out(self) -> bool:
-        """Whether the size ended without being stopped."""
-        return self.stopped in _PAINTED_OUT and not self.member.is_over
-
-    def observe(
-        self, losses: np.ndarray, gaps: np.ndarray, are_finite: np.ndarray
-    ) -> None:
-        """Record the total losses and style terms before steps."""
-        finite = self.monitor.observe(losses, are_finite)
-        self.num_finite += len(finite)
-        self.pace.observe(finite, self._done_before + len(self.monitor.losses))
-        if self.member.steering is not None and finite:
-            self.member.steering.observe(gaps[: len(finite)])
-
-    def observe_one(self, terms: LossTerms) -> None:
-        """Record the terms before a single step, on the host."""
-        total, gaps = np.asarray(terms.total), np.asarray(terms.style_regions)
-        self.observe(total[None], gaps[None], np.isfinite(total)[None])
-
-    def after_steps(
-        self,
-        count: int,
-        image_fn: Callable[[], Any],
-        terms_fn: Callable[[], LossTerms],
-        is_interrupted: Callable[[], bool],
-    ) -> None:
-        """Offer the picture to the monitor, and ask whether to stop."""
-        self.monitor.offer(image_fn, self.pace.done - self._done_before)
-        if self.monitor.trouble is None:
-            self._show(image_fn, terms_fn)
-            if self.stopped is None and is_interrupted():
-                self.stopped = "interrupted"
-
-    @property
-    def is_to_end(self) -> bool:
-        """Whether the steps have to end, or to recover."""
-        return (
-            self.monitor.trouble is not None
-            or self.stopped is not None
-            or self.pace.num_left() == 0
-        )
-
-    def end(self) -> Any:
-        """End the steps, or recover; return a new picture to go on from, if any."""
-        trouble = self.monitor.final_trouble()
-        if trouble is not None:
-            return self.recover(trouble)
-        self.is_done = True
-        return None
-
-    def recover(self, trouble: str) -> Any:
-        """Record what went wrong, and return the picture to go on from.
-
-        The member is done if it has no steps left, or after `MAX_RECOVERIES`.
-        """
-        is_over = self.stopped is not None or self.pace.num_left() == 0
-        if is_over or len(self.recoveries) == MAX_RECOVERIES:
-            action = KEPT_BEST
-            if trouble == "not finite" and not (is_over and self.num_finite):
-                self.stopped = "not finite"
-            self.is_done = True
-        else:
-            is_first = trouble not in {each.reason for each in self.recoveries}
-            method, action = gentler(self.member.method, is_first=is_first)
-            self.member.method = method
-            decay = method.decay if self.is_last else 0.0
-            self.pace.soften(method.learning_rate, decay=decay)
-        step = self._first_step + self.pace.done
-        self.recoveries.append(Recovery(max(self.shape), step, trouble, action))
-        best = self.monitor.best
-        self.begin(best)
-        return best
-
-    def _show(
-        self, image_fn: Callable[[], Any], terms_fn: Callable[[], LossTerms]
-    ) -> None:
-        """Call the callback of the member, which may stop it."""
-        if self.member.callback is None:
-            return
-        schedule, pixels = self._schedule, math.prod(self.shape)
-        view = StepView(
-            step=self._first_step + self.pace.done,
-            num_steps=schedule.total_steps,
-            shape=self.shape,
-            full_shape=schedule.full_shape,
-            work_done=(schedule.first_work + self.pace.done * pixels)
-            / schedule.total_work,
-            _image_fn=image_fn,
-            _terms_fn=terms_fn,
-        )
-        if _is_true(self.member.callback(view)):
-            self.stopped = "callback"
-
-    def report(self, compile_seconds: float) -> SizeReport:
-        """Return the report of the size, and count its steps."""
-        self.member.num_steps += self.pace.done
-        return SizeReport(
-            size=max(self.shape),
-            terms=self.terms,
-            num_steps=self.pace.done,
-            num_evaluations=self.num_evaluations,
-            stopped=self.stopped or self.pace.stopped,
-            is_averaged=self.is_averaged,
-            recoveries=self.recoveries,
-            compile_seconds=compile_seconds,
-            trimmed=self.trimmed,
-        )
 
 
 def run_size(
@@ -437,7 +68,7 @@ def run_size(
         The last state, and the report of each member.
     """
     runs = [
-        _MemberRun(
+        MemberRun(
             member,
             program.member(state, index).image,
             num_steps=num_steps,
@@ -490,7 +121,7 @@ def _run_steps(
     state: TransferState,
     targets: Targets,
     program: StepProgram,
-    runs: Sequence[_MemberRun],
+    runs: Sequence[MemberRun],
     is_interrupted: Callable[[], bool],
 ) -> tuple[TransferState, float]:
     """Make the steps of all members; return the state and the first call's seconds."""
@@ -545,7 +176,6 @@ def _run_steps(
         for index, run in active.items():
             run.num_evaluations += count
             run.after_steps(
-                count,
                 functools.partial(_image_of, program, state, index),
                 functools.partial(_terms_of, program, info, index, count),
                 is_interrupted,
@@ -594,7 +224,7 @@ def _run_lbfgs(
     program: StepProgram,
     targets: Targets,
     image: Any,
-    run: _MemberRun,
+    run: MemberRun,
     is_interrupted: Callable[[], bool],
 ) -> tuple[Any, float]:
     """Make the steps of L-BFGS; return the picture and the first step's seconds.
@@ -629,7 +259,7 @@ def _run_lbfgs(
         if average is not None:
             decay = jnp.float32(program.averaging)
             average = update_average(average, jnp.asarray(picture), decay)
-        run.after_steps(1, lambda: picture, lambda: before.terms, is_interrupted)
+        run.after_steps(lambda: picture, lambda: before.terms, is_interrupted)
         return run.is_to_end
 
     while not run.is_done and is_lbfgs(run.member.method.optimizer):
@@ -654,7 +284,7 @@ def _trim(
     state: TransferState,
     targets: Targets,
     program: StepProgram,
-    runs: Sequence[_MemberRun],
+    runs: Sequence[MemberRun],
     is_interrupted: Callable[[], bool],
 ) -> TransferState:
     """Bring the pictures to the strengths that were asked for."""
@@ -702,7 +332,7 @@ def _take_averages(
     state: TransferState,
     targets: Targets,
     program: StepProgram,
-    runs: Sequence[_MemberRun],
+    runs: Sequence[MemberRun],
 ) -> TransferState:
     """Replace each picture by the average of its steps' pictures, if that is better."""
     images = [_image_of(program, state, i) for i in range(program.num_members)]
@@ -725,8 +355,3 @@ def _take_averages(
             replaced[index] = program.member(state, index)._replace(image=image)
             runs[index].is_averaged = True
     return program.replace(state, replaced)
-
-
-def _is_true(answer: object) -> bool:
-    """Return whether a callback returned True (of Python, NumPy or JAX only)."""
-    return isinstance(answer, bool | np.bool_ | jax.Array) and bool(answer)

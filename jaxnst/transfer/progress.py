@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from jaxnst.optimize.loop import StepCallback, StepView
+from jaxnst.optimize import StepCallback, StepView
 
 from .terminal import Screen
 
