@@ -148,7 +148,7 @@ class MemberRun:
         member: plan of the picture, kept from size to size.
         image: the picture before the first step.
         num_steps: number of steps, if it does not stop early.
-        schedule: where this size stands among all of them.
+        schedule: place of this size among all sizes.
 
     Attributes:
         member: plan of the picture, kept from size to size.
