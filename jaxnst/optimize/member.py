@@ -158,8 +158,8 @@ class MemberRun:
         recoveries: each time that the steps went wrong.
         num_evaluations: number of evaluations of loss and gradient.
         num_finite: number of steps whose loss was finite.
-        stopped: why it ended early; or None.
-        is_done: whether it makes no more steps.
+        stopped: reason for an early end; or None.
+        is_done: True if it makes no more steps.
         is_averaged: whether its picture is the average of the steps' pictures.
         average: average of the pictures, where SciPy made the steps.
         trimmed: result of trimming to a strength, if one was asked for.
