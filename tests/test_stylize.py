@@ -259,8 +259,12 @@ def test_weights_do_what_they_say(stylize, content, style):
 
 
 def test_style_size_is_obeyed(stylize, content, style):
-    small = stylize(content, style, style_size=32).image
-    assert not np.array_equal(small, stylize(content, style).image)
+    """A painting looked at smaller has its own pixels at that size."""
+    few = {"num_steps": 4, "min_size": 0}
+    small = stylize(content, style, style_size=46, **few).image
+    resized = jaxnst.images.resize(style, jaxnst.images.fitted_shape(style.shape, 46))
+    same = stylize(content, resized, **few).image
+    np.testing.assert_allclose(small, same, atol=1e-6)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
@@ -279,9 +283,8 @@ def test_a_picture_in_its_own_style_is_left_alone(content):
     result = jaxnst.stylize(content, content, size=48, num_steps=15, progress=False)
     np.testing.assert_allclose(result.image, content, atol=1e-5)
     # Where rounding leaves no gradient at all, there is nothing to recover from.
-    recoveries = result.record["recoveries"]
-    assert {entry["reason"] for entry in recoveries} <= {"the loss rose"}
-    assert {entry["action"] for entry in recoveries[-1:]} <= {"kept the best picture"}
+    for entry in result.record["recoveries"]:
+        assert entry["reason"] == "the loss rose"
     assert result.record["result"]["stopped"] is None
 
 

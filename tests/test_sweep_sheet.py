@@ -516,3 +516,10 @@ def test_the_manifest_is_json_that_all_can_read():
     }
     assert manifest["axes"][0] == {"name": "seed", "labels": ["0", "1"]}
     assert manifest["identity"] == {"version": "1"}
+
+
+@pytest.mark.parametrize("text", ["style_weight 0.3", "seed -12", "detail -0.75"])
+def test_numbers_are_not_broken(text):
+    """As narrow as it may be, a number stands on one line."""
+    lines = fit_text(text, 12, 70).splitlines()
+    assert text.split()[-1] in lines

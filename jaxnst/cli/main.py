@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from .networks import add_networks, networks
+from .networks import add_networks, run_networks
 from .options import EXIT_ERROR, EXIT_INTERRUPTED, say_error
 from .pictures import (
     add_compare,
@@ -43,7 +43,7 @@ _COMMANDS = {
     "finish": (add_finish, run_finish),
     "explain": (add_explain, run_explain),
     "compare": (add_compare, run_compare),
-    "networks": (add_networks, networks),
+    "networks": (add_networks, run_networks),
     "show": (add_show, run_show),
 }
 

@@ -86,7 +86,7 @@ def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
     )
 
 
-def networks(args: argparse.Namespace) -> int:
+def run_networks(args: argparse.Namespace) -> int:
     """Run `jaxnst networks ...` and return its exit code.
 
     Args:
@@ -159,12 +159,16 @@ def _list(args: argparse.Namespace) -> int:
         lines.append(("style", " ".join(spec.style_layers)))
         # Before every relu1_1 there is a conv1_1, which is rarely used.
         names = [layer.name for layer in spec.architecture]
-        others = [name for name in names if name.replace("conv", "relu") in names]
-        shown = [n for n in names if n not in others or n.startswith("relu")]
+        others = [
+            name
+            for name in names
+            if name.startswith("conv") and name.replace("conv", "relu") in names
+        ]
+        shown = [name for name in names if name not in others]
         lines.append(("layers", " ".join(shown)))
         for key, line in lines:
             print(f"  {key:10} {line}")
-        if any(name.startswith("conv") for name in others):
+        if others:
             print(f"  {'':10} (and conv*_* before each relu*_*)")
     return 0
 

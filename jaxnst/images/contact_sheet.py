@@ -333,9 +333,9 @@ def _ascii(text: str) -> str:
 
 
 class _Wrapper(textwrap.TextWrapper):
-    """Breaks lines after spaces and `_-./,`, where people would break a name."""
+    """Breaks lines after spaces and `_-./,`, but not within a number."""
 
-    wordsep_re = re.compile(r"(\s+|[^\s_\-./,]*[_\-./,]+)")
+    wordsep_re = re.compile(r"(\s+|(?:[^\s_\-./,]|[.\-](?=\d))*(?:[_/,]|[.\-](?!\d))+)")
 
 
 @functools.lru_cache(maxsize=4096)

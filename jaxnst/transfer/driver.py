@@ -342,63 +342,14 @@ def stylize(
         >>> result = stylize("photo.jpg", "painting.jpg", size=768)  # doctest: +SKIP
         >>> result.save("out.png")  # doctest: +SKIP
     """
+    given = dict(locals())
     started = time.perf_counter()
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {callback!r}.")
-    config = settle_config(
-        preset=preset,
-        init=init,
-        network=network,
-        optimizer=optimizer,
-        pooling=pooling,
-        padding=padding,
-        smoothing=smoothing,
-        normalize_activations=normalize_activations,
-        conv=conv,
-        precision=precision,
-        content_layers=content_layers,
-        style_layers=style_layers,
-        size=size,
-        style_size=style_size,
-        style_scale=style_scale,
-        style_blend=style_blend,
-        style_loss=style_loss,
-        detail=detail,
-        tile=tile,
-        min_size=min_size,
-        masks=masks,
-        strength=strength,
-        content_weight=content_weight,
-        style_weight=style_weight,
-        tv_weight=tv_weight,
-        color=color,
-        finish=finish,
-        normalization=normalization,
-        num_steps=num_steps,
-        coarse_steps=coarse_steps,
-        learning_rate=learning_rate,
-        decay=decay,
-        averaging=averaging,
-        tolerance=tolerance,
-        max_seconds=max_seconds,
-        steps_per_call=steps_per_call,
-        content_detail=content_detail,
-        seed=seed,
-        memory=memory,
-        devices=devices,
-    )
-    job = set_up(
-        content,
-        style,
-        config,
-        preset=preset,
-        init=init,
-        network=network,
-        optimizer=optimizer,
-        masks=masks,
-        strength=strength,
-        progress=progress,
-    )
+    for name in ("content", "style", "metrics", "callback", "progress"):
+        del given[name]
+    config = settle_config(**given)
+    job = set_up(content, style, config, progress=progress, **objects_of(given))
     watcher = ProgressCallback(enabled=progress, inner=callback)
     return run_job(job, watcher, started=started, metrics=metrics)
 
