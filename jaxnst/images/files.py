@@ -20,15 +20,17 @@ def place_beside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Yield a place to write to; the file written there is moved to `path` at the end.
 
     If writing fails, the place is cleared and `path` stays as it was.
 
     Args:
         path: final place of the file.
+        folder: folder of the place to write to, on the same disk; by default that of
+            `path`.
     """
-    beside = place_beside(path)
+    beside = place_beside(path if folder is None else folder / path.name)
     try:
         yield beside
         beside.replace(path)

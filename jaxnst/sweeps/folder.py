@@ -10,7 +10,6 @@ the record inside, that it is the one asked for.
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -23,6 +22,8 @@ from typing import Any
 
 import filelock
 from PIL import Image as PILImage
+
+from jaxnst.images.files import atomic_write, file_sha256
 
 from .axes import Axis, Row, make_file_name
 from .manifest import as_plain, manifest_csv, manifest_json
@@ -178,7 +179,7 @@ class SweepFolder:
                 staged.replace(place)
             kept = self._look(index)
             if kept is None:  # without its record it is painted again next time
-                digest = hashlib.sha256(place.read_bytes()).hexdigest()
+                digest = file_sha256(place)
                 kept = dataclasses.replace(row, file=place.name, sha256=digest)
                 self._rows[index] = self._rows[index][0], kept
             pause = max(_REFRESH_SECONDS, _REFRESH_SHARE * self._cost)
@@ -301,13 +302,12 @@ class SweepFolder:
             raise self._is_another(str(difference)) from None
         if fields is None or not _is_whole(place):
             return None
-        digest = hashlib.sha256(place.read_bytes()).hexdigest()
+        digest = file_sha256(place)
         return dataclasses.replace(row, file=place.name, sha256=digest, **fields)
 
     def _write(self, place: Path, data: bytes) -> None:
-        staged = self._stage / place.name
-        staged.write_bytes(data)
-        staged.replace(place)
+        with atomic_write(place, self._stage) as beside:
+            beside.write_bytes(data)
 
     def _refresh(self) -> None:
         start = time.monotonic()
@@ -321,9 +321,8 @@ class SweepFolder:
             sheet = make_sheet(
                 *about, self._thumbnail, title=self._title, inputs=self._inputs
             )
-            staged = self._stage / "sheet.png"
-            sheet.save(staged, "PNG")
-            staged.replace(self.path / "sheet.png")
+            with atomic_write(self.path / "sheet.png", self._stage) as beside:
+                sheet.save(beside, "PNG")
         finally:
             self._refreshed = time.monotonic()
             self._cost = self._refreshed - start
