@@ -18,6 +18,7 @@ from jaxnst.optimize import (
     Member,
     Method,
     Schedule,
+    Steering,
     StepProgram,
     TransferState,
     averaged_image,
@@ -404,3 +405,40 @@ def test_the_average_begins_anew_when_the_picture_grows(content):
     assert grown.average.weight == 0
     assert grown.average.total.shape == (80, 96, 3)
     assert not grown.average.total.any()
+
+
+def test_a_member_is_not_disturbed_when_another_ends(problem, content):
+    """Of two pictures steered to a strength the first stays as it is, to the bit."""
+    network, targets, weights = problem
+    optimizer = make_optimizer("adam")
+    program = StepProgram(
+        network,
+        optimizer,
+        num_members=2,
+        devices=jax.devices()[:1],
+        shares_targets=True,
+    )
+    pictures = []
+    for last_step in (4, 12):
+        members = [
+            Member(
+                method=Method(optimizer, 0.05),
+                weights=weights,
+                budget=Budget([1], [12]),
+                steering=Steering([0.6]),
+                callback=callback,
+            )
+            for callback in (None, lambda view, last=last_step: view.step == last)
+        ]
+        state, reports = run_size(
+            program.stack([program.init(content)] * 2),
+            program.stack_targets([targets]),
+            program,
+            members,
+            num_steps=12,
+            # Not the full size, so that nothing is trimmed.
+            schedule=Schedule(12, 0, 12 * 40 * 48, (80, 96)),
+        )
+        assert [report.num_steps for report in reports] == [12, last_step]
+        pictures.append(np.asarray(program.member(state, 0).image))
+    np.testing.assert_array_equal(*pictures)

@@ -337,7 +337,7 @@ def _batch_step(mesh: Mesh, is_one_step: bool, shares_targets: bool) -> Any:
             if rates.shape[0] > 1:
                 axes = 0, None if shares_targets else 0, 0, 0
                 return jax.vmap(one, in_axes=axes)(state, targets, weights, rates)
-            # Without vmap: the program of a single picture, with the same rounding.
+            # Without vmap: nearly the program of a single picture.
             state, weights, rates = _first((state, weights, rates))
             targets = targets if shares_targets else _first(targets)
             made = one(state, targets, weights, rates)

@@ -9,7 +9,7 @@ length 0 until the others are done, and its picture is kept as it was.
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -126,25 +126,45 @@ def _run_steps(
 ) -> tuple[TransferState, float]:
     """Make the steps of all members; return the state and the first call's seconds."""
     calls: list[_Call] = []
-    num_learned = 0
+    # Calls whose losses were not observed yet, and by which members.
+    waiting: list[tuple[_Call, set[int]]] = []
     # States of members that are done, by their index.
     kept: dict[int, TransferState] = {}
     num_idle = program.num_members - len(runs)
     started = time.perf_counter()
     first_seconds = 0.0
 
-    def learn(num_ahead: int) -> None:
-        """Wait for all calls but the last `num_ahead`, and record their losses."""
-        nonlocal num_learned
-        while num_learned < len(calls) - num_ahead:
-            call = calls[num_learned]
-            num_learned += 1
-            terms = call.info.terms
-            numbers = terms.total, terms.style_regions, call.info.is_finite
-            columns = program.fetch(numbers)
-            for index, monitor in call.monitors.items():
-                if runs[index].monitor is monitor:
-                    runs[index].observe(*(x[index, : call.num_steps] for x in columns))
+    def learn(call: _Call, indices: Iterable[int], *, is_last: bool = False) -> None:
+        """Wait for a call, and let members observe its losses."""
+        terms = call.info.terms
+        numbers = terms.total, terms.style_regions, call.info.is_finite
+        columns = program.fetch(numbers)
+        for index in indices:
+            if runs[index].monitor is call.monitors[index]:
+                found = (x[index, : call.num_steps] for x in columns)
+                runs[index].observe(*found, is_last=is_last)
+
+    def end(ending: Collection[int]) -> None:
+        """Let members end or recover, once all their losses are observed.
+
+        The others observe theirs when they would if they were painted alone.
+        """
+        nonlocal state
+        for call, indices in waiting:
+            learn(call, indices.intersection(ending), is_last=True)
+            indices.difference_update(ending)
+        images = {index: runs[index].end() for index in ending}
+        starts = {
+            index: program.init(image)
+            for index, image in images.items()
+            if image is not None
+        }
+        state = program.replace(state, starts)
+        if not all(run.is_done for run in runs):
+            for index in ending:
+                if runs[index].is_done:
+                    own = program.member(state, index)
+                    kept[index] = jax.tree.map(jnp.copy, own)
 
     while active := {
         index: run
@@ -166,13 +186,16 @@ def _run_steps(
             weights + weights[:1] * num_idle,
             rates + [[0.0] * count] * num_idle,
         )
-        calls.append(_Call(info, count, {i: run.monitor for i, run in active.items()}))
+        monitors = {index: run.monitor for index, run in active.items()}
+        calls.append(_Call(info, count, monitors))
+        waiting.append((calls[-1], set(active)))
         if len(calls) == 1:
             jax.block_until_ready(info)
             first_seconds = time.perf_counter() - started
             for run in active.values():
                 run.pace.observe([], run.pace.done)
-        learn(_MAX_AHEAD)
+        while len(waiting) > _MAX_AHEAD:
+            learn(*waiting.pop(0))
         for index, run in active.items():
             run.num_evaluations += count
             run.after_steps(
@@ -180,22 +203,11 @@ def _run_steps(
                 functools.partial(_terms_of, program, info, index, count),
                 is_interrupted,
             )
-        ending = {i: run for i, run in active.items() if run.is_to_end}
-        if ending:
-            learn(0)
-            images = {index: run.end() for index, run in ending.items()}
-            starts = {
-                index: program.init(image)
-                for index, image in images.items()
-                if image is not None
-            }
-            state = program.replace(state, starts)
-            if not all(run.is_done for run in runs):
-                kept |= {
-                    index: jax.tree.map(jnp.copy, program.member(state, index))
-                    for index, run in ending.items()
-                    if run.is_done
-                }
+        if ending := [index for index, run in active.items() if run.is_to_end]:
+            end(ending)
+    # Time may run out between two steps.
+    if late := [index for index, run in enumerate(runs) if not run.is_done]:
+        end(late)
     for run in runs:  # interrupted while the last steps were awaited
         if run.stopped is None and is_interrupted():
             run.stopped = "interrupted"
@@ -273,10 +285,12 @@ def _run_lbfgs(
         elif found.reason in ("line search stalled", "not finite"):
             run.monitor.best = image
             run.recover(found.reason)
+            if average is not None:
+                average = init_average(jnp.asarray(image))
             continue
         run.is_done = True
         run.pace.num_left()
-    run.average = average
+    run.average = average if run.is_done else None
     return image, first_seconds
 
 

@@ -211,19 +211,25 @@ class MemberRun:
         return self.stopped in _PAINTED_OUT and not self.member.is_over
 
     def observe(
-        self, losses: np.ndarray, gaps: np.ndarray, are_finite: np.ndarray
+        self,
+        losses: np.ndarray,
+        gaps: np.ndarray,
+        are_finite: np.ndarray,
+        *,
+        is_last: bool = False,
     ) -> None:
         """Take note of what steps found at the picture that they started from.
 
         Args:
             losses: total losses, in the order of the steps.
             gaps: style terms of each step, one of each region.
-            are_finite: whether each step was finite.
+            are_finite: True for each step that was finite.
+            is_last: True if no step follows that could be steered.
         """
         finite = self.monitor.observe(losses, are_finite)
         self.num_finite += len(finite)
         self.pace.observe(finite, self._done_before + len(self.monitor.losses))
-        if self.member.steering is not None and finite:
+        if self.member.steering is not None and finite and not is_last:
             self.member.steering.observe(gaps[: len(finite)])
 
     def observe_one(self, terms: LossTerms) -> None:

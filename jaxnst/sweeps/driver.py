@@ -82,8 +82,8 @@ def sweep(
 
     Any argument of `jaxnst.stylize` may be a list, pictures included. Everything is
     checked before anything is painted; a picture that then fails does not stop the
-    others. Each picture is that of `stylize` with the same settings; where one device
-    paints several side by side, up to rounding.
+    others. Each picture is that of `stylize` with the same settings; where several are
+    painted at once, up to rounding, which steps may enlarge.
 
     On one CPU the pictures are painted one after the other; on accelerators, and on
     several devices, side by side. Where JAX runs in several processes

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxnst.networks import MEMORY_LEVELS
 from jaxnst.networks.devices import default_device, local_devices
 from jaxnst.optimize import StepView, deferred_interrupt
 from jaxnst.transfer.driver import finish, run_job
@@ -217,22 +218,24 @@ def _paint_batch(
     watcher = shown.watcher(batch)
     done: dict[int, Done] = {}
     ready: list[tuple[PictureJob, Job]] = []
-    memory = "fast"
+    levels = []
     for picture in batch:
         try:
             job = load_fn(picture)
             with clear_memory_errors(job.config.memory, max(job.inputs.shape)):
-                memory = choose_memory(job)
+                level = choose_memory(job)
             if ready and job.inputs.shape != ready[0][1].inputs.shape:
                 # A photograph that its EXIF turns: its header has another shape.
                 alone = _paint_alone(picture, load_fn, shown, metrics)
                 done[picture.number] = alone
             else:
                 ready.append((picture, job))
+                levels.append(level)
         except Exception as error:
             done[picture.number] = Done(picture, None, error, 0.0)
     if not ready:
         return [done[picture.number] for picture in batch]
+    memory = max(levels, key=MEMORY_LEVELS.index)  # the one that needs the least
     jobs = [job for _, job in ready]
     kinds = {
         (picture.pictures, str(picture.config.style_blend)) for picture, _ in ready
@@ -275,14 +278,20 @@ def _paint_batch(
 
 
 class _Slowest:
-    """Shows the member of a batch that has come least far."""
+    """Shows the member of a batch that has come least far, of those that go on."""
 
     def __init__(self, watcher: ProgressCallback, num_members: int):
         self._watcher = watcher
         self._done = [0.0] * num_members
+        # Members that took part in the last call, and in this one so far.
+        self._active = set(range(num_members))
+        self._seen: set[int] = set()
 
     def show(self, number: int, view: StepView) -> None:
         """Show a step of a member, if no other is behind it."""
+        if any(number <= other for other in self._seen):  # the next call has begun
+            self._active, self._seen = self._seen, set()
+        self._seen.add(number)
         self._done[number] = view.work_done
-        if view.work_done <= min(self._done):
+        if view.work_done <= min(self._done[other] for other in self._active):
             self._watcher(view)

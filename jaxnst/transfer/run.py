@@ -1,5 +1,6 @@
 """Paint all sizes from coarse to fine, and hand the picture from size to size."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from jaxnst.optimize import (
     Budget,
     Member,
     Method,
+    Program,
     Schedule,
     SizeReport,
     Steering,
@@ -117,6 +119,7 @@ def paint(
         compile_seconds += time.perf_counter() - before
         if members[0].method.optimizer is not step.optimizer:
             step = step.with_optimizer(members[0].method.optimizer)
+            plan = plan._replace(step=step)
         if state is None:
             state = step.stack(
                 plan.filled(
@@ -139,7 +142,7 @@ def paint(
         following = plan.sizes[index + 1 : index + 2]
         if following and not plan.is_batch and not is_interrupted():
             ahead = compile_in_background(
-                lambda next_size=following[0]: size_programs(plan, next_size)[:2]
+                functools.partial(_next_programs, plan, following[0])
             )
         assert state is not None
         state, found = run_size(
@@ -190,6 +193,11 @@ def paint(
             )
         )
     return painted
+
+
+def _next_programs(plan: Plan, size: SizePlan) -> tuple[Program, Program]:
+    programs = size_programs(plan, size)
+    return programs.targets, programs.step
 
 
 def _make_member(
