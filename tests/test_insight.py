@@ -17,7 +17,6 @@ from jaxnst.insight.ablations import smaller
 from jaxnst.insight.advice import give_advice, judge_convergence
 from jaxnst.insight.attribution import (
     attribution_of,
-    compiled_gradient,
     targets_of,
     weights_of_terms,
 )
@@ -32,6 +31,7 @@ from jaxnst.insight.correspondence import (
 from jaxnst.insight.differences import color_change, measure_changes, structure_change
 from jaxnst.insight.inputs import subject_of
 from jaxnst.metrics import Metrics
+from jaxnst.optimize import compiled_loss_and_gradient
 from jaxnst.transfer import setup
 from jaxnst.transfer.result import make_trace, read_trace
 
@@ -83,7 +83,7 @@ def test_the_terms_gradients_add_up_to_the_whole_gradient(result):
     def gradient(weights):
         image = jnp.asarray(subject.image)
         return np.asarray(
-            compiled_gradient(subject.job.network, image, targets, weights)
+            compiled_loss_and_gradient(image, subject.job.network, targets, weights)[-1]
         )
 
     parts = [gradient(each) for each in weights_of_terms(subject.weights).values()]

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
-from jaxnst._types import HostImage, Image, Scalar
-from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets, perceptual_loss
+from jaxnst._types import HostImage, Scalar
+from jaxnst.objective import LossTerms, LossWeights, Targets
+from jaxnst.optimize import compiled_loss_and_gradient
 from jaxnst.transfer.plan import SizePlan, make_plan
 from jaxnst.transfer.run import measure_targets
 
@@ -62,9 +63,9 @@ def measure_attribution(subject: Subject, image: HostImage, targets: Targets) ->
     network = subject.job.network
     lengths: dict[str, np.ndarray] = {}
     for term, weights in weights_of_terms(subject.weights).items():
-        gradient = compiled_gradient(
-            network,
+        _, _, gradient = compiled_loss_and_gradient(
             jnp.asarray(image),
+            network,
             targets,
             weights,
             normalization=config.normalization,
@@ -138,63 +139,11 @@ def terms_of(subject: Subject, image: HostImage, targets: Targets) -> LossTerms:
         image: picture that is measured, of the same shape.
         targets: targets of the loss, see `targets_of`.
     """
-    terms = compiled_terms(
-        subject.job.network,
+    _, terms, _ = compiled_loss_and_gradient(
         jnp.asarray(image),
+        subject.job.network,
         targets,
         subject.weights,
         normalization=subject.job.config.normalization,
     )
     return jax.device_get(terms)
-
-
-def gradient(
-    network: FeatureFn,
-    image: Image,
-    targets: Targets,
-    weights: LossWeights,
-    *,
-    normalization: str = "pair",
-) -> Image:
-    """Return the gradient of the loss with respect to the picture.
-
-    Args:
-        network: network with the layers of the targets.
-        image: picture, RGB in [0, 1].
-        targets: targets of the loss.
-        weights: weights of the loss terms.
-        normalization: scale of the losses, see `perceptual_loss`.
-    """
-
-    def loss(image: Image) -> Scalar:
-        return perceptual_loss(
-            image, network, targets, weights, normalization=normalization
-        )[0]
-
-    return jax.grad(loss)(image)
-
-
-def terms(
-    network: FeatureFn,
-    image: Image,
-    targets: Targets,
-    weights: LossWeights,
-    *,
-    normalization: str = "pair",
-) -> LossTerms:
-    """Return the loss terms of a picture.
-
-    Args:
-        network: network with the layers of the targets.
-        image: picture, RGB in [0, 1].
-        targets: targets of the loss.
-        weights: weights of the loss terms.
-        normalization: scale of the losses, see `perceptual_loss`.
-    """
-    return perceptual_loss(
-        image, network, targets, weights, normalization=normalization
-    )[1]
-
-
-compiled_gradient = jax.jit(gradient, static_argnames=("normalization",))
-compiled_terms = jax.jit(terms, static_argnames=("normalization",))
