@@ -26,21 +26,33 @@ def all_modules():
 
 
 def public_members():
-    """Yield name and value of every public function, class and method."""
+    """Yield name and value of what users call, and of its methods.
+
+    That is what `jaxnst` and its packages hand on, and what the flat modules define.
+    Inside the house one line is enough (`tests/test_api.py` asks for it); more is said
+    where it says more than names and types do.
+    """
+    homes = [jaxnst]
     for module in all_modules():
-        for attribute, value in vars(module).items():
-            if attribute.startswith("_"):
-                continue
-            if getattr(value, "__module__", "") != module.__name__:
-                continue
-            name = f"{module.__name__}.{attribute}"
-            if inspect.isfunction(inspect.unwrap(value)):
-                yield name, value
-            elif inspect.isclass(value):
-                yield name, value
-                for method, function in vars(value).items():
-                    if inspect.isfunction(function) and not method.startswith("_"):
-                        yield f"{name}.{method}", function
+        name = module.__name__.removeprefix("jaxnst.")
+        homes += [module] if "." not in name and name[0] != "_" else []
+    found = {}
+    for home in homes:
+        is_module = not hasattr(home, "__path__")
+        names = home.__all__ if home is jaxnst else vars(home)
+        for value in [getattr(home, name) for name in names if name[0] != "_"]:
+            origin = getattr(value, "__module__", "")
+            is_ours = origin == home.__name__ if is_module else origin[:6] == "jaxnst"
+            if is_ours and hasattr(value, "__qualname__"):
+                found[f"{origin}.{value.__qualname__}"] = value
+    for name, value in found.items():
+        if inspect.isfunction(inspect.unwrap(value)):
+            yield name, value
+        elif inspect.isclass(value):
+            yield name, value
+            for method, function in vars(value).items():
+                if inspect.isfunction(function) and not method.startswith("_"):
+                    yield f"{name}.{method}", function
 
 
 def raises_by_itself(function):
