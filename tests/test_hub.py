@@ -38,7 +38,7 @@ def make_tensors():
         key: (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:] or 2))).astype(
             np.float32
         )
-        for key, shape in layouts.expected_shapes(TINY, "timm").items()
+        for key, shape in layouts.expected_shapes(TINY, "torchvision").items()
     }
 
 

@@ -43,8 +43,7 @@ def tensors_of(layout, architecture=TINY) -> dict[str, Any]:
     }
     if layout == "torchvision":
         tensors["classifier.0.weight"] = np.ones((7, 5), np.float32)
-    if layout == "timm":
-        tensors["head.fc.bias"] = np.ones(5, np.float32)
+        tensors["head.fc.bias"] = np.ones(5, np.float32)  # of timm
     return tensors
 
 
@@ -64,7 +63,7 @@ def test_safetensors_in_every_layout(layout, tmp_path):
     assert used == (path.name, file_sha256(path))
     kernel_key, bias_key = list(layouts.expected_shapes(TINY, layout))[2:4]
     kernel = expected[kernel_key]
-    if layout in ("torchvision", "timm"):  # OIHW
+    if layout == "torchvision":  # OIHW
         kernel = np.einsum("oihw->hwio", kernel)
     np.testing.assert_array_equal(weights.layers["conv1_2"]["kernel"], kernel)
     np.testing.assert_array_equal(weights.layers["conv1_2"]["bias"], expected[bias_key])
@@ -171,7 +170,7 @@ def test_a_file_becomes_a_network(tmp_path):
     ("dtype", "digits"), [("float16", 3), ("float64", 7), ("bfloat16", 2)]
 )
 def test_other_floats(dtype, digits, tmp_path):
-    tensors = tensors_of("timm")
+    tensors = tensors_of("torchvision")
     made = {
         key: x.astype(getattr(ml_dtypes, dtype, dtype)) for key, x in tensors.items()
     }
@@ -215,7 +214,7 @@ def test_what_we_write_says_what_it_is(tmp_path):
 )  # fmt: skip
 def test_preprocessing_that_makes_no_sense(text, tmp_path):
     path = tmp_path / "b.safetensors"
-    write(path, tensors_of("timm"), {"preprocessing": text})
+    write(path, tensors_of("torchvision"), {"preprocessing": text})
     with pytest.raises(ValueError, match=r"b\.safetensors cannot.*its preprocessing"):
         load_weights(path)
     assert load_weights(path, preprocessing="caffe")[0].preprocessing == CAFFE
@@ -279,7 +278,7 @@ def test_names_win_over_files(tmp_path, monkeypatch):
 
 
 def test_options_that_a_source_has_not(tmp_path):
-    path = write(tmp_path / "weights.safetensors", tensors_of("timm"))
+    path = write(tmp_path / "weights.safetensors", tensors_of("torchvision"))
     with pytest.raises(ValueError, match=r"`revision` is 'main', but .* has none"):
         load_network(path, revision="main")
     with pytest.raises(ValueError, match="`preprocessing` is 'caffe', but vgg19"):

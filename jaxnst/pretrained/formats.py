@@ -36,7 +36,6 @@ class TensorFile(NamedTuple):
     """A file of tensors, opened.
 
     Attributes:
-        shapes: {name: shape} of all tensors.
         metadata: text that the file holds about itself, by key.
         read: function from names to {name: array}, of the dtypes in the file.
     """
@@ -48,9 +47,6 @@ class TensorFile(NamedTuple):
 
 def open_tensors(path: Path) -> TensorFile:
     """Return an open file of tensors; the ending of its name gives the format.
-
-    Args:
-        path: file with one of the endings `SUFFIXES`.
 
     Raises:
         ValueError: if the file is damaged or of another format.
@@ -76,14 +72,7 @@ def open_tensors(path: Path) -> TensorFile:
 
 @contextlib.contextmanager
 def naming(name: str | Path) -> Iterator[None]:
-    """Put the name of a file into the errors about its content.
-
-    Args:
-        name: path or address of the file.
-
-    Raises:
-        ValueError: in place of every other ValueError; its text is one line.
-    """
+    """Put the name of a file into each ValueError about its content, in one line."""
     try:
         yield
     except ValueError as error:
@@ -126,10 +115,6 @@ def serialize(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) ->
     """Return the bytes of a safetensors file; equal arguments give equal bytes.
 
     The library's own writer shuffles the metadata, so its files have no fixed hash.
-
-    Args:
-        tensors: arrays of uint8, float16 or float32, by name.
-        metadata: free text, by key; its order is kept.
     """
     names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
@@ -152,16 +137,10 @@ def serialize(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) ->
 def decode_codebook(data: bytes) -> dict[str, dict[str, np.ndarray]]:
     """Return {layer: {"kernel": array, "bias": array}} of a codebook file.
 
-    Such a file holds 8-bit codes into a table of 256 values per layer, a quarter of the
-    size of float32. For the bundled VGG-19 the error is 0.4 % to 0.9 % of a layer's
-    weights, far below what a picture shows.
-
-    Args:
-        data: a safetensors file with `LAYER.codes` (3, 3, in, out) uint8,
-            `LAYER.table` (256,) float32 and `LAYER.bias` (out,) float32.
-
-    Raises:
-        ValueError: if it is no such file.
+    It holds `LAYER.codes` (3, 3, in, out) uint8, `LAYER.table` (256,) float32 and
+    `LAYER.bias` (out,) float32: 8-bit codes into a table of values per layer, a quarter
+    of the size of float32. For the bundled VGG-19 the error is 0.4 % to 0.9 % of a
+    layer's weights, far below what a picture shows.
     """
     with _reading("a safetensors file"):
         tensors = safetensors.numpy.load(data)

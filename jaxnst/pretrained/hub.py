@@ -54,12 +54,6 @@ def load_kept(
 ) -> tuple[Weights, UsedWeights]:
     """Return weights that are not bundled, downloading them if they are not on disk.
 
-    Args:
-        spec: weights of the registry, of any revision.
-        token: access token of the Hub; None is the one huggingface_hub knows, False
-            none.
-        progress: show a bar on standard error while downloading.
-
     Raises:
         OSError: if they are not on disk and cannot be downloaded or kept.
         ValueError: if the file on disk or on the Hub is damaged or another one.
@@ -85,17 +79,9 @@ def fetch(
     progress: bool = True,
     renew: bool = False,
 ) -> Path:
-    """Download weights, and return where they are kept.
+    """Download weights unless they are on disk, and return where they are kept.
 
-    Args:
-        spec: weights of the registry, of any revision.
-        token: access token of the Hub, as for `load_kept`.
-        progress: show a bar on standard error while downloading.
-        renew: download them even if they are on disk.
-
-    Raises:
-        OSError: if they cannot be downloaded or kept.
-        ValueError: if the file on the Hub is damaged or another one.
+    `token` None is the one huggingface_hub knows, False none.
     """
     if not isinstance(spec.source, HubFile):
         assert isinstance(spec.source, OwnFile)
@@ -128,16 +114,7 @@ def fetch(
 
 
 def keep_own(spec: WeightSpec, source: Path) -> Path:
-    """Keep weights from a file of the user's as those of a spec; return where.
-
-    Args:
-        spec: weights of the registry.
-        source: a file of any format; the very file of the spec, if its hash is known.
-
-    Raises:
-        OSError: if it cannot be read or kept.
-        ValueError: if it holds another network, or is another file.
-    """
+    """Keep weights from a file of the user's as those of a spec; return where."""
     path = kept_path(spec)
     with lock_kept(path):
         _keep_own(spec, path, source)
@@ -145,11 +122,7 @@ def keep_own(spec: WeightSpec, source: Path) -> Path:
 
 
 def is_commit(revision: str) -> bool:
-    """Return whether a revision is a commit, which never changes.
-
-    Args:
-        revision: a commit, branch or tag.
-    """
+    """Return whether a revision is a commit, which never changes."""
     return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
