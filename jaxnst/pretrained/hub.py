@@ -8,6 +8,7 @@ that is then kept is stored, and checked whenever it is loaded.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -202,6 +203,16 @@ def _open_remote(
         )
 
     def read(names: Collection[str]) -> Arrays:
+        for name in names:  # before anything of a wrong size is fetched
+            info = infos[name]
+            if info.dtype not in _FLOATS:
+                raise ValueError(f"{name} is {info.dtype}, expected floats")
+            start, end = info.data_offsets
+            needed = np.dtype(_FLOATS[info.dtype]).itemsize * math.prod(shapes[name])
+            if start < 0 or end - start != needed:
+                raise ValueError(
+                    f"{name} is at {start} to {end}, but has {needed} bytes"
+                )
         arrays: Arrays = {}
         runs = _merge([(*infos[name].data_offsets, name) for name in names])
         with tqdm(
@@ -216,8 +227,6 @@ def _open_remote(
                 bar.update(len(data))
                 for name in members:
                     info = infos[name]
-                    if info.dtype not in _FLOATS:
-                        raise ValueError(f"{name} is {info.dtype}, expected floats")
                     first, last = (at - start for at in info.data_offsets)
                     values = np.frombuffer(data[first:last], _FLOATS[info.dtype])
                     arrays[name] = values.reshape(shapes[name])

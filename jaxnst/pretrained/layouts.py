@@ -34,7 +34,7 @@ from jaxnst.networks import (
     VGGArchitecture,
 )
 
-from .formats import Shapes, TensorFile, serialize
+from .formats import Shapes, TensorFile, serialize, shorten
 
 
 ARCHITECTURES = (VGG19, VGG16, RESNET50, GOOGLENET)
@@ -162,7 +162,7 @@ def recognize(shapes: Shapes) -> tuple[Architecture, str]:
             "features.0.weight or layer1.0.conv1.weight (torchvision, timm), "
             "inception3a.branch1.conv.weight (torchvision), conv1_1.kernel (jaxnst) or "
             f"block1_conv1/kernel (keras.applications), got {len(came)} tensors"
-            f"{' such as ' if came else ''}{', '.join(came[:3])}"
+            f"{' such as ' if came else ''}{', '.join(map(shorten, came[:3]))}"
         )
     return best
 
@@ -275,7 +275,9 @@ def _refuse(
         if names:
             rest = len(names) - _MAX_NAMED
             more = f" and {rest} more" if rest > 0 else ""
-            texts.append(f"{problem} {', '.join(names[:_MAX_NAMED])}{more}")
+            texts.append(
+                f"{problem} {', '.join(map(shorten, names[:_MAX_NAMED]))}{more}"
+            )
     if texts:
         raise ValueError(
             f"the weights do not fit {architecture.name} in the layout of {layout}: "
