@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import compiled_names
 
-from jaxnst.optimize import Program, compile_in_background, use_program_cache
+from jaxnst.optimize.programs import Program, compile_in_background, use_program_cache
 
 
 WORKER = """

@@ -1,6 +1,7 @@
 """The number of steps of each size, their learning rates, and when they end."""
 
 import math
+import operator
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -99,6 +100,27 @@ class Budget:
             1, min(math.floor(part * planned), math.floor((left - reserve) / here))
         )
 
+    @property
+    def planned(self) -> int:
+        """Number of steps planned for this size."""
+        return self._steps[self._index]
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps planned for all sizes."""
+        return sum(self._steps)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether this is the full size."""
+        return self._index == len(self._pixels) - 1
+
+    def work_done(self, num_steps: int) -> float:
+        """Return the fraction of all work that is done after steps of this size."""
+        work = list(map(operator.mul, self._steps, self._pixels))
+        here = num_steps * self._pixels[self._index]
+        return (sum(work[: self._index]) + here) / sum(work)
+
     def has_time(self) -> bool:
         """Return whether one more step of this size would end by the deadline."""
         step = 0.0
@@ -136,7 +158,7 @@ def learning_rate_at(rate: float, step: int, num_steps: int, decay: float) -> fl
     )
 
 
-class Pace:
+class SizeSchedule:
     """The steps of one size: their number, their learning rates, and their end.
 
     `done` counts the steps whose rates were returned; `stopped` is the reason for fewer

@@ -14,7 +14,8 @@ import jax
 
 from jaxnst.networks import MEMORY_LEVELS
 from jaxnst.networks.devices import default_device, local_devices
-from jaxnst.optimize import StepView, deferred_interrupt
+from jaxnst.optimize import StepView
+from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.transfer.driver import finish, run_job
 from jaxnst.transfer.memory import (
     OutOfMemory,

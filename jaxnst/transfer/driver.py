@@ -16,7 +16,8 @@ from jaxnst.images import PictureSource, resize
 from jaxnst.images.tiling import move, place_border
 from jaxnst.metrics import Metrics, measure, seam_scores
 from jaxnst.networks import MEMORY_LEVELS, Network
-from jaxnst.optimize import StepCallback, deferred_interrupt
+from jaxnst.optimize import StepCallback
+from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.pretrained import load_lpips_network
 
 from .inputs import StyleSource

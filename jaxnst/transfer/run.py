@@ -1,5 +1,6 @@
 """Paint all sizes from coarse to fine, and hand the picture from size to size."""
 
+import dataclasses
 import functools
 import math
 import time
@@ -16,20 +17,13 @@ from jaxnst.coloring import smooth_recoloring, take_palette
 from jaxnst.config import TransferConfig
 from jaxnst.images import resize
 from jaxnst.objective import Targets
-from jaxnst.optimize import (
-    Budget,
-    Member,
-    Method,
-    Program,
-    Schedule,
-    SizeReport,
-    Steering,
-    StepCallback,
-    TransferState,
-    Trimmed,
-    compile_in_background,
-    run_size,
-)
+from jaxnst.optimize import StepCallback, TransferState
+from jaxnst.optimize.loop import run_size
+from jaxnst.optimize.member import Member, SizeReport
+from jaxnst.optimize.programs import Program, compile_in_background
+from jaxnst.optimize.recovery import Method
+from jaxnst.optimize.schedule import Budget
+from jaxnst.optimize.strength import Steering, Trimmed
 
 from .inputs import first_image
 from .plan import Plan, SizePlan, compiled_targets, size_programs, style_shapes_at
@@ -95,10 +89,6 @@ def paint(
     state: TransferState | None = None
     compile_seconds = 0.0
     ahead: Future[Any] | None = None
-    work = [
-        size.num_steps * pixels
-        for size, pixels in zip(plan.sizes, plan.pixels, strict=True)
-    ]
     for index, size in enumerate(plan.sizes):
         if state is not None and is_interrupted():
             stopped = [each or "interrupted" for each in stopped]
@@ -118,21 +108,19 @@ def paint(
         jax.block_until_ready(targets)
         compile_seconds += time.perf_counter() - before
         if members[0].method.optimizer is not step.optimizer:
-            step = step.with_optimizer(members[0].method.optimizer)
+            step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
             plan = plan._replace(step=step)
         if state is None:
             state = step.stack(
-                plan.filled(
-                    [
-                        step.init(_first_image(job, plan, size, number))
-                        for number, job in enumerate(jobs)
-                    ]
-                )
+                [
+                    step.init(_first_image(job, plan, size, number))
+                    for number, job in enumerate(jobs)
+                ]
             )
         else:
             state = step.resize(
                 state,
-                plan.filled(contents),
+                contents,
                 content_detail=jobs[0].config.content_detail,
                 wraps=plan.network.wraps,
             )
@@ -150,13 +138,7 @@ def paint(
             targets,
             step,
             members,
-            num_steps=size.num_steps,
-            schedule=Schedule(
-                total_steps=sum(each.num_steps for each in plan.sizes),
-                first_work=sum(work[:index]),
-                total_work=sum(work),
-                full_shape=jobs[0].inputs.shape,
-            ),
+            full_shape=jobs[0].inputs.shape,
             is_interrupted=is_interrupted,
         )
         compile_seconds += found[0].compile_seconds
@@ -222,16 +204,7 @@ def _make_member(
 
 
 def _skipped(size: SizePlan) -> SizeReport:
-    return SizeReport(
-        size=max(size.shape),
-        terms=[],
-        num_steps=0,
-        num_evaluations=0,
-        stopped="skipped",
-        is_averaged=False,
-        recoveries=[],
-        compile_seconds=0.0,
-    )
+    return SizeReport(size=max(size.shape), stopped="skipped")
 
 
 def measure_targets(
@@ -266,7 +239,7 @@ def _measure_all(
         measure_targets(jobs[number], plan, size, contents[number], number)
         for number in range(count)
     ]
-    return plan.step.stack_targets(plan.filled(measured))
+    return plan.step.stack_targets(measured)
 
 
 def _first_image(job: Job, plan: Plan, size: SizePlan, number: int) -> HostImage:
