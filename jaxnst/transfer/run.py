@@ -1,11 +1,10 @@
 """Paint all sizes from coarse to fine, and hand the picture from size to size."""
 
 import dataclasses
-import functools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Thread
 from typing import Any, NamedTuple
 
 import jax
@@ -88,7 +87,7 @@ def paint(
     step = plan.step
     state: TransferState | None = None
     compile_seconds = 0.0
-    ahead: Future[Any] | None = None
+    ahead: Thread | None = None
     for index, size in enumerate(plan.sizes):
         if state is not None and is_interrupted():
             stopped = [each or "interrupted" for each in stopped]
@@ -100,7 +99,7 @@ def paint(
             continue
         before = time.perf_counter()
         if ahead is not None:
-            wait([ahead])
+            ahead.join()
         elif not plan.is_batch:
             ahead = compile_in_background([size_programs(plan, size).step])
         contents = [job.inputs.content_at(size.shape) for job in jobs]
@@ -125,13 +124,11 @@ def paint(
                 wraps=plan.network.wraps,
             )
         if ahead is not None:
-            wait([ahead])
+            ahead.join()
         # The next size is compiled while this one is painted.
         following = plan.sizes[index + 1 : index + 2]
         if following and not plan.is_batch and not is_interrupted():
-            ahead = compile_in_background(
-                functools.partial(_next_programs, plan, following[0])
-            )
+            ahead = compile_in_background(_next_programs(plan, following[0]))
         assert state is not None
         state, found = run_size(
             state,
@@ -177,9 +174,10 @@ def paint(
     return painted
 
 
-def _next_programs(plan: Plan, size: SizePlan) -> tuple[Program, Program]:
+def _next_programs(plan: Plan, size: SizePlan) -> Iterator[Program]:
     programs = size_programs(plan, size)
-    return programs.targets, programs.step
+    yield programs.targets
+    yield programs.step
 
 
 def _make_member(
