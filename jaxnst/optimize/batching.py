@@ -295,10 +295,7 @@ def _over_members(
 ) -> Callable[..., Any]:
     """Return `function` of one picture as one of a batch, sharded over a mesh.
 
-    Args:
-        function: function of arrays of one picture.
-        mesh: devices, each of which has a part of the rows.
-        axes: for each argument 0, if it has an axis of members; otherwise None.
+    The argument with an axis of members has 0 in `axes`, any other one None.
     """
 
     def on_device(*args: Any) -> Any:

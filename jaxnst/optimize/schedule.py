@@ -12,7 +12,7 @@ MIN_LAST_STEPS = 5
 
 
 class Budget:
-    """Plan of the steps of every size within a time limit, from the pace so far.
+    """Plan of the steps of every size within a time limit, from the times so far.
 
     The time of a step is taken to be proportional to its pixels, and the overhead of a
     size (compiling, above all) to be the largest one before.
@@ -64,7 +64,7 @@ class Budget:
         """Record that so many steps of this size are done now."""
         now = self._now()
         if self._first_done is None:
-            # The first ones include compiling, so the pace is measured from here.
+            # The first ones include compiling, so steps are timed from here.
             self._first_done = now, num_steps
         elif num_steps > self._first_done[1]:
             then, count = self._first_done
@@ -231,12 +231,7 @@ class SizeSchedule:
         return self._budget is None or self._budget.has_time()
 
     def observe(self, losses: Sequence[float], num_done: int) -> None:
-        """Record the losses before steps.
-
-        Args:
-            losses: losses of the steps since the last call, in order.
-            num_done: number of steps of this size that are done.
-        """
+        """Record the losses before steps, of which `num_done` of this size are done."""
         if self._budget is not None:
             self._budget.steps_done(num_done)
         for loss in losses:
@@ -245,12 +240,7 @@ class SizeSchedule:
                 self._start_to_finish()
 
     def soften(self, learning_rate: float, *, decay: float | None = None) -> None:
-        """Go on from an earlier picture with another learning rate.
-
-        Args:
-            learning_rate: new learning rate.
-            decay: new fraction of the steps over which it falls; None: as before.
-        """
+        """Go on from an earlier picture with another rate; decay None: as before."""
         self.learning_rate = learning_rate
         self.decay = self.decay if decay is None else decay
         self._losses.clear()
