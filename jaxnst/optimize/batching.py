@@ -236,7 +236,7 @@ class StepProgram:
         """Return the total loss of each picture; the pictures are not donated."""
         state = self.stack([self.init(image) for image in images])
         _, info = self.call(state, targets, weights, [[0.0]])
-        return self.fetch(info).terms.total[:, 0]
+        return np.asarray(self.fetch(info).terms.total)[:, 0]
 
     def _filled(self, members: Sequence[Any]) -> list[Any]:
         return [*members, *[members[0]] * (self.num_members - len(members))]
@@ -262,8 +262,7 @@ def _batch_step(mesh: Mesh, is_one_step: bool, shares_targets: bool) -> Any:
         **static: Any,
     ) -> Any:
         def one(*args: Any) -> Any:
-            *args, rest = args
-            return function(*args, *rest, **static)
+            return function(*args[:-1], *args[-1], **static)
 
         args = (state, network, targets, weights, rates, rest)
         return _over_members(one, mesh, axes)(*args)

@@ -262,7 +262,7 @@ def _trim(
         for index, trimmer in active.items():
             weights[index], rates[index] = trimmer.weights, trimmer.rate
         state, info = program.call(state, targets, weights, rates)
-        gaps = program.fetch(info).terms.style_regions[:, 0]
+        gaps = np.asarray(program.fetch(info).terms.style_regions)[:, 0]
         again = {}
         for index, trimmer in active.items():
             if trimmer.observe(gaps[index], images[index]):
