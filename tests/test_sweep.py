@@ -26,7 +26,7 @@ from conftest import (
 from sweep_worker import LAYERS, SETTINGS, SIZES, make_network, pictures
 
 import jaxnst
-from jaxnst.optimize import StepProgram
+from jaxnst.optimize.batching import StepProgram
 from jaxnst.sweeps import runner
 from jaxnst.sweeps.executor import pack_job, paint_packed
 from jaxnst.sweeps.jobs import JobLoader, plan_sweep

@@ -14,7 +14,8 @@ import jax
 
 from jaxnst.networks import MEMORY_LEVELS
 from jaxnst.networks.devices import default_device, local_devices
-from jaxnst.optimize import StepView, deferred_interrupt
+from jaxnst.optimize import StepView
+from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.transfer.driver import finish, run_job
 from jaxnst.transfer.memory import (
     OutOfMemory,
@@ -23,7 +24,7 @@ from jaxnst.transfer.memory import (
     clear_memory_errors,
 )
 from jaxnst.transfer.plan import make_plan
-from jaxnst.transfer.progress import Course, ProgressCallback
+from jaxnst.transfer.progress import ProgressCallback, Workload
 from jaxnst.transfer.result import Interrupted
 from jaxnst.transfer.run import is_unpainted, paint
 from jaxnst.transfer.setup import Job
@@ -136,17 +137,17 @@ class _Shown:
     """Progress of all pictures."""
 
     def __init__(self, jobs: Sequence[PictureJob], *, enabled: bool):
-        self._course = Course(sum(job.work for job in jobs))
+        self._workload = Workload(sum(job.work for job in jobs))
         self._num_jobs, self._num_done, self._enabled = len(jobs), 0, enabled
 
-    def watcher(self, jobs: Sequence[PictureJob]) -> ProgressCallback:
+    def callback(self, jobs: Sequence[PictureJob]) -> ProgressCallback:
         """Return what shows the next pictures."""
         first, last = self._num_done + 1, self._num_done + len(jobs)
         span = f"{first}" if first == last else f"{first} to {last}"
         return ProgressCallback(
             enabled=self._enabled,
             title=f"picture {span} of {self._num_jobs}",
-            course=self._course,
+            workload=self._workload,
             work=sum(job.work for job in jobs),
         )
 
@@ -154,24 +155,24 @@ class _Shown:
         """Count a picture as done."""
         self._num_done += 1
         if done.result is None:
-            self._course.drop(done.job.work)
+            self._workload.drop(done.job.work)
         else:
-            self._course.finish(done.job.work)
+            self._workload.finish(done.job.work)
         return done
 
 
 def _paint_alone(
     job: PictureJob, load_fn: LoadFn, shown: _Shown, metrics: bool
 ) -> Done:
-    watcher = shown.watcher([job])
+    callback = shown.callback([job])
     started = time.perf_counter()
     result, problem = None, None
     try:
         result = run_job(
             load_fn(job),
-            watcher,
+            callback,
             started=started,
-            notice_fn=lambda _: watcher.notice(_NOTICE),
+            notice_fn=lambda _: callback.notice(_NOTICE),
             metrics=metrics,
         )
     except Interrupted:
@@ -215,7 +216,7 @@ def _paint_batch(
 ) -> list[Done]:
     """Paint a batch; returns once all of it is done."""
     started = time.perf_counter()
-    watcher = shown.watcher(batch)
+    callback = shown.callback(batch)
     done: dict[int, Done] = {}
     ready: list[tuple[PictureJob, Job]] = []
     levels = []
@@ -240,13 +241,13 @@ def _paint_batch(
     kinds = {
         (picture.pictures, str(picture.config.style_blend)) for picture, _ in ready
     }
-    slowest = _Slowest(watcher, len(jobs))
+    slowest = _Slowest(callback, len(jobs))
     painted, problem = [], None
     try:
         with (
-            watcher,
+            callback,
             clear_memory_errors(memory, max(batch[0].shape)),
-            deferred_interrupt(lambda _: watcher.notice(_NOTICE)) as is_interrupted,
+            deferred_interrupt(lambda _: callback.notice(_NOTICE)) as is_interrupted,
         ):
             plan = make_plan(
                 jobs,
@@ -280,8 +281,8 @@ def _paint_batch(
 class _Slowest:
     """Shows the member of a batch that has come least far, of those that go on."""
 
-    def __init__(self, watcher: ProgressCallback, num_members: int):
-        self._watcher = watcher
+    def __init__(self, callback: ProgressCallback, num_members: int):
+        self._callback = callback
         self._done = [0.0] * num_members
         # Members that took part in the last call, and in this one so far.
         self._active = set(range(num_members))
@@ -294,4 +295,4 @@ class _Slowest:
         self._seen.add(number)
         self._done[number] = view.work_done
         if view.work_done <= min(self._done[other] for other in self._active):
-            self._watcher(view)
+            self._callback(view)

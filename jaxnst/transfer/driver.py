@@ -16,7 +16,8 @@ from jaxnst.images import PictureSource, resize
 from jaxnst.images.tiling import move, place_border
 from jaxnst.metrics import Metrics, measure, seam_scores
 from jaxnst.networks import MEMORY_LEVELS, Network
-from jaxnst.optimize import StepCallback, deferred_interrupt
+from jaxnst.optimize import StepCallback
+from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.pretrained import load_lpips_network
 
 from .inputs import StyleSource
@@ -37,7 +38,7 @@ from .setup import Job, objects_of, set_up, settle_config
 
 def run_job(
     job: Job,
-    watcher: ProgressCallback,
+    callback: ProgressCallback,
     *,
     started: float,
     notice_fn: Callable[[str], None] | None = None,
@@ -47,9 +48,9 @@ def run_job(
 
     Args:
         job: picture to be painted.
-        watcher: callback that shows progress.
+        callback: callback that shows progress.
         started: time of the start, on the clock of `time.perf_counter`.
-        notice_fn: function that shows a message at Ctrl-C; by default `watcher` does.
+        notice_fn: function that shows a message at Ctrl-C; by default `callback` does.
         metrics: whether the result is measured.
 
     Raises:
@@ -64,16 +65,16 @@ def run_job(
         with clear_memory_errors(job.config.memory, size):  # raised by the compiler
             memory = choose_memory(job)
         with (
-            watcher,
+            callback,
             clear_memory_errors(
-                memory, size, is_foreign=lambda error: error is watcher.error
+                memory, size, is_foreign=lambda error: error is callback.error
             ),
-            deferred_interrupt(notice_fn or watcher.notice) as is_interrupted,
+            deferred_interrupt(notice_fn or callback.notice) as is_interrupted,
         ):
             (painted,) = paint(
                 [job],
                 make_plan([job], memory),
-                callbacks=[watcher],
+                callbacks=[callback],
                 deadline=None if limit is None else started + limit,
                 is_interrupted=is_interrupted,
             )
@@ -350,8 +351,8 @@ def stylize(
         del given[name]
     config = settle_config(**given)
     job = set_up(content, style, config, progress=progress, **objects_of(given))
-    watcher = ProgressCallback(enabled=progress, inner=callback)
-    return run_job(job, watcher, started=started, metrics=metrics)
+    shown = ProgressCallback(enabled=progress, inner=callback)
+    return run_job(job, shown, started=started, metrics=metrics)
 
 
 def estimate(

@@ -23,7 +23,8 @@ from jaxnst.images.load import MIN_SIDE
 from jaxnst.losses.registry import PARTWISE
 from jaxnst.networks import MEMORY_LEVELS, Network
 from jaxnst.networks.devices import default_device
-from jaxnst.optimize import Program, is_lbfgs
+from jaxnst.optimize.optimizers import is_lbfgs
+from jaxnst.optimize.programs import Program
 
 from .plan import (
     Plan,

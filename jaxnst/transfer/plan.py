@@ -19,13 +19,10 @@ from jaxnst.images.tiling import multiples_of
 from jaxnst.networks import Network, lay_by_rows, lay_whole
 from jaxnst.networks.devices import default_device
 from jaxnst.objective import LossWeights, compute_targets, make_loss_weights
-from jaxnst.optimize import (
-    Program,
-    StepProgram,
-    init_state,
-    is_lbfgs,
-    pyramid_sizes,
-)
+from jaxnst.optimize import init_state, pyramid_sizes
+from jaxnst.optimize.batching import StepProgram
+from jaxnst.optimize.optimizers import is_lbfgs
+from jaxnst.optimize.programs import Program
 
 from .inputs import HostBlend
 from .regions import Regions, layer_shapes
@@ -87,11 +84,6 @@ class Plan(NamedTuple):
     def is_batch(self) -> bool:
         """Whether the arrays have an axis of members."""
         return self.step.is_batch
-
-    def filled(self, members: Sequence[Any]) -> list[Any]:
-        """Return the members' values, with the first repeated for unused rows."""
-        missing = 0 if not self.is_batch else self.step.num_members - len(members)
-        return [*members, *[members[0]] * missing]
 
     @property
     def pixels(self) -> list[int]:

@@ -17,7 +17,7 @@ from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import INITS, STRENGTH_MAP, TransferConfig
 from jaxnst.images import save_picture, to_pil
 from jaxnst.networks.devices import default_device
-from jaxnst.optimize import SizeReport
+from jaxnst.optimize.member import SizeReport
 from jaxnst.pretrained import get_spec
 
 from .run import Painted

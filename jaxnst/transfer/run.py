@@ -1,10 +1,10 @@
 """Paint all sizes from coarse to fine, and hand the picture from size to size."""
 
-import functools
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Thread
 from typing import Any, NamedTuple
 
 import jax
@@ -16,20 +16,13 @@ from jaxnst.coloring import smooth_recoloring, take_palette
 from jaxnst.config import TransferConfig
 from jaxnst.images import resize
 from jaxnst.objective import Targets
-from jaxnst.optimize import (
-    Budget,
-    Member,
-    Method,
-    Program,
-    Schedule,
-    SizeReport,
-    Steering,
-    StepCallback,
-    TransferState,
-    Trimmed,
-    compile_in_background,
-    run_size,
-)
+from jaxnst.optimize import StepCallback, TransferState
+from jaxnst.optimize.loop import run_size
+from jaxnst.optimize.member import Member, SizeReport
+from jaxnst.optimize.programs import Program, compile_in_background
+from jaxnst.optimize.recovery import Method
+from jaxnst.optimize.schedule import Budget
+from jaxnst.optimize.strength import Steering, Trimmed
 
 from .inputs import first_image
 from .plan import Plan, SizePlan, compiled_targets, size_programs, style_shapes_at
@@ -94,11 +87,7 @@ def paint(
     step = plan.step
     state: TransferState | None = None
     compile_seconds = 0.0
-    ahead: Future[Any] | None = None
-    work = [
-        size.num_steps * pixels
-        for size, pixels in zip(plan.sizes, plan.pixels, strict=True)
-    ]
+    ahead: Thread | None = None
     for index, size in enumerate(plan.sizes):
         if state is not None and is_interrupted():
             stopped = [each or "interrupted" for each in stopped]
@@ -110,7 +99,7 @@ def paint(
             continue
         before = time.perf_counter()
         if ahead is not None:
-            wait([ahead])
+            ahead.join()
         elif not plan.is_batch:
             ahead = compile_in_background([size_programs(plan, size).step])
         contents = [job.inputs.content_at(size.shape) for job in jobs]
@@ -118,45 +107,35 @@ def paint(
         jax.block_until_ready(targets)
         compile_seconds += time.perf_counter() - before
         if members[0].method.optimizer is not step.optimizer:
-            step = step.with_optimizer(members[0].method.optimizer)
+            step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
             plan = plan._replace(step=step)
         if state is None:
             state = step.stack(
-                plan.filled(
-                    [
-                        step.init(_first_image(job, plan, size, number))
-                        for number, job in enumerate(jobs)
-                    ]
-                )
+                [
+                    step.init(_first_image(job, plan, size, number))
+                    for number, job in enumerate(jobs)
+                ]
             )
         else:
             state = step.resize(
                 state,
-                plan.filled(contents),
+                contents,
                 content_detail=jobs[0].config.content_detail,
                 wraps=plan.network.wraps,
             )
         if ahead is not None:
-            wait([ahead])
+            ahead.join()
         # The next size is compiled while this one is painted.
         following = plan.sizes[index + 1 : index + 2]
         if following and not plan.is_batch and not is_interrupted():
-            ahead = compile_in_background(
-                functools.partial(_next_programs, plan, following[0])
-            )
+            ahead = compile_in_background(_next_programs(plan, following[0]))
         assert state is not None
         state, found = run_size(
             state,
             targets,
             step,
             members,
-            num_steps=size.num_steps,
-            schedule=Schedule(
-                total_steps=sum(each.num_steps for each in plan.sizes),
-                first_work=sum(work[:index]),
-                total_work=sum(work),
-                full_shape=jobs[0].inputs.shape,
-            ),
+            full_shape=jobs[0].inputs.shape,
             is_interrupted=is_interrupted,
         )
         compile_seconds += found[0].compile_seconds
@@ -195,9 +174,10 @@ def paint(
     return painted
 
 
-def _next_programs(plan: Plan, size: SizePlan) -> tuple[Program, Program]:
+def _next_programs(plan: Plan, size: SizePlan) -> Iterator[Program]:
     programs = size_programs(plan, size)
-    return programs.targets, programs.step
+    yield programs.targets
+    yield programs.step
 
 
 def _make_member(
@@ -222,16 +202,7 @@ def _make_member(
 
 
 def _skipped(size: SizePlan) -> SizeReport:
-    return SizeReport(
-        size=max(size.shape),
-        terms=[],
-        num_steps=0,
-        num_evaluations=0,
-        stopped="skipped",
-        is_averaged=False,
-        recoveries=[],
-        compile_seconds=0.0,
-    )
+    return SizeReport(size=max(size.shape), stopped="skipped")
 
 
 def measure_targets(
@@ -266,7 +237,7 @@ def _measure_all(
         measure_targets(jobs[number], plan, size, contents[number], number)
         for number in range(count)
     ]
-    return plan.step.stack_targets(plan.filled(measured))
+    return plan.step.stack_targets(measured)
 
 
 def _first_image(job: Job, plan: Plan, size: SizePlan, number: int) -> HostImage:

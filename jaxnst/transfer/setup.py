@@ -22,7 +22,8 @@ from jaxnst.networks import (
     normalize_activations,
     spread_network,
 )
-from jaxnst.optimize import make_optimizer, use_program_cache
+from jaxnst.optimize import make_optimizer
+from jaxnst.optimize.programs import use_program_cache
 from jaxnst.pretrained import (
     UsedWeights,
     architecture_of_file,

@@ -126,9 +126,9 @@ def texture(
         progress=progress,
         loaders=LOADERS._replace(picture_fn=picture_fn),
     )
-    watcher = ProgressCallback(enabled=progress, inner=callback)
+    shown = ProgressCallback(enabled=progress, inner=callback)
     try:
-        result = run_job(job, watcher, started=started)
+        result = run_job(job, shown, started=started)
     except Interrupted as interrupted:
         raise Interrupted(_as_texture(interrupted.result, config.tile)) from None
     return _as_texture(result, config.tile)
