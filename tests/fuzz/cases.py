@@ -471,13 +471,13 @@ def _array_case(rng: random.Random, corpus: Corpus) -> Case:
 
 
 def _finish(image: Any, filters: Any) -> None:
-    from jaxnst.finishing import finish_picture
+    from jaxnst.finishing import check_filters, finish_picture
 
-    # Only pictures of the kind that it says it takes; amounts are for it to check.
+    # Only pictures of the kind that it says it takes.
     is_picture = isinstance(image, np.ndarray) and image.dtype == np.float32
     if not is_picture or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         image = np.full((40, 48, 3), 0.5, np.float32)
-    finish_picture(image, filters)
+    finish_picture(image, check_filters("finish", filters))
 
 
 # Weight files

@@ -89,7 +89,8 @@ class Corpus:
         """The record of a picture, with a trace and everything else there may be."""
         from jaxnst.images import read_record
 
-        files = self._made("stylize", "content.png", "style.png", "-o", "out.png")
+        pair = ("content.png", "style.png", "--size", "48")
+        files = self._made("stylize", *pair, "-o", "out.png")
         place = self.folder / "record.png"
         place.write_bytes(files["out.png"])
         record = read_record(place)

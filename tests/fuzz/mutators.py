@@ -42,7 +42,18 @@ TEXTS = (
     *("a/b/c@d", "vgg19.tv_in1k@refs/pr/1", "x.safetensors", "x.png", "no/x.png"),
     *("content.png", "style.png", "./content.png", ".", "..", "../x.png", "jobs.csv"),
     *("é.png", "\u202egnp.exe", "a\nb", "a\r\nb", "\t", ESCAPE, LARGE, "\ud800"),
-    *("a\0b", "%s%n", "{}", "{0.__class__}", "=1+1", "+1", "@SUM(1)", HTML, "<b>", "'"),
+    *(
+        "a\0b",
+        "%s%n",
+        "{}",
+        "{0.__class__}",
+        "=1+1",
+        "+1",
+        "@SUM(1)",
+        HTML,
+        "<b id=x>",
+        "'",
+    ),
     *("6G", "1e9G", "99999999999999T", "-1G", ".png", ".jpg", "png", ".exe", "a b"),
 )
 # Values of a JSON field, and of an argument of a function.

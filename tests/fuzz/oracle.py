@@ -67,6 +67,7 @@ class Seen:
         warned: texts of the warnings of a call of a function.
         left: new files, as paths relative to the folder.
         broken: new files that cannot be read.
+        injected: new pages and tables in which text of a record is code.
         changed: inputs that are not as they were.
         opened: canaries that were opened, whose names only a record has.
         asked: hosts that were asked, and programs that were started.
@@ -85,6 +86,7 @@ class Seen:
     warned: Sequence[str] = ()
     left: Sequence[str] = ()
     broken: Sequence[str] = ()
+    injected: Sequence[str] = ()
     changed: Sequence[str] = ()
     opened: Sequence[str] = ()
     asked: Sequence[str] = ()
@@ -123,6 +125,8 @@ def problems_of(seen: Seen) -> list[Problem]:
             note("file left over", name)
     for name in seen.broken:
         note("half-written file", name)
+    for name in seen.injected:
+        note("injected", name)
     for name in seen.changed:
         note("input changed", name)
     for name in seen.opened:
