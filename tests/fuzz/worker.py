@@ -170,7 +170,9 @@ class Worker:
         seen.injected = [
             name
             for name, path in there.items()
-            if path.is_file() and _is_injected(path)
+            if path.is_file()
+            and path.read_bytes() != case.files.get(name)
+            and _is_injected(path)
         ]
         seen.changed = [
             name
@@ -278,9 +280,9 @@ def _is_injected(path: Path) -> bool:
         text = path.read_text("utf-8", "replace")
         # As they are in `mutators`; escaped, they have &lt; in them.
         return '<meta http-equiv="refresh"' in text or "<b id=x>" in text
-    if path.suffix != ".csv" or path.name == "jobs.csv":
+    if path.suffix != ".csv":
         return False
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         cells = [cell for row in csv.reader(file) for cell in row]
     return any(cell.startswith(("=", "+", "@")) for cell in cells)
 
