@@ -414,7 +414,7 @@ def _array_case(rng: random.Random, corpus: Corpus) -> Case:
         return name, repr(value)[:100], value
 
     name, text, value = setting()
-    given = {"size": 48, "progress": False, name: value}
+    given: dict[str, Any] = {"size": 48, "progress": False, name: value}
     arrays = [_array(rng), _array(rng)]
     if rng.random() < 0.5:  # one wrong thing at a time
         arrays[rng.randrange(2)] = ("'content.png'", "content.png")
@@ -422,6 +422,7 @@ def _array_case(rng: random.Random, corpus: Corpus) -> Case:
     good = ("content.png", "style.png")
     shown = f"size=48, {name}={text}"
     without = {key: x for key, x in given.items() if key != "progress"}
+    twice: dict[str, Any] = given | {"seed": [0, 1]}
     amount = rng.choice(VALUES)
     way = rng.choice(tuple(FILTERS))
     by_setting = f"stylize('content.png', 'style.png', {shown})"
@@ -448,7 +449,7 @@ def _array_case(rng: random.Random, corpus: Corpus) -> Case:
         ),
         (
             f"sweep('content.png', 'style.png', {shown}, seed=[0, 1])",
-            lambda: jaxnst.sweep(*good, **(given | {"seed": [0, 1]})),
+            lambda: jaxnst.sweep(*good, **twice),
         ),
         (
             f"batch([dict(content={first}, style={second}, {name}={text})], 'out')",

@@ -15,6 +15,8 @@ MAX_BYTES = 4 * 2**30
 MAX_LINE = 1500
 # Codes of success, "some failed" and errors. 130 is for Ctrl-C.
 _CODES = (0, 1, 2)
+# A codec's own words on a file, after ours.
+_DAMAGED = "damaged"
 # What Python says by itself when a value is of a kind that nobody thought of.
 _UNTHOUGHT = re.compile(
     r"object is not (?:a mapping|iterable|callable|subscriptable)"
@@ -150,7 +152,7 @@ def _judge_error(seen: Seen, note) -> None:
     is_listed = type(seen.error).__name__ == "BadJobs"
     if not isinstance(seen.error, FORESEEN) or not text.strip():
         note("traceback", shown, seen.where)
-    elif _UNTHOUGHT.search(text):
+    elif _UNTHOUGHT.search(text) and _DAMAGED not in text:
         note("Python's own words", shown, seen.where)
     elif "\n" in text.strip() and not is_listed:
         note("several lines", shown, seen.where)
@@ -173,7 +175,7 @@ def _judge_output(seen: Seen, note) -> None:
         elif not line.startswith("jaxnst: ") and not seen.may_chat:
             note("several lines", line or seen.err, seen.where)
             break
-        elif _UNTHOUGHT.search(line):
+        elif _UNTHOUGHT.search(line) and _DAMAGED not in line:
             note("Python's own words", line, seen.where)
         elif len(line) > MAX_LINE:
             note("fills the screen", f"{len(line)} characters: {line}", seen.where)
