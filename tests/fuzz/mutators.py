@@ -14,22 +14,8 @@ ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 HTML = '"><meta http-equiv="refresh" content="0;url=//evil.example">'
 # Numbers and texts that a flag, a cell or a field may hold by mistake or on purpose.
 TEXTS = (
-    *(
-        "",
-        " ",
-        "-",
-        "--",
-        "0",
-        "-0",
-        "-1",
-        "1",
-        "2",
-        "3",
-        "0.5",
-        "1e-9",
-        "1e9",
-        "1e999",
-    ),
+    *("", " ", "-", "--", "0", "-0", "-1", "1", "2", "3", "0.5", "1e-9", "1e9"),
+    "1e999",
     *("nan", "inf", "-inf", "NaN", "1e400", "0x10", "1_000", "٣", "½", "1,5", "512.0"),
     *("9" * 30, "9" * 5000, "-" + "9" * 30, "4294967295", "4294967296", "65536", "33"),
     *("0..3", "3..0", "0..99999999999", "..", "1..", "1,2,3", "1,,2", ",", ",,,", ";"),
@@ -42,18 +28,8 @@ TEXTS = (
     *("a/b/c@d", "vgg19.tv_in1k@refs/pr/1", "x.safetensors", "x.png", "no/x.png"),
     *("content.png", "style.png", "./content.png", ".", "..", "../x.png", "jobs.csv"),
     *("é.png", "\u202egnp.exe", "a\nb", "a\r\nb", "\t", ESCAPE, LARGE, "\ud800"),
-    *(
-        "a\0b",
-        "%s%n",
-        "{}",
-        "{0.__class__}",
-        "=1+1",
-        "+1",
-        "@SUM(1)",
-        HTML,
-        "<b id=x>",
-        "'",
-    ),
+    *("a\0b", "%s%n", "{}", "{0.__class__}", "=1+1", "+1", "@SUM(1)", HTML),
+    *("<b id=x>", "'"),
     *("6G", "1e9G", "99999999999999T", "-1G", ".png", ".jpg", "png", ".exe", "a b"),
 )
 # Values of a JSON field, and of an argument of a function.
@@ -222,17 +198,8 @@ def _mutate_png(rng: random.Random, data: bytes) -> bytes:
 
 _PNG_KINDS = (
     *(b"IDAT", b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"gAMA", b"acTL", b"fcTL", b"fdAT"),
-    *(
-        b"zTXt",
-        b"iTXt",
-        b"tEXt",
-        b"sRGB",
-        b"cHRM",
-        b"pHYs",
-        b"IEND",
-        b"aaAa",
-        b"\0\0\0\0",
-    ),
+    *(b"zTXt", b"iTXt", b"tEXt", b"sRGB", b"cHRM", b"pHYs", b"IEND", b"aaAa"),
+    b"\0\0\0\0",
 )
 
 
