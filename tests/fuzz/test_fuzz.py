@@ -16,7 +16,7 @@ from .runner import Report, fuzz
 
 
 # Inputs of each kind; "reports" begins with half a minute of measuring.
-INPUTS = 50
+INPUTS = 40
 
 
 # To be taken away once what the first hour found is mended.
