@@ -157,6 +157,8 @@ def test_exif_orientation_is_applied(tmp_path, pixels):
     np.testing.assert_allclose(
         load_picture(path).rgb, np.rot90(pixels, -1) / 255.0, atol=1e-6
     )
+    tiff = saved(tmp_path, Image.fromarray(pixels), "a.tif", exif=exif)
+    assert check_picture(path) == check_picture(tiff) == (50, 40)
 
 
 def swapped_profile():

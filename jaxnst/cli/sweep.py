@@ -1,6 +1,7 @@
 """`jaxnst sweep` and `jaxnst batch`: many pictures, into a folder."""
 
 import argparse
+import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from jaxnst.sweeps.results import SweepResult
     from jaxnst.sweeps.table import JobTable
 
+
+# Of the files in a folder that are no pictures so many are named.
+_MAX_NAMED = 5
 
 _SWEEP_DESCRIPTION = """\
 Paint a picture for each combination of settings: any option below may have
@@ -135,8 +139,10 @@ def run_sweep(args: argparse.Namespace) -> int:
         args: the parsed command line.
     """
     settings = given_settings(args)
-    contents = _pictures([args.content, *args.more_contents], "content")
-    styles = _pictures(args.style, "style")
+    contents = _pictures(
+        [args.content, *args.more_contents], "content", is_quiet=args.quiet
+    )
+    styles = _pictures(args.style, "style", is_quiet=args.quiet)
     extension = args.extension if args.extension[:1] == "." else f".{args.extension}"
 
     from jaxnst.sweeps.driver import SweepInterrupted, sweep
@@ -176,8 +182,8 @@ def run_sweep(args: argparse.Namespace) -> int:
     return 0
 
 
-def _pictures(names: list[str], argument: str) -> list[str]:
-    """Return files, and for folders the pictures in them, in the order of names."""
+def _pictures(names: list[str], argument: str, *, is_quiet: bool) -> list[str]:
+    """Return files, and for folders the pictures in them: frame 2 before frame 10."""
     found: list[str] = []
     for name in names:
         folder = Path(name)
@@ -187,14 +193,26 @@ def _pictures(names: list[str], argument: str) -> list[str]:
         from jaxnst.images.load import EXTENSIONS
 
         inside = sorted(
-            str(path)
-            for path in folder.iterdir()
-            if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+            (path for path in folder.glob("[!.]*") if path.is_file()),
+            key=lambda path: (_natural_key(path.name), path.name),
         )
-        if not inside:
+        pictures = [str(path) for path in inside if path.suffix.lower() in EXTENSIONS]
+        if not pictures:
             raise ValueError(f"`{argument}`: no pictures in folder {name}")
-        found += inside
+        found += pictures
+        left_out = [path.name for path in inside if str(path) not in pictures]
+        if left_out and not is_quiet:
+            what = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
+            kind = "not a picture" if len(left_out) == 1 else "not pictures"
+            more = ", ..." if len(left_out) > _MAX_NAMED else ""
+            listed = ", ".join(left_out[:_MAX_NAMED]) + more
+            say_error(f"{what} left out: {listed} ({kind} that Pillow reads)")
     return found
+
+
+def _natural_key(name: str) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _tell_row(row: "Row", folder: Path, *, is_quiet: bool) -> None:
@@ -341,10 +359,10 @@ def run_batch(args: argparse.Namespace) -> int:
 
 
 def _refuse_presets(jobs: "JobTable") -> None:
-    for job in jobs.items:
-        if "preset" in jobs.defaults or "preset" in job.values:
+    for number, values in jobs.rows.items():
+        if "preset" in jobs.defaults or "preset" in values:
             raise ValueError(
-                f"{jobs.place(job.number)} has a `preset`, which --like would replace; "
+                f"{jobs.place(number)} has a `preset`, which --like would replace; "
                 "give one of them"
             )
 

@@ -27,6 +27,8 @@ PictureSource = (
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 MAX_ASPECT = 10.0
 _SLACK = 1e-3
+# EXIF's tag of how a picture is turned; from 5 on width and height are exchanged.
+_ORIENTATION = 0x0112
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,8 +110,7 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
 def check_picture(source: PictureSource, *, argument: str = "image") -> tuple[int, int]:
     """Return height and width of a picture, after a quick check.
 
-    Only the header of a file is read: damage after it is not found, and height and
-    width are those before EXIF rotation.
+    Only the header of a file is read, so damage after it is not found.
 
     Args:
         source: path of a file, PIL image, or array.
@@ -127,6 +128,12 @@ def check_picture(source: PictureSource, *, argument: str = "image") -> tuple[in
         _open_picture(stream, f"`{argument}` ({name})") as image,
     ):
         width, height = image.size
+        with contextlib.suppress(Exception):  # damaged EXIF data is ignored
+            # Pillow turns the size of a TIFF by itself.
+            if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in range(
+                5, 9
+            ):
+                width, height = height, width
     _check_shape(height, width, argument)
     return height, width
 

@@ -43,13 +43,10 @@ LoadFn = Callable[[PictureJob], Job]
 
 
 class Done(NamedTuple):
-    """The outcome of one picture.
+    """The outcome of one picture: a result or an error.
 
     Attributes:
-        job: the picture that was asked for.
-        result: its result, with `record`, `history` and `save` as a `Result` has them;
-            None if there is none.
-        error: error of a picture that has no result; or None.
+        result: its result, with `record`, `history` and `save` as a `Result` has them.
         seconds: time it took; in a batch, the time of all divided by their number.
     """
 
@@ -78,14 +75,8 @@ def paint_here(
     """Paint pictures, and yield each as it is done.
 
     On one CPU they are painted one after the other, as a batch gains nothing there;
-    else on all devices at once, and on each as many as it has memory and use for.
-
-    Args:
-        jobs: pictures to be painted.
-        load_fn: loads what a picture needs.
-        batch_size: number painted at once, rounded up to a multiple of the devices.
-        metrics: whether the results are measured.
-        progress: whether to show a bar.
+    else on all devices at once, and on each as many as it has memory and use for; or
+    `batch_size` of them, rounded up to a multiple of the devices.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C; the pictures under way are given up.
@@ -213,11 +204,10 @@ def _paint_batch(
     num_members: int,
     shown: _Shown,
     metrics: bool,
-) -> list[Done]:
-    """Paint a batch; returns once all of it is done."""
+) -> Iterator[Done]:
+    """Paint a batch, and yield its pictures once all of it is done."""
     started = time.perf_counter()
     callback = shown.callback(batch)
-    done: dict[int, Done] = {}
     ready: list[tuple[PictureJob, Job]] = []
     levels = []
     for picture in batch:
@@ -225,17 +215,17 @@ def _paint_batch(
             job = load_fn(picture)
             with clear_memory_errors(job.config.memory, max(job.inputs.shape)):
                 level = choose_memory(job)
-            if ready and job.inputs.shape != ready[0][1].inputs.shape:
-                # A photograph that its EXIF turns: its header has another shape.
-                alone = _paint_alone(picture, load_fn, shown, metrics)
-                done[picture.number] = alone
-            else:
-                ready.append((picture, job))
-                levels.append(level)
         except Exception as error:
-            done[picture.number] = Done(picture, None, error, 0.0)
+            yield Done(picture, None, error, 0.0)
+            continue
+        if ready and job.inputs.shape != ready[0][1].inputs.shape:
+            # Its header did not tell that EXIF data turns it.
+            yield _paint_alone(picture, load_fn, shown, metrics)
+        else:
+            ready.append((picture, job))
+            levels.append(level)
     if not ready:
-        return [done[picture.number] for picture in batch]
+        return
     memory = max(levels, key=MEMORY_LEVELS.index)  # the one that needs the least
     jobs = [job for _, job in ready]
     kinds = {
@@ -273,9 +263,7 @@ def _paint_batch(
             result = finish(
                 job, painted[number], memory=memory, seconds=wall, metrics=metrics
             )
-        seconds = wall / len(ready)
-        done[picture.number] = Done(picture, result, problem, seconds)
-    return [done[picture.number] for picture in batch]
+        yield Done(picture, result, problem, wall / len(ready))
 
 
 class _Slowest:
