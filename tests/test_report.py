@@ -118,9 +118,9 @@ def test_half_a_report_is_never_left(found, tmp_path, monkeypatch):
 def test_sheets_are_pictures(found, tmp_path):
     written = found.save_sheets(tmp_path / "new" / "figures")
     assert {path.name for path in written} == {
-        "pull.png",
-        "changes.png",
-        "origins.png",
+        "attribution.png",
+        "differences.png",
+        "correspondence.png",
         "pairs.png",
         "layers.png",
     }
@@ -170,14 +170,14 @@ def test_all_pictures_are_there(page):
 
 
 def test_hovering_shows_the_source(page, found):
-    for scale, origins in enumerate(found.origins):
+    for scale, nearest in enumerate(found.correspondences):
         page.locator(".switch button").nth(scale).click()
         for row, column in ((2, 3), (4, 5)):
-            y, x = origins.centers[row, column] / found.image.shape[:2]
+            y, x = nearest.centers[row, column] / found.image.shape[:2]
             box = page.locator("#stage img").bounding_box()
             at = {"x": x * box["width"], "y": y * box["height"]}
             page.locator("#stage").hover(position=at)
-            source = np.round(origins.sources[row, column]).astype(int)
+            source = np.round(nearest.sources[row, column]).astype(int)
             shown = page.locator("#stage").get_attribute("data-source")
             assert shown == f"0 {source[0]} {source[1]}"
             assert f"{source[1]}, {source[0]}" in page.locator("#said").text_content()
