@@ -81,33 +81,6 @@ def judge_convergence(
     )
 
 
-def describe_convergence(convergence: Convergence | None) -> list[str]:
-    """Return sentences on whether the loss was still falling."""
-    if convergence is None:
-        return [
-            "The file does not hold the losses, as it was saved by an earlier version "
-            "of jaxnst."
-        ]
-    num_steps, gain = convergence.num_steps, convergence.gain
-    first = (
-        f"The last {num_steps} steps, at {convergence.size} px, took the loss from "
-        f"{convergence.first:.3g} to {convergence.last:.3g}."
-    )
-    if not convergence.is_known:
-        return [first, "These are too few steps to estimate what more would gain."]
-    if convergence.is_done:
-        return [
-            first,
-            f"The loss had converged: twice as many steps would lower it by about "
-            f"{gain:.0%} more, which cannot be seen.",
-        ]
-    return [
-        first,
-        f"The loss was still falling: twice as many steps (num_steps={2 * num_steps}) "
-        f"would lower it by about {gain:.0%} more.",
-    ]
-
-
 def give_advice(
     config: TransferConfig,
     gaps: Mapping[str, float],

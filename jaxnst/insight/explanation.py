@@ -12,6 +12,7 @@ import numpy as np
 from jaxnst._checks import check_count
 from jaxnst._types import AnyHostImage, HostImage
 from jaxnst.images import PictureSource
+from jaxnst.images.files import atomic_write
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.metrics import Metrics
 from jaxnst.pretrained import load_lpips_network
@@ -35,6 +36,7 @@ from .correspondence import (
 )
 from .differences import Differences, measure_differences
 from .inputs import load_painted_picture
+from .plots import check_is_writable
 
 
 # A larger picture takes longer to explain, and its report shows no more.
@@ -100,9 +102,19 @@ class Explanation:
             ValueError: if the extension is another one.
             OSError: if the file cannot be written.
         """
-        from .report import save_report
+        from .report import make_report
 
-        return save_report(self, path, title=title)
+        target = Path(path)
+        if target.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(
+                f"a report is a .html file, got {target.name!r}; `save_sheets` writes "
+                "PNG."
+            )
+        check_is_writable(target)
+        text = make_report(self, title=title)
+        with atomic_write(target) as beside:
+            beside.write_text(text, encoding="utf-8")
+        return target
 
     def save_sheets(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write the report's figures as PNG files and return where they are.
@@ -113,9 +125,16 @@ class Explanation:
         Raises:
             OSError: if a file cannot be written.
         """
-        from .figures import save_sheets
+        from .figures import make_sheets
 
-        return save_sheets(self, folder)
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name, sheet in make_sheets(self).items():
+            written.append(target / f"{name}.png")
+            with atomic_write(written[-1]) as beside:
+                sheet.save(beside, "PNG", optimize=True)
+        return written
 
 
 def explain(

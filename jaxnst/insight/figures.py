@@ -2,8 +2,6 @@
 
 import base64
 import io
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +10,6 @@ from PIL import Image as PILImage, ImageOps
 from jaxnst._types import AnyHostImage
 from jaxnst.images import fitted_shape, resize, to_pil
 from jaxnst.images.contact_sheet import draw_pictures
-from jaxnst.images.files import atomic_write
 
 from .attribution import Map
 from .correspondence import Correspondence, Match, pick_matches, position_map, rebuild
@@ -133,26 +130,8 @@ def embed(picture: AnyHostImage | PILImage.Image, longest: int) -> dict[str, obj
     return {"src": source, "width": picture.width, "height": picture.height}
 
 
-def save_sheets(
-    explanation: "Explanation", folder: str | os.PathLike[str]
-) -> list[Path]:
-    """Write every sheet as a PNG file and return where they are."""
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, sheet in make_sheets(explanation).items():
-        path = target / f"{name}.png"
-        with atomic_write(path) as beside:
-            sheet.save(beside, "PNG", optimize=True)
-        written.append(path)
-    return written
-
-
 def make_sheets(explanation: "Explanation") -> dict[str, PILImage.Image]:
-    """Return {name: sheet}, see the names below.
-
-    Without ablations there is no sheet "layers", without similar patches no "pairs".
-    """
+    """Return {name of the sheet: sheet}, "pairs" and "layers" only if there are any."""
     styles = explanation.styles
     picture: Figure = (explanation.image, "picture")
     content: Figure = (explanation.content, "content")

@@ -3,17 +3,12 @@
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
 
-from jaxnst.images.files import atomic_write
-
-from .advice import describe_convergence
 from .correspondence import Correspondence, position_colors
 from .figures import (
     attribution_figures,
@@ -22,7 +17,7 @@ from .figures import (
     embed,
     matched_patches,
 )
-from .plots import check_is_writable, lay_out_charts
+from .plots import lay_out_charts
 
 
 if TYPE_CHECKING:
@@ -30,56 +25,6 @@ if TYPE_CHECKING:
 
 # Longest sides of pictures, in pixels: large ones, those in rows, and patches.
 _LARGE, _SMALL, _PATCH = 768, 320, 120
-# (metric, what it measures, how to read it), in the order in which they are shown.
-_METRICS = (
-    (
-        "lpips",
-        "content lost (LPIPS)",
-        "0: the same picture; 0.3: easy to recognize; 0.7: not recognizable",
-    ),
-    (
-        "gram_gap",
-        "style left, textures (Gram)",
-        "0: reached; 1: no nearer to the painting than the photograph",
-    ),
-    (
-        "wasserstein_gap",
-        "style left, all features (sliced Wasserstein)",
-        "same scale; stricter, as rare features count, too",
-    ),
-    (
-        "bures_gap",
-        "style left, means and covariances (Bures)",
-        "same scale; strong features count less",
-    ),
-    ("palette_gap", "style left, colors", "same scale, for the colors alone"),
-    (
-        "style_detail",
-        "fine detail, relative to the painting",
-        "1: as much; much more is noise, much less is blur",
-    ),
-    (
-        "content_detail",
-        "fine detail, relative to the photograph",
-        "1: as much; much more is noise, much less is blur",
-    ),
-)
-
-
-def save_report(
-    explanation: "Explanation", path: str | os.PathLike[str], *, title: str = ""
-) -> Path:
-    """Write the report and return where it is; see `Explanation.save`."""
-    target = Path(path)
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(
-            f"a report is a .html file, got {target.name!r}; `save_sheets` writes PNG."
-        )
-    check_is_writable(target)
-    text = make_report(explanation, title=title)
-    with atomic_write(target) as beside:
-        beside.write_text(text, encoding="utf-8")
-    return target
 
 
 def make_report(explanation: "Explanation", *, title: str = "") -> str:
@@ -114,13 +59,8 @@ def make_report(explanation: "Explanation", *, title: str = "") -> str:
         explanation=explanation,
         made=explanation.record["result"],
         record=json.dumps(record, indent=1, default=str),
-        metrics=[
-            (what, getattr(explanation.metrics, name), scale)
-            for name, what, scale in _METRICS
-        ],
         attribution=attribution_figures(explanation),
         differences=difference_figures(explanation),
-        convergence=describe_convergence(explanation.convergence),
         charts=lay_out_charts(explanation.history),
         **_correspondence(explanation),
     )
@@ -135,42 +75,21 @@ def _title(record: Mapping[str, Any]) -> str:
 
 def _correspondence(explanation: "Explanation") -> dict[str, Any]:
     """Return what the section on similar patches of picture and style shows."""
-    image, styles = explanation.image, explanation.styles
-    scales = explanation.correspondences
+    image, scales = explanation.image, explanation.correspondences
     pairs = matched_patches(explanation, scales[0], _PATCH)
-    matches = [match for match, _, _ in pairs]
-    start = matches[0].center if matches else tuple(n / 2 for n in image.shape[:2])
     across, down = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 64))
     return {
         "data": {
             "shape": image.shape[:2],
-            "styles": [style.shape[:2] for style in styles],
-            "start": start,
+            "styles": [style.shape[:2] for style in explanation.styles],
+            "start": pairs[0][0].center if pairs else [n / 2 for n in image.shape[:2]],
             "scales": [_encoded(each) for each in scales],
         },
         "scales": list(zip(("fine", "coarse"), scales, strict=False)),
-        "pins": [
-            (number, *_percent(match.center, image))
-            for number, match in enumerate(matches, 1)
-        ],
-        "style_pins": [
-            [
-                (number, *_percent(match.source, style))
-                for number, match in enumerate(matches, 1)
-                if match.style == index
-            ]
-            for index, style in enumerate(styles)
-        ],
-        "pairs": pairs,
+        "pairs": list(enumerate(pairs, 1)),
         "maps": correspondence_figures(explanation),
         "key": position_colors(down, across),
     }
-
-
-def _percent(place: tuple[float, float], image: np.ndarray) -> tuple[str, str]:
-    """Return a place in percent of a picture, as the style sheet needs it."""
-    y, x = (100 * each / n for each, n in zip(place, image.shape, strict=False))
-    return f"{y:.2f}", f"{x:.2f}"
 
 
 def _encoded(found: Correspondence) -> dict[str, object]:
