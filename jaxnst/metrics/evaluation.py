@@ -18,7 +18,7 @@ from .gaps import bures_gap, gram_gap, palette_gap, wasserstein_gap
 from .perceptual import lpips_of_features
 
 
-MAX_ASPECT_DIFFERENCE = 0.02
+_MAX_ASPECT_DIFFERENCE = 0.02
 
 
 class Metrics(NamedTuple):
@@ -132,12 +132,12 @@ compiled_metrics = jax.jit(compute_metrics)
 def _content_at(content: HostImage, shape: tuple[int, int]) -> np.ndarray:
     fitted = fitted_shape(content.shape, max(shape))
     for found, expected in zip(shape, fitted, strict=True):
-        if abs(found - expected) > max(1, MAX_ASPECT_DIFFERENCE * expected):
+        if abs(found - expected) > max(1, _MAX_ASPECT_DIFFERENCE * expected):
             raise ValueError(
                 f"`image` is {shape[1]} x {shape[0]} px, but the content picture "
                 f"({content.shape[1]} x {content.shape[0]} px) would be "
                 f"{fitted[1]} x {fitted[0]} px at that size; their aspects may differ "
-                f"by {MAX_ASPECT_DIFFERENCE:.0%}. Crop one of them."
+                f"by {_MAX_ASPECT_DIFFERENCE:.0%}. Crop one of them."
             )
     return resize(content, shape)
 
@@ -167,11 +167,7 @@ detail/s, detail/c
 
 
 def format_table(rows: Mapping[str, Metrics]) -> str:
-    """Return a table as text: a line of headings and a line for each picture.
-
-    Args:
-        rows: {name of the picture: its metrics}.
-    """
+    """Return {name of a picture: its metrics} as a table, with a line of headings."""
     width = max(map(len, rows), default=0)
     lines = [" " * width + "".join(f"{text:>11}" for text in _HEADINGS.values())]
     for name, metrics in rows.items():

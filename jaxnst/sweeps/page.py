@@ -112,4 +112,5 @@ def _breakable(text: str) -> Markup:
 
 
 def _address(name: str) -> str:
-    return urllib.parse.quote(name, errors="replace")
+    """Return the address of a file beside the page, and of nothing else."""
+    return urllib.parse.quote(name, safe="", errors="replace")
