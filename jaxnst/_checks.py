@@ -23,6 +23,8 @@ MAX_COUNT = 2**31 - 1
 MAX_NUMBER = 1e20
 # Most characters of a value in a message.
 _MAX_SHOWN = 100
+# Most characters of a message whose values were not cut.
+_MAX_LINE = 2000
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _MAX_SHOWN
 
@@ -39,6 +41,12 @@ def shown(value: object) -> str:
 def plain(text: str) -> str:
     """Return text in which nothing controls a terminal: such characters are escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def short(text: str) -> str:
+    """Return text in which words of hundreds of characters are cut in their middle."""
+    text = re.sub(r"(\S{100})\S{100,}(\S{50})", r"\1...\2", text)
+    return text if len(text) <= _MAX_LINE else f"{text[:_MAX_LINE]}..."
 
 
 def one_line(error: BaseException) -> str:

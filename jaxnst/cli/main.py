@@ -6,15 +6,23 @@ The commands themselves import JAX, so that help and wrong usage are quick.
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
-from jaxnst._checks import suggestion
+from jaxnst._checks import short, suggestion
 
 from .networks import NETWORKS
-from .options import EXIT_ERROR, EXIT_INTERRUPTED, error_text, say_error
+from .options import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    error_text,
+    say_error,
+)
 from .pictures import COMPARE, EXPLAIN, FINISH, SHOW
 from .stylize import STYLIZE, STYLIZE_EXAMPLES, TEXTURE
 from .sweep import BATCH, SWEEP
@@ -37,7 +45,7 @@ _COMMANDS = {
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line."""
-        say_error(f"error: {message} (see {self.prog} --help)")
+        say_error(f"error: {short(message)} (see {self.prog} --help)")
         sys.exit(EXIT_ERROR)
 
 
@@ -81,6 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads of LAPACK, which finds the eigenvalues of a few small matrices, wait for
     # each other for seconds where other processes are busy. Read when JAX is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if getattr(args, "max_megapixels", None) is not None:
+        from PIL import Image
+
+        Image.MAX_IMAGE_PIXELS = round(args.max_megapixels * 1e6)
     previous = warnings.showwarning
     warnings.showwarning = _show_warning
     try:
@@ -104,12 +116,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def command() -> int:
-    """Run the command line of this process and return its exit code."""
-    return main()
+    """Run the command line of this process and return its exit code.
+
+    SIGTERM, which clusters send some time before they kill, is heeded as the first
+    Ctrl-C is; further ones are not.
+    """
+    came: list[int] = []
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        came.append(signum)
+        interrupt_fn = signal.getsignal(signal.SIGINT)
+        if len(came) == 1 and callable(interrupt_fn):
+            interrupt_fn(signal.SIGINT, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So shells start background jobs. It stays ignored, but now by being blocked,
+        # so that there is a handler that `terminate` can call.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, terminate)
+    code = main()
+    return EXIT_TERMINATED if came and code == EXIT_INTERRUPTED else code
 
 
 def _show_warning(
     message: Warning | str, category: type[Warning], *_: object, **__: object
 ) -> None:
     del category
-    say_error(f"warning: {' '.join(str(message).split())}")
+    say_error(f"warning: {short(' '.join(str(message).split()))}")

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from jaxnst._checks import FORESEEN, one_line, plain
-from jaxnst.config import GROUPS, SETTINGS, parse_values
+from jaxnst._checks import FORESEEN, check_range, one_line, plain, short
+from jaxnst.config import GROUPS, SETTINGS, parse_number, parse_values
 
 
 EXIT_FAILED = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 # The settings that the short help shows.
 _FIRST = tuple(name for name, each in SETTINGS.items() if each.group == GROUPS[0])
@@ -46,6 +47,20 @@ def flag(names: str, help: str, **form: Any) -> Option:
     return option(names, help, action="store_true", **form)
 
 
+def as_argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parse function whose errors argparse shows as they are."""
+
+    def parse_argument(text: str) -> Any:
+        try:
+            return parse_fn(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_argument
+
+
+# The type of flags that are whole numbers.
+WHOLE = as_argument(SETTINGS["seed"].parse_fn)
 QUIET = flag("-q --quiet", "print nothing but errors")
 FOLDER = option(
     "-o --output",
@@ -53,14 +68,23 @@ FOLDER = option(
     "FOLDER",
     required=True,
 )
-# How a picture is written.
+LIMIT = option(
+    "--max-megapixels",
+    "largest picture that is read (89); larger ones may be an attack",
+    "N",
+    group="the file",
+    type=as_argument(
+        lambda text: check_range("max_megapixels", parse_number(text), 1, 1e5)
+    ),
+)
+# How pictures are read and written.
 FILE_OPTIONS = (
     option(
         "--bits",
         "8, or 16 for .png and .tif",
         "N",
         group="the file",
-        type=int,
+        type=WHOLE,
         default=8,
     ),
     option(
@@ -68,9 +92,10 @@ FILE_OPTIONS = (
         ".jpg and .webp, 1 to 100 (95)",
         "N",
         group="the file",
-        type=int,
+        type=WHOLE,
         default=95,
     ),
+    LIMIT,
 )
 # `main` sets what they are where they are not given, before or after an action.
 _COMMON = (flag("--debug", "show tracebacks of errors", default=argparse.SUPPRESS),)
@@ -228,19 +253,26 @@ def say_error(line: str) -> None:
     print(f"jaxnst: {plain(line)}", file=sys.stderr, flush=True)
 
 
+def check_platforms() -> None:
+    """Raise ValueError if JAX is asked for a platform that it does not have here."""
+    import jax
+    import jax.extend
+
+    wanted = jax.config.jax_platforms
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        if not wanted:
+            raise
+        jax.config.update("jax_platforms", None)
+        present = ", ".join(jax.extend.backend.backends())
+        raise ValueError(
+            f"JAX_PLATFORMS is {wanted!r}, which JAX does not have here; it has "
+            f"{present}; unset JAX_PLATFORMS, or name one of these"
+        ) from error
+
+
 def error_text(error: Exception) -> str:
     """Return an error in one line, with a hint where its text says too little."""
     is_clear = isinstance(error, FORESEEN) and str(error).strip()
-    return one_line(error) + ("" if is_clear else " (--debug shows where)")
-
-
-def as_argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a parse function whose errors argparse shows as they are."""
-
-    def parse_argument(text: str) -> Any:
-        try:
-            return parse_fn(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse_argument
+    return short(one_line(error)) + ("" if is_clear else " (--debug shows where)")

@@ -10,9 +10,11 @@ from jaxnst.config import FILTERS, parse_number
 
 from .options import (
     FILE_OPTIONS,
+    LIMIT,
     QUIET,
     Command,
     as_argument,
+    check_platforms,
     flag,
     one_or_all,
     option,
@@ -90,6 +92,7 @@ def _compare(args: argparse.Namespace) -> int:
     from jaxnst.metrics.evaluation import LEGEND
     from jaxnst.pretrained import load_lpips_network
 
+    check_platforms()
     content = load_picture(args.content, argument="content").rgb
     style = load_picture(args.style, argument="style").rgb
     # Load all of them before any is measured, so that a misspelled name shows at once.
@@ -132,6 +135,7 @@ def _explain(args: argparse.Namespace) -> int:
 
     from jaxnst.insight import explain
 
+    check_platforms()
     found = explain(
         args.picture,
         args.content,
@@ -227,6 +231,7 @@ with (AlexNet).""",
         option("--content", "the content picture", "FILE", required=True),
         option("--style", "the style picture", "FILE", required=True),
         option("--json", "write the numbers there, too", "FILE"),
+        LIMIT,
     ),
 )
 EXPLAIN = Command(
@@ -266,6 +271,7 @@ where it changed, where strokes come from, and which settings to change.""",
         option("--init", "the picture it started from", "FILE"),
         option("--network", "the file of weights it was painted with", "FILE"),
         QUIET,
+        LIMIT,
     ),
 )
 SHOW = Command(
@@ -275,5 +281,6 @@ SHOW = Command(
     options=(
         option("file", "a picture saved by jaxnst", "FILE"),
         flag("--json", "print JSON"),
+        LIMIT,
     ),
 )

@@ -17,6 +17,7 @@ from .options import (
     QUIET,
     Command,
     as_argument,
+    check_platforms,
     error_text,
     flag,
     given_settings,
@@ -88,6 +89,7 @@ def _stylize(args: argparse.Namespace) -> int:
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"output {output} is the {name} picture; choose another")
     style, settings = one_or_all(args.style), given_settings(args)
+    check_platforms()
     if args.estimate:
         from jaxnst.transfer.driver import estimate
 
@@ -106,6 +108,7 @@ def _texture(args: argparse.Namespace) -> int:
 
     from jaxnst.transfer.texture_synthesis import texture
 
+    check_platforms()
     return _paint(lambda: texture(one_or_all(args.style), **settings), output, args)
 
 
@@ -125,6 +128,7 @@ def _paint(
     paint_fn: Callable[[], "Result"], output: Path, args: argparse.Namespace
 ) -> int:
     """Paint a picture, save it, say what it is, and return the exit code."""
+    from jaxnst.optimize import deferred_interrupt
     from jaxnst.transfer.result import FINISHED, Interrupted
 
     is_interrupted = False
@@ -132,7 +136,8 @@ def _paint(
         result = paint_fn()
     except Interrupted as interrupted:
         result, is_interrupted = interrupted.result, True
-    output = _save(result, output, args)
+    with deferred_interrupt():
+        output = _save(result, output, args)
     if args.trace is not None and len(result.history["total"]):
         from jaxnst.insight.plots import save_history
 

@@ -13,7 +13,9 @@ from .options import (
     FILE_OPTIONS,
     FOLDER,
     QUIET,
+    WHOLE,
     Command,
+    check_platforms,
     flag,
     given_settings,
     one_or_all,
@@ -108,6 +110,7 @@ def _sweep(args: argparse.Namespace) -> int:
 
     from jaxnst.sweeps.driver import SweepInterrupted, sweep
 
+    check_platforms()
     num_new = 0
 
     def tell(row: "Row") -> None:
@@ -249,6 +252,7 @@ def _paint_table(
 ) -> int:
     from jaxnst.sweeps.driver import paint_table
 
+    check_platforms()
     outcomes: list[Outcome] = []
     is_interrupted = False
     failed_fn = traceback.print_exception if args.debug else lambda _: None
@@ -339,7 +343,7 @@ SWEEP = Command(
             "--batch-size",
             "pictures at once (as memory allows; on one CPU one)",
             "N",
-            type=int,
+            type=WHOLE,
         ),
         option(
             "--extension",
