@@ -179,8 +179,10 @@ def _parse_pairs(
         try:
             pairs[name] = float(value) if value else usual
         except ValueError:
-            forms = f"{noun} or {noun}:{amount}".upper()
-            raise ValueError(f"{shown(f'{name}:{value}')} is not {forms}") from None
+            known = noun.upper()
+            raise ValueError(
+                f"{shown(f'{name}:{value}')} is not {known} or {known}:{amount.upper()}"
+            ) from None
     return pairs
 
 

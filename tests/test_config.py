@@ -190,12 +190,13 @@ NUMBERS = [
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_beyond_all_measure_are_told_with_the_range(name):
     for value in (10**30, 10**400, 10**5000, 1e300, float("inf"), float("nan"), -1e30):
+        settings: dict[str, Any] = {name: value}
         with pytest.raises((ValueError, TypeError), match=f"^`{name}` must be ") as no:
-            make_config(**{name: value})
+            make_config(**settings)
         assert len(str(no.value)) < 200
-        text = str(value) if abs(value) < 10**400 or value != value else "9" * 5000
+    for text in ("9" * 300, "9" * 5000, "1e300", "1e400", "inf", "nan"):
         with pytest.raises((ValueError, TypeError)):
-            make_config(**{name: parse_setting(name, text)})
+            SETTINGS[name].check(name, parse_setting(name, text))
 
 
 def test_whole_floats_are_whole_numbers():

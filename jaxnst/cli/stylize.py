@@ -104,7 +104,8 @@ def _stylize(args: argparse.Namespace) -> int:
 
 def _texture(args: argparse.Namespace) -> int:
     output = _check_files(args)
-    settings = given_settings(args) | {"progress": not args.quiet}
+    settings = given_settings(args)
+    settings["progress"] = not args.quiet
 
     from jaxnst.transfer.texture_synthesis import texture
 
