@@ -81,7 +81,7 @@ def check_count(
     """Return a whole number as an int; 512.0 is one, as tables and JSON have it."""
     is_whole = not isinstance(value, bool) and (
         hasattr(value, "__index__")
-        or (hasattr(value, "is_integer") and value.is_integer())
+        or (hasattr(value, "is_integer") and value.is_integer())  # type: ignore[attr-defined]
     )
     if not is_whole:
         raise TypeError(f"`{name}` must be a whole number, got {shown(value)}.")
