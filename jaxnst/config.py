@@ -65,6 +65,16 @@ STYLE_LAYERS = MappingProxyType({f"relu{block}_1": 1.0 for block in range(1, 6)}
 MAX_SEED = 2**32 - 1
 # A span such as 0..3 with more numbers is taken for a typing error.
 MAX_SPAN = 10_000
+# Settings about a content picture, which textures do not have.
+NOT_FOR_TEXTURES = (
+    "content_layers",
+    "content_weight",
+    "content_detail",
+    "strength",
+    "masks",
+    "init",
+    "color",
+)
 # What a record holds in place of objects that JSON cannot hold.
 CUSTOM = "custom"  # a network or an optimizer of the user's own
 INIT_IMAGE = "image"  # a picture to start from

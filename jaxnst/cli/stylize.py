@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxnst._checks import FORESEEN, one_line
-from jaxnst.config import SETTINGS
+from jaxnst.config import NOT_FOR_TEXTURES, SETTINGS
 
 from .options import (
     EXIT_ERROR,
@@ -61,19 +61,6 @@ examples:
   jaxnst texture marble.jpg -o other.png --seed 1
       another one of the kind
 """
-# Settings of a content picture, and those that `texture` reads in another way.
-_NOT_FOR_TEXTURES = (
-    "content_layers",
-    "content_weight",
-    "content_detail",
-    "strength",
-    "masks",
-    "init",
-    "color",
-    "size",
-    "tile",
-    "like",
-)
 _OUTPUT_HELP = "picture to write: .png .jpg .webp .tif (default: %(default)s)"
 
 
@@ -149,7 +136,8 @@ def add_texture(commands: Any, common: argparse.ArgumentParser) -> None:
         help="yes; x, y: repeats only across, only down; no (yes)",
     )
     add("-q", "--quiet", action="store_true", help="print nothing")
-    add_settings(parser, without=_NOT_FOR_TEXTURES)
+    # Its own `size` and `tile` are above.
+    add_settings(parser, without=(*NOT_FOR_TEXTURES, "size", "tile", "like"))
     add_file_options(parser)
 
 

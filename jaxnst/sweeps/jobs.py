@@ -39,7 +39,6 @@ from jaxnst.transfer.setup import (
     Job,
     Loaders,
     load_used_network,
-    objects_of,
     set_up,
     settle_config,
 )
@@ -231,9 +230,9 @@ class JobLoader:
                 job.content,
                 job.style,
                 job.config,
+                job.arguments,
                 progress=self._progress,
                 loaders=self._loaders,
-                **objects_of(job.arguments),
             )
             self._loaded = key, loaded
         return self._loaded[1]._replace(config=job.config, preset=preset)

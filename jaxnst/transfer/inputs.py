@@ -42,8 +42,6 @@ class Inputs(NamedTuple):
 
     Attributes:
         content: content picture, as read or made tileable.
-        styles: one style picture, or several that are blended.
-        init: picture to start from, if one was given.
         shape: height and width of the result.
         alpha: opacity of the result; None if it has none.
         regions: regions of the result; None: the whole picture is one region.
@@ -104,20 +102,7 @@ def load_inputs(
     masks: Sequence[PictureSource] | None = None,
     strength: PictureSource | None = None,
 ) -> Inputs:
-    """Return the pictures of one transfer, loaded and checked.
-
-    Args:
-        content: content picture, as for `jaxnst.stylize`.
-        style: style picture, or a list of them, as for `jaxnst.stylize`.
-        init: picture to start from, if the start is one.
-        config: settings of the transfer.
-        picture_fn: function that loads a picture, as `load_picture`.
-        masks: masks of the styles, as for `jaxnst.stylize`.
-        strength: map of strengths, if there is one.
-
-    Raises:
-        ValueError, TypeError, OSError: if a picture is unusable.
-    """
+    """Return the pictures of one transfer, loaded and checked."""
     original = picture_fn(content, argument="content")
     # The start, the opacity and the masks are faded like the content.
     fade, wraps = plan_fade(original.rgb, config.tile), wraps_of(config.tile)
@@ -174,15 +159,7 @@ def _recolored(style: Picture, content: Picture, color: str) -> Picture:
 
 
 def check_styles(blend: Sequence[Any] | None, num_styles: int) -> None:
-    """Check that there are styles, and as many as weights to blend them.
-
-    Args:
-        blend: `style_blend` of the settings; None: equal weights.
-        num_styles: number of style pictures.
-
-    Raises:
-        ValueError: if there is no style, or the numbers differ.
-    """
+    """Check that there are styles, and as many as weights to blend them."""
     if not num_styles:
         raise ValueError("`style` is an empty list; give at least one picture.")
     if blend is None:
@@ -201,9 +178,6 @@ def check_styles(blend: Sequence[Any] | None, num_styles: int) -> None:
 def naming_inits(init: PictureSource) -> Iterator[None]:
     """Add the known starts to the error about a start that was not found.
 
-    Args:
-        init: path of the picture to start from.
-
     Raises:
         FileNotFoundError: in place of that of the block inside.
     """
@@ -220,17 +194,7 @@ def naming_inits(init: PictureSource) -> Iterator[None]:
 def result_shape(
     picture_shape: tuple[int, ...], size: int, *, tile: str | None = None
 ) -> tuple[int, int]:
-    """Return height and width of a result.
-
-    Args:
-        picture_shape: height and width of the content picture.
-        size: longest side of the result, in pixels.
-        tile: "x", "y", "xy" or None, as in `TransferConfig`.
-
-    Raises:
-        ValueError: if the result would be too small or too large; the message says
-            which size to use.
-    """
+    """Return height and width of a result."""
     fitted = fitted_shape(picture_shape, size)
     down, across = (
         max(1, round(length / each)) * each
@@ -260,15 +224,7 @@ def first_image(
     styles: tuple[AnyHostImage, ...],
     blend: HostBlend,
 ) -> HostImage:
-    """Return the picture to start from.
-
-    Args:
-        inputs: pictures of the transfer.
-        config: settings of the transfer; `init` names the start.
-        content: content picture at the size to be painted.
-        styles: style pictures at their sizes for it.
-        blend: weight of each style, see `jaxnst.transfer.plan.blend_of`.
-    """
+    """Return the picture to start from."""
     height, width, _ = content.shape
     if config.init == "noise":
         # NumPy's generator: the same noise on every device.
@@ -296,13 +252,6 @@ def recolor(
     painting, so a short run would spend most of its steps on them. Each region takes
     the colors of its own style. With several styles a color is the weighted mean of the
     colors that the styles would give it; with a strength it goes that part of the way.
-
-    Args:
-        inputs: pictures of the transfer, with their regions.
-        config: settings of the transfer, with the strength.
-        content: content picture at the size to be painted.
-        styles: style pictures at their sizes for it.
-        blend: weight of each style in each region and layer.
 
     References:
         Kolkin, Salavon, Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and

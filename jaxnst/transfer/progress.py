@@ -56,10 +56,6 @@ class Course:
         """Return the seconds until the end; None if they are unknown yet.
 
         The pace is measured from the first step's end, as that step was compiled.
-
-        Args:
-            now: time, on the clock of `time.monotonic`.
-            done: work that is done.
         """
         if self._first is None:
             self._first = now, done

@@ -87,10 +87,6 @@ def make_regions(
     Args:
         masks: one mask for each style picture, or none; (H, W), [0, 1].
         strength_map: map of strengths of the same size, if there is one; [0, 1].
-
-    Raises:
-        ValueError: if a mask is empty, if masks add up to more than 1 somewhere, or if
-            the map is 0 everywhere.
     """
     check_masks(masks)
     if strength_map is None:
@@ -110,9 +106,6 @@ def make_regions(
 
 def check_masks(masks: Sequence[np.ndarray]) -> None:
     """Check that no mask is empty and that masks do not overlap.
-
-    Args:
-        masks: masks of one size; (H, W), [0, 1].
 
     Raises:
         ValueError: if a mask is empty, or masks add up to more than 1 somewhere.
@@ -188,14 +181,7 @@ def guides_at(
     shape: tuple[int, int],
     layers: Collection[str],
 ) -> Guides:
-    """Return the weights of feature-map positions in each region.
-
-    Args:
-        regions: regions of the picture.
-        network: network that computes the feature maps.
-        shape: height and width that are painted.
-        layers: names of the style layers.
-    """
+    """Return the weights of feature-map positions in each region."""
     wraps = network.wraps
     maps = np.stack([resize(each, shape, wraps=wraps) for each in regions.maps])
     down, across = network.margins
@@ -211,13 +197,7 @@ def guides_at(
 def layer_shapes(
     network: Network, shape: tuple[int, int], layers: Collection[str]
 ) -> dict[str, tuple[int, int]]:
-    """Return {layer: height and width of its feature map}.
-
-    Args:
-        network: network that computes the feature maps.
-        shape: height and width of the picture.
-        layers: names of the layers.
-    """
+    """Return {layer: height and width of its feature map}."""
     image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
     found = jax.eval_shape(
         functools.partial(_features, layers=tuple(layers)), network, image
@@ -268,11 +248,7 @@ class Guiding(NamedTuple):
 
 
 def split_strength(strength: Any) -> tuple[Any, PictureSource | None]:
-    """Return the setting `strength`, and the map of strengths if it is one.
-
-    Args:
-        strength: number, or path or picture of a map.
-    """
+    """Return the setting `strength`, and the map of strengths if it is one."""
     is_path = isinstance(strength, str | os.PathLike)
     is_number = strength is None or getattr(strength, "ndim", 0) == 0
     if is_path or not is_number or hasattr(strength, "getbands"):
@@ -284,12 +260,6 @@ def check_masks_alone(
     masks: Any, *, blend: object | None, devices: str | None, has_map: bool
 ) -> None:
     """Check masks as far as possible before any picture is read.
-
-    Args:
-        masks: masks of the styles, as for `jaxnst.stylize`.
-        blend: `style_blend` of the settings; None: none is given.
-        devices: `devices` of the settings, "all" or None.
-        has_map: whether there is a map of strengths.
 
     Raises:
         ValueError: if there are no masks, or they do not go with another setting.
@@ -333,21 +303,7 @@ def load_guiding(
     wraps: tuple[bool, bool],
     picture_fn: Callable[..., Picture],
 ) -> Guiding | None:
-    """Return the regions of masks and a map of strengths; None if there are none.
-
-    Args:
-        masks: masks of the styles, as for `jaxnst.stylize`.
-        strength: map of strengths, as for `jaxnst.stylize`; None: there is no map.
-        content: content picture, as read.
-        num_styles: number of style pictures.
-        shape: height and width of the result.
-        fade: cross-fading of the content's borders, see `jaxnst.images.tiling`.
-        wraps: whether the result wraps around, vertically and horizontally.
-        picture_fn: function that loads a picture, as `load_picture`.
-
-    Raises:
-        ValueError, TypeError, OSError: if a mask or the map is unusable.
-    """
+    """Return the regions of masks and a map of strengths; None if there are none."""
     if masks is None and strength is None:
         return None
     masks = [] if masks is None else list(masks)

@@ -40,16 +40,7 @@ def make_record(
     seconds: float,
     moved: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
-    """Return the record of one picture, from which it can be made again.
-
-    Args:
-        job: settings and input pictures.
-        painted: painted picture and its reports.
-        memory: level of memory that was used; not part of the settings, as another
-            machine or size may need another one.
-        seconds: total time taken.
-        moved: number of rows and columns by which a picture that tiles was shifted.
-    """
+    """Return the record of one picture, from which it can be made again."""
     inputs = job.inputs
     pictures = {"content": inputs.content, **name_styles(inputs.styles)}
     if inputs.init is not None:
@@ -114,9 +105,6 @@ def make_record(
 def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None]]:
     """Return a history short enough for a picture's file; {} if no step was made.
 
-    Args:
-        history: history of a `Result`.
-
     Returns:
         {name in the history: values at some steps}, with the first and the last step of
         each size among them.
@@ -177,13 +165,6 @@ def settings_of(
     has_strength: bool = False,
 ) -> dict[str, Any]:
     """Return the settings in a record as arguments of `stylize`.
-
-    Args:
-        record: record of `jaxnst.read_record`.
-        has_init: whether the caller gives a picture to start from.
-        has_network: whether the caller gives a network.
-        has_masks: whether the caller gives masks.
-        has_strength: whether the caller gives a strength.
 
     Raises:
         ValueError: if the record is not complete, or the picture was made with objects
@@ -330,9 +311,6 @@ class Interrupted(KeyboardInterrupt):
 
 def make_history(reports: Iterable[SizeReport]) -> dict[str, np.ndarray]:
     """Return the loss terms of every step, as columns.
-
-    Args:
-        reports: reports of the sizes, from the first to the last.
 
     Returns:
         {name: one value per step}: "step" (from 1), "size" (longest side in pixels),

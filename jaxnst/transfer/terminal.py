@@ -16,11 +16,7 @@ class Screen:
     If the reader of a pipe has gone, nothing more is shown, and work goes on.
 
     Args:
-        enabled: whether to show anything.
         console: rich console to show it on; by default one on standard error.
-
-    Attributes:
-        is_on: whether anything is shown.
     """
 
     def __init__(self, *, enabled: bool = True, console: Any = None):
@@ -53,15 +49,7 @@ class Screen:
         is_transient: bool = False,
         **fields: object,
     ) -> None:
-        """Show a bar; for a terminal only.
-
-        Args:
-            columns: rich columns of the bar.
-            description: text of the description's column.
-            total: number that the bar counts up to; None: unknown yet.
-            is_transient: whether the bar disappears at its end.
-            fields: values of the columns' own fields.
-        """
+        """Show a bar; for a terminal only."""
         from rich.progress import Progress
 
         with self._for_its_reader():
