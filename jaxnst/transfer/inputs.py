@@ -1,16 +1,12 @@
 """The pictures of one transfer, loaded and checked, and the first picture."""
 
-import contextlib
 import dataclasses
-import os
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxnst._checks import suggestion
 from jaxnst._types import AnyHostImage, HostAlpha, HostImage
 from jaxnst.coloring import recolor_style, smooth_recoloring, take_palette
 from jaxnst.config import INITS, TransferConfig
@@ -25,7 +21,8 @@ from jaxnst.images.tiling import (
     wraps_of,
 )
 
-from .regions import Regions, load_guiding
+from .masks import load_guiding, naming_choices
+from .regions import Regions
 
 
 # Weight of each style in each region and layer; the weights of all styles in one region
@@ -115,7 +112,7 @@ def load_inputs(
     )
     init_picture = None
     if init is not None:
-        with naming_inits(init):
+        with naming_choices(init, INITS):
             init_picture = picture_fn(init, argument="init")
         init_picture = _tileable(init_picture, fade)
     shape = result_shape(content_picture.rgb.shape, config.size, tile=config.tile)
@@ -172,23 +169,6 @@ def check_styles(blend: Sequence[Any] | None, num_styles: int) -> None:
             f"`style_blend` has {count} {numbers} for {num_styles} style "
             f"picture{'s' * (num_styles > 1)}; give one for each."
         )
-
-
-@contextlib.contextmanager
-def naming_inits(init: PictureSource) -> Iterator[None]:
-    """Add the known starts to the error about a start that was not found.
-
-    Raises:
-        FileNotFoundError: in place of that of the block inside.
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        name = Path(init).name if isinstance(init, str | os.PathLike) else ""
-        raise FileNotFoundError(
-            f"{error}.{suggestion(name, INITS)} Give a picture, or one of: "
-            f"{', '.join(INITS)}."
-        ) from None
 
 
 def result_shape(
@@ -262,7 +242,10 @@ def recolor(
     shape = content.shape[0], content.shape[1]
     maps, strengths = [np.ones(shape, np.float32)], None
     if inputs.regions is not None:
-        maps = [resize(each, shape, wraps=inputs.wraps) for each in inputs.regions.maps]
+        maps = [
+            resize(each, shape, wraps=inputs.wraps, is_mask=True)
+            for each in inputs.regions.maps
+        ]
         strengths = inputs.regions.strengths
     if strengths is None:  # there is no map of strengths
         strength = 1.0 if config.strength is None else config.strength

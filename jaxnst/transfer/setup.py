@@ -33,7 +33,7 @@ from jaxnst.pretrained import (
 )
 
 from .inputs import Inputs, StyleSource, load_inputs
-from .regions import check_masks_alone, split_strength
+from .masks import check_masks_alone, split_strength
 
 
 # Longest side at which a network is normalized, in pixels: all sizes share its weights,
