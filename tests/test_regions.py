@@ -195,7 +195,10 @@ def colored(mask, outside, inside):
 
 MASKS = {
     "labels": (lambda mask: mask.astype(np.uint8), "values 0 and 1 of 255; 1 is"),
-    "16-bit labels": (lambda mask: 1 + mask.astype(np.uint16), "values 0.00389 and 0.00778 of 255"),
+    "16-bit labels": (
+        lambda mask: 1 + mask.astype(np.uint16),
+        "values 0.00389 and 0.00778 of 255",
+    ),
     "black on transparency": (
         lambda mask: colored(mask, (0, 0, 0, 0), (0, 0, 0, 255)),
         "one color on transparency; its opacity",
@@ -374,7 +377,7 @@ def test_the_command_has_masks_and_maps(files, tmp_path, tiny_vgg19, left, capsy
     assert main([*paint, str(output), *masks, *few]) == 0
     record = jaxnst.read_record(output)
     assert record["inputs"]["mask 1"]["name"] == "m.png"
-    with pytest.raises(ValueError, match="made with masks; give them as `masks`"):
+    with pytest.raises(ValueError, match=r"`masks` were pictures, 'm.png'; give them"):
         settings_of(record)
     assert main([*paint, str(again), *masks, "--like", str(output), "-q"]) == 0
     assert again.read_bytes() == output.read_bytes()
@@ -383,7 +386,8 @@ def test_the_command_has_masks_and_maps(files, tmp_path, tiny_vgg19, left, capsy
     record = jaxnst.read_record(mapped)
     assert record["inputs"]["strength"]["name"] == "m.png"
     assert main([*paint, str(again), "--like", str(mapped), "-q"]) == 2
-    assert "made with a map of strengths" in capsys.readouterr().err
+    told = "record's `strength` was a picture, 'm.png'; give it with --strength"
+    assert told in capsys.readouterr().err
     found = settings_of(record, has_strength=True)
     assert found["strength"] is None
     assert not {"style_weight", "regions"} & set(found)

@@ -11,11 +11,15 @@ from typing import Any
 
 from PIL import ExifTags, Image as PILImage, PngImagePlugin
 
+from .record_schema import check_record
+
 
 # What Pillow may try. A list of our own, because some of its other readers start
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 TEXT_KEY = "jaxnst"
+# Largest number of characters of a record; jaxnst writes some ten thousand.
+_MAX_TEXT = 2_000_000
 
 
 def encode_record(record: dict[str, Any]) -> str:
@@ -44,14 +48,18 @@ def exif(text: str, software: str) -> PILImage.Exif:
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the record that `Result.save` wrote into a picture.
+    """Return the record that `Result.save` wrote into a picture, checked.
+
+    A file may be anybody's: fields that jaxnst knows have their types and ranges, and
+    all others a bounded depth and length. Escape texts before you show them.
 
     Args:
         path: picture file.
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if the file is no picture or holds no record.
+        ValueError: if the file is no picture, holds no record, or a field of it holds
+            what it may not; the message names the field.
     """
     name = os.fspath(path)
     try:
@@ -60,7 +68,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
             with PILImage.open(path, formats=FORMATS) as image:
                 text = getattr(image, "text", {}).get(TEXT_KEY)
                 text = text or image.getexif().get(ExifTags.Base.ImageDescription, "")
-        record = json.loads(text)[TEXT_KEY]
+        record = json.loads(text)[TEXT_KEY] if len(text) <= _MAX_TEXT else None
     except FileNotFoundError:
         raise FileNotFoundError(f"no such file: {name}") from None
     except IsADirectoryError:
@@ -75,4 +83,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{name} holds no jaxnst record; only pictures saved by jaxnst do, and "
             "editors and messengers often strip it."
         )
-    return record
+    try:
+        return check_record(record)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

@@ -14,8 +14,9 @@ from PIL import Image as PILImage
 
 from jaxnst import __version__
 from jaxnst._types import HostAlpha, HostImage
-from jaxnst.config import INITS, STRENGTH_MAP, TransferConfig
+from jaxnst.config import CUSTOM, INIT_IMAGE, SETTINGS, STRENGTH_MAP
 from jaxnst.images import save_picture, to_pil
+from jaxnst.images.record_schema import shown
 from jaxnst.networks.devices import default_device
 from jaxnst.optimize import SizeReport
 from jaxnst.pretrained import get_spec
@@ -29,6 +30,8 @@ T = TypeVar("T")
 # Number of steps whose losses a picture's file keeps, and of digits of each loss.
 _MAX_TRACE = 96
 _DIGITS = 4
+# Longest message of a check that is passed on.
+_MAX_MESSAGE = 300
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
 
@@ -170,7 +173,6 @@ def settings_of(
         ValueError: if the record is not complete, or the picture was made with objects
             that a record cannot hold and the caller does not give.
     """
-    known = {field.name for field in dataclasses.fields(TransferConfig)}
     given = record.get("settings")
     if not isinstance(given, dict) or not given:
         raise ValueError("the record holds no settings.")
@@ -180,63 +182,100 @@ def settings_of(
             "settings."
         )
     settings = dict(given)
-    if unknown := sorted(settings.keys() - known - {"regions"}):
+    # Records of jaxnst 0.1.0 have the number of regions among the settings.
+    regions = settings.pop("regions", 0)
+    if unknown := sorted(settings.keys() - (SETTINGS.keys() - {"preset"})):
         raise ValueError(
             f"the record has settings that jaxnst {__version__} does not know: "
-            f"{', '.join(unknown)}; it was made by jaxnst {record.get('jaxnst')}."
+            f"{', '.join(unknown[:5])}; it was made by jaxnst {record.get('jaxnst')}."
         )
     if has_network:
         settings.pop("network", None)
-    weights = record.get("weights")
-    if settings.get("network") == "custom" and isinstance(weights, dict):
+    weights = record.get("weights") or {}
+    if settings.get("network") == CUSTOM and {"name", "sha256"} <= {*weights}:
         raise ValueError(
-            f"the picture was made with the weights in a file {weights.get('name')!r} "
-            f"of sha256 {weights.get('sha256')!r}; give that file as `network`."
+            f"the picture was made with the weights in a file {shown(weights['name'])} "
+            f"of sha256 {shown(weights['sha256'])}; give that file as `network`."
         )
     for name in ("network", "optimizer"):
-        if settings.get(name) == "custom":
+        if settings.get(name) == CUSTOM:
             raise ValueError(
                 f"the picture was made with a `{name}` of the user's own, which the "
                 "record cannot hold; repeat it from Python."
             )
-    # Never a path: a picture from a stranger must not choose which files are read.
+    # A picture from a stranger must not choose which files are read or downloaded.
+    inputs = record.get("inputs", {})
+    network = settings.get("network", "vgg19")
+    known, at, revision = str(network).partition("@")
     try:
-        get_spec(str(settings.get("network", "vgg19")))
+        source = get_spec(known).source
     except ValueError:
         raise ValueError(
-            f"the record's `network` is {settings['network']!r}, not a known one."
+            f"the record's `network` is {shown(network)}, not a known one."
         ) from None
-    if settings.get("init") == "image":
+    if at and getattr(source, "revision", None) != revision:
+        raise ValueError(
+            f"the record's `network` is {shown(network)}, not the revision that jaxnst "
+            "knows; if you trust it, give it with --network (`network` in Python)."
+        )
+    if settings.get("init") == INIT_IMAGE:
         if not has_init:
+            name = _name_in(inputs, "init")
             raise ValueError(
-                "the picture was started from another picture; give that as `init`."
+                f"the record's `init` was a picture, {name}; give it with --init "
+                "(`init` in Python)."
             )
         del settings["init"]
-    elif settings.get("init") not in (None, *INITS):
-        # Not a path either.
-        raise ValueError(
-            f"the record's `init` is {settings['init']!r}, not a known one."
-        )
-    is_mapped = settings.get("strength") == STRENGTH_MAP
+    is_mapped = isinstance(settings.get("strength"), str)
     if is_mapped and not has_strength:
+        path = settings["strength"]
+        name = _name_in(inputs, "strength") if path == STRENGTH_MAP else shown(path)
         raise ValueError(
-            "the picture was made with a map of strengths; give that as `strength`."
+            f"the record's `strength` was a picture, {name}; give it with --strength "
+            "(`strength` in Python)."
         )
     # A map makes regions, too.
-    named = any(name.startswith("mask") for name in record.get("inputs", ()))
-    made = record.get("result")
-    regions = made.get("regions") if isinstance(made, Mapping) else None
-    # Records of jaxnst 0.1.0 have the number of regions among the settings.
-    regions = settings.pop("regions", 0) or regions
-    if regions and not has_masks and (named or not is_mapped):
-        raise ValueError("the picture was made with masks; give them as `masks`.")
+    masks = [name for name in inputs if name.startswith("mask")]
+    regions = regions or record.get("result", {}).get("regions")
+    if regions and not has_masks and (masks or not is_mapped):
+        names = ", ".join(_name_in(inputs, name) for name in masks or ["mask 1"])
+        raise ValueError(
+            f"the record's `masks` were pictures, {names}; give them with --mask "
+            "(`masks` in Python)."
+        )
     if has_strength:
         settings["strength"] = None
     if has_strength or settings.get("strength") is not None:  # these have no effect
         settings.pop("content_weight", None)
         settings.pop("style_weight", None)
     # The record has every setting, so the preset only says where they started.
-    return {"preset": record.get("preset", "default"), **settings}
+    settings = {"preset": record.get("preset", "default"), **settings}
+    for name, value in settings.items():
+        if value is not None:
+            settings[name] = _checked(name, value)
+    return settings
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return the value of a setting in a record, if it may have it."""
+    # What stands for an object was replaced by the object, or refused.
+    if value in (CUSTOM, INIT_IMAGE, STRENGTH_MAP):
+        raise ValueError(f"the record's `{name}` is {shown(value)}, not a known one.")
+    try:
+        return SETTINGS[name].check_fn(name, value)
+    except (ValueError, TypeError) as error:
+        if str(error).startswith("`") and len(str(error)) <= _MAX_MESSAGE:
+            raise ValueError(f"the record's {error}") from None
+        raise ValueError(
+            f"the record's `{name}` is {shown(value)}, which it cannot be."
+        ) from None
+
+
+def _name_in(inputs: Mapping[str, Any], argument: str) -> str:
+    """Return the name of a picture that a record names."""
+    known = inputs.get(argument)
+    name = known.get("name") if isinstance(known, Mapping) else None
+    return "whose name is unknown" if name is None else shown(name)
 
 
 # Values of `record["result"]["stopped"]` of pictures that are complete.
