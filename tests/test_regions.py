@@ -11,7 +11,6 @@ from PIL import Image
 
 import jaxnst
 from jaxnst.cli.main import main
-from jaxnst.images.tiling import plan_fade
 from jaxnst.networks import CAFFE
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 from jaxnst.transfer.masks import load_guiding
@@ -165,18 +164,14 @@ def test_a_map_of_strengths_is_a_few_of_them():
 
 def guiding(content, masks, strength=None, shape=(40, 48)):
     """Return the regions of masks or of a map."""
-    found = load_guiding(
+    return load_guiding(
         masks,
         strength,
         content=jaxnst.load_picture(content),
         num_styles=1,
-        shape=shape,
-        fade=plan_fade(content, None),
-        wraps=(False, False),
+        fit_fn=lambda values: jaxnst.images.resize(values, shape, is_mask=True),
         picture_fn=jaxnst.load_picture,
-    )
-    assert found is not None
-    return found.regions
+    ).regions
 
 
 def test_a_map_of_one_strength_stays_one_at_every_size(content, left):
@@ -377,7 +372,7 @@ def test_the_command_has_masks_and_maps(files, tmp_path, tiny_vgg19, left, capsy
     assert main([*paint, str(output), *masks, *few]) == 0
     record = jaxnst.read_record(output)
     assert record["inputs"]["mask 1"]["name"] == "m.png"
-    with pytest.raises(ValueError, match=r"`masks` were pictures, 'm.png'; give them"):
+    with pytest.raises(ValueError, match=r"`masks` was a picture, 'm.png'; give it"):
         settings_of(record)
     assert main([*paint, str(again), *masks, "--like", str(output), "-q"]) == 0
     assert again.read_bytes() == output.read_bytes()
@@ -388,6 +383,6 @@ def test_the_command_has_masks_and_maps(files, tmp_path, tiny_vgg19, left, capsy
     assert main([*paint, str(again), "--like", str(mapped), "-q"]) == 2
     told = "record's `strength` was a picture, 'm.png'; give it with --strength"
     assert told in capsys.readouterr().err
-    found = settings_of(record, has_strength=True)
+    found = settings_of(record, ["strength"])
     assert found["strength"] is None
     assert not {"style_weight", "regions"} & set(found)

@@ -115,7 +115,7 @@ def subject_of(
         assert style is not None
         given = {"init": init, "network": network, "masks": masks, "strength": strength}
         given = {name: value for name, value in given.items() if value is not None}
-        settings = settings_of(record, **{f"has_{name}": True for name in given})
+        settings = settings_of(record, given)
         arguments = settings | given
         config = settle_config(**arguments)
         job = set_up(content, style, config, arguments, progress=progress)

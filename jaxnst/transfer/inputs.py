@@ -119,17 +119,20 @@ def load_inputs(
     alpha = content_picture.alpha
     if alpha is not None:
         alpha = resize(alpha, shape, wraps=wraps)
-    guiding = load_guiding(
-        masks,
-        strength,
-        content=original,
-        fade=fade,
-        wraps=wraps,
-        num_styles=len(styles),
-        shape=shape,
-        picture_fn=picture_fn,
-    )
-    regions, pictures = guiding or (None, ())
+
+    def fit_fn(values: np.ndarray) -> np.ndarray:
+        return resize(make_tileable(values, fade), shape, wraps=wraps, is_mask=True)
+
+    regions, pictures = None, ()
+    if masks is not None or strength is not None:
+        regions, pictures = load_guiding(
+            masks,
+            strength,
+            content=original,
+            num_styles=len(styles),
+            fit_fn=fit_fn,
+            picture_fn=picture_fn,
+        )
     return Inputs(
         content_picture,
         style_pictures,

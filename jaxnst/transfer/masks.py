@@ -12,9 +12,8 @@ import numpy as np
 from jaxnst._checks import suggestion
 from jaxnst._types import HostAlpha
 from jaxnst.config import STRENGTH_MAP
-from jaxnst.images import Picture, PictureSource, resize
+from jaxnst.images import Picture, PictureSource
 from jaxnst.images.load import EXTENSIONS
-from jaxnst.images.tiling import Fade, make_tileable
 
 from .regions import Regions, find_levels, make_regions
 
@@ -98,14 +97,13 @@ def load_guiding(
     *,
     content: Picture,
     num_styles: int,
-    shape: tuple[int, int],
-    fade: Fade,
-    wraps: tuple[bool, bool],
+    fit_fn: Callable[[np.ndarray], np.ndarray],
     picture_fn: Callable[..., Picture],
-) -> Guiding | None:
-    """Return the regions of masks and a map of strengths; None if there are none."""
-    if masks is None and strength is None:
-        return None
+) -> Guiding:
+    """Return the regions of masks and a map of strengths.
+
+    `fit_fn` gives a mask or map of the content's shape that of the result.
+    """
     masks = [] if masks is None else list(masks)
     if masks and len(masks) != num_styles:
         raise ValueError(
@@ -113,16 +111,12 @@ def load_guiding(
             f"picture{'s' * (num_styles > 1)}; give one mask for each style."
         )
     pictures: list[tuple[str, Picture]] = []
-
-    def fitted(values: np.ndarray) -> np.ndarray:
-        return resize(make_tileable(values, fade), shape, wraps=wraps, is_mask=True)
-
     maps: list[np.ndarray | None] = []
     for number, mask in enumerate(masks, start=1):
         if isinstance(mask, str) and mask == "rest":
             maps.append(None)
         elif isinstance(mask, str) and mask == "alpha":
-            maps.append(fitted(_opacity(content)))
+            maps.append(fit_fn(_opacity(content)))
         else:
             if getattr(mask, "dtype", None) == np.bool_:
                 mask = np.asarray(mask).astype(np.float32)
@@ -134,7 +128,7 @@ def load_guiding(
             # Numbers of 8 or 16 bits may be labels; floats mean what they say.
             is_exact = getattr(mask, "dtype", np.dtype("u1")).kind != "u"
             values = _gray(picture) if is_exact else read_mask(picture, title)
-            maps.append(fitted(values))
+            maps.append(fit_fn(values))
             if 0 < values.mean() < _HARDLY:
                 _tell(title, f"covers only {values.mean():.2%} of the picture")
     taken = sum(each for each in maps if each is not None)
@@ -151,7 +145,7 @@ def load_guiding(
         pictures.append(("strength", picture))
         # Found before resizing, which makes strengths that nobody asked for.
         levels = find_levels(_gray(picture))
-        strengths = fitted(_gray(picture))
+        strengths = fit_fn(_gray(picture))
     return Guiding(make_regions(filled, strengths, levels), tuple(pictures))
 
 

@@ -5,7 +5,7 @@ import importlib.metadata
 import itertools
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -160,28 +160,28 @@ def name_styles(styles: Sequence[T]) -> dict[str, T]:
 
 
 def settings_of(
-    record: Mapping[str, Any],
-    *,
-    has_init: bool = False,
-    has_network: bool = False,
-    has_masks: bool = False,
-    has_strength: bool = False,
+    record: Mapping[str, Any], given: Collection[str] = ()
 ) -> dict[str, Any]:
     """Return the settings in a record as arguments of `stylize`.
+
+    Args:
+        record: record of `jaxnst.read_record`.
+        given: names of arguments that the caller gives, such as "init", "masks",
+            "network" and "strength", which may be objects that a record cannot hold.
 
     Raises:
         ValueError: if the record is not complete, or the picture was made with objects
             that a record cannot hold and the caller does not give.
     """
-    given = record.get("settings")
-    if not isinstance(given, dict) or not given:
+    settings = record.get("settings")
+    if not isinstance(settings, dict) or not settings:
         raise ValueError("the record holds no settings.")
     if (kind := record.get("kind", "picture")) != "picture":
         raise ValueError(
             f"it is a {kind}, which `jaxnst {kind}` makes; `jaxnst show` prints its "
             "settings."
         )
-    settings = dict(given)
+    settings = dict(settings)
     # Records of jaxnst 0.1.0 have the number of regions among the settings.
     regions = settings.pop("regions", 0)
     if unknown := sorted(settings.keys() - (SETTINGS.keys() - {"preset"})):
@@ -189,7 +189,7 @@ def settings_of(
             f"the record has settings that jaxnst {__version__} does not know: "
             f"{', '.join(unknown[:5])}; it was made by jaxnst {record.get('jaxnst')}."
         )
-    if has_network:
+    if "network" in given:
         settings.pop("network", None)
     weights = record.get("weights") or {}
     if settings.get("network") == CUSTOM and {"name", "sha256"} <= {*weights}:
@@ -218,35 +218,30 @@ def settings_of(
             f"the record's `network` is {shown(network)}, not the revision that jaxnst "
             "knows; if you trust it, give it with --network (`network` in Python)."
         )
-    if settings.get("init") == INIT_IMAGE:
-        if not has_init:
-            name = _name_in(inputs, "init")
-            raise ValueError(
-                f"the record's `init` was a picture, {name}; give it with --init "
-                "(`init` in Python)."
-            )
-        del settings["init"]
-    is_mapped = isinstance(settings.get("strength"), str)
-    if is_mapped and not has_strength:
-        path = settings["strength"]
-        name = _name_in(inputs, "strength") if path == STRENGTH_MAP else shown(path)
-        raise ValueError(
-            f"the record's `strength` was a picture, {name}; give it with --strength "
-            "(`strength` in Python)."
-        )
-    # A map makes regions, too.
+    strength = settings.get("strength")
+    is_mapped = isinstance(strength, str)
+    if is_mapped and strength != STRENGTH_MAP:
+        inputs = {**inputs, "strength": {"name": strength}}
     masks = [name for name in inputs if name.startswith("mask")]
-    regions = regions or record.get("result", {}).get("regions")
-    if regions and not has_masks and (masks or not is_mapped):
-        names = ", ".join(_name_in(inputs, name) for name in masks or ["mask 1"])
-        raise ValueError(
-            f"the record's `masks` were pictures, {names}; give them with --mask "
-            "(`masks` in Python)."
-        )
-    if has_strength:
-        settings["strength"] = None
-    if has_strength or settings.get("strength") is not None:  # these have no effect
-        settings.pop("content_weight", None)
+    # A map makes regions, too.
+    has_regions = regions or record.get("result", {}).get("regions")
+    if has_regions and not masks and not is_mapped:
+        masks = ["mask 1"]
+    for argument, flag, names in (
+        ("init", "--init", ["init"] * (settings.get("init") == INIT_IMAGE)),
+        ("strength", "--strength", ["strength"] * is_mapped),
+        ("masks", "--mask", masks),
+    ):
+        if names and argument not in given:
+            pictures = ", ".join(_name_in(inputs, name) for name in names)
+            raise ValueError(
+                f"the record's `{argument}` was a picture, {pictures}; give it with "
+                f"{flag} (`{argument}` in Python)."
+            )
+    for argument in {"init", "strength"}.intersection(given):
+        settings[argument] = None
+    if "strength" in given or settings.get("strength") is not None:
+        settings.pop("content_weight", None)  # these have no effect
         settings.pop("style_weight", None)
     # The record has every setting, so the preset only says where they started.
     settings = {"preset": record.get("preset", "default"), **settings}

@@ -41,15 +41,8 @@ class Screen:
             with self._for_its_reader():
                 self._open_console().print(line, soft_wrap=True, markup=False)
 
-    def start_bar(
-        self,
-        *columns: Any,
-        description: str = "",
-        total: float | None = None,
-        is_transient: bool = False,
-        **fields: object,
-    ) -> None:
-        """Show a bar; for a terminal only."""
+    def start_bar(self, *columns: Any, is_transient: bool, **task: Any) -> None:
+        """Show a bar with one task, as `rich.progress.Progress.add_task` takes it."""
         from rich.progress import Progress
 
         with self._for_its_reader():
@@ -59,7 +52,7 @@ class Screen:
                 expand=True,
                 transient=is_transient,
             )
-            self._task = self._bar.add_task(description, total=total, **fields)
+            self._task = self._bar.add_task(**task)
             self._bar.start()
 
     def update(self, **changes: Any) -> None:
