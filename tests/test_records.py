@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 
 import jaxnst
 from jaxnst.cli.main import main
-from jaxnst.images.record_schema import check_record
+from jaxnst.images.metadata import check_record
 from jaxnst.pretrained import SPECS, hub
 from jaxnst.transfer import setup
 from jaxnst.transfer.result import settings_of

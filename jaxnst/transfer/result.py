@@ -16,7 +16,7 @@ from jaxnst import __version__
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import CUSTOM, INIT_IMAGE, SETTINGS, STRENGTH_MAP
 from jaxnst.images import save_picture, to_pil
-from jaxnst.images.record_schema import shown
+from jaxnst.images.metadata import shown
 from jaxnst.networks.devices import default_device
 from jaxnst.optimize import SizeReport
 from jaxnst.pretrained import get_spec
