@@ -144,7 +144,7 @@ _EACH = (_NUMBER, [_NUMBER])
 # {field: kind}; "*" stands for all other names. A list holds any number of its only
 # entry, and a tuple has alternatives.
 _SCHEMA = {
-    "jaxnst": _WORD,
+    "jaxnst": _WORDS,
     "kind": _WORD,
     "preset": _WORD,
     "settings": {"*": _ANYTHING},
@@ -224,10 +224,8 @@ def _unbounded(value: Any, place: str, depth: int) -> str | None:
     if isinstance(value, list):
         entries = [(f"{place}[{number}]", each) for number, each in enumerate(value)]
     else:
-        entries = [
-            (f"{place}.{name}".lstrip("."), each) for name, each in value.items()
-        ]
-        if bad := [n for n in value if len(n) > _MAX_KEY or not n.isprintable()]:
+        entries = [(_below(place, name), each) for name, each in value.items()]
+        if bad := [name for name in value if len(name) > _MAX_KEY]:
             return f"{title} has an entry named {shown(bad[0])}"
     found = (_unbounded(each, name, depth + 1) for name, each in entries)
     return next(filter(None, found), None)
@@ -249,11 +247,16 @@ def _fault(value: Any, schema: Any, place: str) -> str | None:
     elif isinstance(way, dict):
         others = way.get("*", _ANYTHING)
         entries = [
-            (f"{place}.{name}".lstrip("."), each, way.get(name, others))
+            (_below(place, name), each, way.get(name, others))
             for name, each in value.items()
         ]
     faults = (_fault(each, kind, name) for name, each, kind in entries)
     return next(filter(None, faults), None)
+
+
+def _below(place: str, name: str) -> str:
+    """Return the place of an entry, escaped."""
+    return f"{place}.{repr(name)[1:-1]}".lstrip(".")
 
 
 def _fits(value: Any, way: Any) -> bool:

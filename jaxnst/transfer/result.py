@@ -14,7 +14,7 @@ from PIL import Image as PILImage
 
 from jaxnst import __version__
 from jaxnst._types import HostAlpha, HostImage
-from jaxnst.config import CUSTOM, INIT_IMAGE, SETTINGS, STRENGTH_MAP
+from jaxnst.config import CUSTOM, INIT_IMAGE, INITS, SETTINGS, STRENGTH_MAP
 from jaxnst.images import save_picture, to_pil
 from jaxnst.images.metadata import shown
 from jaxnst.networks.devices import default_device
@@ -187,7 +187,8 @@ def settings_of(
     if unknown := sorted(settings.keys() - (SETTINGS.keys() - {"preset"})):
         raise ValueError(
             f"the record has settings that jaxnst {__version__} does not know: "
-            f"{', '.join(unknown[:5])}; it was made by jaxnst {record.get('jaxnst')}."
+            f"{', '.join(repr(name)[1:-1] for name in unknown[:5])}; it was made by "
+            f"jaxnst {shown(record.get('jaxnst'))[1:-1]}."
         )
     if "network" in given:
         settings.pop("network", None)
@@ -205,19 +206,20 @@ def settings_of(
             )
     # A picture from a stranger must not choose which files are read or downloaded.
     inputs = record.get("inputs", {})
-    network = settings.get("network", "vgg19")
-    known, at, revision = str(network).partition("@")
+    network, init = settings.get("network", "vgg19"), settings.get("init")
     try:
-        source = get_spec(known).source
+        spec = get_spec(str(network))
     except ValueError:
         raise ValueError(
             f"the record's `network` is {shown(network)}, not a known one."
         ) from None
-    if at and getattr(source, "revision", None) != revision:
+    if "@" in spec.name:
         raise ValueError(
             f"the record's `network` is {shown(network)}, not the revision that jaxnst "
             "knows; if you trust it, give it with --network (`network` in Python)."
         )
+    if init not in (None, INIT_IMAGE, *INITS):
+        raise ValueError(f"the record's `init` is {shown(init)}, not a known one.")
     strength = settings.get("strength")
     is_mapped = isinstance(strength, str)
     if is_mapped and strength != STRENGTH_MAP:
@@ -228,7 +230,7 @@ def settings_of(
     if has_regions and not masks and not is_mapped:
         masks = ["mask 1"]
     for argument, flag, names in (
-        ("init", "--init", ["init"] * (settings.get("init") == INIT_IMAGE)),
+        ("init", "--init", ["init"] * (init == INIT_IMAGE)),
         ("strength", "--strength", ["strength"] * is_mapped),
         ("masks", "--mask", masks),
     ):
