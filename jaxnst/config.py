@@ -71,6 +71,16 @@ MAX_STEPS = 10_000_000
 MAX_STEPS_PER_CALL = 10_000
 # A span such as 0..3 with more numbers is taken for a typing error.
 MAX_SPAN = 10_000
+# Settings about a content picture, which textures do not have.
+NOT_FOR_TEXTURES = (
+    "content_layers",
+    "content_weight",
+    "content_detail",
+    "strength",
+    "masks",
+    "init",
+    "color",
+)
 # What a record holds in place of objects that JSON cannot hold.
 CUSTOM = "custom"  # a network or an optimizer of the user's own
 INIT_IMAGE = "image"  # a picture to start from

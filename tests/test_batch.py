@@ -626,6 +626,10 @@ OTHERS = {
         r"it was ended early \(callback\)",
     ),
     "broken": (lambda r: r.pop("inputs"), "its record is not whole"),
+    "wrong": (
+        lambda r: r["result"].update(width="wide"),
+        "the record's `result.width` must be a whole number from 1 to 65535, got",
+    ),
 }
 
 

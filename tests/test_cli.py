@@ -122,7 +122,7 @@ def test_like_reuses_settings_and_flags_win(command, files, tmp_path):
     [
         ({"network": "custom"}, "`network` of the user's own"),
         ({"optimizer": "custom"}, "`optimizer` of the user's own"),
-        ({"init": "image"}, "started from another picture"),
+        ({"init": "image"}, "the record's `init` was a picture"),
         ({"network": "/etc/weights.npz"}, "`network` is '/etc/weights.npz', not a"),
         ({"network": ["vgg19"]}, "`network` is ['vgg19'], not a known one"),
         ({"network": "vgg19.tv_in1k@../x"}, "tv_in1k@../x', not a known one"),

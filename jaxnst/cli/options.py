@@ -224,13 +224,7 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
         from jaxnst.images import read_record
         from jaxnst.transfer.result import settings_of
 
-        settings = settings_of(
-            read_record(args.like),
-            has_init="init" in args,
-            has_network="network" in args,
-            has_masks="masks" in args,
-            has_strength="strength" in args,
-        )
+        settings = settings_of(read_record(args.like), given=vars(args))
     names = (*SETTINGS, "masks")
     return settings | {name: vars(args)[name] for name in names if name in args}
 

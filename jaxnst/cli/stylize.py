@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxnst._checks import plain, shown
-from jaxnst.config import SETTINGS
+from jaxnst.config import NOT_FOR_TEXTURES, SETTINGS
 
 from .options import (
     EXIT_ERROR,
@@ -36,19 +36,6 @@ if TYPE_CHECKING:
 # A strength that is missed by more than this is reported.
 _STRENGTH_TOLERANCE = 0.03
 _OUTPUT_HELP = "picture to write: .png .jpg .webp .tif (default: %(default)s)"
-# Settings of a content picture, and those that `texture` reads in another way.
-_NOT_FOR_TEXTURES = (
-    "content_layers",
-    "content_weight",
-    "content_detail",
-    "strength",
-    "masks",
-    "init",
-    "color",
-    "size",
-    "tile",
-    "like",
-)
 STYLIZE_EXAMPLES = """\
 examples:
   jaxnst stylize photo.jpg painting.jpg -o out.png
@@ -129,7 +116,7 @@ def _paint(
     paint_fn: Callable[[], "Result"], output: Path, args: argparse.Namespace
 ) -> int:
     """Paint a picture, save it, say what it is, and return the exit code."""
-    from jaxnst.optimize import deferred_interrupt
+    from jaxnst.optimize.interrupt import deferred_interrupt
     from jaxnst.transfer.result import FINISHED, Interrupted
 
     is_interrupted = False
@@ -281,7 +268,7 @@ TEXTURE = Command(
         ),
         QUIET,
         _TRACE,
-        *setting_options(without=_NOT_FOR_TEXTURES),
+        *setting_options(without=(*NOT_FOR_TEXTURES, "size", "tile", "like")),
         *FILE_OPTIONS,
     ),
 )
