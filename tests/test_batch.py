@@ -257,8 +257,6 @@ def test_cells_that_cannot_be_read(name, text, message):
 
 
 def test_values_that_are_no_text_stay():
-    assert parse_setting("size", 64.0) == 64
-    assert isinstance(parse_setting("size", 64.0), int)
     assert parse_setting("size", 64.5) == 64.5  # for others to refuse
     assert parse_setting("style_weight", 2) == 2
     assert parse_setting("style_layers", ["relu1_1"]) == ["relu1_1"]
@@ -628,6 +626,10 @@ OTHERS = {
         r"it was ended early \(callback\)",
     ),
     "broken": (lambda r: r.pop("inputs"), "its record is not whole"),
+    "wrong": (
+        lambda r: r["result"].update(width="wide"),
+        "the record's `result.width` must be a whole number from 1 to 65535, got",
+    ),
 }
 
 

@@ -235,7 +235,7 @@ def test_nothing_in_a_record_becomes_part_of_a_sweep_s_page():
         rows[4] = Row(index=4, labels={}, settings={}, error=text)
         labels = tuple(f"{value} {text}" for value in (*values, 4))
         axes = [Axis(name=text, values=labels, labels=labels)]
-        return Elements(make_page(axes, "product", rows, title=text)).found
+        return Elements(make_page(axes, "product", rows)).found
 
     good, evil = page_of("x", values), page_of(EVIL, names)
     assert [(tag, list(each)) for tag, each in evil] == [

@@ -460,11 +460,11 @@ class Workers(concurrent.futures.ProcessPoolExecutor):
         self.gate = gate
         self.num_jobs = 0
 
-    def submit(self, function, *arguments):
+    def submit(self, function, /, *arguments, **named):
         self.num_jobs += 1
         if self.num_jobs > 2:
-            return super().submit(wait_for, self.gate, function, *arguments)
-        return super().submit(function, *arguments)
+            return super().submit(wait_for, self.gate, function, *arguments, **named)
+        return super().submit(function, *arguments, **named)
 
 
 def wait_for(gate, function, *arguments):

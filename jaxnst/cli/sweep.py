@@ -5,19 +5,25 @@ import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .options import (
     EXIT_ERROR,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    add_command,
-    add_file_options,
-    add_settings,
+    FILE_OPTIONS,
+    FOLDER,
+    QUIET,
+    WHOLE,
+    Command,
+    check_platforms,
+    flag,
     given_settings,
     one_or_all,
+    option,
     say,
     say_error,
+    setting_options,
 )
 from .stylize import recovery_text, result_text
 
@@ -26,7 +32,6 @@ if TYPE_CHECKING:
     from jaxnst.sweeps.axes import Row
     from jaxnst.sweeps.driver import Outcome
     from jaxnst.sweeps.jobs import PictureJob
-    from jaxnst.sweeps.results import SweepResult
     from jaxnst.sweeps.table import JobTable
 
 
@@ -62,82 +67,46 @@ examples:
 
 exit code: 0 all is there, 1 some failed, 2 nothing was begun, 130 interrupted
 """
+_BATCH_DESCRIPTION = """\
+Paint one picture for each row of JOBS. All rows are checked before the first
+is painted; a picture that then fails does not stop the others. The same
+command again paints only what is missing.
+
+The columns of JOBS are content, style, and any setting below (style_weight,
+size, ...); output may name a file in FOLDER (by default like
+003_cat_wave.png). Relative paths start in the folder in which JOBS is. A
+blank cell is not set. What a row sets counts before an option of this
+command, and that before [defaults] in JOBS.
+"""
+
+_BATCH_EXAMPLES = """\
+examples:
+  jaxnst batch jobs.csv -o out/
+      where jobs.csv is
+          content,style,style_weight,output
+          cat.jpg,wave.jpg,,
+          cat.jpg,wave.jpg,3,strong_cat.png
+          # lines like this one are skipped
+
+  jaxnst batch jobs.toml -o out/ --size 768 --preset draft
+      settings for all rows; where jobs.toml is
+          [defaults]
+          style = "wave.jpg"
+          [[jobs]]
+          content = "cat.jpg"
+          [[jobs]]
+          content = "dog.jpg"
+          style_layers = { relu1_1 = 1, relu3_1 = 0.5 }
+
+  jaxnst batch jobs.json -o out/ --check
+      see whether all is well, and paint nothing; jobs.json is a list of
+      objects, or {"defaults": {...}, "jobs": [...]}
+
+exit code: 0 all is there, 1 some failed, 2 nothing was begun, 130 interrupted
+"""
 
 
-def add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `sweep`.
-
-    Args:
-        commands: argparse's subparsers.
-        common: parser of the options that all commands have.
-    """
-    parser = add_command(
-        commands,
-        "sweep",
-        shown=("output", "mode", "style_weight", "seed"),
-        parents=[common],
-        help="paint a picture for each combination of settings",
-        usage="jaxnst sweep CONTENT STYLE [STYLE ...] -o FOLDER [options]",
-        description=_SWEEP_DESCRIPTION,
-        epilog=_SWEEP_EXAMPLES,
-    )
-    add = parser.add_argument
-    add("content", metavar="CONTENT", help="the picture to paint, or a folder of them")
-    add(
-        "style",
-        nargs="+",
-        metavar="STYLE",
-        help="pictures in the style, or folders; each in turn, or blended with "
-        "--style-blend or --mask",
-    )
-    add(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FOLDER",
-        help="folder for the pictures; made if it is not there",
-    )
-    add(
-        "--more-contents",
-        nargs="+",
-        default=[],
-        metavar="CONTENT",
-        help="more pictures to paint, each in turn",
-    )
-    add(
-        "--mode",
-        default="product",
-        metavar="NAME",
-        help="product: every value with every other (default); zip: first with first",
-    )
-    add(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="pictures at once (as memory allows; on one CPU one)",
-    )
-    add(
-        "--extension",
-        default=".png",
-        metavar="EXT",
-        help="format of the pictures: .png .jpg .webp .tif (default: %(default)s)",
-    )
-    add(
-        "--metrics",
-        action="store_true",
-        help="measure every picture, with AlexNet, and plot the measures",
-    )
-    add("-q", "--quiet", action="store_true", help="print nothing but errors")
-    add_settings(parser, are_swept=True)
-    add_file_options(parser)
-
-
-def run_sweep(args: argparse.Namespace) -> int:
-    """Run `jaxnst sweep ...` and return its exit code.
-
-    Args:
-        args: the parsed command line.
-    """
+def _sweep(args: argparse.Namespace) -> int:
     settings = given_settings(args)
     contents = _pictures(
         [args.content, *args.more_contents], "content", is_quiet=args.quiet
@@ -147,6 +116,7 @@ def run_sweep(args: argparse.Namespace) -> int:
 
     from jaxnst.sweeps.driver import SweepInterrupted, sweep
 
+    check_platforms()
     num_new = 0
 
     def tell(row: "Row") -> None:
@@ -154,6 +124,7 @@ def run_sweep(args: argparse.Namespace) -> int:
         num_new += row.error is None
         _tell_row(row, Path(args.output), is_quiet=args.quiet)
 
+    is_interrupted = False
     try:
         result = sweep(
             one_or_all(contents),
@@ -170,15 +141,42 @@ def run_sweep(args: argparse.Namespace) -> int:
             **settings,
         )
     except SweepInterrupted as interrupted:
-        summary = _sweep_summary(interrupted.result, num_new)
+        result, is_interrupted = interrupted.result, True
+    summary = _summary(
+        num_new,
+        sum(row.error is None for row in result.rows) - num_new,
+        len(result.errors),
+        len(result),
+    )
+    if not is_interrupted and not result.errors:
+        summary += f": {Path(args.output) / 'index.html'}"
+    return _end(
+        summary,
+        is_interrupted=is_interrupted,
+        has_failed=bool(result.errors),
+        is_quiet=args.quiet,
+    )
+
+
+def _summary(num_new: int, num_there: int, num_failed: int, total: int) -> str:
+    """Return a text such as `8 of 10 painted, 1 already there, 1 failed`."""
+    text = f"{num_new} of {total} painted"
+    text += f", {num_there} already there" if num_there else ""
+    return text + (f", {num_failed} failed" if num_failed else "")
+
+
+def _end(
+    summary: str, *, is_interrupted: bool, has_failed: bool, is_quiet: bool
+) -> int:
+    """Say how many pictures there are, and return the exit code."""
+    if is_interrupted:
         say_error(f"interrupted; {summary}; the same command again goes on from here")
         return EXIT_INTERRUPTED
-    summary = _sweep_summary(result, num_new)
-    if result.errors:
+    if has_failed:
         say_error(f"error: {summary}")
         return EXIT_FAILED
-    if not args.quiet:
-        say(f"{summary}: {Path(args.output) / 'index.html'}")
+    if not is_quiet:
+        say(summary)
     return 0
 
 
@@ -228,113 +226,13 @@ def _tell_row(row: "Row", folder: Path, *, is_quiet: bool) -> None:
         )
 
 
-def _sweep_summary(result: "SweepResult", num_new: int) -> str:
-    num_there = sum(row.error is None for row in result.rows) - num_new
-    text = f"{num_new} of {len(result)} painted"
-    if num_there:
-        text += f", {num_there} already there"
-    if result.errors:
-        text += f", {len(result.errors)} failed"
-    return text
-
-
-_BATCH_DESCRIPTION = """\
-Paint one picture for each row of JOBS. All rows are checked before the first
-is painted; a picture that then fails does not stop the others. The same
-command again paints only what is missing.
-
-The columns of JOBS are content, style, and any setting below (style_weight,
-size, ...); output may name a file in FOLDER (by default like
-003_cat_wave.png). Relative paths start in the folder in which JOBS is. A
-blank cell is not set. What a row sets counts before an option of this
-command, and that before [defaults] in JOBS.
-"""
-
-_BATCH_EXAMPLES = """\
-examples:
-  jaxnst batch jobs.csv -o out/
-      where jobs.csv is
-          content,style,style_weight,output
-          cat.jpg,wave.jpg,,
-          cat.jpg,wave.jpg,3,strong_cat.png
-          # lines like this one are skipped
-
-  jaxnst batch jobs.toml -o out/ --size 768 --preset draft
-      settings for all rows; where jobs.toml is
-          [defaults]
-          style = "wave.jpg"
-          [[jobs]]
-          content = "cat.jpg"
-          [[jobs]]
-          content = "dog.jpg"
-          style_layers = { relu1_1 = 1, relu3_1 = 0.5 }
-
-  jaxnst batch jobs.json -o out/ --check
-      see whether all is well, and paint nothing; jobs.json is a list of
-      objects, or {"defaults": {...}, "jobs": [...]}
-
-exit code: 0 all is there, 1 some failed, 2 nothing was begun, 130 interrupted
-"""
-
-
-def add_batch(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `batch`.
-
-    Args:
-        commands: argparse's subparsers.
-        common: parser of the options that all commands have.
-    """
-    parser = add_command(
-        commands,
-        "batch",
-        shown=("output", "check", "overwrite"),
-        parents=[common],
-        help="paint the pictures that a table asks for",
-        usage="jaxnst batch JOBS -o FOLDER [options]",
-        description=_BATCH_DESCRIPTION,
-        epilog=_BATCH_EXAMPLES,
-    )
-    add = parser.add_argument
-    add("jobs", metavar="JOBS", help=".csv, .tsv, .json or .toml")
-    add(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FOLDER",
-        help="folder for the pictures; made if it is not there",
-    )
-    add(
-        "--check",
-        "--dry-run",
-        dest="check",
-        action="store_true",
-        help="check everything, say what would be painted, and paint nothing",
-    )
-    add(
-        "--overwrite",
-        action="store_true",
-        help="replace files in the folder that are other pictures than asked for",
-    )
-    add("-q", "--quiet", action="store_true", help="print nothing but errors")
-    add_settings(parser, without=["masks"])
-    add_file_options(parser)
-
-
-def run_batch(args: argparse.Namespace) -> int:
-    """Run `jaxnst batch ...` and return its exit code.
-
-    Args:
-        args: the parsed command line.
-    """
-    from jaxnst.sweeps.table import read_jobs
+def _batch(args: argparse.Namespace) -> int:
+    from jaxnst.sweeps.table import BadJobs, plan_table, read_jobs
 
     jobs = read_jobs(args.jobs)
     defaults = given_settings(args)
     if args.like is not None:
         _refuse_presets(jobs)
-
-    from jaxnst.sweeps.table import BadJobs, plan_table
-
     try:
         plan = plan_table(
             jobs,
@@ -355,7 +253,7 @@ def run_batch(args: argparse.Namespace) -> int:
     if args.check:
         _tell_plan(plan, jobs.noun, is_quiet=args.quiet)
         return 0
-    return _paint(plan, jobs.noun, args)
+    return _paint_table(plan, jobs.noun, args)
 
 
 def _refuse_presets(jobs: "JobTable") -> None:
@@ -367,10 +265,14 @@ def _refuse_presets(jobs: "JobTable") -> None:
             )
 
 
-def _paint(plan: "Sequence[PictureJob]", noun: str, args: argparse.Namespace) -> int:
+def _paint_table(
+    plan: "Sequence[PictureJob]", noun: str, args: argparse.Namespace
+) -> int:
     from jaxnst.sweeps.driver import paint_table
 
+    check_platforms()
     outcomes: list[Outcome] = []
+    is_interrupted = False
     failed_fn = traceback.print_exception if args.debug else lambda _: None
     try:
         for outcome in paint_table(
@@ -383,16 +285,20 @@ def _paint(plan: "Sequence[PictureJob]", noun: str, args: argparse.Namespace) ->
             outcomes.append(outcome)
             _tell_outcome(outcome, noun, is_quiet=args.quiet)
     except KeyboardInterrupt:
-        summary = _batch_summary(outcomes, noun, len(plan))
-        say_error(f"interrupted; {summary}; the same command again goes on from here")
-        return EXIT_INTERRUPTED
-    summary = _batch_summary(outcomes, noun, len(plan))
-    if any(outcome.status == "failed" for outcome in outcomes):
-        say_error(f"error: {summary}")
-        return EXIT_FAILED
-    if not args.quiet:
-        say(summary)
-    return 0
+        is_interrupted = True
+    found = [outcome.status for outcome in outcomes]
+    failed = [str(each.number) for each in outcomes if each.status == "failed"]
+    summary = _summary(
+        found.count("painted"), found.count("skipped"), len(failed), len(plan)
+    )
+    if failed:
+        summary += f": {noun}{'s' if len(failed) > 1 else ''} {', '.join(failed)}"
+    return _end(
+        summary,
+        is_interrupted=is_interrupted,
+        has_failed=bool(failed),
+        is_quiet=args.quiet,
+    )
 
 
 def _tell_plan(plan: "Sequence[PictureJob]", noun: str, *, is_quiet: bool) -> None:
@@ -421,16 +327,75 @@ def _tell_outcome(outcome: "Outcome", noun: str, *, is_quiet: bool) -> None:
     say(f"{noun} {outcome.number}: {outcome.path}  ({note})")
 
 
-def _batch_summary(outcomes: "Sequence[Outcome]", noun: str, num_jobs: int) -> str:
-    """Return a text such as `9 of 10 painted, 1 failed: row 7`."""
-    found = {
-        status: [str(each.number) for each in outcomes if each.status == status]
-        for status in ("painted", "skipped", "failed")
-    }
-    text = f"{len(found['painted'])} of {num_jobs} painted"
-    if found["skipped"]:
-        text += f", {len(found['skipped'])} already there"
-    if failed := found["failed"]:
-        nouns = noun if len(failed) == 1 else f"{noun}s"
-        text += f", {len(failed)} failed: {nouns} {', '.join(failed)}"
-    return text
+SWEEP = Command(
+    run_fn=_sweep,
+    help="paint a picture for each combination of settings",
+    usage="jaxnst sweep CONTENT STYLE [STYLE ...] -o FOLDER [options]",
+    description=_SWEEP_DESCRIPTION,
+    epilog=_SWEEP_EXAMPLES,
+    shown=("output", "mode", "style_weight", "seed"),
+    options=(
+        option("content", "the picture to paint, or a folder of them", "CONTENT"),
+        option(
+            "style",
+            "pictures in the style, or folders; each in turn, or blended with "
+            "--style-blend or --mask",
+            "STYLE",
+            nargs="+",
+        ),
+        FOLDER,
+        option(
+            "--more-contents",
+            "more pictures to paint, each in turn",
+            "CONTENT",
+            nargs="+",
+            default=[],
+        ),
+        option(
+            "--mode",
+            "product: every value with every other (default); zip: first with first",
+            "NAME",
+            default="product",
+        ),
+        option(
+            "--batch-size",
+            "pictures at once (as memory allows; on one CPU one)",
+            "N",
+            type=WHOLE,
+        ),
+        option(
+            "--extension",
+            "format of the pictures: .png .jpg .webp .tif (default: %(default)s)",
+            "EXT",
+            default=".png",
+        ),
+        flag("--metrics", "measure every picture, with AlexNet, and plot the measures"),
+        QUIET,
+        *setting_options(are_swept=True),
+        *FILE_OPTIONS,
+    ),
+)
+BATCH = Command(
+    run_fn=_batch,
+    help="paint the pictures that a table asks for",
+    usage="jaxnst batch JOBS -o FOLDER [options]",
+    description=_BATCH_DESCRIPTION,
+    epilog=_BATCH_EXAMPLES,
+    shown=("output", "check", "overwrite"),
+    options=(
+        option("jobs", ".csv, .tsv, .json or .toml", "JOBS"),
+        FOLDER,
+        flag(
+            "--check --dry-run",
+            "check everything, say what would be painted, and paint nothing",
+            dest="check",
+        ),
+        flag(
+            "--overwrite",
+            "replace files in the folder that are other pictures than asked for",
+        ),
+        QUIET,
+        *setting_options(without=["masks"]),
+        *FILE_OPTIONS,
+    ),
+)

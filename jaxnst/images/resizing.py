@@ -1,4 +1,4 @@
-"""Resizing: Pillow's Lanczos filter, antialiased, in float32.
+"""Resizing: Pillow's Lanczos filter (bilinear for masks), antialiased, in float32.
 
 It works on sRGB-encoded values, as the published settings of earlier style-transfer
 systems assume, and clips the slight overshoot of the filter.
@@ -34,6 +34,7 @@ def resize(
     shape: tuple[int, int],
     *,
     wraps: tuple[bool, bool] = (False, False),
+    is_mask: bool = False,
 ) -> np.ndarray:
     """Return a picture or mask of another size.
 
@@ -42,12 +43,15 @@ def resize(
         shape: new height and width; `array` itself is returned if it has them.
         wraps: whether the picture wraps around vertically and horizontally, so that the
             filter sees the opposite border beyond the border.
+        is_mask: whether values must not overshoot at edges, as in masks; the filter is
+            then bilinear, antialiased.
     """
     if array.shape[:2] == shape:
         return array
     if array.ndim == 3:
         channels = [
-            resize(array[..., i], shape, wraps=wraps) for i in range(array.shape[-1])
+            resize(array[..., i], shape, wraps=wraps, is_mask=is_mask)
+            for i in range(array.shape[-1])
         ]
         return np.stack(channels, axis=-1)
     # Wrapped as far as the filter sees.
@@ -59,7 +63,7 @@ def resize(
     image = PILImage.fromarray(np.ascontiguousarray(padded, np.float32))
     resized = image.resize(
         (shape[1], shape[0]),
-        PILImage.Resampling.LANCZOS,
+        PILImage.Resampling.BILINEAR if is_mask else PILImage.Resampling.LANCZOS,
         box=(across, down, across + array.shape[1], down + array.shape[0]),
     )
     return np.clip(np.asarray(resized), 0.0, 1.0)

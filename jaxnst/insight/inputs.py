@@ -19,7 +19,7 @@ from jaxnst.optimize.strength import weigh
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.plan import style_shapes_at, weights_of
 from jaxnst.transfer.result import Result, name_styles, read_trace, settings_of
-from jaxnst.transfer.setup import Job, objects_of, set_up, settle_config
+from jaxnst.transfer.setup import Job, set_up, settle_config
 
 
 class PaintedPicture(NamedTuple):
@@ -103,12 +103,10 @@ def load_painted_picture(
         assert style is not None
         given = {"init": init, "network": network, "masks": masks, "strength": strength}
         given = {name: value for name, value in given.items() if value is not None}
-        settings = settings_of(record, **{f"has_{name}": True for name in given})
-        arguments: dict[str, Any] = dict.fromkeys(("init", "network", "optimizer"))
-        arguments |= settings | given
+        settings = settings_of(record, given)
+        arguments = settings | given
         config = settle_config(**arguments)
-        objects = objects_of(arguments)
-        job = set_up(content, style, config, progress=progress, **objects)
+        job = set_up(content, style, config, arguments, progress=progress)
         _check_inputs(job, record)
         if moved := record["result"].get("moved"):
             job = job._replace(inputs=job.inputs.moved(tuple(moved)))

@@ -152,7 +152,7 @@ def _style_at(style: HostStyleImage, shape: tuple[int, int]) -> np.ndarray:
 _HEADINGS = {
     "lpips": "lpips",
     "gram_gap": "gram",
-    "wasserstein_gap": "wasserst.",
+    "wasserstein_gap": "wasserstein",
     "bures_gap": "bures",
     "palette_gap": "palette",
     "style_detail": "detail/s",
@@ -160,7 +160,7 @@ _HEADINGS = {
 }
 LEGEND = """\
 lpips      distance from the content as people see it; 0: the same
-gram, wasserst., bures, palette
+gram, wasserstein, bures, palette
            style still to be reached; 0: reached, 1: as far as the content picture
 detail/s, detail/c
            fine detail over that of style and content; << 1: blurred, >> 1: noisy"""
@@ -169,8 +169,8 @@ detail/s, detail/c
 def format_table(rows: Mapping[str, Metrics]) -> str:
     """Return {name of a picture: its metrics} as a table, with a line of headings."""
     width = max(map(len, rows), default=0)
-    lines = [" " * width + "".join(f"{text:>11}" for text in _HEADINGS.values())]
+    lines = [" " * width + "".join(f"{text:>12}" for text in _HEADINGS.values())]
     for name, metrics in rows.items():
-        cells = [f"{float(getattr(metrics, field)):11.3f}" for field in _HEADINGS]
+        cells = [f"{float(getattr(metrics, field)):12.3f}" for field in _HEADINGS]
         lines.append(f"{name:{width}}" + "".join(cells))
     return "\n".join(lines)

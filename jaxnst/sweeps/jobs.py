@@ -31,15 +31,14 @@ from jaxnst.images import (
 from jaxnst.images.files import file_sha256
 from jaxnst.networks import Network
 from jaxnst.pretrained import SPECS
-from jaxnst.transfer.inputs import check_styles, naming_inits, result_shape
+from jaxnst.transfer.inputs import check_styles, result_shape
+from jaxnst.transfer.masks import MASK_NAMES, naming_choices
 from jaxnst.transfer.plan import work_of
-from jaxnst.transfer.regions import MASK_NAMES
 from jaxnst.transfer.result import name_styles
 from jaxnst.transfer.setup import (
     Job,
     Loaders,
     load_used_network,
-    objects_of,
     set_up,
     settle_config,
 )
@@ -208,9 +207,9 @@ class JobLoader:
                 job.content,
                 job.style,
                 job.config,
+                job.arguments,
                 progress=self._progress,
                 loaders=self._loaders,
-                **objects_of(job.arguments),
             )
             self._loaded = key, loaded
         return self._loaded[1]._replace(config=job.config, preset=preset)
@@ -236,7 +235,8 @@ class JobLoader:
 
     def _shape(self, source: PictureSource, argument: str) -> tuple[int, int]:
         argument = "masks" if argument == "mask" else argument
-        with naming_inits(source) if argument == "init" else contextlib.nullcontext():
+        naming = naming_choices(source, INITS)
+        with naming if argument == "init" else contextlib.nullcontext():
             if self._is_whole or not isinstance(source, str | os.PathLike):
                 return self._look(source, argument)[0]
             return self._header(source, argument=argument)

@@ -454,8 +454,9 @@ def _resumed(job: PictureJob, loader: JobLoader) -> PictureJob:
     job = loader.identify(job)
     try:
         record = read_record(output)
-    except ValueError:
-        raise ValueError("jaxnst did not make it") from None
+    except ValueError as error:
+        fault = str(error).partition(f"{output}: ")[2].rstrip(".")
+        raise ValueError(fault or "jaxnst did not make it") from None
     try:
         if (difference := find_difference(record, job)) is not None:
             raise ValueError(difference)

@@ -21,9 +21,6 @@ _MANY_SECONDS = 300
 class Workload:
     """The work of one picture or many: how much is done, and how long the rest takes.
 
-    Args:
-        total: work of all pictures, in any unit.
-
     Attributes:
         total: work of all pictures, in any unit.
         before: work of the pictures that are done.
@@ -56,10 +53,6 @@ class Workload:
         """Return the seconds until the end; None if they are unknown yet.
 
         Work is timed from the end of the first step, as that step was compiled.
-
-        Args:
-            now: time, on the clock of `time.monotonic`.
-            done: work that is done.
         """
         if self._first is None:
             self._first = now, done
@@ -74,8 +67,6 @@ class ProgressCallback:
     """A callback that shows progress on standard error, then calls the user's callback.
 
     Args:
-        enabled: whether to show anything.
-        inner: the user's callback, whose return value is passed on.
         console: rich console to show it on; by default one on standard error.
         title: name of the picture, if there are many; its bar is removed at its end.
         workload: work of all pictures; by default of this picture alone.
@@ -112,19 +103,16 @@ class ProgressCallback:
             from rich.progress import BarColumn, TextColumn
 
             # The whole bar has to fit into 80 columns.
+            fields = ("step", "loss", "left")
             self._screen.start_bar(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
-                TextColumn("{task.fields[step]}"),
-                TextColumn("{task.fields[loss]}"),
-                TextColumn("{task.fields[left]}"),
+                *(TextColumn(f"{{task.fields[{name}]}}") for name in fields),
+                is_transient=bool(self._title),
                 description=self._title or "compiling",
                 total=workload.total if workload.before else None,
                 completed=workload.before,
-                is_transient=bool(self._title),
-                step="",
-                loss="",
-                left="",
+                **dict.fromkeys(fields, ""),
             )
         else:
             self._screen.print(f"{self._title or 'compiling'} ...")

@@ -41,7 +41,6 @@ class Painted(NamedTuple):
 
     Attributes:
         image: RGB, [0, 1], at the size that was reached.
-        reports: report of each size.
         stopped: reason why painting ended early: "callback", "interrupted",
             "not finite" or "out of time"; None if it did not.
         compile_seconds: seconds spent on compiling and on computing the targets.
@@ -110,12 +109,11 @@ def paint(
             step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
             plan = plan._replace(step=step)
         if state is None:
-            state = step.stack(
-                [
-                    step.init(_first_image(job, plan, size, number))
-                    for number, job in enumerate(jobs)
-                ]
-            )
+            firsts = [
+                step.init(_first_image(job, plan, size, number))
+                for number, job in enumerate(jobs)
+            ]
+            state = step.stack(firsts)
         else:
             state = step.resize(
                 state,
@@ -175,9 +173,7 @@ def paint(
 
 
 def _next_programs(plan: Plan, size: SizePlan) -> Iterator[Program]:
-    programs = size_programs(plan, size)
-    yield programs.targets
-    yield programs.step
+    yield from size_programs(plan, size)  # made in the thread that compiles them
 
 
 def _make_member(
@@ -208,15 +204,7 @@ def _skipped(size: SizePlan) -> SizeReport:
 def measure_targets(
     job: Job, plan: Plan, size: SizePlan, content: HostImage, number: int = 0
 ) -> Targets:
-    """Return the targets of one picture at one size.
-
-    Args:
-        job: settings and input pictures.
-        plan: plan of the picture, or of its batch.
-        size: one of the plan's sizes.
-        content: content picture at this size.
-        number: index of the picture in the batch.
-    """
+    """Return the targets of one picture, the one of that `number` in its batch."""
     inputs = job.inputs
     guides = None, None
     if inputs.regions is not None:
@@ -279,12 +267,7 @@ def leave_unpainted(job: Job) -> Painted:
 
 
 def make_steering(config: TransferConfig, regions: Regions | None) -> Steering | None:
-    """Return the control of the strength; None if no strength is asked for.
-
-    Args:
-        config: settings of the transfer.
-        regions: regions of the picture; None: the whole picture is one region.
-    """
+    """Return the control of the strength; None if no strength is asked for."""
     if regions is not None and regions.strengths is not None:
         return Steering(regions.strengths, regions.shares)
     if config.strength is None:
@@ -303,11 +286,6 @@ def report_strength(
     It has the strength asked for and the one reached, the ratio of the style weight to
     the content weight before trimming, and the number of trimming steps. With regions
     there is one value for each, and its fraction of the picture.
-
-    Args:
-        job: settings and input pictures.
-        steering: control of the strength, after the last step.
-        trimmed: result of trimming; None if painting stopped before it.
     """
     if steering is None:
         return None
