@@ -246,6 +246,17 @@ def is_unpainted(config: TransferConfig) -> bool:
     return config.strength == 0 or config.color == "palette-only"
 
 
+def is_pair_alike(job: Job) -> bool:
+    """Return whether content and style are one picture, from which painting starts.
+
+    Steps of a fixed length would only lead away from it.
+    """
+    content = job.inputs.content.rgb
+    return job.config.init in ("content", "recolored") and all(
+        np.array_equal(content, style.rgb) for style in job.inputs.styles
+    )
+
+
 def leave_unpainted(job: Job) -> Painted:
     """Return the content picture, in the style's colors if `color` asks for them."""
     inputs, config = job.inputs, job.config
@@ -253,7 +264,7 @@ def leave_unpainted(job: Job) -> Painted:
     strength = None
     if config.strength == 0:
         strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0, "trimming_steps": 0}
-    else:
+    elif config.color == "palette-only":
         shapes = style_shapes_at(
             config, inputs.style_shapes, inputs.shape, inputs.shape
         )
