@@ -308,7 +308,7 @@ def bad_sources(tmp_path, pixels):
         "channels": (floats[..., :2], ValueError, r"got \(40, 50, 2\)"),
         "integers": (pixels.astype(np.int64), TypeError, "got int64"),
         "flags": (pixels > 3, TypeError, "got bool"),
-        "number": (3, TypeError, "a path, a PIL image or an array, got int"),
+        "number": (3, TypeError, "a path, a PIL image, an array, bytes or a binary file, got int"),
         "list": ([[1, 2]], TypeError, "got list"),
     }
 

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image as PILImage, PngImagePlugin
 
 # What Pillow may try. A list of our own, because some of its other readers start
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 TEXT_KEY = "jaxnst"
 
 

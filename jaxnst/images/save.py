@@ -16,6 +16,7 @@ from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import srgb_profile
 from .files import atomic_write, place_beside
+from .load import bands_of
 from .metadata import TEXT_KEY, encode_record, exif, png_text
 
 
@@ -110,9 +111,12 @@ def quantize(rgb: HostImage, alpha: HostAlpha | None, bits: int = 8) -> np.ndarr
         alpha: opacity, [0, 1], or None.
         bits: bits per channel, 8 or 16.
     """
-    array = rgb if alpha is None else np.dstack([rgb, alpha])
-    limit = 2**bits - 1
-    return np.round(np.clip(array, 0, 1) * limit).astype(f"uint{bits}")
+    channels = 3 if alpha is None else 4
+    pixels = np.empty((*rgb.shape[:2], channels), f"uint{bits}")
+    for rows in bands_of(rgb):
+        band = rgb[rows] if alpha is None else np.dstack([rgb[rows], alpha[rows]])
+        pixels[rows] = np.round(np.clip(band, 0, 1) * (2**bits - 1))
+    return pixels
 
 
 def to_pil(rgb: HostImage, alpha: HostAlpha | None = None) -> PILImage.Image:
