@@ -33,6 +33,7 @@ PictureSource = (
     str
     | os.PathLike[str]
     | bytes
+    | bytearray
     | Readable
     | PILImage.Image
     | Shaped[np.ndarray | Array, "..."]
@@ -131,7 +132,7 @@ def check_picture(source: PictureSource, *, argument: str = "image") -> tuple[in
     width are those before EXIF rotation.
 
     Args:
-        source: as in `load_picture`.
+        source: path, content or open binary file of a picture, PIL image, or array.
         argument: name of the argument, for messages.
 
     Raises:
@@ -152,15 +153,15 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         with _open_file(Path(name), argument) as stream:
-            data = stream.read(_MAX_FILE + 1)
-    elif isinstance(source, bytes | bytearray | memoryview):
+            data = _read(stream)
+    elif isinstance(source, bytes | bytearray):
         name, data = argument, bytes(source)
     elif isinstance(source, Readable) and not isinstance(source, PILImage.Image):
         with contextlib.suppress(AttributeError, OSError):
             source.seek(0)  # type: ignore[attr-defined]
-        data, name = source.read(_MAX_FILE + 1), getattr(source, "name", argument)
-        if not isinstance(data, bytes):
+        if not isinstance(source.read(0), bytes):
             raise TypeError(f"`{argument}` is a text file; open it with mode 'rb'.")
+        data, name = _read(source), getattr(source, "name", argument)
         name = name if isinstance(name, str) else argument
     else:
         return None
@@ -168,6 +169,15 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
     if len(data) > _MAX_FILE:
         raise ValueError(f"{label} is a file of more than 1 GiB; save it smaller.")
     return data, name, label
+
+
+def _read(stream: Readable) -> bytes:
+    """Return what a file holds, but not much more than `_MAX_FILE`."""
+    pieces, count = [], 0
+    while count <= _MAX_FILE and (piece := stream.read(2**24)):
+        pieces.append(piece)
+        count += len(piece)
+    return b"".join(pieces)
 
 
 def _digest(array: np.ndarray, alpha: np.ndarray | None = None) -> str:

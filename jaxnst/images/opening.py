@@ -49,7 +49,7 @@ def use_picture(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) 
         ValueError: if it is no picture, is damaged, or is too large.
     """
     try:
-        return _use(_lean(data), label, use_fn)
+        return _use(lean(data), label, use_fn)
     except RefusedError:
         raise
     except PILImage.UnidentifiedImageError:
@@ -193,7 +193,7 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
     return image
 
 
-def _lean(data: bytes) -> bytes:
+def lean(data: bytes) -> bytes:
     """Return a JPEG without its EXIF and Photoshop segments where they are too many."""
     if not data.startswith(_JPEG):
         return data

@@ -15,7 +15,7 @@ from jaxnst import __version__
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import srgb_profile
-from .files import atomic_write, place_beside
+from .files import atomic_write, place_beside, resolved
 from .load import bands_of
 from .metadata import TEXT_KEY, encode_record, exif, png_text
 
@@ -86,15 +86,16 @@ def check_output(
             raise FileNotFoundError(
                 f"output {path}: no such folder: {folder}; make it first"
             )
-        is_new = not path.exists()
+        target = resolved(path) if path.is_symlink() else path
+        is_new = not target.exists()
         try:
-            for place in (place_beside(path), path):
+            for place in (place_beside(target), target):
                 with place.open("ab"):
                     pass
         finally:
-            place_beside(path).unlink(missing_ok=True)
+            place_beside(target).unlink(missing_ok=True)
             if is_new:
-                path.unlink(missing_ok=True)
+                target.unlink(missing_ok=True)
     except OSError as error:
         if error.errno is None:  # ours
             raise
@@ -165,7 +166,11 @@ def save_picture(
             "use .png, .webp or .tif to keep it.",
             stacklevel=2,
         )
-        rgb, alpha = rgb * alpha[..., None] + (1 - alpha[..., None]), None
+        laid = np.empty_like(rgb)
+        for rows in bands_of(rgb):
+            opacity = alpha[rows, :, None]
+            laid[rows] = rgb[rows] * opacity + (1 - opacity)
+        rgb, alpha = laid, None
     pixels = quantize(np.asarray(rgb), alpha, bits)
     with atomic_write(path) as beside, beside.open("xb") as stream:
         _write(stream, path.suffix.lower(), pixels, text, quality)
