@@ -73,10 +73,6 @@ def gray_curve(info: Mapping[str, Any], label: str) -> NDArray[np.float32]:
 
     Pillow passes no 16-bit picture to Little CMS, so deep gray is interpolated in this
     curve.
-
-    Args:
-        info: metadata of the picture, as Pillow reads them.
-        label: name of the picture in a warning.
     """
     ramp = PILImage.fromarray(np.arange(256, dtype=np.uint8)[None])
     return np.asarray(srgb_converter(info, label)(ramp), np.float32)[0] / 255

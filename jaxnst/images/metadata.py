@@ -31,12 +31,7 @@ def png_text(text: str) -> PngImagePlugin.PngInfo:
 
 
 def exif(text: str, software: str) -> PILImage.Exif:
-    """Return the EXIF block of a file.
-
-    Args:
-        text: encoded record.
-        software: name and version of the program.
-    """
+    """Return the EXIF block of a file that holds a record and names the program."""
     block = PILImage.Exif()
     block[ExifTags.Base.ImageDescription] = text
     block[ExifTags.Base.Software] = software

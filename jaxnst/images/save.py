@@ -105,13 +105,7 @@ def check_output(
 
 
 def quantize(rgb: HostImage, alpha: HostAlpha | None, bits: int = 8) -> np.ndarray:
-    """Return a picture as unsigned integers, alpha as the fourth channel.
-
-    Args:
-        rgb: picture, [0, 1].
-        alpha: opacity, [0, 1], or None.
-        bits: bits per channel, 8 or 16.
-    """
+    """Return a picture as unsigned integers, alpha as fourth channel."""
     channels = 3 if alpha is None else 4
     pixels = np.empty((*rgb.shape[:2], channels), f"uint{bits}")
     for rows in bands_of(rgb):
