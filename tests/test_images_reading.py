@@ -20,6 +20,7 @@ from jaxnst.images import (
     resize,
     resize_picture,
 )
+from jaxnst.images.transparency import only_visible
 
 
 @pytest.fixture
@@ -645,3 +646,22 @@ def test_jpegs_above_the_limit_are_decoded_smaller(tmp_path, content, monkeypatc
     path = saved(tmp_path, image, "b.jpg", progressive=True)
     with pytest.raises(ValueError, match="or as a baseline JPEG"):
         load_picture(path)
+
+
+def test_only_the_visible_part_of_a_picture_counts(pixels, rng):
+    """Gaps and surroundings are replaced by visible pixels, and nothing else."""
+    visible = np.zeros((120, 100), np.uint8)
+    visible[40:80, 30:80] = 255
+    visible[50:60, 40:60] = 0
+    hidden = rng.integers(0, 256, (120, 100, 3), dtype=np.uint8)
+    hidden[40:80, 30:80] = pixels // 2
+    found = only_visible(load_picture(np.dstack([hidden, visible])))
+    assert found.alpha is None
+    assert found.rgb.shape == (40, 50, 3)
+    is_seen = visible[40:80, 30:80] > 0
+    colors = pixels // 2 / np.float32(255)
+    np.testing.assert_array_equal(found.rgb[is_seen], colors[is_seen])
+    known = {tuple(color) for color in colors[is_seen].round(4)}
+    assert {tuple(color) for color in found.rgb[~is_seen].round(4)} <= known
+    opaque = load_picture(pixels)
+    assert only_visible(opaque) is opaque
