@@ -25,10 +25,10 @@ size, memory = int(sys.argv[1]), sys.argv[2]
 generator = np.random.default_rng(0)
 pictures = [generator.random((size, size, 3), np.float32) for _ in range(2)]
 config = settle_config(
-    preset="default", init=None, network=None, optimizer=None, size=size,
+    size=size,
     devices="all", conv="xla",
 )
-plan = make_plan([set_up(*pictures, config, progress=False)], memory)
+plan = make_plan([set_up(*pictures, config, {}, progress=False)], memory)
 program = size_programs(plan, plan.sizes[-1]).step.compile()
 exchanged = {}
 kinds = "all-gather|all-to-all|all-reduce|collective-permute"

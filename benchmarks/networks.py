@@ -60,7 +60,7 @@ print(json.dumps(time.perf_counter() - started))
 
 def shapes_of(spec: WeightSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return {name: (dtype, shape)} of the real file of a network."""
-    shapes: dict[str, tuple[int, ...]] = expected_shapes(spec.architecture, "timm")
+    shapes = dict(expected_shapes(spec.architecture, "torchvision"))
     counts = [
         name.replace("running_mean", "num_batches_tracked")
         for name in shapes

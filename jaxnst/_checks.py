@@ -1,106 +1,115 @@
 """Checks of public arguments, with messages of one form.
 
 Every message names the argument and says what was expected, what came and what to do.
+A check takes the argument's name first, for its message; it raises TypeError for values
+of another kind, and ValueError for the others that it refuses.
 """
 
 import difflib
 import math
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 
 
 # Errors whose text is clear without their type.
 FORESEEN = (ValueError, TypeError, OSError, ImportError, MemoryError)
-# No side of a picture may be shorter, in pixels.
+# No side of a picture may be shorter or longer, in pixels.
 MIN_SIDE = 32
+MAX_SIDE = 65_535
+# Larger whole numbers do not fit into int32.
+MAX_COUNT = 2**31 - 1
 # Larger weights and rates would overflow float32 once multiplied with a loss.
 MAX_NUMBER = 1e20
+# Most characters of a value in a message.
+_MAX_SHOWN = 100
+# Most characters of a message whose values were not cut.
+_MAX_LINE = 2000
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _MAX_SHOWN
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it: its repr, cut at about 100 characters."""
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:  # Python does not write integers of more than 4300 digits
+        text = "a number of too many digits"
+    return text if len(text) <= _MAX_SHOWN + 2 else f"{text[:_MAX_SHOWN]}..."
+
+
+def plain(text: str) -> str:
+    """Return text in which nothing controls a terminal: such characters are escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def short(text: str) -> str:
+    """Return text in which words of hundreds of characters are cut in their middle."""
+    text = re.sub(r"(\S{100})\S{100,}(\S{50})", r"\1...\2", text)
+    return text if len(text) <= _MAX_LINE else f"{text[:_MAX_LINE]}..."
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text in one line, after its type if it was not foreseen."""
+    text = " ".join(str(error).split())
+    if isinstance(error, FORESEEN) and text:
+        return text
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+def suggestion(value: object, known: Iterable[str]) -> str:
+    """Return ` Did you mean ...?`, or an empty text if no known name is near."""
+    name = value if isinstance(value, str) else ""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def check_choice(name: str, value: object, known: Iterable[str]) -> str:
-    """Return `value` if it is one of the known names.
-
-    Args:
-        name: the argument's name, for messages.
-        value: the value to check.
-        known: the names that there are.
-
-    Raises:
-        ValueError: if `value` is unknown; with the nearest known name, if one is near.
-    """
+    """Return `value` if it is one of the known names."""
     known = list(known)
     if isinstance(value, str) and value in known:
         return value
     raise ValueError(
-        f"`{name}` is {value!r}.{suggestion(value, known)} Known: {', '.join(known)}."
+        f"`{name}` is {shown(value)}.{suggestion(value, known)} "
+        f"Known: {', '.join(known)}."
     )
 
 
-def suggestion(value: object, known: Iterable[str]) -> str:
-    """Return ` Did you mean ...?`, or an empty text if no known name is near.
-
-    Args:
-        value: an unknown name.
-        known: the names that there are.
-    """
-    near = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def check_count(name: str, value: object, *, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`.
-
-    Args:
-        name: the argument's name, for messages.
-        value: the value to check.
-        minimum: smallest number that is allowed.
-
-    Raises:
-        ValueError: if it is smaller.
-        TypeError: if it is not a whole number.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"`{name}` must be a whole number, got {value!r}.")
-    count = value.__index__()  # type: ignore[attr-defined]
+def check_count(
+    name: str, value: object, *, minimum: int = 1, maximum: int = MAX_COUNT
+) -> int:
+    """Return a whole number as an int; 512.0 is one, as tables and JSON have it."""
+    is_whole = not isinstance(value, bool) and (
+        hasattr(value, "__index__")
+        or (hasattr(value, "is_integer") and value.is_integer())  # type: ignore[attr-defined]
+    )
+    if not is_whole:
+        raise TypeError(f"`{name}` must be a whole number, got {shown(value)}.")
+    count = int(value)  # type: ignore[call-overload]
     if count < minimum:
-        raise ValueError(f"`{name}` must be at least {minimum}, got {count}.")
+        raise ValueError(f"`{name}` must be at least {minimum}, got {shown(count)}.")
+    if count > maximum:
+        raise ValueError(
+            f"`{name}` must be {minimum} to {maximum}, got {shown(count)}."
+        )
     return count
 
 
-def check_number(name: str, value: object, *, positive: bool = False) -> float:
-    """Return `value` as a finite float of 0 or more.
-
-    Args:
-        name: the argument's name, for messages.
-        value: the value to check.
-        positive: whether 0 is refused, too.
-
-    Raises:
-        ValueError: if it is NaN, infinite or out of range.
-        TypeError: if it is not a number.
-    """
+def check_number(
+    name: str, value: object, *, positive: bool = False, most: float = MAX_NUMBER
+) -> float:
+    """Return `value` as a finite float of 0 or more; `positive` refuses 0, too."""
     number = _number(name, value)
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         wanted = "greater than 0" if positive else "0 or more"
         raise ValueError(f"`{name}` must be finite and {wanted}, got {number:g}.")
-    if number > MAX_NUMBER:
-        raise ValueError(f"`{name}` must be at most {MAX_NUMBER:g}, got {number:g}.")
+    if number > most:
+        raise ValueError(f"`{name}` must be at most {most:g}, got {number:g}.")
     return number
 
 
 def check_range(name: str, value: object, least: float, most: float) -> float:
-    """Return `value` as a float from `least` to `most`.
-
-    Args:
-        name: the argument's name, for messages.
-        value: the value to check.
-        least: smallest number that is allowed.
-        most: largest number that is allowed.
-
-    Raises:
-        ValueError: if it is not between them.
-        TypeError: if it is not a number.
-    """
+    """Return `value` as a float from `least` to `most`."""
     number = _number(name, value)
     if not least <= number <= most:  # refuses NaN, too
         raise ValueError(
@@ -110,30 +119,22 @@ def check_range(name: str, value: object, least: float, most: float) -> float:
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool | str):
-        raise TypeError(f"`{name}` must be a number, got {value!r}.")
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except OverflowError:
-        return math.inf
-    except (TypeError, ValueError):
-        raise TypeError(f"`{name}` must be a number, got {value!r}.") from None
+    if not isinstance(value, bool | str):
+        try:
+            return float(value)  # type: ignore[arg-type]
+        except OverflowError:
+            return math.inf
+        except (TypeError, ValueError):
+            pass
+    raise TypeError(f"`{name}` must be a number, got {shown(value)}.")
 
 
 def check_shares(name: str, value: object, known: Iterable[str]) -> dict[str, float]:
-    """Return {name: weight}, from one name, several, or names with weights.
-
-    Args:
-        name: the argument's name, for messages.
-        value: a name, names, or {name: weight}.
-        known: the names that there are.
-
-    Raises:
-        ValueError: if a name is unknown, or no weight is above 0.
-        TypeError: if it is none of these.
-    """
-    if not isinstance(value, str | Mapping) and not isinstance(value, Iterable):
-        raise TypeError(f"`{name}` must be a name or {{name: weight}}, got {value!r}.")
+    """Return {name: weight}, from one name, several, or names with weights."""
+    if not isinstance(value, Iterable):
+        raise TypeError(
+            f"`{name}` must be a name or {{name: weight}}, got {shown(value)}."
+        )
     return check_layer_weights(name, value, known)
 
 
@@ -142,16 +143,12 @@ def check_layer_weights(
     layers: Mapping[str, object] | Iterable[str],
     known: Iterable[str] | None = None,
 ) -> dict[str, float]:
-    """Return layers and their weights; a plain list of names weighs them equally.
+    """Return layers and their weights, of which one is above 0.
 
     Args:
         name: the argument's name, for messages.
-        layers: {layer: weight}, or names.
+        layers: {layer: weight}, or names, which weigh the same.
         known: the layers that there are; None: any name is accepted.
-
-    Raises:
-        ValueError: if a layer is unknown or named twice, if a weight is negative or
-            not finite, if all weights are zero, or if there is no layer.
     """
     if isinstance(layers, str):
         layers = [layers]
@@ -167,7 +164,7 @@ def check_layer_weights(
         for layer in weights:
             check_choice(name, layer, known)
     checked = {
-        layer: check_number(f"{name}[{layer!r}]", weight)
+        layer: check_number(f"{name}[{shown(layer)}]", weight)
         for layer, weight in weights.items()
     }
     if not any(checked.values()):
@@ -179,19 +176,9 @@ def check_layer_weights(
 def check_blend(
     name: str, shares: object
 ) -> tuple[float, ...] | tuple[tuple[float, ...], ...]:
-    """Return weights of styles, at least one above 0, or rows of such weights.
-
-    Args:
-        name: the argument's name, for messages.
-        shares: numbers, or rows of numbers, of 0 or more.
-
-    Raises:
-        ValueError: if there is none, one is negative or not finite, or rows differ in
-            length.
-        TypeError: if it is not a list of numbers, or of lists of them.
-    """
+    """Return weights of styles, at least one above 0, or equally long rows of them."""
     if isinstance(shares, str) or not isinstance(shares, Iterable):
-        raise TypeError(f"`{name}` must be a list of numbers, got {shares!r}.")
+        raise TypeError(f"`{name}` must be a list of numbers, got {shown(shares)}.")
     shares = list(shares)
     if shares and all(isinstance(row, list | tuple) for row in shares):
         rows = tuple(check_blend(f"{name}[{i}]", row) for i, row in enumerate(shares))
@@ -203,34 +190,18 @@ def check_blend(
         return rows  # type: ignore[return-value]
     checked = tuple(check_number(f"{name}[{i}]", x) for i, x in enumerate(shares))
     if not any(checked):
-        raise ValueError(f"`{name}` needs a number above 0, got {list(checked)}.")
+        raise ValueError(
+            f"`{name}` needs a number above 0, got {shown(list(checked))}."
+        )
     return checked
 
 
 def check_memory_size(name: str, text: str) -> int:
-    """Return a size such as `6G`, `800M` or `1000` in bytes.
-
-    Args:
-        name: the argument's name, for messages.
-        text: the size.
-
-    Raises:
-        ValueError: if the text is not a size.
-    """
+    """Return a size such as `6G`, `800M` or `1000` in bytes."""
     units = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
     if match is None:
-        raise ValueError(f"`{name}` must be a size such as 6G or 800M, got {text!r}.")
+        raise ValueError(
+            f"`{name}` must be a size such as 6G or 800M, got {shown(text)}."
+        )
     return int(float(match[1]) * units[match[2]])
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's text in one line, after its type if it was not foreseen.
-
-    Args:
-        error: the error.
-    """
-    text = " ".join(str(error).split())
-    if isinstance(error, FORESEEN) and text:
-        return text
-    return f"{type(error).__name__}: {text[:300]}"

@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ._checks import (
+    MAX_COUNT,
+    MAX_SIDE,
     MIN_SIDE,
     check_blend,
     check_choice,
@@ -22,6 +24,7 @@ from ._checks import (
     check_number,
     check_range,
     check_shares,
+    shown,
 )
 
 
@@ -62,9 +65,22 @@ DEFAULT_STYLE_LOSS = MappingProxyType(
 # The layers of Gatys et al. 2016, which every VGG has.
 CONTENT_LAYERS = MappingProxyType({"relu4_2": 1.0})
 STYLE_LAYERS = MappingProxyType({f"relu{block}_1": 1.0 for block in range(1, 6)})
-MAX_SEED = 2**32 - 1
+# Strokes of another size than these are of no use, and overflow sizes in pixels.
+MAX_SCALE = 100
+MAX_STEPS = 10_000_000
+MAX_STEPS_PER_CALL = 10_000
 # A span such as 0..3 with more numbers is taken for a typing error.
 MAX_SPAN = 10_000
+# Settings about a content picture, which textures do not have.
+NOT_FOR_TEXTURES = (
+    "content_layers",
+    "content_weight",
+    "content_detail",
+    "strength",
+    "masks",
+    "init",
+    "color",
+)
 # What a record holds in place of objects that JSON cannot hold.
 CUSTOM = "custom"  # a network or an optimizer of the user's own
 INIT_IMAGE = "image"  # a picture to start from
@@ -125,7 +141,7 @@ def _parse_count(text: str) -> int:
     with contextlib.suppress(ValueError):
         if (number := float(text)).is_integer():
             return int(number)
-    raise ValueError(f"{text[:60]!r} is not a whole number")
+    raise ValueError(f"{shown(text)} is not a whole number")
 
 
 def parse_number(text: str) -> float:
@@ -143,36 +159,49 @@ def parse_number(text: str) -> float:
     # Many spreadsheets write 2,5; but 2,500 may be either, so ask.
     with contextlib.suppress(ValueError):
         hint = f"; write {float(text.replace(',', '.')):g} if that is meant"
-    raise ValueError(f"{text[:60]!r} is not a number{hint}")
+    raise ValueError(f"{shown(text)} is not a number{hint}")
 
 
-def _parse_flag(text: str) -> bool:
-    if text.lower() not in _YES_OR_NO:
-        raise ValueError(f"{text[:60]!r} is not yes or no")
-    return _YES_OR_NO[text.lower()]
+def _parse_word(text: str, meanings: Mapping[str, Any], wanted: str) -> Any:
+    """Return what a word means."""
+    if text.lower() not in meanings:
+        raise ValueError(f"{shown(text)} is not {wanted}")
+    return meanings[text.lower()]
 
 
-def _parse_pairs(text: str, noun: str) -> dict[str, str]:
-    """Return `a,b:0.5` as {name: text behind its colon}."""
-    pairs: dict[str, str] = {}
+_parse_flag = functools.partial(_parse_word, meanings=_YES_OR_NO, wanted="yes or no")
+_parse_tile = functools.partial(
+    _parse_word,
+    meanings=_YES_OR_NO | {way: way for way in TILINGS},
+    wanted="yes, no, x or y",
+)
+
+
+def _parse_pairs(
+    text: str, *, noun: str, amount: str, usual: float | None
+) -> dict[str, float | None]:
+    """Return `a,b:0.5` as {name: number}; `usual` where there is no number."""
+    pairs: dict[str, float | None] = {}
     for part in text.split(","):
         name, _, value = (piece.strip() for piece in part.partition(":"))
         if name in pairs:
             raise ValueError(f"{noun} {name} is named twice")
-        pairs[name] = value
+        try:
+            pairs[name] = float(value) if value else usual
+        except ValueError:
+            known = noun.upper()
+            raise ValueError(
+                f"{shown(f'{name}:{value}')} is not {known} or {known}:{amount.upper()}"
+            ) from None
     return pairs
 
 
-def _parse_layers(text: str) -> dict[str, float]:
-    """Return `relu1_1,relu2_1:0.5` as {layer: weight}."""
-    weights = {}
-    for name, weight in _parse_pairs(text, "layer").items():
-        try:
-            weights[name] = float(weight or 1)
-        except ValueError:
-            place = f"{name}:{weight}"
-            raise ValueError(f"{place!r} is not LAYER or LAYER:WEIGHT") from None
-    return weights
+_parse_layers = functools.partial(
+    _parse_pairs, noun="layer", amount="weight", usual=1.0
+)
+_parse_finish = functools.partial(
+    _parse_pairs, noun="filter", amount="amount", usual=None
+)
 
 
 def _parse_blend(text: str) -> list[float] | list[list[float]]:
@@ -191,24 +220,7 @@ def _parse_strength(text: str) -> float | str:
     stem, point, extension = text.rpartition(".")
     if "/" in text or (stem and point and extension.isalpha()):
         return text
-    raise ValueError(f"{text[:60]!r} is neither a number nor a picture file")
-
-
-def _parse_finish(text: str) -> dict[str, float | None]:
-    """Return `sharpen:0.5,grain` as {filter: amount}, None where there is no amount."""
-    return {
-        name: parse_number(amount) if amount else None
-        for name, amount in _parse_pairs(text, "filter").items()
-    }
-
-
-def _parse_tile(text: str) -> bool | str:
-    """Return yes or no as True or False, or directions as they are."""
-    if text.lower() in TILINGS:
-        return text.lower()
-    with contextlib.suppress(ValueError):
-        return _parse_flag(text)
-    raise ValueError(f"{text[:60]!r} is not yes, no, x or y")
+    raise ValueError(f"{shown(text)} is neither a number nor a picture file")
 
 
 # Checks that are only used here.
@@ -231,30 +243,29 @@ def check_filters(
     """
     if isinstance(filters, str):
         filters = [filters]
-    if isinstance(filters, Mapping):
-        amounts = dict(filters)
-    elif isinstance(filters, Iterable):
-        names = list(filters)
-        for each in names:
-            check_choice(name, each, FILTERS)
-        if len(set(names)) < len(names):
-            raise ValueError(f"`{name}` names a filter twice: {', '.join(names)}.")
-        amounts = dict.fromkeys(names)
-    else:
+    if not isinstance(filters, Iterable):
         raise TypeError(
-            f"`{name}` must be {{filter: amount}} or names of filters, got {filters!r}."
+            f"`{name}` must be {{filter: amount}} or names of filters, got "
+            f"{shown(filters)}."
         )
+    names = [check_choice(name, each, FILTERS) for each in filters]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`{name}` names a filter twice: {', '.join(names)}.")
+    amounts = filters if isinstance(filters, Mapping) else dict.fromkeys(names)
     checked = {}
     for each, amount in amounts.items():
-        known = FILTERS[check_choice(name, each, FILTERS)]
+        known = FILTERS[each]
         if tile is not None and not known.tiles:
             raise ValueError(
                 f"`{name}` {each} would show where a tiled picture repeats; leave it "
                 "or `tile` out."
             )
-        amount = known.usual if amount is None else amount
-        label = f"{name}[{each!r}]"
-        checked[each] = check_range(label, amount, known.least, known.most)
+        checked[each] = check_range(
+            f"{name}[{each!r}]",
+            known.usual if amount is None else amount,
+            known.least,
+            known.most,
+        )
     return checked
 
 
@@ -287,28 +298,15 @@ def _check_below_one(name: str, value: object) -> float:
 
 def _check_flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"`{name}` must be True or False, got {value!r}.")
+        raise TypeError(f"`{name}` must be True or False, got {shown(value)}.")
     return value
 
 
 def _check_network(name: str, value: object) -> str:
     """Return a name; `jaxnst.transfer.setup` looks it up in the registry."""
     if not isinstance(value, str):
-        raise TypeError(f"`{name}` must be a name here, got {value!r}.")
+        raise TypeError(f"`{name}` must be a name here, got {shown(value)}.")
     return value
-
-
-def _check_seed(name: str, value: object) -> int:
-    seed = check_count(name, value, minimum=0)
-    if seed > MAX_SEED:
-        raise ValueError(f"`{name}` must be at most {MAX_SEED}, got {seed}.")
-    return seed
-
-
-def _check_strength(name: str, value: object) -> float | str:
-    if isinstance(value, str) and value == STRENGTH_MAP:
-        return value
-    return check_range(name, value, 0, 1)
 
 
 def _check_tile(name: str, value: object) -> str | None:
@@ -331,6 +329,7 @@ class Setting:
         is_static: whether the value changes the compiled program; False if it is a
             number in the program, or is read by Python alone.
         default_text: the default in words, where its value says too little.
+        stand_in: value that a record holds in place of an object of the user's.
     """
 
     default: Any
@@ -341,18 +340,35 @@ class Setting:
     check_fn: Callable[[str, Any], Any]
     is_static: bool = True
     default_text: str | None = None
+    stand_in: str | None = None
 
     @property
     def shown_default(self) -> str:
         """The default in words, as the help shows it; empty if there is none."""
         if self.default_text is not None:
             return self.default_text
-        if self.default is None:
-            return ""
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
-        is_text = isinstance(self.default, str)
-        return self.default if is_text else f"{self.default:g}"
+        if isinstance(self.default, int | float):
+            return f"{self.default:g}"
+        return self.default or ""
+
+    def check(self, name: str, value: object) -> Any:
+        """Return a value in its one form.
+
+        Args:
+            name: the setting's name, for messages.
+            value: the value to check.
+
+        Raises:
+            ValueError: if it is out of range or unknown.
+            TypeError: if it is of another kind.
+        """
+        if value is None and self.default is None:
+            return None
+        if isinstance(value, str) and value == self.stand_in:
+            return value
+        return self.check_fn(name, value)
 
 
 _FIRST, _MORE, _LOSS, _PAINTING, _NETWORK, _MACHINE = GROUPS = (
@@ -374,13 +390,18 @@ def _setting(default: Any, help: str, group: str, **options: Any) -> Any:
 
 
 def _count(
-    default: int | None, help: str, group: str, *, minimum: int = 1, **options: Any
+    default: int | None,
+    help: str,
+    group: str,
+    least: int = 1,
+    most: int = MAX_COUNT,
+    *,
+    metavar: str = "N",
+    **options: Any,
 ) -> Any:
-    options = {
-        "metavar": "N",
-        "check_fn": functools.partial(check_count, minimum=minimum),
-    } | options
-    return _setting(default, help, group, parse_fn=_parse_count, **options)
+    check_fn = functools.partial(check_count, minimum=least, maximum=most)
+    options |= {"metavar": metavar, "parse_fn": _parse_count, "check_fn": check_fn}
+    return _setting(default, help, group, **options)
 
 
 def _number(
@@ -395,21 +416,9 @@ def _number(
 
 
 def _choice(
-    default: str | None,
-    help: str,
-    group: str,
-    known: Iterable[str],
-    *,
-    stand_in: str | None = None,
-    **options: Any,
+    default: str | None, help: str, group: str, known: Iterable[str], **options: Any
 ) -> Any:
-    """Declare one of some names; a record may hold `stand_in` for an object."""
-
-    def check_fn(name: str, value: object) -> str:
-        if isinstance(value, str) and value == stand_in:
-            return value
-        return check_choice(name, value, known)
-
+    check_fn = functools.partial(check_choice, known=known)
     return _setting(default, help, group, check_fn=check_fn, **options)
 
 
@@ -431,23 +440,24 @@ class TransferConfig:
     """
 
     size: int = _count(
-        512, "longest side of the result", _FIRST, minimum=MIN_SIDE, metavar="PX"
+        512, "longest side of the result", _FIRST, MIN_SIDE, MAX_SIDE, metavar="PX"
     )
-    # A record has "map" for a picture. The two weights have no effect with a strength.
+    # The two weights have no effect with a strength.
     strength: float | str | None = _setting(
         None,
         "0: the photo, 1: all of the style; or a gray picture of strengths",
         _FIRST,
         metavar="S",
         parse_fn=_parse_strength,
-        check_fn=_check_strength,
+        check_fn=_part,
+        stand_in=STRENGTH_MAP,
         is_static=False,
     )
     style_scale: float = _number(
         1.0,
         "size of the strokes: 0.5 half as large, 2 twice as large",
         _FIRST,
-        _positive,
+        functools.partial(_positive, most=MAX_SCALE),
         metavar="F",
     )
     style_weight: float = _number(
@@ -539,18 +549,22 @@ class TransferConfig:
         None,
         "longest side of the style picture, in place of a scale",
         _PAINTING,
-        minimum=MIN_SIDE,
+        MIN_SIDE,
+        MAX_SIDE,
         metavar="PX",
     )
-    num_steps: int = _count(50, "steps at the full size", _PAINTING, is_static=False)
+    num_steps: int = _count(
+        50, "steps at the full size", _PAINTING, most=MAX_STEPS, is_static=False
+    )
     coarse_steps: int = _count(
-        70, "steps at each smaller size", _PAINTING, is_static=False
+        70, "steps at each smaller size", _PAINTING, most=MAX_STEPS, is_static=False
     )
     min_size: int = _count(
         128,
         "longest side of the smallest size painted; 0: full size only",
         _PAINTING,
-        minimum=0,
+        0,
+        MAX_SIDE,
         metavar="PX",
     )
     optimizer: str = _choice(
@@ -600,6 +614,7 @@ class TransferConfig:
         None,
         "steps in one call of the device",
         _PAINTING,
+        most=MAX_STEPS_PER_CALL,
         default_text="1 on the CPU, 5 elsewhere",
     )
     content_detail: float = _number(
@@ -617,9 +632,7 @@ class TransferConfig:
         stand_in=INIT_IMAGE,
         metavar="NAME|FILE",
     )
-    seed: int = _count(
-        0, "seed of the noise", _PAINTING, check_fn=_check_seed, is_static=False
-    )
+    seed: int = _count(0, "seed of the noise", _PAINTING, 0, 2**32 - 1, is_static=False)
     network: str = _setting(
         "vgg19",
         "see `jaxnst networks`, NAME@REVISION; or a file of weights",
@@ -671,16 +684,12 @@ class TransferConfig:
 
     def __post_init__(self) -> None:
         """Check every value, and bring it to its one form."""
-        checked = {}
+        # The object is still being made; nothing changes it afterwards.
         for name, declared in _FIELDS.items():
-            value = getattr(self, name)
-            if value is not None or declared.default is not None:
-                value = declared.check_fn(name, value)
-            checked[name] = value
-        if checked["style_loss"] is None:
-            checked["style_loss"] = dict(DEFAULT_STYLE_LOSS[self.normalization])
-        # Part of making the object; nothing changes it afterwards.
-        vars(self).update(checked)
+            object.__setattr__(self, name, declared.check(name, getattr(self, name)))
+        if self.style_loss is None:
+            usual = dict(DEFAULT_STYLE_LOSS[self.normalization])
+            object.__setattr__(self, "style_loss", usual)
         self._check_together()
 
     def _check_together(self) -> None:
@@ -805,7 +814,7 @@ def make_config(preset: str = "default", **settings: Any) -> TransferConfig:
     """
     base = PRESETS[check_choice("preset", preset, PRESETS)]
     changed: dict[str, Any] = {
-        name: _FIELDS[name].check_fn(name, value) if name in _FIELDS else value
+        name: _FIELDS[name].check(name, value) if name in _FIELDS else value
         for name, value in settings.items()
         if value is not None
     }
@@ -847,17 +856,12 @@ def parse_setting(name: str, value: object) -> Any:
 
     Args:
         name: one of `SETTINGS`.
-        value: text, or the value itself; 512.0 is 512, as in columns with gaps.
+        value: text, or the value itself.
 
     Raises:
         ValueError: if the text cannot be parsed.
     """
-    parse_fn = SETTINGS[name].parse_fn
-    if isinstance(value, str):
-        return parse_fn(value.strip())
-    if parse_fn is _parse_count and isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+    return SETTINGS[name].parse_fn(value.strip()) if isinstance(value, str) else value
 
 
 def parse_values(name: str, text: str) -> Any:
@@ -882,7 +886,7 @@ def parse_values(name: str, text: str) -> Any:
             start, end = _parse_count(first), _parse_count(last)
             step = 1 if start <= end else -1
             if abs(end - start) >= MAX_SPAN:
-                raise ValueError(f"{part!r} are more than {MAX_SPAN} numbers")
+                raise ValueError(f"{shown(part)} are more than {MAX_SPAN} numbers")
             values += range(start, end + step, step)
         else:
             values.append(parse_fn(part.strip()))

@@ -5,8 +5,9 @@ style term compares the statistics of the image, such as its Gram matrix G, with
 target A of the style. There are two normalizations:
 
 `"pair"`: every term is divided by a scale taken from the two pictures. A content term
-is the mean of (F - P)^2 over the mean of P^2. A style term is |G - A| over the same
-distance of the *content* picture, so it is 1 for the content picture and 0 for the
+is the mean of (F - P)^2 over the mean of P^2; a picture of so little contrast that any
+painting of it would cost too much has a larger scale. A style term is |G - A| over the
+same distance of the *content* picture, so it is 1 for the content picture and 0 for the
 style picture. Layer weights are divided by their sum. A weight therefore means the same
 for every pair, size, layer set and network.
 
@@ -41,6 +42,10 @@ from .networks.remat import MeasureFn, Part, filling
 # two pictures of nearly one style are not driven by rounding errors. Real pairs have
 # gaps of 0.4 to 2.
 _RELATIVE_FLOOR = 0.05
+# Content whose activations have less than this fraction of the style's mean square,
+# such as fog or a calm sky, has a larger scale than its own, up to half the style's.
+# Ordinary pairs have fractions of 0.23 to 3.
+_FAINT = 0.2
 
 
 Regional = Float[Array, " regions"]
@@ -117,13 +122,18 @@ def compute_targets(
         # Only the image wraps around, the style pictures do not.
         style_network = network.changed(padding="reflect")
     descriptions: list[dict[str, dict[str, Any]]] = []
+    squares: list[dict[str, Scalar]] = []
+    scaled_layers = content_layers if normalization == "pair" else ()
     # One picture after the other, so that only one at a time needs memory.
     before: Scalar | None = None
     for picture in styles:
         if before is not None:
             picture = after(picture, before)
-        description = _describe(style_network, picture, style_layers, style_losses)
+        description, square = _describe(
+            style_network, picture, style_layers, style_losses, scaled_layers
+        )
         descriptions.append(description)
+        squares.append(square)
         before = jnp.sum(jax.tree.leaves(description)[-1].ravel()[:1])
     if before is not None:
         content = after(content, before)
@@ -146,10 +156,18 @@ def compute_targets(
     else:  # strips give no maps
         maps = dict(network(content, content_layers))
         found = _measure(network, content, style_targets, guides, {})
-    content_scale = {
-        layer: _content_scale(network, content, maps[layer], normalization)
-        for layer in content_layers
-    }
+    content_scale = {}
+    for layer in content_layers:
+        rows_added = filling(network, content, maps[layer])
+        if normalization == "pair":
+            square = rows_added * _mean_square(maps[layer])
+            of_styles = jnp.mean(jnp.stack([each[layer] for each in squares]))
+            # The two are equal at `_FAINT`.
+            of_faint = 0.5 * of_styles - (0.5 / _FAINT - 1) * square
+            scale = jnp.maximum(square, of_faint)
+            content_scale[layer] = scale + jnp.finfo(scale.dtype).tiny
+        else:  # eq. 1 is half the sum
+            content_scale[layer] = jnp.float32(2 * rows_added / maps[layer].size)
     if normalization == "pair":
         style_scale = {
             layer: _style_gaps(found[layer], targets, guides, layer)
@@ -175,22 +193,27 @@ def _describe(
     picture: AnyImage,
     layers: Sequence[str],
     losses: Sequence[str],
-) -> dict[str, dict[str, Any]]:
-    """Return {layer: {style loss: description}} of a style picture."""
+    content_layers: Collection[str],
+) -> tuple[dict[str, dict[str, Any]], dict[str, Scalar]]:
+    """Return two things about a style picture, measured in one pass.
+
+    They are {style layer: {style loss: description}}, and {content layer: mean square}.
+    """
     means = [name for name in losses if STYLE_LOSSES[name].descriptions_are_means]
-    described: dict[str, dict[str, Any]] = {layer: {} for layer in layers}
-    if means:
-        describe_fns = {name: _DESCRIBE[name] for name in means}
-        described |= measure_features(
-            network, picture, dict.fromkeys(layers, describe_fns)
-        )
+    measures: dict[str, dict[str, MeasureFn]] = {
+        layer: {name: _DESCRIBE[name] for name in means} for layer in layers
+    }
+    for layer in content_layers:
+        measures.setdefault(layer, {})["square"] = _SQUARE
+    described = measure_features(network, picture, measures)
+    squares = {layer: described[layer].pop("square") for layer in content_layers}
     if len(means) < len(losses):
         maps = network(picture, layers)
         for layer, name in itertools.product(layers, losses):
             if name not in means:
                 describe_fn = STYLE_LOSSES[name].describe_fn
                 described[layer][name] = describe_fn(maps[layer])
-    return described
+    return {layer: described[layer] for layer in layers}, squares
 
 
 def _measure(
@@ -251,17 +274,6 @@ def _style_distances(
     )
 
 
-def _content_scale(
-    network: FeatureFn, content: Image, target: FeatureMap, normalization: str
-) -> Scalar:
-    """Return the divisor of the content term of one layer."""
-    rows_added = filling(network, content, target)
-    mean_square = rows_added * content_loss(target, jnp.zeros_like(target))
-    if normalization == "pair":
-        return mean_square + jnp.finfo(mean_square.dtype).tiny
-    return jnp.float32(2 * rows_added / target.size)  # eq. 1 is half the sum
-
-
 def _style_gaps(
     statistics: Mapping[str, Any],
     targets: RegionTargets,
@@ -291,6 +303,15 @@ def _whole(features: FeatureMap, rows: Part) -> FeatureMap:
     return features
 
 
+def _mean_square(features: FeatureMap) -> Scalar:
+    return content_loss(features, jnp.zeros_like(features))
+
+
+def _square_of_rows(features: FeatureMap, rows: Part) -> Scalar:
+    del rows
+    return _mean_square(features)
+
+
 def _describe_rows(name: str, features: FeatureMap, rows: Part) -> Any:
     del rows
     return STYLE_LOSSES[name].describe_fn(features)
@@ -317,6 +338,7 @@ def _content_error(
 # `Partial`s, because JAX takes no plain function as an argument. Made once, because
 # whatever in them is no array is compared by identity.
 _WHOLE = Partial(_whole)
+_SQUARE = Partial(_square_of_rows)
 _DESCRIBE = {
     name: Partial(functools.partial(_describe_rows, name)) for name in STYLE_LOSSES
 }

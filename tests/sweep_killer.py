@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image as PILImage, PngImagePlugin
 
 from jaxnst.sweeps import folder as sweep_folder
-from jaxnst.sweeps.axes import Axis, Member, Row
+from jaxnst.sweeps.axes import Axis, make_members
 from jaxnst.sweeps.folder import SweepFolder
 
 
@@ -28,23 +28,9 @@ AXES = (
     Axis(name="seed", values=tuple(range(5)), labels=tuple("01234")),
     Axis(name="style_weight", values=(0.3, 1.0, 3.0), labels=("0.3", "1", "3")),
 )
-MEMBERS = [
-    Member(
-        index=3 * seed + place,
-        labels={"seed": str(seed), "style_weight": label},
-        settings={"seed": seed, "style_weight": weight},
-    )
-    for seed in range(5)
-    for place, (weight, label) in enumerate(
-        zip(AXES[1].values, AXES[1].labels, strict=True)
-    )
-]
+MEMBERS = make_members(AXES, "product")
 ROWS = [
-    Row(
-        index=member.index,
-        labels=member.labels,
-        settings={**member.settings, "size": 48},
-    )
+    dataclasses.replace(member, settings={**member.settings, "size": 48})
     for member in MEMBERS
 ]
 FAILED = 7  # this member, in every run

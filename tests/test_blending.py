@@ -1,5 +1,7 @@
 """Several styles in one picture."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.objective import compute_targets
-from jaxnst.sweeps.table import listed_styles
+from jaxnst.sweeps.table import place_paths
 
 
 FEW = {"size": 48, "min_size": 0, "num_steps": 3, "progress": False}
@@ -118,6 +120,8 @@ def test_commands_blend(files, tmp_path, tiny_vgg19, other):
 
 
 def test_styles_in_a_cell_are_separated_by_semicolons():
-    assert listed_styles("a.jpg; b.jpg ;") == ["a.jpg", "b.jpg"]
-    assert listed_styles(["a.jpg"]) == ["a.jpg"]
-    assert listed_styles("a.jpg") is None
+    for text, paths in {
+        "a.jpg; b.jpg ;": [Path("x/a.jpg"), Path("x/b.jpg")],
+        "a.jpg": Path("x/a.jpg"),
+    }.items():
+        assert place_paths({"style": text}, Path("x")) == {"style": paths}

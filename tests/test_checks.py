@@ -8,8 +8,11 @@ from jaxnst._checks import (
     check_count,
     check_layer_weights,
     check_number,
+    plain,
+    shown,
     suggestion,
 )
+from jaxnst.config import make_config
 
 
 def test_choice():
@@ -27,12 +30,26 @@ def test_suggestion_is_silent_when_nothing_is_near():
 
 
 def test_count():
-    assert check_count("size", np.int64(5)) == 5
-    for value in (2.0, "5", True, None):
+    for five in (np.int64(5), 5.0, np.float32(5)):
+        assert check_count("size", five) == 5
+        assert type(check_count("size", five)) is int
+    for value in (2.5, "5", True, None, np.inf, np.nan):
         with pytest.raises(TypeError, match="`size` must be a whole number"):
             check_count("size", value)
     with pytest.raises(ValueError, match="at least 3, got 2"):
         check_count("size", 2, minimum=3)
+    for huge in (10**30, 1e30, 10**5000):
+        with pytest.raises(ValueError, match="`size` must be 3 to 2147483647, got "):
+            check_count("size", huge, minimum=3)
+
+
+def test_values_are_cut_in_messages():
+    for value in ("x" * 10**6, list(range(1000)), {"a": "y" * 500}, 10**5000):
+        with pytest.raises(TypeError, match="must be True or False") as caught:
+            make_config(normalize_activations=value)
+        assert len(str(caught.value)) < 200
+    assert shown("a\x1b[2J") == r"'a\x1b[2J'"
+    assert plain("a\x1b\x9b\x7f\u202eé") == r"a\x1b\x9b\x7f\u202eé"
 
 
 def test_number():

@@ -122,7 +122,7 @@ def test_like_reuses_settings_and_flags_win(command, files, tmp_path):
     [
         ({"network": "custom"}, "`network` of the user's own"),
         ({"optimizer": "custom"}, "`optimizer` of the user's own"),
-        ({"init": "image"}, "started from another picture"),
+        ({"init": "image"}, "the record's `init` was a picture"),
         ({"network": "/etc/weights.npz"}, "`network` is '/etc/weights.npz', not a"),
         ({"network": ["vgg19"]}, "`network` is ['vgg19'], not a known one"),
         ({"network": "vgg19.tv_in1k@../x"}, "tv_in1k@../x', not a known one"),
@@ -294,6 +294,47 @@ def test_wrong_usage_is_one_line_and_code_2(arguments, message, capsys):
     assert message in printed
 
 
+def test_wrong_usage_names_the_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["stylize", "a", "b", "--styleweight", "1"])
+    printed = capsys.readouterr().err
+    assert "Did you mean '--style-weight'? (see jaxnst stylize --help)" in printed
+
+
+def test_names_from_outside_do_not_steer_the_terminal(tmp_path, capsys):
+    name = str(tmp_path / "a\x1b[2J\x9b\u202e.png")
+    assert main(["finish", name, "-o", str(tmp_path / "out.png"), "--grain"]) == 2
+    printed = capsys.readouterr().err
+    assert r"a\x1b[2J\x9b\u202e.png" in printed
+    assert printed[:-1].isprintable()
+    assert (
+        main(["finish", "x" * 10**5, "-o", str(tmp_path / "out.png"), "--grain"]) == 2
+    )
+    assert len(capsys.readouterr().err) < 500
+
+
+def test_large_scans_are_read_when_asked(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    arguments = ["finish", str(files[0]), "-o", str(tmp_path / "out.png"), "--grain"]
+    assert main(arguments) == 2
+    assert main([*arguments, "--max-megapixels", "1"]) == 0
+
+
+def test_a_missing_platform_is_named(files, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxnst", "stylize", *map(str, files), "--estimate"],
+        env=os.environ | {"JAX_PLATFORMS": "cuda"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("jaxnst: error: JAX_PLATFORMS is 'cuda', which")
+    assert "it has cpu" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_debug_shows_the_traceback(files):
     with pytest.raises(FileNotFoundError):
         main(["stylize", "none.png", str(files[1]), "--debug"])
@@ -317,6 +358,7 @@ def test_help_teaches(capsys):
     assert caught.value.code == 0
     printed = capsys.readouterr().out
     assert "examples:" in printed
+    assert "--help-all" in printed
     assert "--style-weight" in printed
 
 
@@ -350,29 +392,39 @@ runpy.run_module("jaxnst", run_name="__main__")
 """
 
 
-def test_ctrl_c_saves_the_picture_reached_so_far(files, tmp_path, interruptible):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_signals_save_the_picture_reached_so_far(number, code, files, tmp_path):
     output = tmp_path / "out.png"
     arguments = ["stylize", *map(str, files), "-o", str(output)]
     arguments += ["--size", "64", "--num-steps", "100000"]
+    # Background jobs of shells ignore Ctrl-C, and heed SIGTERM nevertheless.
+    is_ignored = number == signal.SIGTERM
+    action = signal.SIG_IGN if is_ignored else signal.default_int_handler
     lines, rest = [], ""
+    previous = signal.signal(signal.SIGINT, action)
     with subprocess.Popen(
         [sys.executable, "-c", TINY_COMMAND, *arguments],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        signal.signal(signal.SIGINT, previous)
         assert process.stderr is not None
         watchdog = threading.Timer(120, process.kill)
         watchdog.start()
         for line in process.stderr:
             lines.append(line)
             if "step" in line:
+                if is_ignored:
+                    process.send_signal(signal.SIGINT)
                 time.sleep(0.5)
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
                 break
         rest = process.stderr.read()
         watchdog.cancel()
-    assert process.returncode == 130, (lines, rest)
+    assert process.returncode == code, (lines, rest)
     assert "interrupted after" in rest
     assert f"is in {output}" in rest
     assert "Traceback" not in rest

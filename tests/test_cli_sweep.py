@@ -65,18 +65,21 @@ def test_contents_styles_and_folders(files, tmp_path, capsys):
     content, style = map(str, files)
     more = tmp_path / "more"
     more.mkdir()
-    for name in ("b.png", "a.PNG"):
+    for name in ("frame10.png", "Frame2.PNG"):
         Image.open(style).save(more / name, "PNG")
-    (more / "notes.txt").write_text("no picture")
+    (more / "phone.heic").write_text("no picture")
+    (more / ".hidden").write_text("")
     arguments = ["sweep", content, style, str(more), "--more-contents", style]
-    assert main([*arguments, "-o", str(tmp_path / "grid"), *FEW, "--quiet"]) == 0
+    assert main([*arguments, "-o", str(tmp_path / "grid"), *FEW]) == 0
+    expected = "1 file left out: phone.heic (not a picture that Pillow reads)\n"
+    assert expected in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "grid").glob("*_*.png")) == [
         "0_content-content_style-style.png",
-        "1_content-content_style-a.png",
-        "2_content-content_style-b.png",
+        "1_content-content_style-Frame2.png",
+        "2_content-content_style-frame10.png",
         "3_content-style_style-style.png",
-        "4_content-style_style-a.png",
-        "5_content-style_style-b.png",
+        "4_content-style_style-Frame2.png",
+        "5_content-style_style-frame10.png",
     ]
     empty = tmp_path / "empty"
     empty.mkdir()

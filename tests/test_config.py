@@ -22,6 +22,7 @@ from jaxnst.config import (
     SETTINGS,
     TransferConfig,
     make_config,
+    parse_setting,
 )
 from jaxnst.finishing import finish_picture
 from jaxnst.losses.registry import PARTWISE, STYLE_LOSSES
@@ -152,7 +153,8 @@ def test_a_size_that_is_painted_alone_gets_the_steps_of_a_smaller_one():
     [
         ({"size": 31}, "`size` must be at least 32, got 31"),
         ({"size": "64"}, "`size` must be a whole number"),
-        ({"seed": 2**32}, "`seed` must be at most 4294967295"),
+        ({"seed": 2**32}, "`seed` must be 0 to 4294967295"),
+        ({"style_scale": 1e6}, "`style_scale` must be at most 100"),
         ({"averaging": 1}, "`averaging` must be 0 or more and below 1, got 1"),
         ({"decay": 1.5}, "`decay` must be between 0 and 1"),
         ({"learning_rate": 0}, "`learning_rate` must be finite and greater than 0"),
@@ -175,6 +177,31 @@ def test_a_size_that_is_painted_alone_gets_the_steps_of_a_smaller_one():
 def test_values_that_cannot_be_are_told(as_installed, settings, message):
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         make_config(**settings)
+
+
+NUMBERS = [
+    name
+    for name, each in SETTINGS.items()
+    if isinstance(each.default, int | float) or each.metavar in ("N", "PX", "S")
+    if not isinstance(each.default, bool)
+]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_beyond_all_measure_are_told_with_the_range(name):
+    for value in (10**30, 10**400, 10**5000, 1e300, float("inf"), float("nan"), -1e30):
+        settings: dict[str, Any] = {name: value}
+        with pytest.raises((ValueError, TypeError), match=f"^`{name}` must be ") as no:
+            make_config(**settings)
+        assert len(str(no.value)) < 200
+    for text in ("9" * 300, "9" * 5000, "1e300", "1e400", "inf", "nan"):
+        with pytest.raises((ValueError, TypeError)):
+            SETTINGS[name].check(name, parse_setting(name, text))
+
+
+def test_whole_floats_are_whole_numbers():
+    assert make_config(size=96.0) == make_config(size=96)
+    assert type(make_config(size=96.0).size) is int
 
 
 @pytest.mark.parametrize("architecture", [VGG19, VGG16, RESNET50, GOOGLENET])

@@ -65,7 +65,7 @@ def test_a_picture_is_explained(files, tiny_vgg19, tmp_path, monkeypatch):
     settings = {"size": 48, "min_size": 0, "num_steps": 4, "progress": False}
     explanation = example.explain(*files, folder, **settings)
     names = {path.name for path in folder.iterdir()}
-    assert {"out.png", "why.html", "losses.csv", "pull.png"} <= names
+    assert {"out.png", "why.html", "losses.csv", "attribution.png"} <= names
     assert explanation.advice
 
 

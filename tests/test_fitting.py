@@ -32,8 +32,7 @@ def job(network, *, shape=SHAPE, **settings):
     arguments: dict[str, Any] = {**FEW, "network": network, **settings}
     config = settle_config(**arguments)
     pictures = np.full((*shape, 3), 0.5, np.float32), np.full((64, 64, 3), 0.5)
-    optimizer = settings.get("optimizer")
-    return set_up(*pictures, config, network=network, optimizer=optimizer)
+    return set_up(*pictures, config, arguments)
 
 
 def test_sizes_are_read():

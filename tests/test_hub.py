@@ -38,7 +38,7 @@ def make_tensors():
         key: (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:] or 2))).astype(
             np.float32
         )
-        for key, shape in layouts.expected_shapes(TINY, "timm").items()
+        for key, shape in layouts.expected_shapes(TINY, "torchvision").items()
     }
 
 
@@ -254,6 +254,16 @@ def test_files_that_are_not_the_right_ones(server, tmp_path):
     for body in (b"\xff" * 90, b"<!DOCTYPE html></html>", b"", b"\x02" + b"\0" * 7):
         with pytest.raises(ValueError, match="it is not a safetensors file"):
             load(serve(server, body))
+    # The last tensor is said to begin with the first one's bytes.
+    length = int.from_bytes(BODY[:8], "little")
+    header = json.loads(BODY[8 : 8 + length])
+    needed = [name for name in header if name in TENSORS]
+    last = max(needed, key=lambda name: header[name]["data_offsets"])
+    header[last]["data_offsets"][0] = 0
+    text = json.dumps(header).encode()
+    body = len(text).to_bytes(8, "little") + text + BODY[8 + length :]
+    with pytest.raises(ValueError, match=rf"{last} is at 0 to \d+, but has \d+ bytes"):
+        load(serve(server, body))
     assert files_left(tmp_path) == []
 
 

@@ -16,11 +16,11 @@ from jaxnst.images import (
     check_picture,
     fitted_shape,
     load_picture,
-    opening,
     resize,
     resize_picture,
 )
-from jaxnst.images.transparency import only_visible
+from jaxnst.images.load import lean
+from jaxnst.images.resizing import only_visible
 
 
 @pytest.fixture
@@ -162,6 +162,8 @@ def test_exif_orientation_is_applied(tmp_path, pixels):
     np.testing.assert_allclose(
         load_picture(path).rgb, np.rot90(pixels, -1) / 255.0, atol=1e-6
     )
+    tiff = saved(tmp_path, Image.fromarray(pixels), "a.tif", exif=exif)
+    assert check_picture(path) == check_picture(tiff) == (50, 40)
 
 
 def swapped_profile():
@@ -629,7 +631,7 @@ def test_thousands_of_metadata_segments_are_left_out(tmp_path, content):
     exif = b"Exif\0\0" + bytes(60000)
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
     data = whole[:2] + 1000 * segment + whole[2:]
-    assert len(opening.lean(data)) < len(whole) + 2 * len(segment)
+    assert len(lean(data)) < len(whole) + 2 * len(segment)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the EXIF is nonsense
         np.testing.assert_array_equal(load_picture(data).rgb, load_picture(whole).rgb)

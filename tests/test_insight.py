@@ -22,14 +22,18 @@ from jaxnst.insight.attribution import (
 )
 from jaxnst.insight.correspondence import (
     correspondence_layers,
-    find_origins,
-    pick_links,
+    find_correspondences,
+    pick_matches,
     position_colors,
     position_map,
     rebuild,
 )
-from jaxnst.insight.differences import color_change, measure_changes, structure_change
-from jaxnst.insight.inputs import subject_of
+from jaxnst.insight.differences import (
+    color_difference,
+    measure_differences,
+    structure_difference,
+)
+from jaxnst.insight.inputs import load_painted_picture
 from jaxnst.metrics import Metrics
 from jaxnst.optimize import compiled_loss_and_gradient
 from jaxnst.transfer import setup
@@ -60,40 +64,40 @@ def found(result):
     return jaxnst.explain(result, progress=False)
 
 
-# Which layer pulls where
+# Which layer did what
 
 
-def test_pulls_are_parts_of_the_whole(found):
-    assert set(found.pull.shares) == {
+def test_attributions_are_parts_of_the_whole(found):
+    assert set(found.attribution.shares) == {
         "content/relu4_2",
         *(f"style/{name}" for name in found.gaps),
         "tv",
     }
-    np.testing.assert_allclose(sum(found.pull.shares.values()), 1, rtol=1e-4)
-    assert sum(found.pull.overall.values()) == pytest.approx(1, rel=1e-4)
+    np.testing.assert_allclose(sum(found.attribution.shares.values()), 1, rtol=1e-4)
+    assert sum(found.attribution.overall.values()) == pytest.approx(1, rel=1e-4)
     # The content picture is its own content.
-    assert found.first_pull.overall["content/relu4_2"] < 1e-6
-    assert found.pull.overall["content/relu4_2"] > 0.01
+    assert found.first_attribution.overall["content/relu4_2"] < 1e-6
+    assert found.attribution.overall["content/relu4_2"] > 0.01
 
 
 def test_the_terms_gradients_add_up_to_the_whole_gradient(result):
-    subject = subject_of(result, max_size=64)
-    targets = targets_of(subject)
+    painted = load_painted_picture(result, max_size=64)
+    targets = targets_of(painted)
 
     def gradient(weights):
-        image = jnp.asarray(subject.image)
+        image = jnp.asarray(painted.image)
         return np.asarray(
-            compiled_loss_and_gradient(image, subject.job.network, targets, weights)[-1]
+            compiled_loss_and_gradient(image, painted.job.network, targets, weights)[-1]
         )
 
-    parts = [gradient(each) for each in weights_of_terms(subject.weights).values()]
-    whole = gradient(subject.weights)
+    parts = [gradient(each) for each in weights_of_terms(painted.weights).values()]
+    whole = gradient(painted.weights)
     assert len(parts) == 7
     np.testing.assert_allclose(sum(parts), whole, atol=1e-4 * np.abs(whole).max())
 
 
-def test_terms_without_weight_do_not_pull(result):
-    weights = subject_of(result, max_size=64).weights
+def test_terms_without_weight_get_no_attribution(result):
+    weights = load_painted_picture(result, max_size=64).weights
     layers = weights.style_layers | {"relu1_1": jnp.float32(0)}
     terms = weights_of_terms(weights._replace(style_layers=layers, tv=jnp.float32(0)))
     assert "tv" not in terms
@@ -101,11 +105,11 @@ def test_terms_without_weight_do_not_pull(result):
     assert "style/relu2_1" in terms
 
 
-def test_shares_of_known_pulls():
+def test_attribution_to_known_gradients():
     one, three = np.ones((4, 4), np.float32), np.full((4, 4), 3, np.float32)
-    pull = attribution_of({"a": one, "b": three})
-    np.testing.assert_allclose(pull.shares["b"], 0.75, rtol=1e-6)
-    np.testing.assert_allclose(pull.total, 1, rtol=1e-6)
+    attribution = attribution_of({"a": one, "b": three})
+    np.testing.assert_allclose(attribution.shares["b"], 0.75, rtol=1e-6)
+    np.testing.assert_allclose(attribution.total, 1, rtol=1e-6)
     still = attribution_of({"a": 0 * one, "b": 0 * one})
     np.testing.assert_allclose(still.shares["a"], 0.5)
 
@@ -113,32 +117,52 @@ def test_shares_of_known_pulls():
 # Where it changed
 
 
-def test_the_content_map_is_the_content_term_place_by_place(found):
-    mean = float(found.changes.content["relu4_2"].mean())
-    assert mean == pytest.approx(found.losses["relu4_2"], rel=1e-3)
-    assert mean > 0.01
+def test_the_content_map_is_the_content_term_place_by_place(tiny_network):
+    image, content = picture(seed=1), picture(seed=2)
+    differences = measure_differences(tiny_network, image, content, ["relu1_1"])
+    x, y = (
+        np.asarray(tiny_network(jnp.asarray(each), ["relu1_1"])["relu1_1"])
+        for each in (image, content)
+    )
+    expected = np.mean(np.square(x - y), axis=-1) / np.mean(np.square(y))
+    np.testing.assert_allclose(differences.content["relu1_1"], expected, atol=1e-5)
+
+
+def test_a_change_is_drawn_where_it_is(tiny_network):
+    """The margins by which a network extends a picture are no part of its map."""
+    network = tiny_network.changed(padding="reflect")
+    assert network.margins == (8, 8)
+    image = np.full((64, 96, 3), 0.5, np.float32)
+    changed = image.copy()
+    changed[4:12, 76:84] = (1, 0, 0)
+    content = measure_differences(network, changed, image, ["relu1_1", "relu3_1"])[0]
+    for found in content.values():
+        assert found.shape == (64, 96)
+        rows, columns = np.nonzero(found > 0.5 * found.max())
+        assert rows.mean() == pytest.approx(7.5, abs=2)
+        assert columns.mean() == pytest.approx(79.5, abs=2)
 
 
 def test_what_did_not_change(tiny_network):
     same = picture(seed=1)
-    changes = measure_changes(tiny_network, same, same, ["relu1_1", "relu4_2"])
-    assert not changes.content["relu4_2"].any()
-    assert changes.color.max() < 1e-6
-    assert changes.structure.max() < 1e-5
+    differences = measure_differences(tiny_network, same, same, ["relu1_1", "relu4_2"])
+    assert not differences.content["relu4_2"].any()
+    assert differences.color.max() < 1e-6
+    assert differences.structure.max() < 1e-5
 
 
 def test_colors_and_structure_are_told_apart(rng):
     gray = np.repeat(rng.random((48, 48, 1), np.float32), 3, axis=-1) * 0.6 + 0.2
     lighter = np.clip(gray + 0.1, 0, 1)
-    assert color_change(lighter, gray).max() < 1e-3
-    assert structure_change(lighter, gray).mean() < 0.05
-    assert structure_change(1 - gray, gray).mean() > 0.9
+    assert color_difference(lighter, gray).max() < 1e-3
+    assert structure_difference(lighter, gray).mean() < 0.05
+    assert structure_difference(1 - gray, gray).mean() > 0.9
     other = np.repeat(rng.random((48, 48, 1), np.float32), 3, axis=-1) * 0.6 + 0.2
-    assert structure_change(other, gray).mean() == pytest.approx(0.5, abs=0.1)
+    assert structure_difference(other, gray).mean() == pytest.approx(0.5, abs=0.1)
     red = np.full((48, 48, 3), (0.8, 0.2, 0.2), np.float32)
     green = np.full((48, 48, 3), (0.2, 0.6, 0.2), np.float32)
-    assert color_change(red, green).min() > 0.2
-    assert structure_change(red, green).max() < 0.02
+    assert color_difference(red, green).min() > 0.2
+    assert structure_difference(red, green).max() < 0.02
 
 
 # Where strokes come from
@@ -147,27 +171,29 @@ def test_colors_and_structure_are_told_apart(rng):
 def test_a_picture_comes_from_itself(tiny_network):
     image = picture(64, 72, seed=3) * 0.5
     image += 0.5 * np.random.default_rng(0).random(image.shape, np.float32)
-    for origins in find_origins(tiny_network, image, [image], ["relu2_1", "relu3_1"]):
-        np.testing.assert_array_equal(origins.sources, origins.centers)
-        np.testing.assert_allclose(origins.similarity, 1, atol=2e-3)
-        rebuilt = rebuild(origins, image.shape[:2], [image])
+    for nearest in find_correspondences(
+        tiny_network, image, [image], ["relu2_1", "relu3_1"]
+    ):
+        np.testing.assert_array_equal(nearest.sources, nearest.centers)
+        np.testing.assert_allclose(nearest.similarity, 1, atol=2e-3)
+        rebuilt = rebuild(nearest, image.shape[:2], [image])
         np.testing.assert_array_equal(rebuilt, image)
 
 
 def test_a_moved_picture_comes_from_where_it_was(tiny_network):
     style = np.random.default_rng(0).random((96, 96, 3), np.float32)
     image = style[8:72, 16:80]
-    (origins,) = find_origins(tiny_network, image, [style], ["relu3_1"])
-    inner = origins.sources[6:-6, 6:-6] - origins.centers[6:-6, 6:-6]
+    (nearest,) = find_correspondences(tiny_network, image, [style], ["relu3_1"])
+    inner = nearest.sources[6:-6, 6:-6] - nearest.centers[6:-6, 6:-6]
     np.testing.assert_array_equal(inner.reshape(-1, 2), [[8, 16]] * inner[..., 0].size)
-    assert origins.stride == 4
-    assert origins.patch == 24
+    assert nearest.stride == 4
+    assert nearest.patch == 24
 
 
 def test_the_most_similar_of_several_styles_as_numpy_finds_it(tiny_network):
     image, styles = picture(40, 48), [picture(36, 50, seed=2), picture(44, 40, seed=3)]
     network = tiny_network.changed(padding="zeros")  # no places beyond the border
-    (origins,) = find_origins(network, image, styles, ["relu3_1"])
+    (nearest,) = find_correspondences(network, image, styles, ["relu3_1"])
     own, *others = (
         np.asarray(network(jnp.asarray(each), ["relu3_1"])["relu3_1"], np.float64)
         for each in (image, *styles)
@@ -179,28 +205,28 @@ def test_the_most_similar_of_several_styles_as_numpy_finds_it(tiny_network):
         return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
     similar = unit(own.reshape(-1, own.shape[-1]) - center) @ unit(samples - center).T
-    np.testing.assert_allclose(origins.similarity.ravel(), similar.max(1), atol=1e-3)
+    np.testing.assert_allclose(nearest.similarity.ravel(), similar.max(1), atol=1e-3)
     best = np.sort(similar, axis=1)
     is_clear = best[:, -1] - best[:, -2] > 1e-4
     is_first = similar.argmax(1) < others[0][..., 0].size
     np.testing.assert_array_equal(
-        (origins.styles.ravel() == 0)[is_clear], is_first[is_clear]
+        (nearest.styles.ravel() == 0)[is_clear], is_first[is_clear]
     )
-    assert set(origins.styles.ravel()) == {0, 1}
+    assert set(nearest.styles.ravel()) == {0, 1}
 
 
-def test_links_lie_apart_and_inside(found):
-    origins = found.origins[0]
-    links = pick_links(origins, found.image.mean(-1), 4)
-    assert links
-    for link in links:
+def test_matches_lie_apart_and_inside(found):
+    nearest = found.correspondences[0]
+    matches = pick_matches(nearest, found.image.mean(-1), 4)
+    assert matches
+    for match in matches:
         for axis in (0, 1):
-            half = origins.patch // 2
-            assert half <= link.center[axis] <= found.image.shape[axis] - half
-    centers = np.asarray([link.center for link in links])
+            half = nearest.patch // 2
+            assert half <= match.center[axis] <= found.image.shape[axis] - half
+    centers = np.asarray([match.center for match in matches])
     apart = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
     reach = 0.8 * math.sqrt(found.image[..., 0].size / 4)
-    assert (apart[~np.eye(len(links), dtype=bool)] >= reach).all()
+    assert (apart[~np.eye(len(matches), dtype=bool)] >= reach).all()
 
 
 def test_colors_of_places():
@@ -212,10 +238,10 @@ def test_colors_of_places():
 
 
 def test_a_map_has_the_color_of_its_place(found):
-    origins = found.origins[-1]
-    colors = position_map(origins, [style.shape[:2] for style in found.styles])
-    assert colors.shape == (*origins.styles.shape, 3)
-    place = origins.sources[:1, :1] / found.styles[0].shape[:2]
+    nearest = found.correspondences[-1]
+    colors = position_map(nearest, [style.shape[:2] for style in found.styles])
+    assert colors.shape == (*nearest.styles.shape, 3)
+    place = nearest.sources[:1, :1] / found.styles[0].shape[:2]
     np.testing.assert_allclose(
         colors[:1, :1], position_colors(place[..., 0], place[..., 1]), rtol=1e-5
     )
@@ -223,7 +249,9 @@ def test_a_map_has_the_color_of_its_place(found):
 
 def test_two_scales_of_any_layers():
     assert correspondence_layers(["a", "b", "c", "d", "e"]) == ["c", "d"]
+    assert correspondence_layers(["a", "b", "c", "d"]) == ["b", "c"]
     assert correspondence_layers(["a", "b", "c"]) == ["b", "c"]
+    assert correspondence_layers(["a", "b"]) == ["a", "b"]
     assert correspondence_layers(["a"]) == ["a"]
 
 
@@ -300,7 +328,7 @@ GOOD = Metrics(0.5, 0.3, 0.3, 0.2, 0.2, 1.0, 1.5)
 LAYERS: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
-def advise(values, config=None, metrics=GOOD, pull=None):
+def advise(values, config=None, metrics=GOOD, attribution=None):
     gaps = dict(zip(LAYERS, values, strict=True))
     even = attribution_of(
         {f"style/{name}": np.ones((2, 2), np.float32) for name in LAYERS}
@@ -310,7 +338,7 @@ def advise(values, config=None, metrics=GOOD, pull=None):
         gaps,
         metrics=metrics,
         convergence=None,
-        pull=pull or even,
+        attribution=attribution or even,
     )
 
 
@@ -354,7 +382,7 @@ def test_colors_that_were_to_stay_are_no_complaint():
 def test_a_layer_that_drowns_the_others():
     maps = {f"style/{name}": np.ones((2, 2), np.float32) for name in LAYERS}
     maps["style/relu1_1"] *= 20
-    assert "relu1_1 has 83%" in advise([0.1] * 5, pull=attribution_of(maps))[0]
+    assert "relu1_1 has 83%" in advise([0.1] * 5, attribution=attribution_of(maps))[0]
 
 
 # From a file
@@ -444,9 +472,9 @@ def test_regions_and_strengths_are_explained(tiny_vgg19):
     found = jaxnst.explain(regional, ablations=False, progress=False)
     assert found.metrics._asdict() == regional.record["metrics"]
     assert len(found.styles) == 2
-    np.testing.assert_allclose(sum(found.pull.shares.values()), 1, rtol=1e-4)
+    np.testing.assert_allclose(sum(found.attribution.shares.values()), 1, rtol=1e-4)
     # Painted small, the weights stay where steering had brought them.
-    small = smaller(subject_of(regional, max_size=64), 36, 5)
+    small = smaller(load_painted_picture(regional, max_size=64), 36, 5)
     ratio = np.mean(regional.record["result"]["strength"]["ratio"])
     assert small.config.strength is None
     weights = small.config.style_weight, small.config.content_weight
@@ -456,17 +484,17 @@ def test_regions_and_strengths_are_explained(tiny_vgg19):
 
 def test_memory_is_no_more_than_it_was_painted_with(result):
     record = {**result.record, "result": {**result.record["result"], "memory": "low"}}
-    low = subject_of(dataclasses.replace(result, record=record), max_size=64)
+    low = load_painted_picture(dataclasses.replace(result, record=record), max_size=64)
     assert low.job.network.memory == "low"
-    assert subject_of(result, max_size=64).job.network.memory == "fast"
+    assert load_painted_picture(result, max_size=64).job.network.memory == "fast"
 
 
 def test_a_large_picture_is_looked_at_smaller(result):
-    subject = subject_of(result, max_size=44)
-    assert subject.image.shape == subject.content.shape == (37, 44, 3)
-    assert max(subject.styles[0].shape) == 44
+    painted = load_painted_picture(result, max_size=44)
+    assert painted.image.shape == painted.content.shape == (37, 44, 3)
+    assert max(painted.styles[0].shape) == 44
     # The short side is never below 32 px.
-    assert subject_of(result, max_size=36).shape == (32, 39)
+    assert load_painted_picture(result, max_size=36).shape == (32, 39)
 
 
 # Bad input
@@ -511,4 +539,6 @@ def test_what_cannot_be_explained_is_told(result, saved, tmp_path, tiny_vgg19):
 
 
 def test_jax_is_not_asked_twice(found):
-    assert not any(isinstance(x, jax.Array) for x in jax.tree.leaves(found.pull.shares))
+    assert not any(
+        isinstance(x, jax.Array) for x in jax.tree.leaves(found.attribution.shares)
+    )

@@ -25,7 +25,7 @@ from jaxnst.pretrained.layouts import (
 
 
 HEADS = {
-    "vgg19": {"classifier.0.weight": (4096, 25088), "classifier.0.bias": (4096,)},
+    "vgg19": {"classifier.0.bias": (4096,), "pre_logits.fc1.weight": (4096, 512, 7, 7)},
     "vgg16": {"classifier.6.weight": (1000, 4096), "classifier.6.bias": (1000,)},
     "resnet50": {"fc.weight": (1000, 2048), "bn1.num_batches_tracked": ()},
     "googlenet": {
@@ -48,12 +48,8 @@ def test_every_network_is_recognized(architecture, with_head):
         is_vgg = isinstance(architecture, VGGArchitecture)
         if not is_vgg and layout not in ("torchvision", "flax"):
             continue
-        if layout == "timm" and not with_head:
-            continue  # nothing tells it from torchvision's
         shapes = dict(expected_shapes(architecture, layout))
-        if layout == "timm":
-            shapes["pre_logits.fc1.weight"] = (4096, 512, 7, 7)
-        elif layout == "torchvision" and with_head:
+        if layout == "torchvision" and with_head:
             shapes |= HEADS[architecture.name]
         # Order is no one's promise.
         found = recognize(dict(sorted(shapes.items())))
@@ -70,7 +66,7 @@ def test_needed_tensors_are_those_of_the_convolutions():
     assert vgg19 == tuple(
         f"features.{index}.{kind}" for index in indices for kind in ("weight", "bias")
     )
-    vgg16 = {int(key.split(".")[1]) for key in keys_of(VGG16, "timm")}
+    vgg16 = {int(key.split(".")[1]) for key in keys_of(VGG16, "torchvision")}
     assert vgg16 == {0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28}
     applications = keys_of(VGG19, "keras.applications")
     assert applications[:2] == ("block1_conv1/kernel", "block1_conv1/bias")
@@ -80,7 +76,7 @@ def test_needed_tensors_are_those_of_the_convolutions():
     assert len(keys_of(RESNET50, "torchvision")) == 53 * 5
     assert len(keys_of(GOOGLENET, "torchvision")) == 57 * 5
     for name in ("layer2.0.downsample.1.running_var", "layer3.5.bn2.weight"):
-        assert name in keys_of(RESNET50, "timm")
+        assert name in keys_of(RESNET50, "torchvision")
     for name in ("inception4e.branch4.1.bn.bias", "inception3a.branch3.1.conv.weight"):
         assert name in keys_of(GOOGLENET, "torchvision")
 
@@ -108,7 +104,7 @@ def test_every_layout_of_a_vgg_says_the_same(layout, rng):
     }
     keys = zip(keys_of(SMALL_VGG, layout), own, strict=True)
     tensors = {key: own[ours] for key, ours in keys}
-    if layout in ("torchvision", "timm"):
+    if layout == "torchvision":
         tensors = {
             key: x.transpose(3, 2, 0, 1) if x.ndim == 4 else x
             for key, x in tensors.items()
@@ -234,10 +230,3 @@ def test_a_file_with_a_gap_is_still_recognized():
     shapes = dict(expected_shapes(VGG16, "torchvision"))
     del shapes["features.0.weight"]
     assert recognize(shapes)[0] == VGG16
-
-
-def test_unknown_layouts_are_named():
-    with pytest.raises(ValueError, match=r"`layout` is 'tim'. Did you mean 'timm'"):
-        keys_of(VGG19, "tim")
-    with pytest.raises(ValueError, match=r"no layout 'keras\.applications'"):
-        convert(RESNET50, "keras.applications", {})

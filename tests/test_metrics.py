@@ -349,7 +349,7 @@ def test_compare_prints_a_table_and_writes_json(painted, files, tmp_path, capsys
     pair = ["--content", str(files[0]), "--style", str(files[1])]
     assert main(["compare", *painted, *pair, "--json", str(output)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:4] == ["lpips", "gram", "wasserst.", "bures"]
+    assert lines[0].split()[:4] == ["lpips", "gram", "wasserstein", "bures"]
     assert lines[3].split()[:2] == [str(files[0]), "(content)"]
     assert lines[3].split()[2:7] == ["0.000", "1.000", "1.000", "1.000", "1.000"]
     found = json.loads(output.read_text())

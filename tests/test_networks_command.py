@@ -352,7 +352,11 @@ def test_painting_with_weights_from_the_hub(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert record["weights"] == {"name": "tiny.tv@main", "sha256": digest}
     assert record["settings"]["network"] == "tiny.tv@main"
-    assert main([*paint, "--like", str(tmp_path / "out.png")]) == 0
+    # A stranger's picture must not choose what is downloaded.
+    like = [*paint, "--like", str(tmp_path / "out.png")]
+    assert main(like) == 2
+    assert "not the revision that jaxnst knows" in capsys.readouterr().err
+    assert main([*like, "--network", "tiny.tv@main"]) == 0
     assert len(server.requests) == 8
 
 

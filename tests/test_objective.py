@@ -77,6 +77,7 @@ def test_terms_against_numpy(tiny_network, content, style):
 
     ours, kept, painted = features(image), features(content), features(style)
     for name, term in terms.content_layers.items():
+        assert np.mean(kept[name] ** 2) > 0.2 * np.mean(painted[name] ** 2)
         expected = np.mean((ours[name] - kept[name]) ** 2) / np.mean(kept[name] ** 2)
         assert term == pytest.approx(expected, rel=1e-4)
     for name, term in terms.style_layers.items():
@@ -91,6 +92,32 @@ def test_terms_against_numpy(tiny_network, content, style):
         / 4,
         rel=1e-5,
     )
+
+
+@pytest.mark.parametrize("contrast", [0.1, 0.0])
+def test_content_of_little_contrast_does_not_cost_more(
+    tiny_network, content, style, contrast
+):
+    """Fog has faint activations: relative to them any painting would be expensive."""
+    vivid = np.linspace(-3, 3, style.size, dtype=np.float32).reshape(style.shape)
+    foggy = 0.5 + contrast * (content - 0.5)
+
+    def faint(image, layers):  # without offsets, as deep activations of gray are small
+        maps = tiny_network(image, layers)
+        gray = tiny_network(jnp.full_like(image, 0.5), layers)
+        return {name: maps[name] - gray[name] for name in layers}
+
+    faint = jax.tree_util.Partial(faint)
+    _, terms = objective(faint, foggy, vivid)(content)
+    found = faint(jnp.asarray(content), list(CONTENT_LAYERS))
+    kept = faint(jnp.asarray(foggy), list(CONTENT_LAYERS))
+    painted = faint(jnp.asarray(vivid), list(CONTENT_LAYERS))
+    for name, term in terms.content_layers.items():
+        square, of_style = jnp.mean(kept[name] ** 2), jnp.mean(painted[name] ** 2)
+        assert square < of_style / 5
+        scale = (of_style - 3 * square) / 2
+        expected = jnp.mean((found[name] - kept[name]) ** 2) / scale
+        assert term == pytest.approx(float(expected), rel=1e-3)
 
 
 def test_paper_is_the_literal_sum(tiny_network, content, style):

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,12 @@ import numpy as np
 import pytest
 from conftest import compiled_names
 
-from jaxnst.optimize import Program, compile_in_background, use_program_cache
+from jaxnst.optimize.programs import (
+    Program,
+    cache_folder,
+    compile_in_background,
+    use_program_cache,
+)
 
 
 WORKER = """
@@ -66,6 +73,7 @@ def test_a_second_run_compiles_nothing_and_damage_costs_one_compilation(tmp_path
     assert first["hits"] == 0
     assert first["misses"] > 0
     assert str(tmp_path) in first["folder"]
+    assert os.name == "nt" or Path(first["folder"]).stat().st_mode & 0o777 == 0o700
     second, said = paint(tmp_path)
     assert second["misses"] == 0
     assert second["mean"] == first["mean"]
@@ -109,6 +117,59 @@ def test_a_folder_that_cannot_be_made_is_done_without(tmp_path, monkeypatch):
     assert CONFIG.jax_compilation_cache_dir == before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="folders of Windows have no such modes")
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, monkeypatch):
+    """Programs are code; who can write to the folder could have it run."""
+    monkeypatch.setenv("JAXNST_CACHE", "1")
+    before = CONFIG.jax_compilation_cache_dir
+    for number, mode in enumerate((0o770, 0o702)):
+        monkeypatch.setenv("JAXNST_CACHE_DIR", str(tmp_path / str(number)))
+        folder = cache_folder()
+        assert folder is not None
+        folder.mkdir(parents=True)
+        folder.chmod(mode)
+        with pytest.warns(UserWarning, match="can be written to by other") as warned:
+            use_program_cache()
+        with warnings.catch_warnings(action="error"):  # told once
+            use_program_cache()
+        assert "\n" not in str(warned[0].message)
+        assert CONFIG.jax_compilation_cache_dir == before
+
+
+ENDING = """
+import signal, time
+import jax
+from jaxnst.optimize.programs import cache_folder, Program, compile_in_background
+
+def compiled_for_long(x):
+    while signal.getsignal(signal.SIGINT) != signal.SIG_DFL:
+        time.sleep(0.01)
+    print("at the end", flush=True)
+    time.sleep(60)
+
+compile_in_background([Program(jax.jit(compiled_for_long), (1.0,), {})])
+print("saved")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent in another way")
+def test_ctrl_c_ends_a_process_that_waits_for_its_compiler():
+    """Without a traceback, and without losing what was printed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "saved\n"
+        assert process.stdout.readline() == "at the end\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == -signal.SIGINT
+    assert not said
+
+
 @pytest.fixture
 def scale():
     def scale_once(x, *, power):
@@ -120,7 +181,7 @@ def scale():
 def test_what_was_compiled_ahead_is_not_compiled_again(scale):
     shape = jax.ShapeDtypeStruct((5, 7), jnp.float32)
     program = Program(scale, (shape,), {"power": 3})
-    compile_in_background(lambda: [program]).result()
+    compile_in_background(iter([program])).join()
     x = jnp.full((5, 7), 2.0, jnp.float32)
     with compiled_names() as names:
         np.testing.assert_array_equal(scale(x, power=3), 8 * jnp.ones((5, 7)))
@@ -129,8 +190,7 @@ def test_what_was_compiled_ahead_is_not_compiled_again(scale):
 
 def test_a_program_that_does_not_compile_raises_where_it_is_called(scale):
     program = Program(scale, ("no array",), {"power": 3})
-    future = compile_in_background([program])
-    assert future.exception() is not None
+    compile_in_background([program]).join()
     with pytest.raises(TypeError):
         scale("no array", power=3)
 
@@ -139,7 +199,7 @@ def test_the_device_of_the_caller_is_that_of_the_worker(scale):
     """Set for this thread alone, as by `with jax.default_device(...)`."""
     shape = jax.ShapeDtypeStruct((5, 8), jnp.float32)
     with jax.default_device(jax.devices("cpu")[0]):
-        compile_in_background([Program(scale, (shape,), {"power": 2})]).result()
+        compile_in_background([Program(scale, (shape,), {"power": 2})]).join()
         x = jnp.ones((5, 8))
         with compiled_names() as names:
             scale(x, power=2)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from jaxnst.objective import LossTerms
 from jaxnst.optimize import StepView
-from jaxnst.transfer.progress import Course, ProgressCallback
+from jaxnst.transfer.progress import ProgressCallback, Workload
 
 
 def view(step, num_steps=3):
@@ -86,17 +86,17 @@ def test_many_pictures_share_one_course(monkeypatch):
     """Of 10 units of work the second picture has 8; a step took 5 s."""
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    course = Course(10.0)
+    workload = Workload(10.0)
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=False, width=120)
     for number, work in ((1, 2.0), (2, 8.0)):
         title = f"picture {number} of 2"
-        options = {"title": title, "course": course, "work": work}
+        options = {"title": title, "workload": workload, "work": work}
         with ProgressCallback(console=console, **options) as callback:
             for step in (1, 2):
                 clock[0] += 20
                 callback(view(step, num_steps=2))
-        course.finish(work)
+        workload.finish(work)
     lines = stream.getvalue().splitlines()
     assert lines[0] == "picture 1 of 2 ..."
     assert lines[1].startswith("picture 1 of 2  48 x 32  step 1/2  loss 0.5")
@@ -108,13 +108,13 @@ def test_many_pictures_share_one_course(monkeypatch):
 
 
 def test_the_course_of_long_and_failing_work():
-    course = Course(1000.0)
-    course.begin()
-    assert course.left(0.0, 10.0) is None
-    assert course.left(5.0, 10.0) is None  # nothing was done since
-    assert course.left(10.0, 20.0) == 980.0
-    course.drop(480.0)
-    assert course.left(10.0, 20.0) == 500.0
+    workload = Workload(1000.0)
+    workload.begin()
+    assert workload.left(0.0, 10.0) is None
+    assert workload.left(5.0, 10.0) is None  # nothing was done since
+    assert workload.left(10.0, 20.0) == 980.0
+    workload.drop(480.0)
+    assert workload.left(10.0, 20.0) == 500.0
 
 
 def test_the_bar_of_one_picture_among_many():

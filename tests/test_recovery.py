@@ -9,15 +9,12 @@ import optax
 import pytest
 
 from jaxnst.objective import Targets, make_loss_weights, perceptual_loss
-from jaxnst.optimize import (
-    Budget,
-    Member,
-    Method,
-    Schedule,
-    StepProgram,
-    make_optimizer,
-    run_size,
-)
+from jaxnst.optimize import make_optimizer
+from jaxnst.optimize.batching import StepProgram
+from jaxnst.optimize.loop import run_size
+from jaxnst.optimize.member import Member
+from jaxnst.optimize.recovery import Method
+from jaxnst.optimize.schedule import Budget
 
 
 SHAPE = (16, 20, 3)
@@ -83,7 +80,7 @@ def paint(
     member = Member(
         method=Method(optimizer, rate, max_rate=max_rate),
         weights=weights,
-        budget=Budget([1], [num_steps]),
+        budget=Budget([SHAPE[0] * SHAPE[1]], [num_steps]),
         callback=callback,
         num_steps=100,
     )
@@ -92,8 +89,7 @@ def paint(
         targets,
         program,
         [member],
-        num_steps=num_steps,
-        schedule=Schedule(num_steps, 0, num_steps * SHAPE[0] * SHAPE[1], SHAPE[:2]),
+        full_shape=SHAPE[:2],
         **options,
     )
     return Done(np.asarray(state.image), report, member.method)

@@ -13,8 +13,10 @@ import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.networks import CAFFE
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
+from jaxnst.transfer.masks import load_guiding
 from jaxnst.transfer.regions import (
     check_masks,
+    find_levels,
     guides_at,
     make_regions,
     split_strengths,
@@ -143,7 +145,8 @@ def test_the_content_s_alpha_is_a_mask(
 
 def test_a_map_of_strengths_is_a_few_of_them():
     ramp = np.tile(np.linspace(0, 1, 101, dtype=np.float32), (8, 1))
-    levels, parts = split_strengths(ramp)
+    levels = find_levels(ramp)
+    parts = split_strengths(ramp, levels)
     assert len(levels) == len(parts) <= 4
     # Where a pixel asks for as much as the least, levels make up what it asks for.
     asked = np.tensordot(levels, parts, 1)
@@ -152,9 +155,83 @@ def test_a_map_of_strengths_is_a_few_of_them():
     np.testing.assert_allclose(parts.sum(0)[inside], 1, atol=1e-5)
     assert parts[:, :, 0].max() == 0  # none is asked for there
     two = np.where(ramp > 0.5, np.float32(0.8), np.float32(0.3))
-    levels, parts = split_strengths(two)
-    assert levels == pytest.approx((0.3, 0.8))
+    assert find_levels(two) == (0.3, 0.8)
+    parts = split_strengths(two, (0.3, 0.8))
     np.testing.assert_allclose(parts[1], two > 0.5, atol=1e-2)
+    two[:, 50] = 0.6  # a soft edge is no strength of its own
+    assert find_levels(two) == (0.3, 0.8)
+
+
+def guiding(content, masks, strength=None, shape=(40, 48)):
+    """Return the regions of masks or of a map."""
+    return load_guiding(
+        masks,
+        strength,
+        content=jaxnst.load_picture(content),
+        num_styles=1,
+        fit_fn=lambda values: jaxnst.images.resize(values, shape, is_mask=True),
+        picture_fn=jaxnst.load_picture,
+    ).regions
+
+
+def test_a_map_of_one_strength_stays_one_at_every_size(content, left):
+    for shape in ((32, 38), (40, 48), (70, 84)):
+        regions = guiding(content, None, (204 * left).astype(np.uint8), shape)
+        assert regions.strengths == (0.8,)
+        assert regions.shares == pytest.approx([0.5], abs=0.01)
+        assert 0 <= regions.maps.min() <= regions.maps.max() <= 1
+
+
+def colored(mask, outside, inside):
+    """Return a mask of two colors."""
+    where = mask[..., None] > 0
+    return np.where(where, inside, outside).astype(np.uint8)
+
+
+MASKS = {
+    "labels": (lambda mask: mask.astype(np.uint8), "values 0 and 1 of 255; 1 is"),
+    "16-bit labels": (
+        lambda mask: 1 + mask.astype(np.uint16),
+        "values 0.00389 and 0.00778 of 255",
+    ),
+    "black on transparency": (
+        lambda mask: colored(mask, (0, 0, 0, 0), (0, 0, 0, 255)),
+        "one color on transparency; its opacity",
+    ),
+    "red on black": (lambda mask: colored(mask, (0, 0, 0), (255, 0, 0)), "two colors"),
+    "white on blue": (
+        lambda mask: colored(mask, (0, 0, 255), (255, 255, 255)),
+        "two colors; the brighter",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_masks_of_other_tools_are_understood_and_told(content, left, kind):
+    make, told = MASKS[kind]
+    with pytest.warns(UserWarning, match=f"`masks`: mask 1 .*(?:{told})"):
+        found = guiding(content, [make(left)])
+    np.testing.assert_allclose(found.maps[0], left, atol=1e-6)
+
+
+def test_masks_that_need_no_word(content, left, recwarn):
+    soft = np.clip(np.cumsum(left, 1) / 24, 0, 0.5)
+    white = colored(left, (0, 0, 0, 0), (255, 255, 255, 255))
+    for mask in (255 * left.astype(np.uint8), white, left, 0.5 * left, soft):
+        guiding(content, [mask])
+    assert not recwarn.list
+
+
+def test_masks_that_may_mean_anything_are_told(content, left):
+    classes = (left + np.arange(40)[:, None] // 20).astype(np.uint8)
+    with pytest.raises(ValueError, match="3 values from 0 to 2 of 255, which look"):
+        guiding(content, [classes])
+    with pytest.raises(ValueError, match="has 2 colors, and which of them is inside"):
+        guiding(content, [colored(left, (0, 0, 255), (255, 0, 0))])
+    few = np.zeros((40, 48), np.uint8)
+    few[0, :3] = 255
+    with pytest.warns(UserWarning, match=r"mask 1 covers only 0\.16% of the picture"):
+        guiding(content, [few])
 
 
 def test_strengths_differ_from_place_to_place(tiny_network, content, bright, left):
@@ -295,7 +372,7 @@ def test_the_command_has_masks_and_maps(files, tmp_path, tiny_vgg19, left, capsy
     assert main([*paint, str(output), *masks, *few]) == 0
     record = jaxnst.read_record(output)
     assert record["inputs"]["mask 1"]["name"] == "m.png"
-    with pytest.raises(ValueError, match="made with masks; give them as `masks`"):
+    with pytest.raises(ValueError, match=r"`masks` was a picture, 'm.png'; give it"):
         settings_of(record)
     assert main([*paint, str(again), *masks, "--like", str(output), "-q"]) == 0
     assert again.read_bytes() == output.read_bytes()
@@ -304,7 +381,8 @@ def test_the_command_has_masks_and_maps(files, tmp_path, tiny_vgg19, left, capsy
     record = jaxnst.read_record(mapped)
     assert record["inputs"]["strength"]["name"] == "m.png"
     assert main([*paint, str(again), "--like", str(mapped), "-q"]) == 2
-    assert "made with a map of strengths" in capsys.readouterr().err
-    found = settings_of(record, has_strength=True)
+    told = "record's `strength` was a picture, 'm.png'; give it with --strength"
+    assert told in capsys.readouterr().err
+    found = settings_of(record, ["strength"])
     assert found["strength"] is None
     assert not {"style_weight", "regions"} & set(found)

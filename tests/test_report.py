@@ -4,6 +4,9 @@ import dataclasses
 import json
 import re
 import shutil
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.insight.plots import plot_history, save_history
 from jaxnst.insight.report import make_report
+from jaxnst.sweeps.axes import Axis, Row
+from jaxnst.sweeps.page import make_page
 from jaxnst.transfer import setup
 
 
@@ -118,9 +123,9 @@ def test_half_a_report_is_never_left(found, tmp_path, monkeypatch):
 def test_sheets_are_pictures(found, tmp_path):
     written = found.save_sheets(tmp_path / "new" / "figures")
     assert {path.name for path in written} == {
-        "pull.png",
-        "changes.png",
-        "origins.png",
+        "attribution.png",
+        "differences.png",
+        "correspondence.png",
         "pairs.png",
         "layers.png",
     }
@@ -128,6 +133,122 @@ def test_sheets_are_pictures(found, tmp_path):
         with Image.open(path) as sheet:
             assert sheet.width > 600
             assert np.asarray(sheet).std() > 10
+
+
+# Records from strangers
+
+EVIL = (
+    "\"'></title></style></script></pre><meta http-equiv=refresh content=0;url=//e.vil>"
+    "<img src=x onerror=alert(1)><script>alert(2)</script>&lt;b&gt;{{ 7 * 7 }}\x1b"
+)
+
+
+class Elements(HTMLParser):
+    """The elements of a page, as a browser finds them, and the text between them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.text = [], ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        if tag != "wbr":  # where long names may be broken
+            self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def shape(self):
+        """Return the elements without the attributes that hold only text."""
+        texts = ("alt", "aria-label")
+        return [
+            (tag, [(n, None if n in texts else value) for n, value in attrs.items()])
+            for tag, attrs in self.found
+        ]
+
+
+def poisoned(record: Any) -> Any:
+    """Return a record with every name, text and number replaced."""
+    if isinstance(record, dict):
+        return {name: poisoned(value) for name, value in record.items()} | {EVIL: EVIL}
+    return [poisoned(value) for value in record] if isinstance(record, list) else EVIL
+
+
+def renamed(names):
+    return {f"{name}{EVIL}": value for name, value in names.items()}
+
+
+def test_nothing_in_a_record_becomes_part_of_the_report(found):
+    attribution, first, differences, ablations = (
+        each._replace(**{name: renamed(getattr(each, name)) for name in names})
+        for each, *names in (
+            (found.attribution, "shares", "overall"),
+            (found.first_attribution, "shares", "overall"),
+            (found.differences, "content"),
+            (found.ablations, "without", "alone", "effect"),
+        )
+    )
+    inputs = {name: {"name": EVIL} for name in found.record["inputs"]}
+    evil = dataclasses.replace(
+        found,
+        record={**poisoned(found.record), "inputs": inputs},
+        history={n + EVIL * ("/" in n): x for n, x in found.history.items()},
+        gaps=renamed(found.gaps),
+        losses=renamed(found.losses),
+        attribution=attribution,
+        first_attribution=first,
+        differences=differences,
+        ablations=ablations,
+        correspondences=[each._replace(layer=EVIL) for each in found.correspondences],
+        seams=renamed(found.seams),
+        advice=[EVIL for _ in found.advice],
+    )
+    good = Elements(make_report(found))
+    for title in ("", EVIL):
+        page = Elements(make_report(evil, title=title))
+        assert page.shape() == good.shape()
+        assert page.text.count(EVIL) > 20
+    (data,) = re.findall(r'id="correspondence">(.*?)</script>', make_report(evil))
+    assert [each["layer"] for each in json.loads(data)["scales"]] == [EVIL, EVIL]
+
+
+def test_nothing_in_a_record_becomes_part_of_a_sweep_s_page():
+    values = ("0", "1", "2", "3")
+    names = (EVIL, "//e.vil/x.png", "javascript:alert(1)//.png", "data:text/html,x.png")
+
+    def page_of(text, names):
+        rows = {
+            index: Row(
+                index=index,
+                labels={},
+                settings={text: text},
+                file=name,
+                width=64,
+                height=48,
+                stopped=text,
+                losses={"style": 0.5, text: 0.5},
+                metrics={"lpips": 0.5, "gram_gap": 0.1 * index, text: 0.5},
+            )
+            for index, name in enumerate(names)
+        }
+        rows[4] = Row(index=4, labels={}, settings={}, error=text)
+        labels = tuple(f"{value} {text}" for value in (*values, 4))
+        axes = [Axis(name=text, values=labels, labels=labels)]
+        return Elements(make_page(axes, "product", rows)).found
+
+    good, evil = page_of("x", values), page_of(EVIL, names)
+    assert [(tag, list(each)) for tag, each in evil] == [
+        (tag, list(each)) for tag, each in good
+    ]
+    for (_, before), (_, after) in zip(good, evil, strict=True):
+        for address in (before.get("src"), before.get("href")):
+            now = after.get("src", after.get("href"))
+            if address in values:
+                assert unquote(now) == names[int(address)]
+                assert urlsplit(now)[:3] == ("", "", now)
+            elif address is not None:
+                assert now == address
 
 
 # In a browser
@@ -170,14 +291,14 @@ def test_all_pictures_are_there(page):
 
 
 def test_hovering_shows_the_source(page, found):
-    for scale, origins in enumerate(found.origins):
+    for scale, nearest in enumerate(found.correspondences):
         page.locator(".switch button").nth(scale).click()
         for row, column in ((2, 3), (4, 5)):
-            y, x = origins.centers[row, column] / found.image.shape[:2]
+            y, x = nearest.centers[row, column] / found.image.shape[:2]
             box = page.locator("#stage img").bounding_box()
             at = {"x": x * box["width"], "y": y * box["height"]}
             page.locator("#stage").hover(position=at)
-            source = np.round(origins.sources[row, column]).astype(int)
+            source = np.round(nearest.sources[row, column]).astype(int)
             shown = page.locator("#stage").get_attribute("data-source")
             assert shown == f"0 {source[0]} {source[1]}"
             assert f"{source[1]}, {source[0]}" in page.locator("#said").text_content()

@@ -13,8 +13,7 @@ import pytest
 import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
-from jaxnst.optimize import Steering, Trimmer
-from jaxnst.optimize.strength import weigh
+from jaxnst.optimize.strength import Steering, Trimmer, weigh
 from jaxnst.transfer.result import settings_of
 
 

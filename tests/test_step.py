@@ -14,25 +14,23 @@ from conftest import forget_programs, num_programs
 
 from jaxnst.objective import make_loss_weights, perceptual_loss
 from jaxnst.optimize import (
-    Budget,
-    Member,
-    Method,
-    Schedule,
-    Steering,
-    StepProgram,
     TransferState,
     averaged_image,
     compiled_step,
-    deferred_interrupt,
-    init_average,
     init_state,
     make_optimizer,
     pyramid_sizes,
     resize_state,
-    run_size,
     step,
-    update_average,
 )
+from jaxnst.optimize.batching import StepProgram
+from jaxnst.optimize.interrupt import deferred_interrupt
+from jaxnst.optimize.loop import run_size
+from jaxnst.optimize.member import Member
+from jaxnst.optimize.recovery import Method
+from jaxnst.optimize.schedule import Budget
+from jaxnst.optimize.stepping import init_average, update_average
+from jaxnst.optimize.strength import Steering
 from jaxnst.transfer.plan import compiled_targets
 
 
@@ -78,7 +76,6 @@ def run(problem, content, optimizer, num_steps, callback=None, **options):
         averaging=options.pop("averaging", 0.0),
         steps_per_call=options.pop("steps_per_call", 1),
     )
-    height, width, _ = content.shape
     member = Member(
         method=Method(optimizer, rate, options.pop("decay", 0.0)),
         weights=weights,
@@ -90,8 +87,7 @@ def run(problem, content, optimizer, num_steps, callback=None, **options):
         targets,
         program,
         [member],
-        num_steps=num_steps,
-        schedule=Schedule(num_steps, 0, num_steps * height * width, (height, width)),
+        full_shape=content.shape[:2],
         **options,
     )
     return state, report
@@ -424,7 +420,8 @@ def test_a_member_is_not_disturbed_when_another_ends(problem, content):
             Member(
                 method=Method(optimizer, 0.05),
                 weights=weights,
-                budget=Budget([1], [12]),
+                # Not the full size, so that nothing is trimmed.
+                budget=Budget([1, 4], [12, 12]),
                 steering=Steering([0.6]),
                 callback=callback,
             )
@@ -435,9 +432,7 @@ def test_a_member_is_not_disturbed_when_another_ends(problem, content):
             program.stack_targets([targets]),
             program,
             members,
-            num_steps=12,
-            # Not the full size, so that nothing is trimmed.
-            schedule=Schedule(12, 0, 12 * 40 * 48, (80, 96)),
+            full_shape=(80, 96),
         )
         assert [report.num_steps for report in reports] == [12, last_step]
         pictures.append(np.asarray(program.member(state, 0).image))

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,7 @@ from conftest import (
 from sweep_worker import LAYERS, SETTINGS, SIZES, make_network, pictures
 
 import jaxnst
-from jaxnst.optimize import StepProgram
-from jaxnst.sweeps import runner
+from jaxnst.optimize.batching import StepProgram
 from jaxnst.sweeps.executor import pack_job, paint_packed
 from jaxnst.sweeps.jobs import JobLoader, plan_sweep
 
@@ -274,39 +272,6 @@ def test_too_many_at_once_become_fewer(tiny_network, content, style, monkeypatch
     assert sorted(set(tried), reverse=True) == [4, 2]
 
 
-def test_rows_are_as_few_as_do_with_no_more_batches():
-    assert runner._batch_size(10, 4, 1) == 4  # 4, 4, 2 and not 3, 3, 3, 1
-    assert runner._batch_size(9, 4, 1) == 3
-    assert runner._batch_size(10, 8, 8) == 8
-    assert runner._batch_size(3, 8, 8) == 8
-    assert runner._batch_size(20, 16, 8) == 16
-    assert runner._batch_size(2, 1, 1) == 1
-
-
-@pytest.mark.parametrize(
-    ("available", "size", "expected"),
-    # Of 53 x 64 and 427 x 512 px: 4 megapixels keep a device busy; memory bounds it.
-    [(10**12, 64, 1236), (10**12, 512, 19), (10**9, 64, None), (10**6, 512, 1)],
-)
-def test_as_many_at_once_as_there_is_memory_for(
-    tiny_network, content, style, monkeypatch, available, size, expected
-):
-    loader = JobLoader()
-    settings = {"network": tiny_network, "size": size, "seed": [1, 2]}
-    plan = plan_sweep(content, style, settings, mode="product", loader=loader)
-    first = plan.jobs[0]
-    assert runner._at_once(first, loader.load) == 1  # on the CPU
-    gpu = types.SimpleNamespace(platform="gpu")
-    monkeypatch.setattr(runner, "default_device", lambda: gpu)
-    monkeypatch.setattr(runner, "available_memory", lambda: available)
-    pixels = first.shape[0] * first.shape[1]
-    per_pixel = tiny_network.architecture.bytes_per_pixel
-    assert per_pixel is not None
-    by_memory = int(0.8 * available / (per_pixel * pixels))
-    found = runner._at_once(first, loader.load)
-    assert found == (by_memory if expected is None else expected)
-
-
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
@@ -383,16 +348,24 @@ def test_a_changed_sweep_is_refused(tiny_network, content, style, tmp_path):
     settings["output"] = tmp_path / "grid"
     jaxnst.sweep(content, style, **settings)
     changes = {
-        "`num_steps` was 3, is 4": {"num_steps": 4},
-        r"`axes.style_weight` was \[1, 3\], is": {"style_weight": [1, 4]},
+        r"0_style_weight-1\.png: its `num_steps` is 3, not 4": {"num_steps": 4},
+        r"1_style_weight-3\.png: its `style_weight` is 3\.0, not 4\.0": {
+            "style_weight": [1, 4]
+        },
+        r"0_style_weight-1\.png is none of its pictures": {"seed": [0, 1]},
         "`bits` was 8, is 16": {"bits": 16},
         "`weights` was": {"network": other_network()},
     }
     for message, change in changes.items():
         with pytest.raises(ValueError, match=f"holds another sweep: {message}"):
             jaxnst.sweep(content, style, **settings | change)
-    with pytest.raises(ValueError, match="`content picture` was"):
+    with pytest.raises(ValueError, match="it was made from another content picture"):
         jaxnst.sweep(0.9 * content, style, **settings)
+    # More values behind the others are the same sweep, continued.
+    painted = []
+    more: dict[str, Any] = settings | {"style_weight": [1, 3, 10]}
+    jaxnst.sweep(content, style, callback=painted.append, **more)
+    assert [row.index for row in painted] == [2]
 
 
 def other_network():
@@ -487,11 +460,11 @@ class Workers(concurrent.futures.ProcessPoolExecutor):
         self.gate = gate
         self.num_jobs = 0
 
-    def submit(self, function, *arguments):
+    def submit(self, function, /, *arguments, **named):
         self.num_jobs += 1
         if self.num_jobs > 2:
-            return super().submit(wait_for, self.gate, function, *arguments)
-        return super().submit(function, *arguments)
+            return super().submit(wait_for, self.gate, function, *arguments, **named)
+        return super().submit(function, *arguments, **named)
 
 
 def wait_for(gate, function, *arguments):

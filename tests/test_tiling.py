@@ -21,7 +21,7 @@ from jaxnst.images.tiling import (
     plan_fade,
 )
 from jaxnst.insight.ablations import smaller
-from jaxnst.insight.inputs import subject_of
+from jaxnst.insight.inputs import load_painted_picture
 from jaxnst.losses import total_variation_loss
 from jaxnst.metrics import seam_score
 from jaxnst.transfer.inputs import result_shape
@@ -160,13 +160,13 @@ def test_what_belongs_to_a_picture_is_moved_with_it(tiny_vgg19, tmp_path):
     painted = jaxnst.stylize(content, style, tile=True, **settings)
     assert any(painted.record["result"]["moved"])
     path = painted.save(tmp_path / "tile.png")
-    subjects = [
-        subject_of(painted, max_size=64, progress=False),
-        subject_of(path, content, style, max_size=64, progress=False),
+    pictures = [
+        load_painted_picture(painted, max_size=64, progress=False),
+        load_painted_picture(path, content, style, max_size=64, progress=False),
     ]
-    np.testing.assert_array_equal(subjects[0].content, subjects[1].content)
+    np.testing.assert_array_equal(pictures[0].content, pictures[1].content)
     # What is painted anew for it is not moved once more.
-    assert smaller(subjects[0], 48, 2).inputs.faded == (False, False)
+    assert smaller(pictures[0], 48, 2).inputs.faded == (False, False)
 
 
 def test_a_pattern_that_repeats_already_stays_where_it_is(tiny_vgg19, style):

@@ -6,52 +6,46 @@ The commands themselves import JAX, so that help and wrong usage are quick.
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
-from .networks import add_networks, run_networks
-from .options import EXIT_ERROR, EXIT_INTERRUPTED, say_error
-from .pictures import (
-    add_compare,
-    add_explain,
-    add_finish,
-    add_show,
-    run_compare,
-    run_explain,
-    run_finish,
-    run_show,
-)
-from .stylize import (
-    STYLIZE_EXAMPLES,
-    add_stylize,
-    add_texture,
+from jaxnst._checks import short, suggestion
+
+from .networks import NETWORKS
+from .options import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
     error_text,
-    run_stylize,
-    run_texture,
+    say_error,
 )
-from .sweep import add_batch, add_sweep, run_batch, run_sweep
+from .pictures import COMPARE, EXPLAIN, FINISH, SHOW
+from .stylize import STYLIZE, STYLIZE_EXAMPLES, TEXTURE
+from .sweep import BATCH, SWEEP
 
 
-# {command: (adds its parser, runs it)}, in the order of the help.
+# In the order of the help.
 _COMMANDS = {
-    "stylize": (add_stylize, run_stylize),
-    "sweep": (add_sweep, run_sweep),
-    "batch": (add_batch, run_batch),
-    "texture": (add_texture, run_texture),
-    "finish": (add_finish, run_finish),
-    "explain": (add_explain, run_explain),
-    "compare": (add_compare, run_compare),
-    "networks": (add_networks, run_networks),
-    "show": (add_show, run_show),
+    "stylize": STYLIZE,
+    "sweep": SWEEP,
+    "batch": BATCH,
+    "texture": TEXTURE,
+    "finish": FINISH,
+    "explain": EXPLAIN,
+    "compare": COMPARE,
+    "networks": NETWORKS,
+    "show": SHOW,
 }
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line."""
-        say_error(f"error: {message} (see {self.prog} --help)")
+        say_error(f"error: {short(message)} (see {self.prog} --help)")
         sys.exit(EXIT_ERROR)
 
 
@@ -73,14 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.set_defaults(debug=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = _Parser(add_help=False)
-    common.add_argument(
-        "--debug", action="store_true", help="show tracebacks of errors"
-    )
-    for add_parser, _ in _COMMANDS.values():
-        add_parser(commands, common)
+    for name, command in _COMMANDS.items():
+        command.add_to(commands, name, parser.prog)
     return parser
 
 
@@ -90,15 +81,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the command line without the program's name; None: this process's.
     """
-    args = build_parser().parse_args(arguments)
+    args, unknown = build_parser().parse_known_args(arguments)
+    if unknown:
+        text = f"unrecognized arguments: {' '.join(unknown)}"
+        near = suggestion(unknown[0], args.parser._option_string_actions)
+        args.parser.error(text + (f".{near}" if near else ""))
     # Threads of LAPACK, which finds the eigenvalues of a few small matrices, wait for
     # each other for seconds where other processes are busy. Read when JAX is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if getattr(args, "max_megapixels", None) is not None:
+        from PIL import Image
+
+        Image.MAX_IMAGE_PIXELS = round(args.max_megapixels * 1e6)
     previous = warnings.showwarning
     warnings.showwarning = _show_warning
     try:
-        _, run = _COMMANDS[args.command]
-        code = run(args)
+        code = args.run_fn(args)
         sys.stdout.flush()  # here, where a broken pipe is still caught
         return code
     except KeyboardInterrupt:
@@ -118,12 +116,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def command() -> int:
-    """Run the command line of this process and return its exit code."""
-    return main()
+    """Run the command line of this process and return its exit code.
+
+    SIGTERM, which clusters send some time before they kill, is heeded as the first
+    Ctrl-C is; further ones are not.
+    """
+    came: list[int] = []
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        came.append(signum)
+        interrupt_fn = signal.getsignal(signal.SIGINT)
+        if len(came) == 1 and callable(interrupt_fn):
+            interrupt_fn(signal.SIGINT, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So shells start background jobs. It stays ignored, but now by being blocked,
+        # so that there is a handler that `terminate` can call.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, terminate)
+    code = main()
+    return EXIT_TERMINATED if came and code == EXIT_INTERRUPTED else code
 
 
 def _show_warning(
     message: Warning | str, category: type[Warning], *_: object, **__: object
 ) -> None:
     del category
-    say_error(f"warning: {message}")
+    say_error(f"warning: {short(' '.join(str(message).split()))}")

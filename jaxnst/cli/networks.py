@@ -2,7 +2,10 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
+
+from .options import QUIET, Command, flag, option, say
 
 
 _EXAMPLES = """\
@@ -24,96 +27,42 @@ examples:
 """
 
 
-def add_networks(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `networks` and its own commands.
-
-    Args:
-        commands: argparse's subparsers, to which it is added.
-        common: parser of the options that all commands have.
-    """
-    networks = commands.add_parser(
-        "networks",
-        parents=[common],
-        help="list the networks, get and remove their weights",
-        usage="jaxnst networks [--json] | get NAME | path NAME | rm NAME | "
-        "convert IN OUT",
-        description="List the networks, their layers and where their weights are; get, "
-        "find, remove and convert weights.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    networks.add_argument("--json", action="store_true", help="print the list as JSON")
-    # Without `prog`, the usage above would be part of their names.
-    actions = networks.add_subparsers(
-        dest="action", metavar="ACTION", prog="jaxnst networks"
-    )
-
-    def add_action(name: str, help_text: str) -> Any:
-        # SUPPRESS: its default must not reset a `--debug` given before it.
-        action = actions.add_parser(
-            name, help=help_text, description=help_text, allow_abbrev=False
-        )
-        action.add_argument(
-            "--debug",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help="show tracebacks of errors",
-        )
-        return action
-
-    get = add_action("get", "download weights, if they are not on disk")
-    path = add_action("path", "print the path of weights on disk")
-    remove = add_action("rm", "remove downloaded weights")
-    for action in (get, path, remove):
-        action.add_argument(
-            "name",
-            metavar="NAME",
-            help="see `jaxnst networks`; NAME@REVISION: a commit, branch or tag there",
-        )
-    get.add_argument(
-        "--from", dest="source", metavar="FILE", help="take them from this file instead"
-    )
-    get.add_argument("-q", "--quiet", action="store_true", help="print nothing")
-    convert = add_action("convert", "write weights as a safetensors file of jaxnst")
-    convert.add_argument("source", metavar="IN", help=".safetensors, .pth or .h5")
-    convert.add_argument("target", metavar="OUT", help="ends in .safetensors")
-    convert.add_argument(
-        "--preprocessing",
-        metavar="NAME",
-        help="input the network was trained on: torchvision, caffe or tensorflow "
-        "(default: what IN says, or else torchvision)",
-    )
-
-
-def run_networks(args: argparse.Namespace) -> int:
-    """Run `jaxnst networks ...` and return its exit code.
-
-    Args:
-        args: parsed arguments.
-    """
+def _get(args: argparse.Namespace) -> int:
     from jaxnst.pretrained import inventory
 
-    if args.action is None:
-        return _list(args)
-    if args.action == "path":
-        print(inventory.weights_path(args.name))
-        return 0
-    if args.action == "rm":
-        for path in inventory.remove_weights(args.name):
-            print(f"removed {path}")
-        return 0
-    if args.action == "get":
-        path = inventory.get_weights(
-            args.name, source=args.source, progress=not args.quiet
-        )
-        if args.quiet:
-            return 0
-    else:
-        path = inventory.convert_weights(
+    path = inventory.get_weights(args.name, source=args.source, progress=not args.quiet)
+    return 0 if args.quiet else _tell_file(path)
+
+
+def _path(args: argparse.Namespace) -> int:
+    from jaxnst.pretrained import inventory
+
+    say(str(inventory.weights_path(args.name)))
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from jaxnst.pretrained import inventory
+
+    for path in inventory.remove_weights(args.name):
+        say(f"removed {path}")
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from jaxnst.pretrained import inventory
+
+    return _tell_file(
+        inventory.convert_weights(
             args.source, args.target, preprocessing=args.preprocessing
         )
-    print(f"{path}  ({inventory.megabytes(path.stat().st_size)})")
+    )
+
+
+def _tell_file(path: Path) -> int:
+    from jaxnst.pretrained import inventory
+
+    say(f"{path}  ({inventory.megabytes(path.stat().st_size)})")
     return 0
 
 
@@ -141,11 +90,11 @@ def _list(args: argparse.Namespace) -> int:
             }
             for entry in entries
         ]
-        print(json.dumps(rows, indent=2))
+        say(*json.dumps(rows, indent=2).split("\n"))
         return 0
     for entry in entries:
         spec = entry.spec
-        print(f"{spec.name}  ({entry.state})")
+        say(f"{spec.name}  ({entry.state})")
         lines = [
             ("network", spec.architecture.name),
             ("origin", spec.origin),
@@ -167,12 +116,62 @@ def _list(args: argparse.Namespace) -> int:
         shown = [name for name in names if name not in others]
         lines.append(("layers", " ".join(shown)))
         for key, line in lines:
-            print(f"  {key:10} {line}")
+            say(f"  {key:10} {line}")
         if others:
-            print(f"  {'':10} (and conv*_* before each relu*_*)")
+            say(f"  {'':10} (and conv*_* before each relu*_*)")
     return 0
 
 
 def _place(source: Any) -> str | None:
     repo = getattr(source, "repo", None)
     return None if repo is None else f"{repo}@{source.revision}/{source.filename}"
+
+
+_NAME = option(
+    "name",
+    "see `jaxnst networks`; NAME@REVISION: a commit, branch or tag there",
+    "NAME",
+)
+NETWORKS = Command(
+    run_fn=_list,
+    help="list the networks, get and remove their weights",
+    usage="jaxnst networks [--json] | get NAME | path NAME | rm NAME | convert IN OUT",
+    description="""\
+List the networks, their layers and where their weights are; get, find, remove and
+convert weights.""",
+    epilog=_EXAMPLES,
+    options=(flag("--json", "print the list as JSON"),),
+    actions={
+        "get": Command(
+            run_fn=_get,
+            help="download weights, if they are not on disk",
+            options=(
+                _NAME,
+                option(
+                    "--from", "take them from this file instead", "FILE", dest="source"
+                ),
+                QUIET,
+            ),
+        ),
+        "path": Command(
+            run_fn=_path, help="print the path of weights on disk", options=(_NAME,)
+        ),
+        "rm": Command(
+            run_fn=_remove, help="remove downloaded weights", options=(_NAME,)
+        ),
+        "convert": Command(
+            run_fn=_convert,
+            help="write weights as a safetensors file of jaxnst",
+            options=(
+                option("source", ".safetensors, .pth or .h5", "IN"),
+                option("target", "ends in .safetensors", "OUT"),
+                option(
+                    "--preprocessing",
+                    "input the network was trained on: torchvision, caffe or "
+                    "tensorflow (default: what IN says, or else torchvision)",
+                    "NAME",
+                ),
+            ),
+        ),
+    },
+)

@@ -1,108 +1,209 @@
-"""What the commands share: flags made from the declared settings, and output."""
+"""What the commands share: options as data, flags of the settings, and output."""
 
 import argparse
+import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from jaxnst.config import GROUPS, SETTINGS, parse_values
+from jaxnst._checks import FORESEEN, check_range, one_line, plain, short
+from jaxnst.config import GROUPS, SETTINGS, parse_number, parse_values
 
 
 EXIT_FAILED = 1
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 # The settings that the short help shows.
 _FIRST = tuple(name for name, each in SETTINGS.items() if each.group == GROUPS[0])
 
 
-def add_settings(
-    parser: argparse.ArgumentParser,
-    *,
-    are_swept: bool = False,
-    without: Collection[str] = (),
-) -> None:
-    """Add a flag for every setting, and `--like`; a flag not given sets nothing.
+class Option(NamedTuple):
+    """An option or a positional argument: what `add_argument` of argparse gets.
+
+    Attributes:
+        group: title under which the help lists it; empty: with the first ones.
+    """
+
+    names: tuple[str, ...]
+    form: Mapping[str, Any]
+    group: str = ""
+
+
+def option(
+    names: str, help: str, metavar: str | None = None, *, group: str = "", **form: Any
+) -> Option:
+    """Return an option; `names` are separated by spaces."""
+    if metavar is not None:
+        form["metavar"] = metavar
+    return Option(tuple(names.split()), {"help": help, **form}, group)
+
+
+def flag(names: str, help: str, **form: Any) -> Option:
+    """Return an option without a value."""
+    return option(names, help, action="store_true", **form)
+
+
+def as_argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parse function whose errors argparse shows as they are."""
+
+    def parse_argument(text: str) -> Any:
+        try:
+            return parse_fn(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_argument
+
+
+# The type of flags that are whole numbers.
+WHOLE = as_argument(SETTINGS["seed"].parse_fn)
+QUIET = flag("-q --quiet", "print nothing but errors")
+FOLDER = option(
+    "-o --output",
+    "folder for the pictures; made if it is not there",
+    "FOLDER",
+    required=True,
+)
+LIMIT = option(
+    "--max-megapixels",
+    "largest picture that is read (89); larger ones may be an attack",
+    "N",
+    group="the file",
+    type=as_argument(
+        lambda text: check_range("max_megapixels", parse_number(text), 1, 1e5)
+    ),
+)
+# How pictures are read and written.
+FILE_OPTIONS = (
+    option(
+        "--bits",
+        "8, or 16 for .png and .tif",
+        "N",
+        group="the file",
+        type=WHOLE,
+        default=8,
+    ),
+    option(
+        "--quality",
+        ".jpg and .webp, 1 to 100 (95)",
+        "N",
+        group="the file",
+        type=WHOLE,
+        default=95,
+    ),
+    LIMIT,
+)
+# `main` sets what they are where they are not given, before or after an action.
+_COMMON = (flag("--debug", "show tracebacks of errors", default=argparse.SUPPRESS),)
+
+
+def setting_options(
+    *, are_swept: bool = False, without: Collection[str] = ()
+) -> Iterator[Option]:
+    """Yield a flag for every setting, and `--like`; a flag not given sets nothing.
 
     Args:
-        parser: the command's parser.
         are_swept: whether a flag may have several values, see `parse_values`.
         without: settings without a flag; "masks" and "like" may be among them.
     """
-    for title in GROUPS:
-        group = parser.add_argument_group(title)
-        for name, declared in SETTINGS.items():
-            if declared.group != title or name in without:
-                continue
-            parse_fn = declared.parse_fn
-            if are_swept:
-                parse_fn = functools.partial(parse_values, name)
-            form: dict[str, Any] = {
-                "type": as_argument(parse_fn),
-                "metavar": declared.metavar,
-            }
-            if isinstance(declared.default, bool):
-                form = {"action": argparse.BooleanOptionalAction}
-            default = declared.shown_default
-            group.add_argument(
-                f"--{name.replace('_', '-')}",
-                default=argparse.SUPPRESS,
-                help=declared.help + (f" ({default})" if default else ""),
-                **form,
-            )
-        if title == GROUPS[1] and "masks" not in without:
-            group.add_argument(
-                "--mask",
-                dest="masks",
-                action="append",
-                metavar="FILE",
-                default=argparse.SUPPRESS,
-                help="white where a style is painted; one per style, or rest, or alpha",
-            )
-    if "like" not in without:
-        parser.add_argument(
-            "--like", metavar="FILE", default=None, help="use the settings kept in FILE"
+    for name, declared in SETTINGS.items():
+        if name in without:
+            continue
+        parse_fn = declared.parse_fn
+        if are_swept:
+            parse_fn = functools.partial(parse_values, name)
+        form: dict[str, Any] = {
+            "type": as_argument(parse_fn),
+            "metavar": declared.metavar,
+        }
+        if isinstance(declared.default, bool):
+            form = {"action": argparse.BooleanOptionalAction}
+        default = declared.shown_default
+        yield option(
+            f"--{name.replace('_', '-')}",
+            declared.help + (f" ({default})" if default else ""),
+            group=declared.group,
+            default=argparse.SUPPRESS,
+            **form,
         )
+    if "masks" not in without:
+        yield option(
+            "--mask",
+            "white where a style is painted; one per style, or rest, or alpha",
+            "FILE",
+            group=GROUPS[1],
+            dest="masks",
+            action="append",
+            default=argparse.SUPPRESS,
+        )
+    if "like" not in without:
+        yield option("--like", "use the settings kept in FILE", "FILE")
 
 
-def add_command(
-    commands: Any, name: str, *, shown: Collection[str] = (), **options: Any
-) -> argparse.ArgumentParser:
-    """Return the added parser of a command that has many options, and a short help.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command: how its command line is read, and what it does.
 
-    Args:
-        commands: argparse's subparsers.
-        name: the command's name.
-        shown: options of its own that the short help shows.
-        options: arguments of `add_parser`.
+    Attributes:
+        run_fn: parsed command line -> exit code.
+        shown: destinations of the options of the short help, beside the first
+            settings; None: the help is of all options.
+        actions: commands of its own, by their names.
     """
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        add_help=False,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        **options,
-    )
-    parser.add_argument(
-        "-h", "--help", action=_ShortHelp, const=(*shown, *_FIRST), help="this help"
-    )
-    parser.add_argument("--help-all", action="help", help="all options, in groups")
-    return parser
+
+    run_fn: Callable[[argparse.Namespace], int]
+    help: str
+    usage: str | None = None
+    description: str = ""
+    epilog: str | None = None
+    options: tuple[Option, ...] = ()
+    shown: tuple[str, ...] | None = None
+    actions: Mapping[str, "Command"] = dataclasses.field(default_factory=dict)
+
+    def add_to(self, commands: Any, name: str, prog: str) -> None:
+        """Add its parser, under a name, to argparse's subparsers."""
+        parser = commands.add_parser(
+            name,
+            help=self.help,
+            usage=self.usage,
+            description=self.description or self.help,
+            epilog=self.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=self.shown is None,
+            allow_abbrev=False,
+        )
+        # Those of an action replace those of its command.
+        parser.set_defaults(parser=parser, run_fn=self.run_fn)
+        if self.shown is not None:
+            shown = (*self.shown, *_FIRST, "help_all")
+            parser.add_argument(
+                "-h", "--help", action=_ShortHelp, const=shown, help="this help"
+            )
+            parser.add_argument(
+                "--help-all", action="help", help="all options, in groups"
+            )
+        groups = {"": parser}
+        for names, form, title in (*self.options, *_COMMON):
+            if title not in groups:
+                groups[title] = parser.add_argument_group(title)
+            groups[title].add_argument(*names, **form)
+        if self.actions:
+            # Without `prog`, the usage would be part of the actions' names.
+            prog = f"{prog} {name}"
+            actions = parser.add_subparsers(metavar="ACTION", prog=prog)
+            for each, command in self.actions.items():
+                command.add_to(actions, each, prog)
 
 
 class _ShortHelp(argparse.Action):
     """Show the few options that are needed first."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any):
-        super().__init__(
-            option_strings,
-            argparse.SUPPRESS,
-            nargs=0,
-            default=argparse.SUPPRESS,
-            **options,
-        )
+    def __init__(self, option_strings: list[str], dest: str, **options: Any):
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
         """Print the help with all other options hidden."""
@@ -114,34 +215,8 @@ class _ShortHelp(argparse.Action):
         parser.exit()
 
 
-def add_file_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of how a picture is written.
-
-    Args:
-        parser: the command's parser.
-    """
-    add = parser.add_argument_group("the file").add_argument
-    add("--bits", type=int, default=8, metavar="N", help="8, or 16 for .png and .tif")
-    add(
-        "--quality",
-        type=int,
-        default=95,
-        metavar="N",
-        help=".jpg and .webp, 1 to 100 (95)",
-    )
-
-
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings of `--like`, replaced by those given as flags.
-
-    Args:
-        args: the parsed command line.
-
-    Raises:
-        ValueError: if both `--like` and `--preset` were given, or the picture does not
-            say how it was made.
-        OSError: if the picture of `--like` cannot be read.
-    """
+    """Return the settings that the command line gives, and those of `--like`."""
     settings: dict[str, Any] = {}
     if getattr(args, "like", None) is not None:
         if "preset" in args:
@@ -149,59 +224,49 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
         from jaxnst.images import read_record
         from jaxnst.transfer.result import settings_of
 
-        settings = settings_of(
-            read_record(args.like),
-            has_init="init" in args,
-            has_network="network" in args,
-            has_masks="masks" in args,
-            has_strength="strength" in args,
-        )
+        settings = settings_of(read_record(args.like), given=vars(args))
     names = (*SETTINGS, "masks")
     return settings | {name: vars(args)[name] for name in names if name in args}
 
 
 def one_or_all(pictures: list[str]) -> Any:
-    """Return the only picture, or the list of several.
-
-    Args:
-        pictures: one name or more.
-    """
+    """Return the only picture, or the list of several."""
     return pictures if len(pictures) > 1 else pictures[0]
 
 
-def say(line: str) -> None:
-    """Print a line, unless the reader of the output has gone.
-
-    Args:
-        line: the text.
-    """
+def say(*lines: str) -> None:
+    """Print lines, unless the reader of the output has gone; then go on painting."""
     try:
-        print(line, flush=True)
+        print(*map(plain, lines), sep="\n", flush=True)
     except BrokenPipeError:
-        # The reader (`head`, for example) has gone; go on painting.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say_error(line: str) -> None:
-    """Print a line on standard error, with the command's name before it.
-
-    Args:
-        line: the text.
-    """
-    print(f"jaxnst: {line}", file=sys.stderr, flush=True)
+    """Print a line on standard error, with the command's name before it."""
+    print(f"jaxnst: {plain(line)}", file=sys.stderr, flush=True)
 
 
-def as_argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a parse function whose errors argparse shows as they are.
+def check_platforms() -> None:
+    """Raise ValueError if JAX is asked for a platform that it does not have here."""
+    import jax
+    import jax.extend
 
-    Args:
-        parse_fn: text -> value; raises ValueError.
-    """
+    wanted = getattr(jax.config, "jax_platforms", None)
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        if not wanted:
+            raise
+        jax.config.update("jax_platforms", None)
+        present = ", ".join(jax.extend.backend.backends())
+        raise ValueError(
+            f"JAX_PLATFORMS is {wanted!r}, which JAX does not have here; it has "
+            f"{present}; unset JAX_PLATFORMS, or name one of these"
+        ) from error
 
-    def parse_argument(text: str) -> Any:
-        try:
-            return parse_fn(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
 
-    return parse_argument
+def error_text(error: Exception) -> str:
+    """Return an error in one line, with a hint where its text says too little."""
+    is_clear = isinstance(error, FORESEEN) and str(error).strip()
+    return short(one_line(error)) + ("" if is_clear else " (--debug shows where)")

@@ -5,9 +5,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jaxnst._checks import plain
 from jaxnst.config import FILTERS, parse_number
 
-from .options import add_file_options, as_argument, one_or_all, say
+from .options import (
+    FILE_OPTIONS,
+    LIMIT,
+    QUIET,
+    Command,
+    as_argument,
+    check_platforms,
+    flag,
+    one_or_all,
+    option,
+    say,
+)
 
 
 _FINISH_EXAMPLES = """\
@@ -40,61 +52,18 @@ class _Append(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        del option_string
-        if self.dest in namespace.filters:
-            parser.error(f"--{self.dest} is given twice")
-        namespace.filters = namespace.filters | {self.dest: values}
+        name = str(option_string).removeprefix("--")
+        filters = namespace.filters or {}
+        if name in filters:
+            parser.error(f"--{name} is given twice")
+        namespace.filters = filters | {name: values}
 
 
-def add_finish(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `finish`.
-
-    Args:
-        commands: argparse's subparsers.
-        common: parser of the options that all commands have.
-    """
-    parser = commands.add_parser(
-        "finish",
-        parents=[common],
-        help="put filters over a picture: sharpen, grain, halftone, ...",
-        usage="jaxnst finish PICTURE -o FILE --FILTER [AMOUNT] ...",
-        description="Put filters over any picture; size and transparency stay.",
-        epilog=_FINISH_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(filters={})
-    add = parser.add_argument
-    add("picture", metavar="PICTURE", help="a picture file")
-    add("-o", "--output", required=True, metavar="FILE", help="picture to write")
-    add("-q", "--quiet", action="store_true", help="print nothing")
-    group = parser.add_argument_group("filters")
-    for name, known in FILTERS.items():
-        group.add_argument(
-            f"--{name}",
-            nargs="?",
-            type=as_argument(parse_number),
-            action=_Append,
-            metavar="A",
-            default=argparse.SUPPRESS,
-            help=f"{known.help} ({known.least:g} to {known.most:g})",
-        )
-    add_file_options(parser)
-
-
-def run_finish(args: argparse.Namespace) -> int:
-    """Run `jaxnst finish ...` and return its exit code.
-
-    Args:
-        args: the parsed command line.
-
-    Raises:
-        ValueError: if no filter was given.
-    """
+def _finish(args: argparse.Namespace) -> int:
     from jaxnst.finishing import check_filters, finish_picture
     from jaxnst.images import check_output, load_picture, read_record, save_picture
 
-    filters = check_filters("finish", args.filters)
+    filters = check_filters("finish", args.filters or {})
     if not filters:
         raise ValueError("no filter was given; see `jaxnst finish --help`")
     output = check_output(args.output, bits=args.bits, quality=args.quality)
@@ -114,38 +83,7 @@ def run_finish(args: argparse.Namespace) -> int:
     return 0
 
 
-def add_compare(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `compare`.
-
-    Args:
-        commands: argparse's subparsers.
-        common: parser of the options that all commands have.
-    """
-    parser = commands.add_parser(
-        "compare",
-        parents=[common],
-        help="measure how good pictures are, whoever painted them",
-        usage="jaxnst compare PICTURE... --content FILE --style FILE [--json FILE]",
-        description="Measure pictures of one content in one style, with a network that "
-        "none was painted with (AlexNet).",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("pictures", nargs="+", metavar="PICTURE", help="with the content's proportions")
-    add("--content", required=True, metavar="FILE", help="the content picture")
-    add("--style", required=True, metavar="FILE", help="the style picture")
-    add("--json", metavar="FILE", help="write the numbers there, too")
-
-
-def run_compare(args: argparse.Namespace) -> int:
-    """Run `jaxnst compare ...` and return its exit code.
-
-    Args:
-        args: the parsed command line.
-
-    Raises:
-        ValueError: if a picture cannot be measured.
-    """
+def _compare(args: argparse.Namespace) -> int:
     output = None if args.json is None else _check_output(Path(args.json))
 
     from jaxnst.images import load_picture, resize
@@ -154,6 +92,7 @@ def run_compare(args: argparse.Namespace) -> int:
     from jaxnst.metrics.evaluation import LEGEND
     from jaxnst.pretrained import load_lpips_network
 
+    check_platforms()
     content = load_picture(args.content, argument="content").rgb
     style = load_picture(args.style, argument="style").rgb
     # Load all of them before any is measured, so that a misspelled name shows at once.
@@ -171,8 +110,9 @@ def run_compare(args: argparse.Namespace) -> int:
     height, width = next(iter(pictures.values())).shape[:2]
     same = resize(content, (height, width))
     reference = measure(same, content, style, judge=judge)
-    print(format_table(rows | {f"{args.content} (content)": reference}))
-    print(f"\n{LEGEND}")
+    table = {plain(name): metrics for name, metrics in rows.items()}
+    table |= {f"{plain(args.content)} (content)": reference}
+    say(*f"{format_table(table)}\n\n{LEGEND}".split("\n"))
     if output is not None:
         found = {
             "content": args.content,
@@ -185,69 +125,7 @@ def run_compare(args: argparse.Namespace) -> int:
     return 0
 
 
-def add_explain(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `explain`.
-
-    Args:
-        commands: argparse's subparsers.
-        common: parser of the options that all commands have.
-    """
-    parser = commands.add_parser(
-        "explain",
-        parents=[common],
-        help="report why a picture looks as it does, and what to change",
-        usage="jaxnst explain PICTURE --content FILE --style FILE [FILE ...] [options]",
-        description="Report why PICTURE, which jaxnst painted, looks as it does: which "
-        "layer did what, where it changed, where strokes come from, and which settings "
-        "to change.",
-        epilog=_EXPLAIN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("picture", metavar="PICTURE", help="a picture saved by jaxnst")
-    add("--content", required=True, metavar="FILE", help="its content picture")
-    add(
-        "--style",
-        required=True,
-        nargs="+",
-        metavar="FILE",
-        help="its style picture, or several",
-    )
-    add(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="the report (default: PICTURE's name and place, .why.html)",
-    )
-    add("--sheets", metavar="FOLDER", help="write the figures there as PNG, too")
-    add(
-        "--no-ablations",
-        action="store_true",
-        help="do not paint the pair without each layer: quicker",
-    )
-    add(
-        "--mask",
-        dest="masks",
-        action="append",
-        metavar="FILE",
-        help="the masks it was painted with, in their order; or rest, or alpha",
-    )
-    add("--strength", metavar="FILE", help="the map of strengths it was painted with")
-    add("--init", metavar="FILE", help="the picture it started from")
-    add("--network", metavar="FILE", help="the file of weights it was painted with")
-    add("-q", "--quiet", action="store_true", help="print nothing")
-
-
-def run_explain(args: argparse.Namespace) -> int:
-    """Run `jaxnst explain ...` and return its exit code.
-
-    Args:
-        args: the parsed command line.
-
-    Raises:
-        ValueError: if the output's name is not usable.
-    """
+def _explain(args: argparse.Namespace) -> int:
     output = Path(args.output or Path(args.picture).with_suffix(".why.html"))
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"the report is a .html file, got {output.name!r}")
@@ -257,6 +135,7 @@ def run_explain(args: argparse.Namespace) -> int:
 
     from jaxnst.insight import explain
 
+    check_platforms()
     found = explain(
         args.picture,
         args.content,
@@ -265,7 +144,7 @@ def run_explain(args: argparse.Namespace) -> int:
         strength=args.strength,
         init=args.init,
         network=args.network,
-        ablations=not args.no_ablations,
+        ablations=args.ablations,
         progress=not args.quiet,
     )
     found.save(output)
@@ -278,56 +157,29 @@ def run_explain(args: argparse.Namespace) -> int:
     return 0
 
 
-def add_show(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `show`.
-
-    Args:
-        commands: argparse's subparsers.
-        common: parser of the options that all commands have.
-    """
-    parser = commands.add_parser(
-        "show",
-        parents=[common],
-        help="print how a picture was made",
-        description="Print the record that jaxnst keeps inside the pictures it saves.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("file", metavar="FILE", help="a picture saved by jaxnst")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def run_show(args: argparse.Namespace) -> int:
-    """Run `jaxnst show ...` and return its exit code.
-
-    Args:
-        args: the parsed command line.
-    """
+def _show(args: argparse.Namespace) -> int:
     from jaxnst.images.metadata import read_record
 
     record = read_record(args.file)
     if args.json:
-        print(json.dumps(record, indent=2))
+        say(*json.dumps(record, indent=2).split("\n"))
         return 0
     for name, value in record.items():
         if name == "trace" and isinstance(value, dict):
-            count = len(value.get("step", ()))
-            print(f"{_plain(name):10} of {count} steps, in --json")
-            continue
-        if not isinstance(value, dict):
-            print(f"{_plain(name):10} {_plain(value)}")
-            continue
-        print(_plain(name))
-        for key, entry in value.items():
-            print(f"  {_plain(key):18} {_plain(entry)}")
+            say(f"{name:10} of {len(value.get('step', ()))} steps, in --json")
+        elif isinstance(value, dict):
+            say(name, *(f"  {key:18} {_text(entry)}" for key, entry in value.items()))
+        else:
+            say(f"{name:10} {_text(value)}")
     return 0
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, str):
-        # A picture from somebody else must not control the terminal.
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
+def _text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(entry)}" for key, entry in value.items())
+        return ", ".join(f"{key} {_text(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        is_flat = not any(isinstance(each, list | dict) for each in value)
+        return (", " if is_flat else "; ").join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -339,3 +191,96 @@ def _check_output(path: Path) -> Path:
             f"output {path}: no such folder: {path.parent}; make it first"
         )
     return path
+
+
+FINISH = Command(
+    run_fn=_finish,
+    help="put filters over a picture: sharpen, grain, halftone, ...",
+    usage="jaxnst finish PICTURE -o FILE --FILTER [AMOUNT] ...",
+    description="Put filters over any picture; size and transparency stay.",
+    epilog=_FINISH_EXAMPLES,
+    options=(
+        option("picture", "a picture file", "PICTURE"),
+        option("-o --output", "picture to write", "FILE", required=True),
+        QUIET,
+        *(
+            option(
+                f"--{name}",
+                f"{known.help} ({known.least:g} to {known.most:g})",
+                "A",
+                group="filters",
+                dest="filters",
+                nargs="?",
+                type=as_argument(parse_number),
+                action=_Append,
+            )
+            for name, known in FILTERS.items()
+        ),
+        *FILE_OPTIONS,
+    ),
+)
+COMPARE = Command(
+    run_fn=_compare,
+    help="measure how good pictures are, whoever painted them",
+    usage="jaxnst compare PICTURE... --content FILE --style FILE [--json FILE]",
+    description="""\
+Measure pictures of one content in one style, with a network that none was painted
+with (AlexNet).""",
+    options=(
+        option("pictures", "with the content's proportions", "PICTURE", nargs="+"),
+        option("--content", "the content picture", "FILE", required=True),
+        option("--style", "the style picture", "FILE", required=True),
+        option("--json", "write the numbers there, too", "FILE"),
+        LIMIT,
+    ),
+)
+EXPLAIN = Command(
+    run_fn=_explain,
+    help="report why a picture looks as it does, and what to change",
+    usage="jaxnst explain PICTURE --content FILE --style FILE [FILE ...] [options]",
+    description="""\
+Report why PICTURE, which jaxnst painted, looks as it does: which layer did what,
+where it changed, where strokes come from, and which settings to change.""",
+    epilog=_EXPLAIN_EXAMPLES,
+    options=(
+        option("picture", "a picture saved by jaxnst", "PICTURE"),
+        option("--content", "its content picture", "FILE", required=True),
+        option(
+            "--style", "its style picture, or several", "FILE", required=True, nargs="+"
+        ),
+        option(
+            "-o --output",
+            "the report (default: PICTURE's name and place, .why.html)",
+            "FILE",
+        ),
+        option("--sheets", "write the figures there as PNG, too", "FOLDER"),
+        option(
+            "--no-ablations",
+            "do not paint the pair without each layer: quicker",
+            dest="ablations",
+            action="store_false",
+        ),
+        option(
+            "--mask",
+            "the masks it was painted with, in their order; or rest, or alpha",
+            "FILE",
+            dest="masks",
+            action="append",
+        ),
+        option("--strength", "the map of strengths it was painted with", "FILE"),
+        option("--init", "the picture it started from", "FILE"),
+        option("--network", "the file of weights it was painted with", "FILE"),
+        QUIET,
+        LIMIT,
+    ),
+)
+SHOW = Command(
+    run_fn=_show,
+    help="print how a picture was made",
+    description="Print the record that jaxnst keeps inside the pictures it saves.",
+    options=(
+        option("file", "a picture saved by jaxnst", "FILE"),
+        flag("--json", "print JSON"),
+        LIMIT,
+    ),
+)

@@ -3,24 +3,29 @@
 import argparse
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxnst._checks import FORESEEN, one_line
-from jaxnst.config import SETTINGS
+from jaxnst._checks import plain, shown
+from jaxnst.config import NOT_FOR_TEXTURES, SETTINGS
 
 from .options import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
-    add_command,
-    add_file_options,
-    add_settings,
+    FILE_OPTIONS,
+    QUIET,
+    Command,
     as_argument,
+    check_platforms,
+    error_text,
+    flag,
     given_settings,
     one_or_all,
+    option,
     say,
     say_error,
+    setting_options,
 )
 
 
@@ -29,7 +34,8 @@ if TYPE_CHECKING:
 
 
 # A strength that is missed by more than this is reported.
-STRENGTH_TOLERANCE = 0.03
+_STRENGTH_TOLERANCE = 0.03
+_OUTPUT_HELP = "picture to write: .png .jpg .webp .tif (default: %(default)s)"
 STYLIZE_EXAMPLES = """\
 examples:
   jaxnst stylize photo.jpg painting.jpg -o out.png
@@ -61,107 +67,41 @@ examples:
   jaxnst texture marble.jpg -o other.png --seed 1
       another one of the kind
 """
-# Settings of a content picture, and those that `texture` reads in another way.
-_NOT_FOR_TEXTURES = (
-    "content_layers",
-    "content_weight",
-    "content_detail",
-    "strength",
-    "masks",
-    "init",
-    "color",
-    "size",
-    "tile",
-    "like",
-)
-_OUTPUT_HELP = "picture to write: .png .jpg .webp .tif (default: %(default)s)"
 
 
-def add_stylize(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `stylize`.
+def _stylize(args: argparse.Namespace) -> int:
+    output = _check_files(args)
+    for name, path in [("content", args.content), *(("style", x) for x in args.style)]:
+        source = Path(path)
+        if output.exists() and source.exists() and output.samefile(source):
+            raise ValueError(f"output {output} is the {name} picture; choose another")
+    style, settings = one_or_all(args.style), given_settings(args)
+    check_platforms()
+    if args.estimate:
+        from jaxnst.transfer.driver import estimate
 
-    Args:
-        commands: argparse's subparsers.
-        common: parser of the options that all commands have.
-    """
-    parser = add_command(
-        commands,
-        "stylize",
-        shown=("output",),
-        parents=[common],
-        help="paint a picture in the style of another",
-        usage="jaxnst stylize CONTENT STYLE [STYLE ...] [-o FILE] [options]",
-        description="Paint CONTENT in the style of STYLE; several styles are blended.",
-        epilog=STYLIZE_EXAMPLES,
-    )
-    add = parser.add_argument
-    add("content", metavar="CONTENT", help="the picture to paint")
-    add("style", nargs="+", metavar="STYLE", help="a picture in the style, or several")
-    add("-o", "--output", default="stylized.png", metavar="FILE", help=_OUTPUT_HELP)
-    add_settings(parser)
-    add("-q", "--quiet", action="store_true", help="print nothing")
-    add("--metrics", action="store_true", help="measure the result, with AlexNet")
-    add(
-        "--trace",
-        metavar="FILE",
-        help="write every loss of every step: .csv, or drawn: .png .svg .pdf",
-    )
-    add(
-        "--estimate",
-        action="store_true",
-        help="say how much memory and time it would take, and paint nothing",
-    )
-    add_file_options(parser)
+        say(*str(estimate(args.content, style, **settings)).split("\n"))
+        return 0
+
+    from jaxnst.transfer.driver import stylize
+
+    settings |= {"metrics": args.metrics, "progress": not args.quiet}
+    return _paint(lambda: stylize(args.content, style, **settings), output, args)
 
 
-def add_texture(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `texture`.
+def _texture(args: argparse.Namespace) -> int:
+    output = _check_files(args)
+    settings = given_settings(args)
+    settings["progress"] = not args.quiet
 
-    Args:
-        commands: argparse's subparsers.
-        common: parser of the options that all commands have.
-    """
-    parser = add_command(
-        commands,
-        "texture",
-        shown=("output", "size", "tile", "seed"),
-        parents=[common],
-        help="make a texture of a style, which repeats",
-        usage="jaxnst texture STYLE [STYLE ...] [-o FILE] [options]",
-        description="Make a texture of STYLE, which repeats without a seam.",
-        epilog=_TEXTURE_EXAMPLES,
-    )
-    add = parser.add_argument
-    add("style", nargs="+", metavar="STYLE", help="a picture; several are blended")
-    add("-o", "--output", default="texture.png", metavar="FILE", help=_OUTPUT_HELP)
-    add(
-        "--size",
-        type=as_argument(_parse_size),
-        default=512,
-        metavar="PX",
-        help="length of a side, or WxH (512)",
-    )
-    add(
-        "--tile",
-        type=as_argument(SETTINGS["tile"].parse_fn),
-        default=True,
-        metavar="WAY",
-        help="yes; x, y: repeats only across, only down; no (yes)",
-    )
-    add("-q", "--quiet", action="store_true", help="print nothing")
-    add_settings(parser, without=_NOT_FOR_TEXTURES)
-    add_file_options(parser)
+    from jaxnst.transfer.texture_synthesis import texture
+
+    check_platforms()
+    return _paint(lambda: texture(one_or_all(args.style), **settings), output, args)
 
 
-def run_stylize(args: argparse.Namespace) -> int:
-    """Run `jaxnst stylize ...` and return its exit code.
-
-    Args:
-        args: the parsed command line.
-
-    Raises:
-        ValueError: if the output is one of the inputs.
-    """
+def _check_files(args: argparse.Namespace) -> Path:
+    """Check the names of the files that will be written; return the picture's."""
     from jaxnst.images import check_output
 
     output = check_output(args.output, bits=args.bits, quality=args.quality)
@@ -169,32 +109,29 @@ def run_stylize(args: argparse.Namespace) -> int:
         from jaxnst.insight.plots import check_history_path
 
         check_history_path(args.trace)
-    for name, path in [("content", args.content), *(("style", x) for x in args.style)]:
-        source = Path(path)
-        if output.exists() and source.exists() and output.samefile(source):
-            raise ValueError(f"output {output} is the {name} picture; choose another")
-    style, settings = one_or_all(args.style), given_settings(args)
-    if args.estimate:
-        from jaxnst.transfer.driver import estimate
+    return output
 
-        print(estimate(args.content, style, **settings))
-        return 0
 
-    from jaxnst.transfer.driver import stylize
+def _paint(
+    paint_fn: Callable[[], "Result"], output: Path, args: argparse.Namespace
+) -> int:
+    """Paint a picture, save it, say what it is, and return the exit code."""
+    from jaxnst.optimize.interrupt import deferred_interrupt
     from jaxnst.transfer.result import FINISHED, Interrupted
 
-    settings |= {"metrics": args.metrics, "progress": not args.quiet}
     is_interrupted = False
     try:
-        result = stylize(args.content, style, **settings)
+        result = paint_fn()
     except Interrupted as interrupted:
         result, is_interrupted = interrupted.result, True
-    output = _save(result, output, args)
+    with deferred_interrupt():
+        output = _save(result, output, args)
     if args.trace is not None and len(result.history["total"]):
         from jaxnst.insight.plots import save_history
 
         save_history(result.history, args.trace)
-    made = result.record["result"]
+    record = result.record
+    made = record["result"]
     if is_interrupted:
         say_error(
             f"interrupted after {made['steps']} steps; the picture reached so far is "
@@ -208,71 +145,27 @@ def run_stylize(args: argparse.Namespace) -> int:
             f"good picture is in {output}"
         )
     _tell_strength(made.get("strength"))
-    for recovery in result.record["recoveries"]:
+    for recovery in record["recoveries"]:
         say_error(f"warning: {recovery_text(recovery)}")
     if is_good and not args.quiet:
-        say(f"{output}  ({result_text(result.record)})")
-    if args.metrics and not args.quiet:
-        _tell_metrics(result.record["metrics"], output)
+        say(f"{output}  ({result_text(record)})")
+    if "metrics" in record and not args.quiet:
+        _tell_metrics(record["metrics"], output)
     return 0 if is_good else EXIT_ERROR
 
 
-def run_texture(args: argparse.Namespace) -> int:
-    """Run `jaxnst texture ...` and return its exit code.
-
-    Args:
-        args: the parsed command line.
-    """
-    from jaxnst.images import check_output
-
-    output = check_output(args.output, bits=args.bits, quality=args.quality)
-    settings = given_settings(args) | {"size": args.size, "tile": args.tile}
-
-    from jaxnst.transfer.result import Interrupted
-    from jaxnst.transfer.texture_synthesis import texture
-
-    try:
-        result = texture(one_or_all(args.style), progress=not args.quiet, **settings)
-    except Interrupted as interrupted:
-        interrupted.result.save(output, bits=args.bits, quality=args.quality)
-        say_error(f"interrupted; the texture reached so far is in {output}")
-        return EXIT_INTERRUPTED
-    result.save(output, bits=args.bits, quality=args.quality)
-    if not args.quiet:
-        say(f"{output}  ({result_text(result.record)})")
-    return 0
-
-
 def result_text(record: Mapping[str, Any]) -> str:
-    """Return the size, the steps and the seconds of a picture, in words.
-
-    Args:
-        record: the picture's record.
-    """
+    """Return the size, the steps and the seconds in a picture's record, in words."""
     made, seconds = record["result"], record["seconds"]["total"]
     return f"{made['width']} x {made['height']}, {made['steps']} steps, {seconds:.0f} s"
 
 
 def recovery_text(recovery: Mapping[str, Any]) -> str:
-    """Return what went wrong in a painting, and what was done, in words.
-
-    Args:
-        recovery: one of the record's recoveries.
-    """
+    """Return one of a record's recoveries in words."""
     return (
         f"{recovery['reason']} at {recovery['size']} px, step {recovery['step']}: "
         f"{recovery['action']}"
     )
-
-
-def error_text(error: Exception) -> str:
-    """Return an error in one line, with a hint where its text says too little.
-
-    Args:
-        error: the error.
-    """
-    is_clear = isinstance(error, FORESEEN) and str(error).strip()
-    return one_line(error) + ("" if is_clear else " (--debug shows where)")
 
 
 def _tell_strength(strength: Mapping[str, Any] | None) -> None:
@@ -284,7 +177,7 @@ def _tell_strength(strength: Mapping[str, Any] | None) -> None:
         for value in (strength["asked"], strength["reached"])
     )
     for wanted, found in zip(asked, reached, strict=True):
-        if abs(wanted - found) > STRENGTH_TOLERANCE:
+        if abs(wanted - found) > _STRENGTH_TOLERANCE:
             say_error(
                 f"warning: strength {wanted:g} was asked for, {found:.2f} was reached; "
                 "more steps, as of --preset fine, may reach more"
@@ -296,9 +189,10 @@ def _tell_metrics(measured: Mapping[str, float], output: Path) -> None:
     from jaxnst.metrics.evaluation import LEGEND
 
     metrics = Metrics(*(measured[name] for name in Metrics._fields))
-    print(f"{format_table({output.name: metrics})}\n\n{LEGEND}")
+    table = f"{format_table({plain(output.name): metrics})}\n\n{LEGEND}"
+    say(*table.split("\n"))
     if seams := [f"{k[-1]} {v:.2f}" for k, v in measured.items() if "seam" in k]:
-        print(f"seam       {', '.join(seams)}; 1: none to be seen")
+        say(f"seam       {', '.join(seams)}; 1: none to be seen")
 
 
 def _save(result: "Result", output: Path, args: argparse.Namespace) -> Path:
@@ -319,4 +213,62 @@ def _parse_size(text: str) -> int | tuple[int, int]:
     try:
         return (parse_fn(width), parse_fn(height)) if cross else parse_fn(width)
     except ValueError:
-        raise ValueError(f"{text[:60]!r} is neither 512 nor 768x512") from None
+        raise ValueError(f"{shown(text)} is neither 512 nor 768x512") from None
+
+
+_TRACE = option(
+    "--trace", "write every loss of every step: .csv, or drawn: .png .svg .pdf", "FILE"
+)
+
+STYLIZE = Command(
+    run_fn=_stylize,
+    help="paint a picture in the style of another",
+    usage="jaxnst stylize CONTENT STYLE [STYLE ...] [-o FILE] [options]",
+    description="Paint CONTENT in the style of STYLE; several styles are blended.",
+    epilog=STYLIZE_EXAMPLES,
+    shown=("output",),
+    options=(
+        option("content", "the picture to paint", "CONTENT"),
+        option("style", "a picture in the style, or several", "STYLE", nargs="+"),
+        option("-o --output", _OUTPUT_HELP, "FILE", default="stylized.png"),
+        QUIET,
+        flag("--metrics", "measure the result, with AlexNet"),
+        _TRACE,
+        flag(
+            "--estimate",
+            "say how much memory and time it would take, and paint nothing",
+        ),
+        *setting_options(),
+        *FILE_OPTIONS,
+    ),
+)
+TEXTURE = Command(
+    run_fn=_texture,
+    help="make a texture of a style, which repeats",
+    usage="jaxnst texture STYLE [STYLE ...] [-o FILE] [options]",
+    description="Make a texture of STYLE, which repeats without a seam.",
+    epilog=_TEXTURE_EXAMPLES,
+    shown=("output", "size", "tile", "seed"),
+    options=(
+        option("style", "a picture; several are blended", "STYLE", nargs="+"),
+        option("-o --output", _OUTPUT_HELP, "FILE", default="texture.png"),
+        option(
+            "--size",
+            "length of a side, or WxH (512)",
+            "PX",
+            type=as_argument(_parse_size),
+            default=512,
+        ),
+        option(
+            "--tile",
+            "yes; x, y: repeats only across, only down; no (yes)",
+            "WAY",
+            type=as_argument(SETTINGS["tile"].parse_fn),
+            default=True,
+        ),
+        QUIET,
+        _TRACE,
+        *setting_options(without=(*NOT_FOR_TEXTURES, "size", "tile", "like")),
+        *FILE_OPTIONS,
+    ),
+)

@@ -1,22 +1,29 @@
 """`jaxnst sweep` and `jaxnst batch`: many pictures, into a folder."""
 
 import argparse
+import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .options import (
     EXIT_ERROR,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    add_command,
-    add_file_options,
-    add_settings,
+    FILE_OPTIONS,
+    FOLDER,
+    QUIET,
+    WHOLE,
+    Command,
+    check_platforms,
+    flag,
     given_settings,
     one_or_all,
+    option,
     say,
     say_error,
+    setting_options,
 )
 from .stylize import recovery_text, result_text
 
@@ -25,9 +32,11 @@ if TYPE_CHECKING:
     from jaxnst.sweeps.axes import Row
     from jaxnst.sweeps.driver import Outcome
     from jaxnst.sweeps.jobs import PictureJob
-    from jaxnst.sweeps.results import SweepResult
     from jaxnst.sweeps.table import JobTable
 
+
+# Of the files in a folder that are no pictures so many are named.
+_MAX_NAMED = 5
 
 _SWEEP_DESCRIPTION = """\
 Paint a picture for each combination of settings: any option below may have
@@ -58,168 +67,6 @@ examples:
 
 exit code: 0 all is there, 1 some failed, 2 nothing was begun, 130 interrupted
 """
-
-
-def add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `sweep`.
-
-    Args:
-        commands: argparse's subparsers.
-        common: parser of the options that all commands have.
-    """
-    parser = add_command(
-        commands,
-        "sweep",
-        shown=("output", "mode", "style_weight", "seed"),
-        parents=[common],
-        help="paint a picture for each combination of settings",
-        usage="jaxnst sweep CONTENT STYLE [STYLE ...] -o FOLDER [options]",
-        description=_SWEEP_DESCRIPTION,
-        epilog=_SWEEP_EXAMPLES,
-    )
-    add = parser.add_argument
-    add("content", metavar="CONTENT", help="the picture to paint, or a folder of them")
-    add(
-        "style",
-        nargs="+",
-        metavar="STYLE",
-        help="pictures in the style, or folders; each in turn, or blended with "
-        "--style-blend or --mask",
-    )
-    add(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FOLDER",
-        help="folder for the pictures; made if it is not there",
-    )
-    add(
-        "--more-contents",
-        nargs="+",
-        default=[],
-        metavar="CONTENT",
-        help="more pictures to paint, each in turn",
-    )
-    add(
-        "--mode",
-        default="product",
-        metavar="NAME",
-        help="product: every value with every other (default); zip: first with first",
-    )
-    add(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="pictures at once (as memory allows; on one CPU one)",
-    )
-    add(
-        "--extension",
-        default=".png",
-        metavar="EXT",
-        help="format of the pictures: .png .jpg .webp .tif (default: %(default)s)",
-    )
-    add(
-        "--metrics",
-        action="store_true",
-        help="measure every picture, with AlexNet, and plot the measures",
-    )
-    add("-q", "--quiet", action="store_true", help="print nothing but errors")
-    add_settings(parser, are_swept=True)
-    add_file_options(parser)
-
-
-def run_sweep(args: argparse.Namespace) -> int:
-    """Run `jaxnst sweep ...` and return its exit code.
-
-    Args:
-        args: the parsed command line.
-    """
-    settings = given_settings(args)
-    contents = _pictures([args.content, *args.more_contents], "content")
-    styles = _pictures(args.style, "style")
-    extension = args.extension if args.extension[:1] == "." else f".{args.extension}"
-
-    from jaxnst.sweeps.driver import SweepInterrupted, sweep
-
-    num_new = 0
-
-    def tell(row: "Row") -> None:
-        nonlocal num_new
-        num_new += row.error is None
-        _tell_row(row, Path(args.output), is_quiet=args.quiet)
-
-    try:
-        result = sweep(
-            one_or_all(contents),
-            one_or_all(styles),
-            mode=args.mode,
-            output=args.output,
-            extension=extension,
-            bits=args.bits,
-            quality=args.quality,
-            batch_size=args.batch_size,
-            metrics=args.metrics,
-            callback=tell,
-            progress=not args.quiet,
-            **settings,
-        )
-    except SweepInterrupted as interrupted:
-        summary = _sweep_summary(interrupted.result, num_new)
-        say_error(f"interrupted; {summary}; the same command again goes on from here")
-        return EXIT_INTERRUPTED
-    summary = _sweep_summary(result, num_new)
-    if result.errors:
-        say_error(f"error: {summary}")
-        return EXIT_FAILED
-    if not args.quiet:
-        say(f"{summary}: {Path(args.output) / 'index.html'}")
-    return 0
-
-
-def _pictures(names: list[str], argument: str) -> list[str]:
-    """Return files, and for folders the pictures in them, in the order of names."""
-    found: list[str] = []
-    for name in names:
-        folder = Path(name)
-        if not folder.is_dir():
-            found.append(name)
-            continue
-        from jaxnst.images.load import EXTENSIONS
-
-        inside = sorted(
-            str(path)
-            for path in folder.iterdir()
-            if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-        )
-        if not inside:
-            raise ValueError(f"`{argument}`: no pictures in folder {name}")
-        found += inside
-    return found
-
-
-def _tell_row(row: "Row", folder: Path, *, is_quiet: bool) -> None:
-    if row.error is not None:
-        say_error(f"error: {row.title}: {row.error}")
-        return
-    if row.stopped not in (None, "out of time"):
-        say_error(f"warning: {row.title}: stopped early ({row.stopped})")
-    if not is_quiet:
-        say(
-            f"{folder / str(row.file)}  ({row.width} x {row.height}, {row.steps} "
-            f"steps, {row.seconds:.0f} s)"
-        )
-
-
-def _sweep_summary(result: "SweepResult", num_new: int) -> str:
-    num_there = sum(row.error is None for row in result.rows) - num_new
-    text = f"{num_new} of {len(result)} painted"
-    if num_there:
-        text += f", {num_there} already there"
-    if result.errors:
-        text += f", {len(result.errors)} failed"
-    return text
-
-
 _BATCH_DESCRIPTION = """\
 Paint one picture for each row of JOBS. All rows are checked before the first
 is painted; a picture that then fails does not stop the others. The same
@@ -259,64 +106,133 @@ exit code: 0 all is there, 1 some failed, 2 nothing was begun, 130 interrupted
 """
 
 
-def add_batch(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the parser of `batch`.
-
-    Args:
-        commands: argparse's subparsers.
-        common: parser of the options that all commands have.
-    """
-    parser = add_command(
-        commands,
-        "batch",
-        shown=("output", "check", "overwrite"),
-        parents=[common],
-        help="paint the pictures that a table asks for",
-        usage="jaxnst batch JOBS -o FOLDER [options]",
-        description=_BATCH_DESCRIPTION,
-        epilog=_BATCH_EXAMPLES,
+def _sweep(args: argparse.Namespace) -> int:
+    settings = given_settings(args)
+    contents = _pictures(
+        [args.content, *args.more_contents], "content", is_quiet=args.quiet
     )
-    add = parser.add_argument
-    add("jobs", metavar="JOBS", help=".csv, .tsv, .json or .toml")
-    add(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FOLDER",
-        help="folder for the pictures; made if it is not there",
+    styles = _pictures(args.style, "style", is_quiet=args.quiet)
+    extension = args.extension if args.extension[:1] == "." else f".{args.extension}"
+
+    from jaxnst.sweeps.driver import SweepInterrupted, sweep
+
+    check_platforms()
+    num_new = 0
+
+    def tell(row: "Row") -> None:
+        nonlocal num_new
+        num_new += row.error is None
+        _tell_row(row, Path(args.output), is_quiet=args.quiet)
+
+    is_interrupted = False
+    try:
+        result = sweep(
+            one_or_all(contents),
+            one_or_all(styles),
+            mode=args.mode,
+            output=args.output,
+            extension=extension,
+            bits=args.bits,
+            quality=args.quality,
+            batch_size=args.batch_size,
+            metrics=args.metrics,
+            callback=tell,
+            progress=not args.quiet,
+            **settings,
+        )
+    except SweepInterrupted as interrupted:
+        result, is_interrupted = interrupted.result, True
+    summary = _summary(
+        num_new,
+        sum(row.error is None for row in result.rows) - num_new,
+        len(result.errors),
+        len(result),
     )
-    add(
-        "--check",
-        "--dry-run",
-        dest="check",
-        action="store_true",
-        help="check everything, say what would be painted, and paint nothing",
+    if not is_interrupted and not result.errors:
+        summary += f": {Path(args.output) / 'index.html'}"
+    return _end(
+        summary,
+        is_interrupted=is_interrupted,
+        has_failed=bool(result.errors),
+        is_quiet=args.quiet,
     )
-    add(
-        "--overwrite",
-        action="store_true",
-        help="replace files in the folder that are other pictures than asked for",
-    )
-    add("-q", "--quiet", action="store_true", help="print nothing but errors")
-    add_settings(parser, without=["masks"])
-    add_file_options(parser)
 
 
-def run_batch(args: argparse.Namespace) -> int:
-    """Run `jaxnst batch ...` and return its exit code.
+def _summary(num_new: int, num_there: int, num_failed: int, total: int) -> str:
+    """Return a text such as `8 of 10 painted, 1 already there, 1 failed`."""
+    text = f"{num_new} of {total} painted"
+    text += f", {num_there} already there" if num_there else ""
+    return text + (f", {num_failed} failed" if num_failed else "")
 
-    Args:
-        args: the parsed command line.
-    """
-    from jaxnst.sweeps.table import read_jobs
+
+def _end(
+    summary: str, *, is_interrupted: bool, has_failed: bool, is_quiet: bool
+) -> int:
+    """Say how many pictures there are, and return the exit code."""
+    if is_interrupted:
+        say_error(f"interrupted; {summary}; the same command again goes on from here")
+        return EXIT_INTERRUPTED
+    if has_failed:
+        say_error(f"error: {summary}")
+        return EXIT_FAILED
+    if not is_quiet:
+        say(summary)
+    return 0
+
+
+def _pictures(names: list[str], argument: str, *, is_quiet: bool) -> list[str]:
+    """Return files, and for folders the pictures in them: frame 2 before frame 10."""
+    found: list[str] = []
+    for name in names:
+        folder = Path(name)
+        if not folder.is_dir():
+            found.append(name)
+            continue
+        from jaxnst.images.load import EXTENSIONS
+
+        inside = sorted(
+            (path for path in folder.glob("[!.]*") if path.is_file()),
+            key=lambda path: (_natural_key(path.name), path.name),
+        )
+        pictures = [str(path) for path in inside if path.suffix.lower() in EXTENSIONS]
+        if not pictures:
+            raise ValueError(f"`{argument}`: no pictures in folder {name}")
+        found += pictures
+        left_out = [path.name for path in inside if str(path) not in pictures]
+        if left_out and not is_quiet:
+            what = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
+            kind = "not a picture" if len(left_out) == 1 else "not pictures"
+            more = ", ..." if len(left_out) > _MAX_NAMED else ""
+            listed = ", ".join(left_out[:_MAX_NAMED]) + more
+            say_error(f"{what} left out: {listed} ({kind} that Pillow reads)")
+    return found
+
+
+def _natural_key(name: str) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _tell_row(row: "Row", folder: Path, *, is_quiet: bool) -> None:
+    if row.error is not None:
+        say_error(f"error: {row.title}: {row.error}")
+        return
+    if row.stopped not in (None, "out of time"):
+        say_error(f"warning: {row.title}: stopped early ({row.stopped})")
+    if not is_quiet:
+        say(
+            f"{folder / str(row.file)}  ({row.width} x {row.height}, {row.steps} "
+            f"steps, {row.seconds:.0f} s)"
+        )
+
+
+def _batch(args: argparse.Namespace) -> int:
+    from jaxnst.sweeps.table import BadJobs, plan_table, read_jobs
 
     jobs = read_jobs(args.jobs)
     defaults = given_settings(args)
     if args.like is not None:
         _refuse_presets(jobs)
-
-    from jaxnst.sweeps.table import BadJobs, plan_table
-
     try:
         plan = plan_table(
             jobs,
@@ -337,22 +253,26 @@ def run_batch(args: argparse.Namespace) -> int:
     if args.check:
         _tell_plan(plan, jobs.noun, is_quiet=args.quiet)
         return 0
-    return _paint(plan, jobs.noun, args)
+    return _paint_table(plan, jobs.noun, args)
 
 
 def _refuse_presets(jobs: "JobTable") -> None:
-    for job in jobs.items:
-        if "preset" in jobs.defaults or "preset" in job.values:
+    for number, values in jobs.rows.items():
+        if "preset" in jobs.defaults or "preset" in values:
             raise ValueError(
-                f"{jobs.place(job.number)} has a `preset`, which --like would replace; "
+                f"{jobs.place(number)} has a `preset`, which --like would replace; "
                 "give one of them"
             )
 
 
-def _paint(plan: "Sequence[PictureJob]", noun: str, args: argparse.Namespace) -> int:
+def _paint_table(
+    plan: "Sequence[PictureJob]", noun: str, args: argparse.Namespace
+) -> int:
     from jaxnst.sweeps.driver import paint_table
 
+    check_platforms()
     outcomes: list[Outcome] = []
+    is_interrupted = False
     failed_fn = traceback.print_exception if args.debug else lambda _: None
     try:
         for outcome in paint_table(
@@ -365,16 +285,20 @@ def _paint(plan: "Sequence[PictureJob]", noun: str, args: argparse.Namespace) ->
             outcomes.append(outcome)
             _tell_outcome(outcome, noun, is_quiet=args.quiet)
     except KeyboardInterrupt:
-        summary = _batch_summary(outcomes, noun, len(plan))
-        say_error(f"interrupted; {summary}; the same command again goes on from here")
-        return EXIT_INTERRUPTED
-    summary = _batch_summary(outcomes, noun, len(plan))
-    if any(outcome.status == "failed" for outcome in outcomes):
-        say_error(f"error: {summary}")
-        return EXIT_FAILED
-    if not args.quiet:
-        say(summary)
-    return 0
+        is_interrupted = True
+    found = [outcome.status for outcome in outcomes]
+    failed = [str(each.number) for each in outcomes if each.status == "failed"]
+    summary = _summary(
+        found.count("painted"), found.count("skipped"), len(failed), len(plan)
+    )
+    if failed:
+        summary += f": {noun}{'s' if len(failed) > 1 else ''} {', '.join(failed)}"
+    return _end(
+        summary,
+        is_interrupted=is_interrupted,
+        has_failed=bool(failed),
+        is_quiet=args.quiet,
+    )
 
 
 def _tell_plan(plan: "Sequence[PictureJob]", noun: str, *, is_quiet: bool) -> None:
@@ -403,16 +327,75 @@ def _tell_outcome(outcome: "Outcome", noun: str, *, is_quiet: bool) -> None:
     say(f"{noun} {outcome.number}: {outcome.path}  ({note})")
 
 
-def _batch_summary(outcomes: "Sequence[Outcome]", noun: str, num_jobs: int) -> str:
-    """Return a text such as `9 of 10 painted, 1 failed: row 7`."""
-    found = {
-        status: [str(each.number) for each in outcomes if each.status == status]
-        for status in ("painted", "skipped", "failed")
-    }
-    text = f"{len(found['painted'])} of {num_jobs} painted"
-    if found["skipped"]:
-        text += f", {len(found['skipped'])} already there"
-    if failed := found["failed"]:
-        nouns = noun if len(failed) == 1 else f"{noun}s"
-        text += f", {len(failed)} failed: {nouns} {', '.join(failed)}"
-    return text
+SWEEP = Command(
+    run_fn=_sweep,
+    help="paint a picture for each combination of settings",
+    usage="jaxnst sweep CONTENT STYLE [STYLE ...] -o FOLDER [options]",
+    description=_SWEEP_DESCRIPTION,
+    epilog=_SWEEP_EXAMPLES,
+    shown=("output", "mode", "style_weight", "seed"),
+    options=(
+        option("content", "the picture to paint, or a folder of them", "CONTENT"),
+        option(
+            "style",
+            "pictures in the style, or folders; each in turn, or blended with "
+            "--style-blend or --mask",
+            "STYLE",
+            nargs="+",
+        ),
+        FOLDER,
+        option(
+            "--more-contents",
+            "more pictures to paint, each in turn",
+            "CONTENT",
+            nargs="+",
+            default=[],
+        ),
+        option(
+            "--mode",
+            "product: every value with every other (default); zip: first with first",
+            "NAME",
+            default="product",
+        ),
+        option(
+            "--batch-size",
+            "pictures at once (as memory allows; on one CPU one)",
+            "N",
+            type=WHOLE,
+        ),
+        option(
+            "--extension",
+            "format of the pictures: .png .jpg .webp .tif (default: %(default)s)",
+            "EXT",
+            default=".png",
+        ),
+        flag("--metrics", "measure every picture, with AlexNet, and plot the measures"),
+        QUIET,
+        *setting_options(are_swept=True),
+        *FILE_OPTIONS,
+    ),
+)
+BATCH = Command(
+    run_fn=_batch,
+    help="paint the pictures that a table asks for",
+    usage="jaxnst batch JOBS -o FOLDER [options]",
+    description=_BATCH_DESCRIPTION,
+    epilog=_BATCH_EXAMPLES,
+    shown=("output", "check", "overwrite"),
+    options=(
+        option("jobs", ".csv, .tsv, .json or .toml", "JOBS"),
+        FOLDER,
+        flag(
+            "--check --dry-run",
+            "check everything, say what would be painted, and paint nothing",
+            dest="check",
+        ),
+        flag(
+            "--overwrite",
+            "replace files in the folder that are other pictures than asked for",
+        ),
+        QUIET,
+        *setting_options(without=["masks"]),
+        *FILE_OPTIONS,
+    ),
+)

@@ -29,12 +29,13 @@ def atomic_write(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
     Args:
         path: final place of the file.
-        folder: folder of the place to write to, on the same disk; by default that of
-            `path`.
+        folder: folder on the same disk that only this writer uses, where the file is
+            written under the name that `path` has; by default it is written beside
+            `path`, hidden.
     """
     if path.is_symlink():
         path, folder = resolved(path), None
-    beside = place_beside(path if folder is None else folder / path.name)
+    beside = place_beside(path) if folder is None else folder / path.name
     try:
         yield beside
         beside.replace(path)

@@ -1,12 +1,18 @@
 """The record of how a picture was made, inside the picture's file.
 
 PNG holds it as text under the key `jaxnst`; JPEG, WebP and TIFF hold it in the
-EXIF/TIFF tag ImageDescription. It is JSON, in ASCII.
+EXIF/TIFF tag ImageDescription. It is JSON, in ASCII. A picture, and so its record, may
+be anybody's: what each field may hold is checked when it is read. Settings are checked
+by `jaxnst.config`, which declares them, once they are used.
 """
 
+import dataclasses
+import functools
 import json
 import os
+import re
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from PIL import ExifTags, Image as PILImage, PngImagePlugin
@@ -16,6 +22,8 @@ from PIL import ExifTags, Image as PILImage, PngImagePlugin
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 TEXT_KEY = "jaxnst"
+# Largest number of characters of a record; jaxnst writes some ten thousand.
+_MAX_RECORD = 2_000_000
 
 
 def encode_record(record: dict[str, Any]) -> str:
@@ -39,14 +47,18 @@ def exif(text: str, software: str) -> PILImage.Exif:
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the record that `Result.save` wrote into a picture.
+    """Return the record that `Result.save` wrote into a picture, checked.
+
+    A file may be anybody's: fields that jaxnst knows have their types and ranges, and
+    all others a bounded depth and length. Escape texts before you show them.
 
     Args:
         path: picture file.
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if the file is no picture or holds no record.
+        ValueError: if the file is no picture, holds no record, or a field of it holds
+            what it may not; the message names the field.
     """
     name = os.fspath(path)
     try:
@@ -55,7 +67,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
             with PILImage.open(path, formats=FORMATS) as image:
                 text = getattr(image, "text", {}).get(TEXT_KEY)
                 text = text or image.getexif().get(ExifTags.Base.ImageDescription, "")
-        record = json.loads(text)[TEXT_KEY]
+        record = json.loads(text)[TEXT_KEY] if len(text) <= _MAX_RECORD else None
     except FileNotFoundError:
         raise FileNotFoundError(f"no such file: {name}") from None
     except IsADirectoryError:
@@ -70,4 +82,177 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{name} holds no jaxnst record; only pictures saved by jaxnst do, and "
             "editors and messengers often strip it."
         )
-    return record
+    try:
+        return check_record(record)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+# Bounds of everything in a record, known or not.
+_MAX_DEPTH = 8
+_MAX_ITEMS = 10_000
+_MAX_TEXT = 1000
+_MAX_KEY = 100
+_MAX_NUMBER = 1e30
+# Number of characters of a value that a message shows.
+_MAX_SHOWN = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """A kind of value: in words, and as a test."""
+
+    wanted: str
+    is_right: Callable[[Any], bool]
+
+
+def _whole(least: int, most: int = 10**12) -> _Kind:
+    wanted = f"a whole number from {least} to {most}"
+    return _Kind(wanted, lambda value: type(value) is int and least <= value <= most)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= _MAX_NUMBER
+
+
+def _text(wanted: str, pattern: str) -> _Kind:
+    is_right = functools.partial(re.fullmatch, pattern)
+    return _Kind(wanted, lambda value: isinstance(value, str) and bool(is_right(value)))
+
+
+_ANYTHING = _Kind("anything", lambda _: True)
+_NOTHING = _Kind("null", lambda value: value is None)
+_FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
+_NUMBER = _Kind("a number", _is_number)
+_WORDS = _Kind("text", lambda value: isinstance(value, str))
+_WORD = _text("a word", r"[\w.+-]{1,60}")
+_HASH = _text("a hash in hex", "[0-9a-f]{1,64}")
+_COUNT, _SIDE, _SHIFT = _whole(0), _whole(1, 65535), _whole(-65535, 65535)
+_MOVED = _Kind(
+    "two whole numbers",
+    lambda value: type(value) is list and [*map(_SHIFT.is_right, value)] == [True] * 2,
+)
+_CONTAINERS = {list: "a list", dict: "named values"}
+# A value, or one for each region.
+_EACH = (_NUMBER, [_NUMBER])
+
+# {field: kind}; "*" stands for all other names. A list holds any number of its only
+# entry, and a tuple has alternatives.
+_SCHEMA = {
+    "jaxnst": _WORDS,
+    "kind": _WORD,
+    "preset": _WORD,
+    "settings": {"*": _ANYTHING},
+    "inputs": {"*": {"name": _WORDS, "sha256": _HASH}},
+    "weights": (_NOTHING, {"name": _WORDS, "sha256": _HASH}),
+    "result": {
+        "height": _SIDE,
+        "width": _SIDE,
+        "steps": _COUNT,
+        "stopped": (_NOTHING, _WORDS),
+        "memory": _WORD,
+        "strength": {
+            "asked": _EACH,
+            "reached": (_NOTHING, *_EACH),
+            "ratio": _EACH,
+            "shares": [_NUMBER],
+            "trimming_steps": _COUNT,
+        },
+        "regions": _whole(0, _MAX_ITEMS),
+        "moved": _MOVED,
+        "sizes": [
+            {
+                "size": _SIDE,
+                "steps": _COUNT,
+                "evaluations": _COUNT,
+                "stopped": (_NOTHING, _WORDS),
+                "is_averaged": _FLAG,
+            }
+        ],
+    },
+    "recoveries": [{"size": _SIDE, "step": _COUNT, "reason": _WORDS, "action": _WORDS}],
+    "versions": {"*": _WORD},
+    "device": {"platform": _WORD, "kind": _WORDS, "count": _whole(1, 10**6)},
+    "seconds": {"*": _NUMBER},
+    "metrics": {"*": _Kind("a number", lambda value: type(value) in (int, float))},
+    "finish": {"*": (_NOTHING, _NUMBER)},
+    "trace": {"*": [(_NOTHING, _NUMBER)]},
+}
+
+
+def check_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record if every field holds what it may; unknown fields may be there.
+
+    Raises:
+        ValueError: if one does not; the message names the field.
+    """
+    fault = _unbounded(record, "", 0) or _fault(record, _SCHEMA, "")
+    if fault is None:
+        made = record.get("result", {})
+        counts = {len(x) for x in made.get("strength", {}).values() if type(x) is list}
+        if len(counts) > 1 or not counts <= {made.get("regions"), *counts}:
+            fault = "`result.strength` must have a value for each region"
+    if fault is not None:
+        raise ValueError(f"the record's {fault}.")
+    return dict(record)
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: escaped, and not too long."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def _unbounded(value: Any, place: str, depth: int) -> str | None:
+    """Return what is too deep, too long or too large in a value; None if nothing is."""
+    title = f"`{place}`" if place else "content"
+    if depth > _MAX_DEPTH:
+        return f"{title} is nested too deeply"
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        return f"{title} has {len(value)} characters, more than {_MAX_TEXT}"
+    if type(value) is int and abs(value) > _MAX_NUMBER:
+        return f"{title} is a number above {_MAX_NUMBER:g}"
+    if not isinstance(value, dict | list):
+        return None
+    if len(value) > _MAX_ITEMS:
+        return f"{title} has {len(value)} entries, more than {_MAX_ITEMS}"
+    if isinstance(value, list):
+        entries = [(f"{place}[{number}]", each) for number, each in enumerate(value)]
+    else:
+        entries = [(_below(place, name), each) for name, each in value.items()]
+        if bad := [name for name in value if len(name) > _MAX_KEY]:
+            return f"{title} has an entry named {shown(bad[0])}"
+    found = (_unbounded(each, name, depth + 1) for name, each in entries)
+    return next(filter(None, found), None)
+
+
+def _fault(value: Any, schema: Any, place: str) -> str | None:
+    """Return what is wrong in a value; None if nothing is."""
+    ways = schema if isinstance(schema, tuple) else (schema,)
+    if not any(_fits(value, way) for way in ways):
+        wanted = " or ".join(
+            way.wanted if isinstance(way, _Kind) else _CONTAINERS[type(way)]
+            for way in ways
+        )
+        return f"`{place}` must be {wanted}, got {shown(value)}"
+    (way,) = [way for way in ways if _fits(value, way)]
+    entries: list[tuple[str, Any, Any]] = []
+    if isinstance(way, list):
+        entries = [(f"{place}[{i}]", x, way[0]) for i, x in enumerate(value)]
+    elif isinstance(way, dict):
+        others = way.get("*", _ANYTHING)
+        entries = [
+            (_below(place, name), each, way.get(name, others))
+            for name, each in value.items()
+        ]
+    faults = (_fault(each, kind, name) for name, each, kind in entries)
+    return next(filter(None, faults), None)
+
+
+def _below(place: str, name: str) -> str:
+    """Return the place of an entry, escaped."""
+    return f"{place}.{repr(name)[1:-1]}".lstrip(".")
+
+
+def _fits(value: Any, way: Any) -> bool:
+    return way.is_right(value) if isinstance(way, _Kind) else type(value) is type(way)

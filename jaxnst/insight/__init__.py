@@ -2,16 +2,16 @@
 
 from .ablations import Ablations as Ablations
 from .advice import Convergence as Convergence
-from .attribution import Pull as Pull
+from .attribution import Attribution as Attribution
 from .correspondence import (
-    Link as Link,
-    Origins as Origins,
-    find_origins as find_origins,
+    Correspondence as Correspondence,
+    Match as Match,
+    find_correspondences as find_correspondences,
 )
 from .differences import (
-    Changes as Changes,
-    color_change as color_change,
-    structure_change as structure_change,
+    Differences as Differences,
+    color_difference as color_difference,
+    structure_difference as structure_difference,
 )
 from .explanation import Explanation as Explanation, explain as explain
 from .plots import plot_history as plot_history, save_history as save_history

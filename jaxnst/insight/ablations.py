@@ -19,9 +19,11 @@ from jaxnst.sweeps.runner import paint_here
 from jaxnst.transfer.inputs import result_shape
 from jaxnst.transfer.setup import Job
 
-from .inputs import Subject
+from .inputs import PaintedPicture
 
 
+# An explanation is to take no longer than its picture.
+_SIZE, _NUM_STEPS = 128, 36
 # A few steps get further at a higher rate; at twice the rate one deep layer alone
 # paints noise.
 _RATE = 1.5
@@ -50,67 +52,49 @@ class Ablations(NamedTuple):
 
 
 def paint_ablations(
-    subject: Subject,
-    judge: LPIPSNetwork,
-    *,
-    size: int,
-    num_steps: int,
-    progress: bool = True,
+    painted: PaintedPicture, judge: LPIPSNetwork, *, progress: bool
 ) -> Ablations | None:
     """Return small pictures without each style layer, and with each alone.
 
     They are painted by one program. Steps of Adam are longer than those of the result,
-    as there are few.
-
-    Args:
-        subject: the result that is explained.
-        judge: network that measures how different two pictures are.
-        size: longest side of the pictures, in pixels; at most that of the result.
-        num_steps: number of steps of each picture.
-        progress: show a bar.
-
-    Returns:
-        The pictures; None if there is only one style layer.
+    as there are few. None if there is only one style layer.
     """
     layers = {
         layer: weight
-        for layer, weight in subject.job.config.style_layers.items()
+        for layer, weight in painted.job.config.style_layers.items()
         if weight
     }
     if len(layers) < 2:
         return None
-    job = smaller(subject, size, num_steps)
+    job = smaller(painted, _SIZE, _NUM_STEPS)
     choices = {"whole": layers}
     choices |= {f"without {name}": {**layers, name: 0.0} for name in layers}
     choices |= {
         f"alone {name}": {other: float(other == name) for other in layers}
         for name in layers
     }
-    painted = _paint(job, choices, progress=progress)
-    whole = painted["whole"]
-    without = {name: painted[f"without {name}"] for name in layers}
+    pictures = _paint(job, choices, progress=progress)
+    whole = pictures["whole"]
+    without = {name: pictures[f"without {name}"] for name in layers}
     return Ablations(
         whole=whole,
         without=without,
-        alone={name: painted[f"alone {name}"] for name in layers},
+        alone={name: pictures[f"alone {name}"] for name in layers},
         effect={
             name: float(_compiled_lpips(judge, jnp.asarray(whole), jnp.asarray(other)))
             for name, other in without.items()
         },
         size=max(whole.shape),
-        num_steps=num_steps,
+        num_steps=_NUM_STEPS,
     )
 
 
-def smaller(subject: Subject, size: int, num_steps: int) -> Job:
+def smaller(painted: PaintedPicture, size: int, num_steps: int) -> Job:
     """Return the same transfer at one small size, with constant weights.
 
-    Args:
-        subject: the result that is explained.
-        size: longest side, in pixels; larger where the other side would be too short.
-        num_steps: number of steps.
+    The longest side is `size` pixels, or more where the other would be too short.
     """
-    inputs, config = subject.job.inputs, subject.job.config
+    inputs, config = painted.job.inputs, painted.job.config
     shape = inputs.shape
     if max(shape) > size:
         # A shorter side could not be painted.
@@ -119,7 +103,7 @@ def smaller(subject: Subject, size: int, num_steps: int) -> Job:
     settings: dict[str, Any] = {}
     if config.optimizer == "adam":
         settings["learning_rate"] = _RATE * config.learning_rate
-    if (ratio := subject.ratio) is not None:
+    if (ratio := painted.ratio) is not None:
         ratio = float(np.mean(ratio))
         settings |= {
             "strength": None,
@@ -142,7 +126,7 @@ def smaller(subject: Subject, size: int, num_steps: int) -> Job:
         inputs = inputs._replace(alpha=resize(inputs.alpha, shape, wraps=inputs.wraps))
     # Without fading borders nothing is moved, so all pictures lie as the result does.
     inputs = inputs._replace(shape=shape, faded=(False, False))
-    return subject.job._replace(inputs=inputs, config=config)
+    return painted.job._replace(inputs=inputs, config=config)
 
 
 def _paint(
@@ -168,9 +152,9 @@ def _paint(
     def load(picture: PictureJob) -> Job:
         return job._replace(config=picture.config)
 
-    painted = {}
+    pictures = {}
     for done in paint_here(jobs, load, progress=progress):
         if done.error is not None:
             raise done.error
-        painted[done.job.place] = done.result.image
-    return painted
+        pictures[done.job.place] = done.result.image
+    return pictures

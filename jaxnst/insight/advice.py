@@ -8,7 +8,7 @@ import numpy as np
 from jaxnst.config import TransferConfig
 from jaxnst.metrics import Metrics
 
-from .attribution import Pull
+from .attribution import Attribution
 
 
 # Remaining style of a layer: up to the first it looks reached, above the second it is
@@ -58,11 +58,7 @@ class Convergence(NamedTuple):
 def judge_convergence(
     history: Mapping[str, np.ndarray] | None,
 ) -> Convergence | None:
-    """Return how the loss fell at the full size; None without a history.
-
-    Args:
-        history: history of a result, or of its file.
-    """
+    """Return how the loss fell at the full size; None without a history."""
     if history is None or not len(history["total"]):
         return None
     sizes, total = np.asarray(history["size"]), np.asarray(history["total"], float)
@@ -85,60 +81,21 @@ def judge_convergence(
     )
 
 
-def describe_convergence(convergence: Convergence | None) -> list[str]:
-    """Return sentences on whether the loss was still falling.
-
-    Args:
-        convergence: fall of the loss; None if unknown.
-    """
-    if convergence is None:
-        return [
-            "The file does not hold the losses, as it was saved by an earlier version "
-            "of jaxnst."
-        ]
-    num_steps, gain = convergence.num_steps, convergence.gain
-    first = (
-        f"The last {num_steps} steps, at {convergence.size} px, took the loss from "
-        f"{convergence.first:.3g} to {convergence.last:.3g}."
-    )
-    if not convergence.is_known:
-        return [first, "These are too few steps to estimate what more would gain."]
-    if convergence.is_done:
-        return [
-            first,
-            f"The loss had converged: twice as many steps would lower it by about "
-            f"{gain:.0%} more, which cannot be seen.",
-        ]
-    return [
-        first,
-        f"The loss was still falling: twice as many steps (num_steps={2 * num_steps}) "
-        f"would lower it by about {gain:.0%} more.",
-    ]
-
-
 def give_advice(
     config: TransferConfig,
     gaps: Mapping[str, float],
     *,
     metrics: Metrics,
     convergence: Convergence | None,
-    pull: Pull,
+    attribution: Attribution,
 ) -> list[str]:
-    """Return sentences on what to change, the most important first; at least one.
-
-    Args:
-        config: settings of the picture.
-        gaps: {style layer: remaining style, 0 to about 1}, from fine to coarse.
-        metrics: metrics of the picture.
-        convergence: fall of the loss; None if unknown.
-        pull: attribution of the final picture to the loss terms.
-    """
+    """Return sentences on what to change, the most important first; at least one."""
     found = [
         *_judge_scales(config, gaps),
         *_judge_balance(config, gaps, metrics),
         *_judge_steps(config, convergence),
         *_judge_surface(config, metrics),
-        *_judge_layers(pull),
+        *_judge_layers(attribution),
     ]
     urgent = [text for _, text in sorted(found, key=lambda each: -each[0])]
     return urgent or [
@@ -243,9 +200,9 @@ def _judge_surface(config: TransferConfig, metrics: Metrics) -> list[Advice]:
     return found
 
 
-def _judge_layers(pull: Pull) -> list[Advice]:
+def _judge_layers(attribution: Attribution) -> list[Advice]:
     """A style layer with far more influence than the others."""
-    styles = {k: v for k, v in pull.overall.items() if k.startswith("style/")}
+    styles = {k: v for k, v in attribution.overall.items() if k.startswith("style/")}
     if len(styles) < 3:
         return []
     name, share = max(styles.items(), key=lambda item: item[1])

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from scipy import ndimage
 
 from jaxnst._types import HostImage, Scalar
@@ -15,7 +14,7 @@ from jaxnst.optimize import compiled_loss_and_gradient
 from jaxnst.transfer.plan import SizePlan, make_plan
 from jaxnst.transfer.run import measure_targets
 
-from .inputs import Subject
+from .inputs import PaintedPicture
 
 
 Map = Float[np.ndarray, "_ _"]
@@ -25,7 +24,7 @@ Map = Float[np.ndarray, "_ _"]
 _BLUR = 1 / 128
 
 
-class Pull(NamedTuple):
+class Attribution(NamedTuple):
     """Attribution of a picture's pixels to the loss terms.
 
     Attributes:
@@ -40,8 +39,10 @@ class Pull(NamedTuple):
     overall: dict[str, float]
 
 
-def measure_attribution(subject: Subject, image: HostImage, targets: Targets) -> Pull:
-    r"""Return the attribution of a picture's pixels to the loss terms.
+def measure_attribution(
+    painted: PaintedPicture, image: HostImage, targets: Targets
+) -> Attribution:
+    r"""Return the attribution of an image's pixels to the loss terms of a picture.
 
     .. math:: s_t(p) = \frac{w_t |\partial L_t / \partial x(p)|}
         {\sum_u w_u |\partial L_u / \partial x(p)|}
@@ -49,38 +50,21 @@ def measure_attribution(subject: Subject, image: HostImage, targets: Targets) ->
     Near the end of an optimization the terms' gradients cancel each other. Therefore
     the shares are of the gradients' lengths, not of their sum.
 
-    Args:
-        subject: picture whose loss is used.
-        image: picture that is measured, of the same shape.
-        targets: targets of the loss, see `targets_of`.
-
     References:
         The gradients are those of the optimization, eq. 7 of Gatys, Ecker, Bethge,
         CVPR 2016, term by term; lengths are over the three colors, blurred.
     """
-    sigma = _BLUR * max(subject.shape)
-    config = subject.job.config
-    network = subject.job.network
+    sigma = _BLUR * max(painted.shape)
     lengths: dict[str, np.ndarray] = {}
-    for term, weights in weights_of_terms(subject.weights).items():
-        _, _, gradient = compiled_loss_and_gradient(
-            jnp.asarray(image),
-            network,
-            targets,
-            weights,
-            normalization=config.normalization,
-        )
+    for term, weights in weights_of_terms(painted.weights).items():
+        _, gradient = measure_terms(painted, image, targets, weights)
         length = np.sqrt(np.sum(np.square(np.asarray(gradient)), axis=-1))
         lengths[term] = ndimage.gaussian_filter(length, sigma, mode="nearest")
     return attribution_of(lengths)
 
 
-def attribution_of(lengths: Mapping[str, Map]) -> Pull:
-    """Return the attribution to terms whose gradients have these lengths.
-
-    Args:
-        lengths: {term: length of its gradient at each pixel}.
-    """
+def attribution_of(lengths: Mapping[str, Map]) -> Attribution:
+    """Return the attribution to {term: length of its gradient at each pixel}."""
     total = np.sum(list(lengths.values()), axis=0)
     floor = 1e-9 * float(total.mean()) + np.finfo(np.float32).tiny
     # Where all gradients are 0, all shares are equal.
@@ -90,15 +74,11 @@ def attribution_of(lengths: Mapping[str, Map]) -> Pull:
     }
     whole = float(total.sum()) + float(np.finfo(np.float32).tiny)
     overall = {term: float(length.sum()) / whole for term, length in lengths.items()}
-    return Pull(shares, total / (float(total.mean()) + floor), overall)
+    return Attribution(shares, total / (float(total.mean()) + floor), overall)
 
 
 def weights_of_terms(weights: LossWeights) -> dict[str, LossWeights]:
-    """Return {term: weights of the loss of that term alone}.
-
-    Args:
-        weights: weights of the whole loss; terms with weight 0 are left out.
-    """
+    """Return {term: weights of the loss of that term alone}, if not 0."""
     zero = jnp.float32(0)
     none = weights._replace(content=zero, style=jnp.zeros_like(weights.style), tv=zero)
     found: dict[str, LossWeights] = {}
@@ -118,32 +98,24 @@ def weights_of_terms(weights: LossWeights) -> dict[str, LossWeights]:
     return found
 
 
-def targets_of(subject: Subject) -> Targets:
-    """Return the targets of the loss at the picture's shape.
-
-    Args:
-        subject: picture with its inputs, settings and network.
-    """
-    job = subject.job
+def targets_of(painted: PaintedPicture) -> Targets:
+    """Return the targets of the loss at the picture's shape."""
+    job = painted.job
     plan = make_plan([job], job.network.memory)
-    style_shapes = tuple(style.shape[:2] for style in subject.styles)
-    size = SizePlan(subject.shape, style_shapes, 1)
-    return measure_targets(job, plan, size, subject.content)
+    style_shapes = tuple(style.shape[:2] for style in painted.styles)
+    size = SizePlan(painted.shape, style_shapes, 1)
+    return measure_targets(job, plan, size, painted.content)
 
 
-def terms_of(subject: Subject, image: HostImage, targets: Targets) -> LossTerms:
-    """Return the loss terms of a picture, on the host.
-
-    Args:
-        subject: picture whose loss is used.
-        image: picture that is measured, of the same shape.
-        targets: targets of the loss, see `targets_of`.
-    """
-    _, terms, _ = compiled_loss_and_gradient(
+def measure_terms(
+    painted: PaintedPicture, image: HostImage, targets: Targets, weights: LossWeights
+) -> tuple[LossTerms, Array]:
+    """Return the loss terms of an image and the gradient of their weighted sum."""
+    _, terms, gradient = compiled_loss_and_gradient(
         jnp.asarray(image),
-        subject.job.network,
+        painted.job.network,
         targets,
-        subject.weights,
-        normalization=subject.job.config.normalization,
+        weights,
+        normalization=painted.job.config.normalization,
     )
-    return jax.device_get(terms)
+    return terms, gradient

@@ -1,5 +1,6 @@
 """Correspondence: for each patch of a picture the most similar one of the styles."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from .attribution import Map
 _PATCH = 6
 
 
-class Origins(NamedTuple):
+class Correspondence(NamedTuple):
     """Correspondence of a picture to the style pictures, at one layer.
 
     Attributes:
@@ -42,7 +43,7 @@ class Origins(NamedTuple):
     similarity: Float[np.ndarray, "_ _"]
 
 
-class Link(NamedTuple):
+class Match(NamedTuple):
     """A patch of a picture and the most similar one of a style picture.
 
     Attributes:
@@ -59,25 +60,21 @@ class Link(NamedTuple):
 
 
 def correspondence_layers(layers: Sequence[str]) -> list[str]:
-    """Return the two layers at which patches are compared, finer and coarser.
+    """Return the two middle layers, or the only one, of layers from fine to coarse.
 
     Of five layers these are the third and the fourth, which respond to one stroke and
     to several.
-
-    Args:
-        layers: style layers, from fine to coarse.
     """
-    if len(layers) < 3:
-        return list(layers)
-    return [layers[len(layers) // 2], layers[-2 if len(layers) > 3 else -1]]
+    middle = (len(layers) - 1) // 2
+    return list(layers[middle : middle + 2])
 
 
-def find_origins(
+def find_correspondences(
     network: Network,
     image: HostImage,
     styles: Sequence[AnyHostImage],
     layers: Sequence[str],
-) -> list[Origins]:
+) -> list[Correspondence]:
     """Return, for each layer, the most similar style patches of a picture's patches.
 
     Features are compared by the cosine of their angle, less their mean over the style
@@ -87,7 +84,8 @@ def find_origins(
     Args:
         network: network with the layers.
         image: picture, RGB in [0, 1].
-        styles: style pictures, at the size at which they were used for painting.
+        styles: style pictures, RGB in [0, 1], at the size at which they were used for
+            painting.
         layers: names of the layers.
 
     References:
@@ -98,37 +96,33 @@ def find_origins(
     # Style pictures do not wrap around, though the picture may.
     unwrapped = network.changed(padding="reflect") if any(network.wraps) else network
     names = tuple(layers)
-    own = compiled_features(network, jnp.asarray(image), layers=names)
+    own = _features(network, jnp.asarray(image), layers=names)
     others = [
-        compiled_features(unwrapped, jnp.asarray(style), layers=names)
-        for style in styles
+        _features(unwrapped, jnp.asarray(style), layers=names) for style in styles
     ]
     found = []
     for layer in names:
-        centers, inside = _places(own[layer].shape[:2], image.shape[:2], network)
-        sources, pictures, samples = [], [], []
-        for number, (style, features) in enumerate(zip(styles, others, strict=True)):
-            places, within = _places(
-                features[layer].shape[:2], style.shape[:2], unwrapped
-            )
-            sources.append(places.reshape(-1, 2))
-            pictures.append(np.full(len(sources[-1]), number))
-            flat = _flat(np.asarray(features[layer])[within])
-            samples.append(flat)
-        place, similarity = compiled_match(
-            _flat(np.asarray(own[layer])[inside]), np.concatenate(samples)
+        centers, points = _positions(own[layer], image.shape, network)
+        parts = [
+            _positions(features[layer], style.shape, unwrapped)
+            for style, features in zip(styles, others, strict=True)
+        ]
+        sources = np.concatenate([places.reshape(-1, 2) for places, _ in parts])
+        numbers = np.repeat(np.arange(len(parts)), [len(part) for _, part in parts])
+        index, similarity = _nearest(
+            points, np.concatenate([part for _, part in parts])
         )
         shape = centers.shape[:2]
-        place = np.asarray(place).reshape(shape)
+        index = np.asarray(index).reshape(shape)
         stride = _stride(own[layer].shape[0], image.shape[0], network.margins[0])
         found.append(
-            Origins(
+            Correspondence(
                 layer=layer,
                 stride=stride,
                 patch=round(_PATCH * stride),
                 centers=centers,
-                styles=np.concatenate(pictures)[place],
-                sources=np.concatenate(sources)[place],
+                styles=numbers[index],
+                sources=sources[index],
                 similarity=np.asarray(similarity).reshape(shape),
             )
         )
@@ -136,54 +130,44 @@ def find_origins(
 
 
 def rebuild(
-    origins: Origins, shape: tuple[int, int], styles: Sequence[AnyHostImage]
+    nearest: Correspondence, shape: tuple[int, int], styles: Sequence[AnyHostImage]
 ) -> HostImage:
-    """Return the picture rebuilt from pixels of the style pictures.
+    """Return the picture of height and width `shape`, rebuilt from style pixels.
 
     The pixels around each position are those around its most similar position.
-
-    Args:
-        origins: correspondence of the picture.
-        shape: height and width of the picture, in pixels.
-        styles: style pictures, as in `find_origins`.
     """
     rows, columns = (
         np.abs(np.arange(length)[:, None] + 0.5 - centers[None]).argmin(1)
         for length, centers in zip(
-            shape, (origins.centers[:, 0, 0], origins.centers[0, :, 1]), strict=True
+            shape, (nearest.centers[:, 0, 0], nearest.centers[0, :, 1]), strict=True
         )
     )
     grid = np.ix_(rows, columns)
     here = np.stack(
         np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij"), axis=-1
     )
-    there = origins.sources[grid] + (here + 0.5 - origins.centers[grid])
+    there = nearest.sources[grid] + (here + 0.5 - nearest.centers[grid])
     rebuilt = np.zeros((*shape, 3), np.float32)
     for number, style in enumerate(styles):
         y, x = (
             np.clip(np.floor(there[..., axis]).astype(int), 0, style.shape[axis] - 1)
             for axis in (0, 1)
         )
-        is_here = origins.styles[grid] == number
+        is_here = nearest.styles[grid] == number
         rebuilt[is_here] = style[y, x][is_here]
     return rebuilt
 
 
 def position_map(
-    origins: Origins, style_shapes: Sequence[tuple[int, int]]
+    nearest: Correspondence, style_shapes: Sequence[tuple[int, int]]
 ) -> Float[np.ndarray, "rows columns 3"]:
-    """Return the position of each most similar patch as a color, see `position_colors`.
-
-    Args:
-        origins: correspondence of the picture.
-        style_shapes: height and width of the style pictures, in pixels.
-    """
-    colors = np.zeros((*origins.styles.shape, 3), np.float32)
+    """Return the position of each most similar patch as a color."""
+    colors = np.zeros((*nearest.styles.shape, 3), np.float32)
     for number, shape in enumerate(style_shapes):
         y, x = (
-            np.clip(origins.sources[..., axis] / shape[axis], 0, 1) for axis in (0, 1)
+            np.clip(nearest.sources[..., axis] / shape[axis], 0, 1) for axis in (0, 1)
         )
-        is_here = origins.styles == number
+        is_here = nearest.styles == number
         colors[is_here] = position_colors(y, x)[is_here]
     return colors
 
@@ -210,82 +194,60 @@ def position_colors(
     return (top + down[..., None] * (bottom - top)).astype(np.float32)
 
 
-def pick_links(origins: Origins, lightness: Map, count: int = 8) -> list[Link]:
-    """Return similar and detailed patches that lie far from each other.
-
-    Args:
-        origins: correspondence of the picture.
-        lightness: lightness of the picture, [0, 1].
-        count: largest number of patches.
-    """
-    shape = origins.similarity.shape
-    half = max(1, origins.patch // 2)
+def pick_matches(
+    nearest: Correspondence, lightness: Map, count: int = 8
+) -> list[Match]:
+    """Return up to `count` similar and detailed patches far from each other."""
+    shape = nearest.similarity.shape
+    half = max(1, nearest.patch // 2)
     spread = np.zeros(shape)
     for index in np.ndindex(shape):
-        y, x = origins.centers[index].astype(int)
+        y, x = nearest.centers[index].astype(int)
         window = lightness[max(0, y - half) : y + half, max(0, x - half) : x + half]
         spread[index] = window.std() if window.size else 0.0
-    score = np.maximum(origins.similarity, 0) * np.sqrt(spread)
+    score = np.maximum(nearest.similarity, 0) * np.sqrt(spread)
     # Patches that reach beyond the border cannot be shown whole.
     for axis in (0, 1):
-        centers = origins.centers[..., axis]
+        centers = nearest.centers[..., axis]
         size = lightness.shape[axis]
         score[(centers < half) | (centers > size - half)] = 0
     reach = 0.8 * np.sqrt(lightness.size / count)
-    links = []
+    matches = []
     for _ in range(count):
         best = np.unravel_index(int(score.argmax()), shape)
         if score[best] <= 0:
             break
-        center, source = origins.centers[best], origins.sources[best]
-        distance = np.sqrt(np.sum(np.square(origins.centers - center), axis=-1))
+        center, source = nearest.centers[best], nearest.sources[best]
+        distance = np.sqrt(np.sum(np.square(nearest.centers - center), axis=-1))
         score = np.where(distance < reach, 0.0, score)
-        links.append(
-            Link(
+        matches.append(
+            Match(
                 center=(float(center[0]), float(center[1])),
-                style=int(origins.styles[best]),
+                style=int(nearest.styles[best]),
                 source=(float(source[0]), float(source[1])),
-                similarity=float(origins.similarity[best]),
+                similarity=float(nearest.similarity[best]),
             )
         )
-    return links
+    return matches
 
 
-def match(
+@jax.jit
+def _nearest(
     own: Float[Array, "points channels"], samples: Float[Array, "samples channels"]
 ) -> tuple[Int[Array, " points"], Float[Array, " points"]]:
-    """Return the sample that is most similar to each point, and its similarity.
-
-    Args:
-        own: features of the points.
-        samples: features of the style pictures.
-    """
+    """Return the sample that is most similar to each point, and its similarity."""
     target = center_samples(samples)
     units = unit_samples(own - target.center[None])
     nearest = nearest_samples(units, target.unit)
     return nearest, jnp.sum(units * target.unit[nearest], axis=1)
 
 
-def features(
+@functools.partial(jax.jit, static_argnames=("layers",))
+def _features(
     network: Network, image: Image, *, layers: tuple[str, ...]
 ) -> dict[str, FeatureMap]:
-    """Return feature maps in float32.
-
-    Args:
-        network: network with the layers.
-        image: picture, RGB in [0, 1].
-        layers: names of the layers.
-    """
     found = network(image, layers)
     return {layer: found[layer].astype(jnp.float32) for layer in layers}
-
-
-compiled_features = jax.jit(features, static_argnames=("layers",))
-compiled_match = jax.jit(match)
-
-
-def _flat(features: np.ndarray) -> np.ndarray:
-    return features.reshape(-1, features.shape[-1])
 
 
 def _stride(count: int, length: int, margin: int) -> float:
@@ -293,16 +255,17 @@ def _stride(count: int, length: int, margin: int) -> float:
     return float(2 ** round(np.log2((length + 2 * margin) / count)))
 
 
-def _places(
-    count: tuple[int, int], shape: tuple[int, int], network: Network
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Return the positions of a feature map inside its picture, and their indices."""
+def _positions(
+    features: FeatureMap, shape: Sequence[int], network: Network
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return places (rows, columns, 2) inside a picture, and their features (n, c)."""
     centers, inside = [], []
-    for number, length, margin in zip(count, shape, network.margins, strict=True):
-        stride = _stride(number, length, margin)
-        middle = (np.arange(number) + 0.5) * stride - margin
-        within = np.flatnonzero((middle > 0) & (middle < length))
-        centers.append(middle[within])
-        inside.append(within)
+    for number, length, margin in zip(
+        features.shape[:2], shape[:2], network.margins, strict=True
+    ):
+        middle = (np.arange(number) + 0.5) * _stride(number, length, margin) - margin
+        inside.append(np.flatnonzero((middle > 0) & (middle < length)))
+        centers.append(middle[inside[-1]])
+    within = np.asarray(features)[np.ix_(*inside)]
     grid = np.stack(np.meshgrid(*centers, indexing="ij"), axis=-1)
-    return grid, np.ix_(*inside)
+    return grid, within.reshape(-1, within.shape[-1])

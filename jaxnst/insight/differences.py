@@ -1,6 +1,7 @@
 """Differences from the content picture: content by layer, colors, structure."""
 
-from collections.abc import Collection
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 from scipy import ndimage
 
 from jaxnst._types import HostImage, Image
+from jaxnst.images import resize
 from jaxnst.metrics import oklab
 from jaxnst.networks import Network
 
@@ -25,13 +27,12 @@ _WINDOW = 1.5
 _FLAT = 0.03
 
 
-class Changes(NamedTuple):
+class Differences(NamedTuple):
     """Maps of the differences between a picture and its content picture.
 
     Attributes:
-        content: {layer: squared error of its features over their mean square}, at the
-            layer's resolution; its mean is the content loss of the layer. 0: the same
-            content; about 1: none of it.
+        content: {layer: squared error of its features over their mean square}, at each
+            pixel. 0: the same content; about 1: none of it.
         color: distance of the colors, without lightness, in OKLab; 0.1 is large.
         structure: 0: same edges and textures; 0.5: unrelated; 1: inverted.
     """
@@ -41,28 +42,31 @@ class Changes(NamedTuple):
     structure: Map
 
 
-def measure_changes(
-    network: Network, image: HostImage, content: HostImage, layers: Collection[str]
-) -> Changes:
-    """Return the differences between a picture and its content picture.
-
-    Args:
-        network: network with the layers.
-        image: picture, RGB in [0, 1].
-        content: content picture, of the same shape.
-        layers: names of the layers at which content is compared.
-    """
-    errors = compiled_errors(
+def measure_differences(
+    network: Network, image: HostImage, content: HostImage, layers: Sequence[str]
+) -> Differences:
+    """Return the differences of two pictures of one shape, with content at `layers`."""
+    errors = _content_errors(
         network, jnp.asarray(image), jnp.asarray(content), layers=tuple(layers)
     )
-    return Changes(
-        content={layer: np.asarray(errors[layer]) for layer in layers},
-        color=color_change(image, content),
-        structure=structure_change(image, content),
+    height, width = image.shape[:2]
+    # A feature map reaches as far beyond the picture as the network extends it.
+    down, across = network.margins
+    extended = height + 2 * down, width + 2 * across
+
+    def at_pixels(error: np.ndarray) -> Map:
+        high = max(float(error.max()), 1e-12)  # `resize` is for 0 to 1
+        resized = high * resize(error / high, extended, wraps=network.wraps)
+        return resized[down : down + height, across : across + width]
+
+    return Differences(
+        content={layer: at_pixels(np.asarray(errors[layer])) for layer in layers},
+        color=color_difference(image, content),
+        structure=structure_difference(image, content),
     )
 
 
-def color_change(image: HostImage, content: HostImage) -> Map:
+def color_difference(image: HostImage, content: HostImage) -> Map:
     """Return the distance of two pictures' colors at every pixel, without lightness.
 
     In OKLab, blurred over a hundredth of the longest side.
@@ -77,7 +81,7 @@ def color_change(image: HostImage, content: HostImage) -> Map:
     return np.sqrt(np.sum(np.square(blurred), axis=-1))
 
 
-def structure_change(image: HostImage, content: HostImage) -> Map:
+def structure_difference(image: HostImage, content: HostImage) -> Map:
     r"""Return the difference of edges and textures at every pixel, 0 to 1.
 
     .. math:: \frac{1}{2} - \frac{1}{2} \cdot
@@ -104,17 +108,10 @@ def structure_change(image: HostImage, content: HostImage) -> Map:
     return np.clip((1 - similar) / 2, 0, 1)
 
 
-def errors(
+@functools.partial(jax.jit, static_argnames=("layers",))
+def _content_errors(
     network: Network, image: Image, content: Image, *, layers: tuple[str, ...]
 ) -> dict[str, Float[Array, "_ _"]]:
-    """Return {layer: squared error of the features over their mean square}.
-
-    Args:
-        network: network with the layers.
-        image: picture, RGB in [0, 1].
-        content: content picture, of the same shape.
-        layers: names of the layers.
-    """
     found, aims = network(image, layers), network(content, layers)
     maps = {}
     for layer in layers:
@@ -125,7 +122,6 @@ def errors(
     return maps
 
 
-compiled_errors = jax.jit(errors, static_argnames=("layers",))
 _compiled_oklab = jax.jit(oklab)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxnst._checks import check_count
 from jaxnst._types import AnyHostImage, HostImage
 from jaxnst.images import PictureSource
+from jaxnst.images.files import atomic_write
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.metrics import Metrics
 from jaxnst.pretrained import load_lpips_network
@@ -22,17 +23,24 @@ from jaxnst.transfer.terminal import Screen
 
 from .ablations import Ablations, paint_ablations
 from .advice import Convergence, give_advice, judge_convergence
-from .attribution import Pull, measure_attribution, targets_of, terms_of
-from .correspondence import Origins, correspondence_layers, find_origins
-from .differences import Changes, measure_changes
-from .inputs import Subject, subject_of
+from .attribution import (
+    Attribution,
+    measure_attribution,
+    measure_terms,
+    targets_of,
+)
+from .correspondence import (
+    Correspondence,
+    correspondence_layers,
+    find_correspondences,
+)
+from .differences import Differences, measure_differences
+from .inputs import load_painted_picture
+from .plots import check_is_writable
 
 
 # A larger picture takes longer to explain, and its report shows no more.
-MAX_SIZE = 1024
-# Size and steps of the ablations. An explanation is to take no longer than its picture.
-_ABLATION_SIZE = 128
-_ABLATION_STEPS = 36
+_MAX_SIZE = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,13 +58,14 @@ class Explanation:
             the painting's style is reached, 1: as far from it as at the start.
         losses: {content layer: content loss}, the squared error of its features over
             their mean square.
-        pull: attribution of the picture to the loss terms.
-        first_pull: the same for the content picture.
+        attribution: attribution of the picture to the loss terms.
+        first_attribution: attribution of the content picture to the loss terms.
         ablations: the pair painted without each style layer, and with it alone; None
             if not requested, or with a single layer.
-        changes: differences of content, colors and structure from the content picture.
-        origins: correspondence of the picture's patches to the style pictures', at a
-            finer and a coarser layer.
+        differences: differences of content, colors and structure from the content
+            picture.
+        correspondences: correspondence of the picture's patches to those of the style
+            pictures, at a finer and a coarser layer.
         metrics: quality of the picture, see `jaxnst.metrics`.
         seams: {"seam_x", "seam_y"} of a picture that repeats; 1: no seam can be seen.
         convergence: fall of the loss at the full size; None if unknown.
@@ -71,11 +80,11 @@ class Explanation:
     history: Mapping[str, np.ndarray] | None
     gaps: Mapping[str, float]
     losses: Mapping[str, float]
-    pull: Pull
-    first_pull: Pull
+    attribution: Attribution
+    first_attribution: Attribution
     ablations: Ablations | None
-    changes: Changes
-    origins: Sequence[Origins]
+    differences: Differences
+    correspondences: Sequence[Correspondence]
     metrics: Metrics
     seams: Mapping[str, float]
     convergence: Convergence | None
@@ -93,9 +102,19 @@ class Explanation:
             ValueError: if the extension is another one.
             OSError: if the file cannot be written.
         """
-        from .report import save_report
+        from .report import make_report
 
-        return save_report(self, path, title=title)
+        target = Path(path)
+        if target.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(
+                f"a report is a .html file, got {target.name!r}; `save_sheets` writes "
+                "PNG."
+            )
+        check_is_writable(target)
+        text = make_report(self, title=title)
+        with atomic_write(target) as beside:
+            beside.write_text(text, encoding="utf-8")
+        return target
 
     def save_sheets(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write the report's figures as PNG files and return where they are.
@@ -106,9 +125,16 @@ class Explanation:
         Raises:
             OSError: if a file cannot be written.
         """
-        from .figures import save_sheets
+        from .figures import make_sheets
 
-        return save_sheets(self, folder)
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name, sheet in make_sheets(self).items():
+            written.append(target / f"{name}.png")
+            with atomic_write(written[-1]) as beside:
+                sheet.save(beside, "PNG", optimize=True)
+        return written
 
 
 def explain(
@@ -120,7 +146,7 @@ def explain(
     strength: PictureSource | None = None,
     init: PictureSource | None = None,
     network: Any = None,
-    max_size: int = MAX_SIZE,
+    max_size: int = _MAX_SIZE,
     ablations: bool = True,
     progress: bool = True,
 ) -> Explanation:
@@ -153,7 +179,7 @@ def explain(
     """
     started = time.perf_counter()
     check_count("max_size", max_size, minimum=MIN_SIDE)
-    subject = subject_of(
+    painted = load_painted_picture(
         picture,
         content,
         style,
@@ -164,72 +190,51 @@ def explain(
         max_size=max_size,
         progress=progress,
     )
-    return explain_subject(
-        subject, ablations=ablations, progress=progress, started=started
-    )
-
-
-def explain_subject(
-    subject: Subject, *, ablations: bool, progress: bool, started: float
-) -> Explanation:
-    """Return the explanation of a picture with known inputs.
-
-    Args:
-        subject: picture with its inputs, settings and network.
-        ablations: whether to paint the pair with and without each style layer.
-        progress: whether to report progress on standard error.
-        started: time of the start, of `time.perf_counter`.
-    """
-    config, network = subject.job.config, subject.job.network
+    job, image = painted.job, painted.image
     screen = Screen(enabled=progress)
     judge = load_lpips_network()
     screen.print("measuring the attribution to each loss term ...")
-    targets = targets_of(subject)
-    terms = terms_of(subject, subject.image, targets)
-    pull = measure_attribution(subject, subject.image, targets)
-    first_pull = measure_attribution(subject, subject.content, targets)
+    targets = targets_of(painted)
+    terms, _ = measure_terms(painted, image, targets, painted.weights)
+    attribution = measure_attribution(painted, image, targets)
+    first_attribution = measure_attribution(painted, painted.content, targets)
     del targets  # large
-    names = set(config.style_layers) | set(config.content_layers)
-    in_order = [name for name in network.architecture.layer_names if name in names]
-    changes = measure_changes(network, subject.image, subject.content, in_order)
+    names = {*job.config.style_layers, *job.config.content_layers}
+    in_order = [name for name in job.network.architecture.layer_names if name in names]
+    differences = measure_differences(job.network, image, painted.content, in_order)
     screen.print("searching for the most similar patches ...")
-    styles = [name for name in in_order if name in config.style_layers]
-    origins = find_origins(
-        network, subject.image, subject.styles, correspondence_layers(styles)
+    styles = [name for name in in_order if name in job.config.style_layers]
+    correspondences = find_correspondences(
+        job.network, image, painted.styles, correspondence_layers(styles)
     )
-    measured = measure_result(subject.image, subject.job)
+    measured = measure_result(image, job)
     metrics = Metrics(*(measured.pop(name) for name in Metrics._fields))
-    painted = None
+    pictures = None
     if ablations:
         screen.print("painting small pictures with and without each layer ...")
-        painted = paint_ablations(
-            subject,
-            judge,
-            size=_ABLATION_SIZE,
-            num_steps=_ABLATION_STEPS,
-            progress=progress,
-        )
-    convergence = judge_convergence(subject.history)
+        pictures = paint_ablations(painted, judge, progress=progress)
+    convergence = judge_convergence(painted.history)
     gaps = {name: float(terms.style_layers[name]) for name in styles}
-    losses = {name: float(x) for name, x in terms.content_layers.items()}
+    shown = painted._asdict()
+    del shown["job"]
     return Explanation(
-        image=subject.image,
-        content=subject.content,
-        styles=subject.styles,
-        record=subject.record,
-        history=subject.history,
+        **shown,
         gaps=gaps,
-        losses=losses,
-        pull=pull,
-        first_pull=first_pull,
-        ablations=painted,
-        changes=changes,
-        origins=origins,
+        losses={name: float(x) for name, x in terms.content_layers.items()},
+        attribution=attribution,
+        first_attribution=first_attribution,
+        ablations=pictures,
+        differences=differences,
+        correspondences=correspondences,
         metrics=metrics,
         seams=measured,  # without the metrics
         convergence=convergence,
         advice=give_advice(
-            config, gaps, metrics=metrics, convergence=convergence, pull=pull
+            job.config,
+            gaps,
+            metrics=metrics,
+            convergence=convergence,
+            attribution=attribution,
         ),
         seconds=time.perf_counter() - started,
     )

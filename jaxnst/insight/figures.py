@@ -2,9 +2,6 @@
 
 import base64
 import io
-import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +10,9 @@ from PIL import Image as PILImage, ImageOps
 from jaxnst._types import AnyHostImage
 from jaxnst.images import fitted_shape, resize, to_pil
 from jaxnst.images.contact_sheet import draw_pictures
-from jaxnst.images.files import atomic_write
 
 from .attribution import Map
-from .correspondence import Link, pick_links, position_map, rebuild
+from .correspondence import Correspondence, Match, pick_matches, position_map, rebuild
 
 
 if TYPE_CHECKING:
@@ -46,18 +42,8 @@ _JPEG_QUALITY = 82
 
 
 def heat_map(values: Map, image: AnyHostImage, *, high: float) -> AnyHostImage:
-    """Return a map as colors, over the lightness of its picture.
-
-    Args:
-        values: map of any resolution; 0 is drawn dark.
-        image: picture that the map is of, RGB in [0, 1].
-        high: value that is drawn light.
-    """
-    part = np.clip(values / high, 0, 1)
-    shape = image.shape[:2]
-    if part.shape != shape:
-        part = np.clip(resize(part.astype(np.float32), shape), 0, 1)
-    places = part * (len(_COLORS) - 1)
+    """Return a map, dark at 0 and light at `high`, over its picture's lightness."""
+    places = np.clip(values / high, 0, 1) * (len(_COLORS) - 1)
     colors = np.stack(
         [np.interp(places, np.arange(len(_COLORS)), each) for each in _COLORS.T], -1
     )
@@ -67,21 +53,21 @@ def heat_map(values: Map, image: AnyHostImage, *, high: float) -> AnyHostImage:
 
 def attribution_figures(explanation: "Explanation") -> list[Figure]:
     """Return each loss term's share of the attribution, relative to its mean."""
-    pull, figures = explanation.pull, []
-    for term, shares in pull.shares.items():
+    attribution, figures = explanation.attribution, []
+    for term, shares in attribution.shares.items():
         relative = shares / max(float(shares.mean()), 1e-12)
         kind, _, layer = term.partition("/")
         name = f"{layer} (content)" if kind == "content" else layer
-        caption = f"{name or 'total variation'}: {pull.overall[term]:.0%}"
+        caption = f"{name or 'total variation'}: {attribution.overall[term]:.0%}"
         figures.append((heat_map(relative, explanation.image, high=2.0), caption))
     return figures
 
 
 def difference_figures(explanation: "Explanation") -> list[Figure]:
     """Return where content, colors and structure differ from the content picture."""
-    changes, image = explanation.changes, explanation.image
-    maps = [(error, f"content at {name}", 2) for name, error in changes.content.items()]
-    maps += [(changes.color, "colors", 0.2), (changes.structure, "structure", 0.7)]
+    found, image = explanation.differences, explanation.image
+    maps = [(error, f"content at {name}", 2) for name, error in found.content.items()]
+    maps += [(found.color, "colors", 0.2), (found.structure, "structure", 0.7)]
     return [
         (heat_map(each, image, high=high), f"{name}: {float(each.mean()):.3g}")
         for each, name, high in maps
@@ -92,7 +78,7 @@ def correspondence_figures(explanation: "Explanation") -> list[Figure]:
     """Return, for each layer, the picture in style pixels, and where they come from."""
     shapes = [style.shape[:2] for style in explanation.styles]
     figures: list[Figure] = []
-    for each in explanation.origins:
+    for each in explanation.correspondences:
         rebuilt = rebuild(each, explanation.image.shape[:2], explanation.styles)
         figures.append((rebuilt, f"rebuilt from the style's pixels, {each.layer}"))
         places = position_map(each, shapes)
@@ -102,41 +88,35 @@ def correspondence_figures(explanation: "Explanation") -> list[Figure]:
     return figures
 
 
-def patch_pair(
-    link: Link,
-    image: AnyHostImage,
-    styles: Sequence[AnyHostImage],
-    patch: int,
-    size: int,
-) -> tuple[PILImage.Image, PILImage.Image]:
-    """Return a patch and the most similar one of a style picture, with surroundings.
+def matched_patches(
+    explanation: "Explanation", found: Correspondence, size: int
+) -> list[tuple[Match, PILImage.Image, PILImage.Image]]:
+    """Return matches, each with its patch and the style's, in squares of `size` pixels.
 
-    Args:
-        link: positions of the two patches.
-        image: picture of the first patch, RGB in [0, 1].
-        styles: style pictures, RGB in [0, 1].
-        patch: width of the patches, in pixels; twice as much is shown.
-        size: side of the returned squares, in pixels.
+    A square shows twice the width of a patch.
     """
-    squares = []
-    for picture, center in ((image, link.center), (styles[link.style], link.source)):
+    image, patch = explanation.image, found.patch
+
+    def square(picture: AnyHostImage, center: tuple[float, float]) -> PILImage.Image:
         top, left = (
             int(np.clip(round(middle - patch), 0, max(0, length - 2 * patch)))
             for middle, length in zip(center, picture.shape, strict=False)
         )
         cropped = picture[top : top + 2 * patch, left : left + 2 * patch]
-        square = to_pil(cropped).resize((size, size), PILImage.Resampling.BICUBIC)
-        squares.append(square)
-    return squares[0], squares[1]
+        return to_pil(cropped).resize((size, size), PILImage.Resampling.BICUBIC)
+
+    return [
+        (
+            match,
+            square(image, match.center),
+            square(explanation.styles[match.style], match.source),
+        )
+        for match in pick_matches(found, image.mean(-1))
+    ]
 
 
 def embed(picture: AnyHostImage | PILImage.Image, longest: int) -> dict[str, object]:
-    """Return a picture as the attributes of an HTML image: a JPEG within its address.
-
-    Args:
-        picture: picture, or RGB array in [0, 1].
-        longest: longest side, in pixels; smaller pictures are not enlarged.
-    """
+    """Return a picture, shrunk to `longest` pixels, as attributes of an HTML image."""
     if not isinstance(picture, PILImage.Image):
         if max(picture.shape) > longest:
             shape = fitted_shape(picture.shape, longest)
@@ -150,50 +130,24 @@ def embed(picture: AnyHostImage | PILImage.Image, longest: int) -> dict[str, obj
     return {"src": source, "width": picture.width, "height": picture.height}
 
 
-def save_sheets(
-    explanation: "Explanation", folder: str | os.PathLike[str]
-) -> list[Path]:
-    """Write every sheet as a PNG file and return where they are.
-
-    Args:
-        explanation: explanation whose figures are drawn.
-        folder: folder for the files, made if it is not there.
-    """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, sheet in make_sheets(explanation).items():
-        path = target / f"{name}.png"
-        with atomic_write(path) as beside:
-            sheet.save(beside, "PNG", optimize=True)
-        written.append(path)
-    return written
-
-
 def make_sheets(explanation: "Explanation") -> dict[str, PILImage.Image]:
-    """Return {name: sheet}: "pull", "changes", "origins", "pairs", and "layers".
-
-    Args:
-        explanation: explanation whose figures are drawn; without ablations there is no
-            sheet "layers", without similar patches no "pairs".
-    """
-    image, styles = explanation.image, explanation.styles
-    picture: Figure = (image, "picture")
+    """Return {name of the sheet: sheet}, "pairs" and "layers" only if there are any."""
+    styles = explanation.styles
+    picture: Figure = (explanation.image, "picture")
     content: Figure = (explanation.content, "content")
     names = ["style", *(f"style {n}" for n in range(2, len(styles) + 1))]
     inputs: list[Figure] = [content, *zip(styles, names, strict=True)]
     pairs: list[Figure] = []
-    for each in explanation.origins:
-        for link in pick_links(each, image.mean(-1)):
-            both = patch_pair(link, image, styles, each.patch, _CELL // 2)
+    for each in explanation.correspondences:
+        for match, here, there in matched_patches(explanation, each, _CELL // 2):
             joined = PILImage.new("RGB", (_CELL, _CELL // 2))
-            joined.paste(both[0], (0, 0))
-            joined.paste(both[1], (_CELL // 2, 0))
-            pairs.append((joined, f"{each.layer}: similarity {link.similarity:.0%}"))
+            joined.paste(here, (0, 0))
+            joined.paste(there, (_CELL // 2, 0))
+            pairs.append((joined, f"{each.layer}: similarity {match.similarity:.0%}"))
     sheets = {
-        "pull": [picture, *attribution_figures(explanation)],
-        "changes": [content, picture, *difference_figures(explanation)],
-        "origins": [*inputs, picture, *correspondence_figures(explanation)],
+        "attribution": [picture, *attribution_figures(explanation)],
+        "differences": [content, picture, *difference_figures(explanation)],
+        "correspondence": [*inputs, picture, *correspondence_figures(explanation)],
         "pairs": pairs,
     }
     drawn = {

@@ -19,10 +19,10 @@ from jaxnst.optimize.strength import weigh
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.plan import style_shapes_at, weights_of
 from jaxnst.transfer.result import Result, name_styles, read_trace, settings_of
-from jaxnst.transfer.setup import Job, objects_of, set_up, settle_config
+from jaxnst.transfer.setup import Job, set_up, settle_config
 
 
-class Subject(NamedTuple):
+class PaintedPicture(NamedTuple):
     """A picture with its inputs, settings and network.
 
     Attributes:
@@ -65,7 +65,7 @@ class Subject(NamedTuple):
         return (self.record["result"].get("strength") or {}).get("ratio")
 
 
-def subject_of(
+def load_painted_picture(
     picture: Result | str | os.PathLike[str],
     content: PictureSource | None = None,
     style: StyleSource | None = None,
@@ -76,20 +76,8 @@ def subject_of(
     network: Any = None,
     max_size: int,
     progress: bool = True,
-) -> Subject:
-    """Return a picture with its inputs, settings and network.
-
-    Args:
-        picture: result, which knows all of the following; or picture file saved by
-            jaxnst, which needs them.
-        content: content picture.
-        style: style picture, or all of them.
-        masks: masks, if it was painted with any.
-        strength: map of strengths, if it was painted with one.
-        init: initial picture, if it was painted from one.
-        network: network, or file of weights, if it is not one of jaxnst's.
-        max_size: longest side, in pixels, to which larger pictures are shrunk.
-        progress: whether to show a bar if weights have to be downloaded.
+) -> PaintedPicture:
+    """Return a picture with its inputs, settings and network, see `explain`.
 
     Raises:
         ValueError, TypeError, OSError: if an input is missing, unusable, or not what
@@ -115,17 +103,13 @@ def subject_of(
         assert style is not None
         given = {"init": init, "network": network, "masks": masks, "strength": strength}
         given = {name: value for name, value in given.items() if value is not None}
-        settings = settings_of(record, **{f"has_{name}": True for name in given})
-        arguments: dict[str, Any] = dict.fromkeys(("init", "network", "optimizer"))
-        arguments |= settings | given
+        settings = settings_of(record, given)
+        arguments = settings | given
         config = settle_config(**arguments)
-        objects = objects_of(arguments)
-        job = set_up(content, style, config, progress=progress, **objects)
+        job = set_up(content, style, config, arguments, progress=progress)
         _check_inputs(job, record)
         if moved := record["result"].get("moved"):
-            down, across = moved
-            inputs = job.inputs.moved((down, across))
-            job = job._replace(inputs=inputs)
+            job = job._replace(inputs=job.inputs.moved(tuple(moved)))
     if history is not None and not len(history["total"]):
         history = None
     return _resized(image, job, record, history, max_size)
@@ -137,7 +121,7 @@ def _resized(
     record: Mapping[str, Any],
     history: Mapping[str, np.ndarray] | None,
     max_size: int,
-) -> Subject:
+) -> PaintedPicture:
     inputs = job.inputs
     shape = inputs.shape
     if image.shape[:2] != shape:
@@ -150,7 +134,7 @@ def _resized(
     if max(shape) > max_size:
         shape = fitted_shape((*shape, 3), max_size)
     style_shapes = style_shapes_at(job.config, inputs.style_shapes, shape, inputs.shape)
-    return Subject(
+    return PaintedPicture(
         image=resize(image, shape, wraps=inputs.wraps),
         content=inputs.content_at(shape),
         styles=tuple(
@@ -164,7 +148,7 @@ def _resized(
 
 
 def _on_one_device(job: Job, record: Mapping[str, Any]) -> Job:
-    """Return it on one device, with the memory level that it was painted with."""
+    """Return the job on one device, with the memory level it was painted with."""
     network, config = job.network, job.config
     if network.spread is not None:  # one device is enough at the size of a report
         plain = network.changed(spread=None, rows=None)
@@ -195,7 +179,7 @@ def _check_kind(record: Mapping[str, Any]) -> None:
 
 
 def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
-    """Raise ValueError if these are not the inputs that it was painted from."""
+    """Raise ValueError if the job has other inputs than the record."""
     inputs = job.inputs
     given = {"content": inputs.content, **name_styles(inputs.styles)}
     given |= dict(inputs.guiding)

@@ -1,12 +1,12 @@
-"""Losses over the steps: as SVG for reports, as matplotlib figure, as table."""
+"""Losses over the steps: one selection of curves, for reports, figures and tables."""
 
 import csv
 import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,92 +18,124 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (".png", ".svg", ".pdf", ".csv")
 _NEEDS_MATPLOTLIB = "drawing losses needs matplotlib: pip install 'jaxnst[plot]'"
-_WIDTH, _HEIGHT = 760, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 130, 22, 34
-_LABEL_STEP = 14
+_TITLES = {
+    "": "all",
+    "style": "style left, by layer",
+    "content": "content lost, by layer",
+}
 # Told apart by the color-blind, on white and on black.
 _COLORS = ("#0072b2", "#56b4e9", "#009e73", "#b8a000", "#e69f00", "#d55e00")
 _COLORS += ("#cc79a7", "#8a63d2")
+# Of a chart in a report, in its own units.
+_WIDTH, _HEIGHT = 760, 340
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 130, 22, 34
+_LABEL_STEP = 14
 
 History = Mapping[str, np.ndarray]
 
 
-def panels_of(history: History) -> dict[str, dict[str, np.ndarray]]:
-    """Return the curves of each plot: sums, style by layer, content by layer.
+class _Curves(NamedTuple):
+    """The curves of a history, for a logarithmic scale.
 
-    Args:
-        history: history of a `Result`.
-
-    Returns:
-        {title: {label: values}}, without curves that are nowhere above 0, which a
-        logarithmic scale cannot show.
+    Attributes:
+        steps: steps; NaN between two sizes, as each size begins anew.
+        marks: first step and name of each size.
+        panels: {title: {label: values at `steps`}}; NaN where they are not above 0.
     """
-    columns = {
-        "all": {name: name for name in ("total", "content", "style", "tv")},
-        "style left, by layer": {},
-        "content lost, by layer": {},
-    }
-    for name in history:
-        kind, _, layer = name.partition("/")
-        for title in columns:
-            if layer and title.startswith(kind):
-                columns[title][layer] = name
-    values = {name: np.asarray(column, float) for name, column in history.items()}
-    return {
-        title: {
-            label: values[name]
-            for label, name in names.items()
-            if name in values and np.any(values[name] > 0)
-        }
-        for title, names in columns.items()
-    }
+
+    steps: np.ndarray
+    marks: list[tuple[float, str]]
+    panels: dict[str, dict[str, np.ndarray]]
 
 
-def place_curves(history: History, curves: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return where curves over the steps lie in an SVG, on a logarithmic scale.
-
-    Args:
-        history: history of a `Result`; of it "step" and "size" are needed.
-        curves: {label: value at each step}; values that are not above 0 are left out.
-
-    Returns:
-        Numbers and texts for the macro `chart` of the report's template.
-    """
+def _select_curves(history: History) -> _Curves:
+    """Return sums, style by layer and content by layer, without those that are 0."""
     steps = np.asarray(history["step"], float)
-    sizes, starts = _sizes(history)
-    shown = np.concatenate([*(c[c > 0] for c in curves.values()), np.ones(1)])
-    bottom = math.log10(max(float(shown.min()), 1e-6)) - 0.03
-    top = math.log10(float(shown.max())) + 0.03
+    sizes = np.asarray(history["size"]).astype(int)
+    starts = np.flatnonzero(np.diff(sizes)) + 1
+    panels: dict[str, dict[str, np.ndarray]] = {each: {} for each in _TITLES.values()}
+    sums = [name for name in ("total", "content", "style", "tv") if name in history]
+    for name in (*sums, *(name for name in history if "/" in name)):
+        kind, _, layer = name.partition("/")
+        title = _TITLES.get(kind if layer else "")
+        values = np.asarray(history[name], float)
+        is_shown = (values > 0) & np.isfinite(values)
+        if title and is_shown.any():
+            values = np.where(is_shown, values, np.nan)
+            panels[title][layer or name] = np.insert(values, starts, np.nan)
+    marks = [(float(steps[start]), f"{sizes[start]} px") for start in (0, *starts)]
+    return _Curves(np.insert(steps, starts, np.nan), marks, panels)
 
-    def x(step: float) -> float:
-        part = (step - steps[0]) / max(steps[-1] - steps[0], 1)
-        return round(_LEFT + part * (_WIDTH - _LEFT - _RIGHT), 1)
 
-    def y(value: float) -> float:
-        part = (math.log10(max(value, 1e-6)) - bottom) / (top - bottom)
-        return round(_HEIGHT - _BOTTOM - part * (_HEIGHT - _TOP - _BOTTOM), 1)
+def lay_out_charts(history: History | None) -> dict[str, dict[str, Any]]:
+    """Return {title: numbers and texts of an SVG}, see `chart` in the template."""
+    if history is None:
+        return {}
+    steps, marks, panels = _select_curves(history)
+    first, last = steps[0], max(steps[-1], steps[0] + 1)
+    right, base = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
 
-    lines, ends = [], []
-    for number, (label, values) in enumerate(curves.items()):
-        color = _COLORS[number % len(_COLORS)]
-        points = list(zip(steps.tolist(), values.tolist(), strict=True))
-        for start, stop in zip(starts, [*starts[1:], len(steps)], strict=True):
-            piece = [(x(step), y(v)) for step, v in points[start:stop] if v > 0]
-            lines.append((color, piece))
-        if values[-1] > 0:
-            ends.append((y(float(values[-1])), label, color))
-    return {
-        "width": _WIDTH,
-        "height": _HEIGHT,
-        "left": _LEFT,
-        "right": _WIDTH - _RIGHT,
-        "top": _TOP,
-        "bottom": _HEIGHT - _BOTTOM,
-        "ticks": [(y(tick), f"{tick:g}") for tick in _ticks(10**bottom, 10**top)],
-        "marks": [(x(steps[i]), f"{sizes[i]} px") for i in starts],
-        "lines": lines,
-        "labels": _spread(sorted(ends)),
-    }
+    def across(step: Any) -> Any:
+        return np.round(_LEFT + (step - first) / (last - first) * (right - _LEFT), 1)
+
+    charts = {}
+    for title, curves in panels.items():
+        # The scale has 1 on it.
+        low, high = (
+            math.log10(reduce_fn([1, *map(nan_fn, curves.values())]))
+            for reduce_fn, nan_fn in ((min, np.nanmin), (max, np.nanmax))
+        )
+        bottom, top = max(low, -6) - 0.03, high + 0.03
+
+        def down(value: Any, bottom: float = bottom, top: float = top) -> Any:
+            part = (np.log10(np.maximum(value, 1e-6)) - bottom) / (top - bottom)
+            return np.round(base - part * (base - _TOP), 1)
+
+        lines, ends = [], []
+        for number, (label, values) in enumerate(curves.items()):
+            color = _COLORS[number % len(_COLORS)]
+            for piece in np.ma.clump_unmasked(np.ma.masked_invalid(values)):
+                x, y = across(steps[piece]).tolist(), down(values[piece]).tolist()
+                lines.append((color, list(zip(x, y, strict=True))))
+            if values[-1] > 0:
+                ends.append((float(down(values[-1])), label, color))
+        charts[title] = {
+            "width": _WIDTH,
+            "height": _HEIGHT,
+            "left": _LEFT,
+            "right": right,
+            "top": _TOP,
+            "bottom": base,
+            "ticks": [(down(tick), f"{tick:g}") for tick in _ticks(bottom, top)],
+            "marks": [(across(step), text) for step, text in marks],
+            "lines": lines,
+            "labels": _spread(sorted(ends)),
+        }
+    return charts
+
+
+def _spread(ends: list[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
+    """Move labels down where they would cover each other, and up from the edge."""
+    heights = [height for height, _, _ in ends]
+    for row in range(1, len(heights)):
+        heights[row] = max(heights[row], heights[row - 1] + _LABEL_STEP)
+    over = max([0.0, *(height - _HEIGHT + _BOTTOM for height in heights)])
+    return [
+        (round(height - over, 1), label, color)
+        for height, (_, label, color) in zip(heights, ends, strict=True)
+    ]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between two powers of ten; at most eight."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks: list[float] = []
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [factor * 10.0**power for power in powers for factor in factors]
+        ticks = [tick for tick in ticks if 10**low <= tick <= 10**high]
+        if len(ticks) <= 8:
+            break
+    return ticks
 
 
 def plot_history(history: History, *, title: str = "") -> "Figure":
@@ -128,41 +160,42 @@ def plot_history(history: History, *, title: str = "") -> "Figure":
         raise ImportError(_NEEDS_MATPLOTLIB) from None
     if not len(history["total"]):
         raise ValueError("no step was painted, so there are no losses to draw.")
-    panels = panels_of(history)
-    sizes, starts = _sizes(history)
-    # No line from one size to the next, as each begins anew.
-    steps = np.insert(np.asarray(history["step"], float), starts[1:], np.nan)
+    steps, marks, panels = _select_curves(history)
     figure = Figure(figsize=(9, 9), layout="constrained")
     axes = figure.subplots(len(panels), sharex=True)
     for axis, (name, curves) in zip(axes, panels.items(), strict=True):
+        axis.set_prop_cycle(color=_COLORS)
         for label, values in curves.items():
-            drawn = np.where(values > 0, values, np.nan)
-            axis.semilogy(steps, np.insert(drawn, starts[1:], np.nan), label=label)
-        for start in starts:
-            mark = history["step"][start]
-            axis.axvline(mark, color="gray", linewidth=0.6, linestyle=":")
-            if axis is axes[0]:
-                place, within = (mark, 1), ("data", "axes fraction")
-                text = f" {sizes[start]} px"
-                axis.annotate(text, place, xycoords=within, va="bottom", color="gray")
+            # A dollar would begin a formula.
+            axis.semilogy(steps, values, label=label.replace("$", r"\$"))
+        for step, _ in marks:
+            axis.axvline(step, color="gray", linewidth=0.6, linestyle=":")
         axis.set_ylabel(name)
         axis.grid(alpha=0.25)
         if axis.has_data():
             axis.legend(fontsize="small", ncols=2)
+    for step, text in marks:
+        place = {"xycoords": ("data", "axes fraction"), "va": "bottom"}
+        axes[0].annotate(f" {text}", (step, 1), color="gray", **place)
     axes[-1].set_xlabel("step")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
     return figure
 
 
-def check_history_path(path: str | os.PathLike[str]) -> Path:
-    """Return where losses would be written, if they can be written there.
+def check_is_writable(target: Path) -> None:
+    """Raise OSError if a path is a folder, or its folder is missing."""
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder; give a file name.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {target.parent}; make it first.")
 
-    Args:
-        path: file name with one of `EXTENSIONS`.
+
+def check_history_path(path: str | os.PathLike[str]) -> Path:
+    """Return where losses would be written.
 
     Raises:
-        ValueError: if the extension is another one.
+        ValueError: if the extension is none of `EXTENSIONS`.
         OSError: if the path is a folder, or its folder is missing.
         ImportError: if matplotlib is needed and not installed.
     """
@@ -171,10 +204,7 @@ def check_history_path(path: str | os.PathLike[str]) -> Path:
         raise ValueError(
             f"losses are written as {', '.join(EXTENSIONS)}, got {target.name!r}."
         )
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; give a file name.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {target.parent}; make it first.")
+    check_is_writable(target)
     if target.suffix.lower() != ".csv":
         try:
             import matplotlib  # noqa: F401
@@ -188,10 +218,12 @@ def save_history(history: History, path: str | os.PathLike[str]) -> Path:
 
     Args:
         history: history of a `Result`.
-        path: file name with one of `EXTENSIONS`.
+        path: file name, .png, .svg, .pdf or .csv; written as a whole or not at all.
 
     Raises:
-        ValueError, OSError, ImportError: see `check_history_path` and `plot_history`.
+        ValueError: if the extension is another one, or the history has no steps.
+        OSError: if the file cannot be written.
+        ImportError: if matplotlib is needed and not installed.
     """
     target = check_history_path(path)
     with atomic_write(target) as beside:
@@ -203,35 +235,7 @@ def save_history(history: History, path: str | os.PathLike[str]) -> Path:
                 writer.writerow([f"{float(value):.7g}" for value in row])
             beside.write_text(stream.getvalue(), encoding="utf-8")
         else:
-            figure: Any = plot_history(history)
-            figure.savefig(beside, format=target.suffix[1:].lower(), dpi=120)
+            plot_history(history).savefig(
+                beside, format=target.suffix[1:].lower(), dpi=120
+            )
     return target
-
-
-def _sizes(history: History) -> tuple[list[int], list[int]]:
-    """Return the size of each step, and the first step of each size."""
-    sizes = np.asarray(history["size"]).astype(int)
-    return sizes.tolist(), [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist()]
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2 and 5 times powers of ten between two numbers; at most eight."""
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks: list[float] = []
-    for factors in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [factor * 10.0**each for each in exponents for factor in factors]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) <= 8:
-            break
-    return ticks
-
-
-def _spread(ends: Sequence[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
-    """Move labels down where they would cover each other, and up from the edge."""
-    placed: list[tuple[float, str, str]] = []
-    for height, label, color in ends:
-        if placed:
-            height = max(height, placed[-1][0] + _LABEL_STEP)
-        placed.append((height, label, color))
-    over = max(0.0, placed[-1][0] - (_HEIGHT - _BOTTOM)) if placed else 0.0
-    return [(round(height - over, 1), label, color) for height, label, color in placed]

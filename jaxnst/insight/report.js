@@ -1,7 +1,7 @@
 "use strict";
 // Shows, for the patch under the pointer, the most similar one of the painting.
 (() => {
-  const data = JSON.parse(document.getElementById("origins").textContent);
+  const data = JSON.parse(document.getElementById("correspondence").textContent);
   const stage = document.getElementById("stage");
   if (!stage) return;
   const picture = stage.querySelector("img");

@@ -3,26 +3,21 @@
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
 
-from jaxnst.images.files import atomic_write
-
-from .advice import describe_convergence
-from .correspondence import Origins, pick_links, position_colors
+from .correspondence import Correspondence, position_colors
 from .figures import (
     attribution_figures,
     correspondence_figures,
     difference_figures,
     embed,
-    patch_pair,
+    matched_patches,
 )
-from .plots import panels_of, place_curves
+from .plots import lay_out_charts
 
 
 if TYPE_CHECKING:
@@ -30,79 +25,12 @@ if TYPE_CHECKING:
 
 # Longest sides of pictures, in pixels: large ones, those in rows, and patches.
 _LARGE, _SMALL, _PATCH = 768, 320, 120
-# (metric, what it measures, how to read it), in the order in which they are shown.
-_METRICS = (
-    (
-        "lpips",
-        "content lost (LPIPS)",
-        "0: the same picture; 0.3: easy to recognize; 0.7: not recognizable",
-    ),
-    (
-        "gram_gap",
-        "style left, textures (Gram)",
-        "0: reached; 1: no nearer to the painting than the photograph",
-    ),
-    (
-        "wasserstein_gap",
-        "style left, all features (sliced Wasserstein)",
-        "same scale; stricter, as rare features count, too",
-    ),
-    (
-        "bures_gap",
-        "style left, means and covariances (Bures)",
-        "same scale; strong features count less",
-    ),
-    ("palette_gap", "style left, colors", "same scale, for the colors alone"),
-    (
-        "style_detail",
-        "fine detail, relative to the painting",
-        "1: as much; much more is noise, much less is blur",
-    ),
-    (
-        "content_detail",
-        "fine detail, relative to the photograph",
-        "1: as much; much more is noise, much less is blur",
-    ),
-)
-
-
-def save_report(
-    explanation: "Explanation", path: str | os.PathLike[str], *, title: str = ""
-) -> Path:
-    """Write the report and return where it is; see `Explanation.save`.
-
-    Args:
-        explanation: explanation to be shown.
-        path: file name, .html or .htm.
-        title: title of the report.
-
-    Raises:
-        ValueError: if the extension is another one.
-        OSError: if the file cannot be written.
-    """
-    target = Path(path)
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(
-            f"a report is a .html file, got {target.name!r}; `save_sheets` writes PNG."
-        )
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; give a file name.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {target.parent}; make it first.")
-    text = make_report(explanation, title=title)
-    with atomic_write(target) as beside:
-        beside.write_text(text, encoding="utf-8")
-    return target
 
 
 def make_report(explanation: "Explanation", *, title: str = "") -> str:
     """Return the report as HTML.
 
     It loads nothing from outside, and its content security policy tells the browser so.
-
-    Args:
-        explanation: explanation to be shown.
-        title: title of the report; by default the names of the inputs.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("jaxnst.insight", ""),
@@ -131,14 +59,9 @@ def make_report(explanation: "Explanation", *, title: str = "") -> str:
         explanation=explanation,
         made=explanation.record["result"],
         record=json.dumps(record, indent=1, default=str),
-        metrics=[
-            (what, getattr(explanation.metrics, name), scale)
-            for name, what, scale in _METRICS
-        ],
         attribution=attribution_figures(explanation),
         differences=difference_figures(explanation),
-        convergence=describe_convergence(explanation.convergence),
-        plots=_plots(explanation),
+        charts=lay_out_charts(explanation.history),
         **_correspondence(explanation),
     )
     return text.encode(errors="replace").decode()
@@ -150,73 +73,41 @@ def _title(record: Mapping[str, Any]) -> str:
     return " in the style of ".join(names[:2]) if len(names) > 1 else "A picture"
 
 
-def _plots(explanation: "Explanation") -> dict[str, dict[str, Any]]:
-    """Return {title: plot} of the losses; none without a history."""
-    history = explanation.history
-    if history is None:
-        return {}
-    panels = panels_of(history)
-    return {title: place_curves(history, each) for title, each in panels.items()}
-
-
 def _correspondence(explanation: "Explanation") -> dict[str, Any]:
     """Return what the section on similar patches of picture and style shows."""
-    image, styles, scales = explanation.image, explanation.styles, explanation.origins
-    links = pick_links(scales[0], image.mean(-1))
-    start = links[0].center if links else tuple(n / 2 for n in image.shape[:2])
-    data = {
-        "shape": image.shape[:2],
-        "styles": [style.shape[:2] for style in styles],
-        "start": start,
-        "scales": [_encoded(each) for each in scales],
-    }
-    # In percent of the picture, as the style sheet places them.
-    pins = [(n, *_percent(link.center, image)) for n, link in enumerate(links, 1)]
-    style_pins = [
-        [
-            (n, *_percent(link.source, style))
-            for n, link in enumerate(links, 1)
-            if link.style == number
-        ]
-        for number, style in enumerate(styles)
-    ]
-    pairs = [
-        (link, *patch_pair(link, image, styles, scales[0].patch, _PATCH))
-        for link in links
-    ]
+    image, scales = explanation.image, explanation.correspondences
+    pairs = matched_patches(explanation, scales[0], _PATCH)
     across, down = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 64))
     return {
-        "data": data,
+        "data": {
+            "shape": image.shape[:2],
+            "styles": [style.shape[:2] for style in explanation.styles],
+            "start": pairs[0][0].center if pairs else [n / 2 for n in image.shape[:2]],
+            "scales": [_encoded(each) for each in scales],
+        },
         "scales": list(zip(("fine", "coarse"), scales, strict=False)),
-        "pins": pins,
-        "style_pins": style_pins,
-        "pairs": pairs,
+        "pairs": list(enumerate(pairs, 1)),
         "maps": correspondence_figures(explanation),
         "key": position_colors(down, across),
     }
 
 
-def _percent(place: tuple[float, float], image: np.ndarray) -> tuple[str, str]:
-    y, x = (100 * each / n for each, n in zip(place, image.shape, strict=False))
-    return f"{y:.2f}", f"{x:.2f}"
-
-
-def _encoded(origins: Origins) -> dict[str, object]:
+def _encoded(found: Correspondence) -> dict[str, object]:
     """Return a correspondence as the script reads it: whole pixels, in base64."""
 
     def text(values: np.ndarray, dtype: str) -> str:
         return base64.b64encode(np.ascontiguousarray(values, dtype).tobytes()).decode()
 
-    similar = np.round(np.clip(origins.similarity, 0, 1) * 255)
-    rows, columns = origins.styles.shape
+    similar = np.round(np.clip(found.similarity, 0, 1) * 255)
+    rows, columns = found.styles.shape
     return {
-        "layer": origins.layer,
-        "stride": origins.stride,
-        "patch": origins.patch,
+        "layer": found.layer,
+        "stride": found.stride,
+        "patch": found.patch,
         "rows": rows,
         "columns": columns,
-        "first": origins.centers[0, 0].tolist(),
-        "places": text(np.clip(np.round(origins.sources), 0, 65535), "<u2"),
-        "styles": text(origins.styles, "u1"),
+        "first": found.centers[0, 0].tolist(),
+        "places": text(np.clip(np.round(found.sources), 0, 65535), "<u2"),
+        "styles": text(found.styles, "u1"),
         "similar": text(similar, "u1"),
     }

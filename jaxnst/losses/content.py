@@ -4,6 +4,8 @@ import jax.numpy as jnp
 
 from jaxnst._types import FeatureMap, Scalar
 
+from .numerics import widen
+
 
 def content_loss(features: FeatureMap, target: FeatureMap) -> Scalar:
     r"""Return the mean squared difference of two feature maps.
@@ -33,5 +35,4 @@ def content_loss(features: FeatureMap, target: FeatureMap) -> Scalar:
             f"`features` {features.shape} and `target` {target.shape} must have the "
             "same shape."
         )
-    dtype = jnp.promote_types(features.dtype, jnp.float32)
-    return jnp.mean(jnp.square(features.astype(dtype) - target.astype(dtype)))
+    return jnp.mean(jnp.square(widen(features) - widen(target)))

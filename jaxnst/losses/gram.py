@@ -6,6 +6,8 @@ from jaxtyping import Array, Float
 
 from jaxnst._types import FeatureMap, GramMatrix, Scalar
 
+from .numerics import smooth_root
+
 
 def gram_matrix(features: FeatureMap) -> GramMatrix:
     r"""Return the Gram matrix of a feature map: its channel-by-channel correlations.
@@ -125,8 +127,5 @@ def gram_distance(
         >>> gram_distance(3 * jnp.eye(1), 2 * jnp.eye(1), smoothing=0.0)
         Array(1., dtype=float32)
     """
-    epsilon_squared = jnp.sum(jnp.square(target)) * smoothing**2
-    # The tiny constant is for a target of zeros.
-    epsilon_squared = epsilon_squared + jnp.finfo(target.dtype).tiny
-    root = jnp.sqrt(gram_loss(gram, target) + epsilon_squared)
-    return root - jnp.sqrt(epsilon_squared)
+    squared_size = jnp.sum(jnp.square(target))
+    return smooth_root(gram_loss(gram, target), squared_size, smoothing)

@@ -7,6 +7,8 @@ from jaxtyping import Array, Float
 
 from jaxnst._types import FeatureMap, Scalar
 
+from .numerics import smooth_root, widen
+
 
 class Moments(NamedTuple):
     """Two means over the pixels of a feature map.
@@ -21,12 +23,8 @@ class Moments(NamedTuple):
 
 
 def channel_moments(features: FeatureMap) -> Moments:
-    """Return mean and mean square of every channel, in float32.
-
-    Args:
-        features: activations of one layer; any real values.
-    """
-    x = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    """Return mean and mean square of every channel of a feature map, in float32."""
+    x = widen(features)
     return Moments(jnp.mean(x, (0, 1)), jnp.mean(jnp.square(x), (0, 1)))
 
 
@@ -64,9 +62,7 @@ def moments_distance(
     tiny = 1e-6 * jnp.mean(target.square) + jnp.finfo(target.square.dtype).tiny
     squared = jnp.sum(jnp.square(moments.mean - target.mean))
     squared += jnp.sum(jnp.square(_spread(moments, tiny) - _spread(target, tiny)))
-    epsilon_squared = jnp.sum(target.square) * smoothing**2
-    epsilon_squared += jnp.finfo(squared.dtype).tiny
-    return jnp.sqrt(squared + epsilon_squared) - jnp.sqrt(epsilon_squared)
+    return smooth_root(squared, jnp.sum(target.square), smoothing)
 
 
 def _spread(moments: Moments, tiny: Scalar) -> Float[Array, " channels"]:

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxnst._types import FeatureMap, Scalar
 
+from .numerics import points_of
+
 
 # At most so many pixels of a layer times samples: comparing more takes longer than the
 # network. Shallow layers, which have most pixels, need the fewest samples.
@@ -42,8 +44,7 @@ def style_samples(features: FeatureMap) -> Float[Array, "samples channels"]:
         Up to 4096 features. Of large feature maps fewer, but at least 64, so that all
         pixels can be compared with all samples.
     """
-    flat = features.reshape(-1, features.shape[-1])
-    flat = flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
+    flat = points_of(features)
     num_pixels = flat.shape[0]
     count = max(_MIN_SAMPLES, min(_MAX_SAMPLES, _MAX_PAIRS // num_pixels))
     if count >= num_pixels:
@@ -54,11 +55,7 @@ def style_samples(features: FeatureMap) -> Float[Array, "samples channels"]:
 
 
 def center_samples(samples: Float[Array, "samples channels"]) -> Samples:
-    """Return the target of `neighbor_error`.
-
-    Args:
-        samples: features of the style picture, such as from `style_samples`.
-    """
+    """Return the target of `neighbor_error` from features such as `style_samples`."""
     center = jnp.mean(samples, axis=0)
     return Samples(center, unit_samples(samples - center[None]))
 
@@ -92,8 +89,7 @@ def neighbor_error(
         2022, eq. 2 (the same without centers). Differs from them: both features
         are centered by the mean of the style.
     """
-    flat = features.reshape(-1, features.shape[-1])
-    flat = flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
+    flat = points_of(features)
     own = unit_samples(flat - target.center[None])
     nearest = target.unit[nearest_samples(jax.lax.stop_gradient(own), target.unit)]
     distances = 1 - jnp.sum(own * nearest, axis=1)
@@ -103,11 +99,7 @@ def neighbor_error(
 
 
 def unit_samples(x: Float[Array, "points channels"]) -> Float[Array, "points channels"]:
-    """Return features scaled to length 1; those of length 0 stay 0.
-
-    Args:
-        x: features, one per row.
-    """
+    """Return features scaled to length 1; those of length 0 stay 0."""
     # The small terms keep this smooth at length 0, which has no direction.
     squares = jnp.sum(jnp.square(x), axis=1, keepdims=True)
     return x * jax.lax.rsqrt(squares + 1e-6 * jnp.mean(squares) + 1e-30)
@@ -116,12 +108,7 @@ def unit_samples(x: Float[Array, "points channels"]) -> Float[Array, "points cha
 def nearest_samples(
     own: Float[Array, "points channels"], samples: Float[Array, "samples channels"]
 ) -> Int[Array, " points"]:
-    """Return the index of the sample most similar to each feature.
-
-    Args:
-        own: features of length 1.
-        samples: features of length 1.
-    """
+    """Return the index of the sample most similar to each feature, all of length 1."""
     num_points = own.shape[0]
     held = max(1, min(num_points, _MAX_HELD // samples.shape[0]))
     num_parts = -(-num_points // held)

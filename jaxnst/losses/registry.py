@@ -35,6 +35,7 @@ from . import (
     style_samples,
     wasserstein_distance,
 )
+from .numerics import widen
 
 
 # The weight of every pixel of a feature map in one region.
@@ -49,7 +50,7 @@ class StyleLoss(NamedTuple):
         combine_fn: (descriptions, weight of each) -> target.
         statistics_fn: (feature map of the image, guide or None, target) -> statistics;
             pixels are weighted by the guide, but the mean is over all of them.
-        distance_fn: (statistics, target, smoothing) -> distance, 0 at the target, in
+        distance_fn: (statistics, target, smoothing=) -> distance, 0 at the target, in
             the units of `size_fn`; smooth below `smoothing` times the size.
         size_fn: (target) -> size of the statistics themselves.
         descriptions_are_means: whether a description is a mean over pixels.
@@ -60,7 +61,7 @@ class StyleLoss(NamedTuple):
     describe_fn: Callable[[FeatureMap], Any]
     combine_fn: Callable[[Sequence[Any], Scalars], Any]
     statistics_fn: Callable[[FeatureMap, Guide | None, Any], Any]
-    distance_fn: Callable[[Any, Any, float], Scalar]
+    distance_fn: Callable[..., Scalar]
     size_fn: Callable[[Any], Scalar]
     descriptions_are_means: bool = True
     statistics_are_means: bool = True
@@ -118,7 +119,7 @@ def _moments_statistics(features: FeatureMap, guide: Guide | None, target: Any) 
     del target
     if guide is None:
         return channel_moments(features)
-    x = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    x = widen(features)
     weighted = guide[..., None] * x
     return Moments(jnp.mean(weighted, (0, 1)), jnp.mean(weighted * x, (0, 1)))
 
@@ -130,43 +131,34 @@ def _gaussian_statistics(features: FeatureMap, guide: Guide | None, target: Any)
     return Gaussian(mean, _gram_statistics(features, guide, target))
 
 
-def _smoothed(
-    distance_fn: Callable[..., Scalar],
-) -> Callable[[Any, Any, float], Scalar]:
-    def distance(found: Any, target: Any, smoothing: float) -> Scalar:
-        return distance_fn(found, target, smoothing=smoothing)
-
-    return distance
-
-
 STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
     {
         "gram": StyleLoss(
             gram_matrix,
             _mean,
             _gram_statistics,
-            _smoothed(gram_distance),
+            gram_distance,
             lambda target: jnp.sqrt(jnp.sum(jnp.square(target))),
         ),
         "moments": StyleLoss(
             channel_moments,
             _mean_moments,
             _moments_statistics,
-            _smoothed(moments_distance),
+            moments_distance,
             lambda target: jnp.sqrt(jnp.sum(target.square)),
         ),
         "wasserstein": StyleLoss(
             fit_gaussian,
             lambda descriptions, weights: gaussian_target(_mean(descriptions, weights)),
             _gaussian_statistics,
-            _smoothed(wasserstein_distance),
+            wasserstein_distance,
             lambda target: jnp.sqrt(target.size),
         ),
         "sliced_wasserstein": StyleLoss(
             style_quantiles,
             _mean,
             lambda features, guide, target: sliced_error(features, target, guide),
-            _smoothed(sliced_distance),
+            sliced_distance,
             lambda target: jnp.sqrt(jnp.mean(jnp.square(target))),
             descriptions_are_means=False,
             statistics_are_means=False,
@@ -196,14 +188,9 @@ def region_statistics(
     features: FeatureMap,
     rows: slice | tuple[slice, slice],
 ) -> Any:
-    """Return the statistics of one region within some rows of a feature map.
+    """Return the statistics of one region in the `rows` that `features` are of.
 
-    Args:
-        name: name of the style loss.
-        guide: weight of every pixel of the whole feature map; None: all weigh 1.
-        target: target of the region, result of `StyleLoss.combine_fn`.
-        features: the rows of the feature map.
-        rows: position of these rows (and columns) in the whole feature map.
+    `guide` is the weight of every pixel of the whole feature map; None: all weigh 1.
     """
     own = None if guide is None else guide[rows]
     return STYLE_LOSSES[name].statistics_fn(features, own, target)
@@ -218,16 +205,11 @@ def region_distance(
 ) -> Scalar:
     """Return the distance of a region from its target, 0 or more.
 
-    Args:
-        name: name of the style loss.
-        statistics: result of `region_statistics`, averaged over all rows.
-        guide: weight of every pixel of the whole feature map; None: all weigh 1.
-        target: target of the region, result of `StyleLoss.combine_fn`.
-        smoothing: fraction of the target's size below which the distance is a parabola.
+    `statistics` are averaged over all rows; `guide` is that of `region_statistics`.
     """
     loss = STYLE_LOSSES[name]
     if guide is not None and loss.statistics_are_means:
         # From the mean over the whole picture to the mean over the region.
         part = jnp.maximum(jnp.mean(guide), jnp.finfo(guide.dtype).tiny)
         statistics = jax.tree.map(lambda leaf: leaf / part, statistics)
-    return loss.distance_fn(statistics, target, smoothing)
+    return loss.distance_fn(statistics, target, smoothing=smoothing)

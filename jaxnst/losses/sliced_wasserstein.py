@@ -13,6 +13,8 @@ from jaxtyping import Array, Float
 
 from jaxnst._types import FeatureMap, Scalar
 
+from .numerics import points_of, smooth_root
+
 
 # Fixed, so that pictures of different sizes can be compared.
 NUM_QUANTILES = 256
@@ -76,18 +78,14 @@ def _picks(num_points: int) -> np.ndarray:
 
 
 # With more directions, sorting takes longer than the network.
-MAX_DIRECTIONS = 64
+_MAX_DIRECTIONS = 64
 
 Quantiles = Float[Array, "directions quantiles"]
 
 
 def style_quantiles(features: FeatureMap) -> Quantiles:
-    """Return the quantiles of a style picture's features along fixed directions.
-
-    Args:
-        features: activations of one layer, at least one pixel.
-    """
-    points = _points(features)
+    """Return the quantiles of a style picture's features along fixed directions."""
+    points = points_of(features)
     return sliced_quantiles(points, _directions(points.shape[1]))
 
 
@@ -118,8 +116,8 @@ def sliced_error(
         Synthesis", CVPR 2021, eq. 5. Differs from it: at most 64 directions, which stay
         the same; the paper draws as many as channels anew in every step.
     """
-    points = _points(features)
-    directions = jnp.asarray(_directions(points.shape[1]))
+    points = points_of(features)
+    directions = _directions(points.shape[1])
     projected = jnp.matmul(directions.T, points.T, precision=jax.lax.Precision.HIGHEST)
     shares = jnp.ones(points.shape[0]) if guide is None else guide.reshape(-1)
     shares = shares / jnp.sum(shares)
@@ -137,18 +135,11 @@ def sliced_distance(
         target: quantiles that `error` was computed with.
         smoothing: fraction of the target's norm below which the distance is a parabola.
     """
-    epsilon_squared = jnp.mean(jnp.square(target)) * smoothing**2
-    epsilon_squared += jnp.finfo(target.dtype).tiny
-    return jnp.sqrt(error + epsilon_squared) - jnp.sqrt(epsilon_squared)
-
-
-def _points(features: FeatureMap) -> Float[Array, "points channels"]:
-    dtype = jnp.promote_types(features.dtype, jnp.float32)
-    return features.reshape(-1, features.shape[-1]).astype(dtype)
+    return smooth_root(error, jnp.mean(jnp.square(target)), smoothing)
 
 
 def _directions(width: int) -> Array:
-    return jnp.asarray(projection_directions(width, min(width, MAX_DIRECTIONS)))
+    return jnp.asarray(projection_directions(width, min(width, _MAX_DIRECTIONS)))
 
 
 def _quantiles_at(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from jaxnst._types import FeatureMap, GramMatrix, Scalar
 
 from .gram import gram_matrix
+from .numerics import smooth_root, widen
 
 
 # This fraction of the target's mean variance is added to every variance: with more
@@ -32,9 +33,7 @@ class GaussianTarget(NamedTuple):
     """A normal distribution, prepared to compare others with it.
 
     Attributes:
-        mean: mean of every channel.
         covariance: covariance of the channels, plus the damping.
-        root: square root of the covariance.
         damping: added to the variances of this and of the other distribution.
         size: mean square length of the features.
     """
@@ -47,21 +46,12 @@ class GaussianTarget(NamedTuple):
 
 
 def fit_gaussian(features: FeatureMap) -> Gaussian:
-    """Return the means and second moments of a feature map, in float32.
-
-    Args:
-        features: activations of one layer; any real values.
-    """
-    dtype = jnp.promote_types(features.dtype, jnp.float32)
-    return Gaussian(jnp.mean(features.astype(dtype), (0, 1)), gram_matrix(features))
+    """Return the means and second moments of a feature map, in float32."""
+    return Gaussian(jnp.mean(widen(features), (0, 1)), gram_matrix(features))
 
 
 def gaussian_target(gaussian: Gaussian) -> GaussianTarget:
-    """Return the target of `wasserstein_distance`, whose root is computed only once.
-
-    Args:
-        gaussian: means and second moments of the style picture.
-    """
+    """Return the target of `wasserstein_distance`, whose root is computed only once."""
     covariance = _covariance(gaussian)
     width = covariance.shape[0]
     damping = _DAMPING * jnp.trace(covariance) / width
@@ -108,20 +98,15 @@ def wasserstein_distance(
     """
     own = _covariance(found) + target.damping * jnp.eye(found.mean.shape[0])
     inner = _product(_product(target.root, own), target.root)
-    squared = jnp.trace(own) + jnp.trace(target.covariance) - 2 * trace_of_root(inner)
+    squared = jnp.trace(own) + jnp.trace(target.covariance) - 2 * _trace_of_root(inner)
     squared = jnp.maximum(squared, 0)  # negative by rounding, at the target
     squared += jnp.sum(jnp.square(found.mean - target.mean))
-    epsilon_squared = target.size * smoothing**2 + jnp.finfo(squared.dtype).tiny
-    return jnp.sqrt(squared + epsilon_squared) - jnp.sqrt(epsilon_squared)
+    return smooth_root(squared, target.size, smoothing)
 
 
 @jax.custom_vjp
-def trace_of_root(matrix: GramMatrix) -> Scalar:
-    """Return the trace of the square root of a symmetric positive matrix.
-
-    Args:
-        matrix: symmetric positive semi-definite matrix.
-    """
+def _trace_of_root(matrix: GramMatrix) -> Scalar:
+    """Return the trace of the square root of a symmetric positive matrix."""
     return _root_forward(matrix)[0]
 
 
@@ -141,7 +126,7 @@ def _root_backward(
     return (gradient * _product(vectors * (0.5 / roots)[None], vectors.T),)
 
 
-trace_of_root.defvjp(_root_forward, _root_backward)
+_trace_of_root.defvjp(_root_forward, _root_backward)
 
 
 # One matrix after the other in a batch too: on CPUs, programs with LAPACK's batched

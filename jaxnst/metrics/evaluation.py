@@ -18,7 +18,7 @@ from .gaps import bures_gap, gram_gap, palette_gap, wasserstein_gap
 from .perceptual import lpips_of_features
 
 
-MAX_ASPECT_DIFFERENCE = 0.02
+_MAX_ASPECT_DIFFERENCE = 0.02
 
 
 class Metrics(NamedTuple):
@@ -132,12 +132,12 @@ compiled_metrics = jax.jit(compute_metrics)
 def _content_at(content: HostImage, shape: tuple[int, int]) -> np.ndarray:
     fitted = fitted_shape(content.shape, max(shape))
     for found, expected in zip(shape, fitted, strict=True):
-        if abs(found - expected) > max(1, MAX_ASPECT_DIFFERENCE * expected):
+        if abs(found - expected) > max(1, _MAX_ASPECT_DIFFERENCE * expected):
             raise ValueError(
                 f"`image` is {shape[1]} x {shape[0]} px, but the content picture "
                 f"({content.shape[1]} x {content.shape[0]} px) would be "
                 f"{fitted[1]} x {fitted[0]} px at that size; their aspects may differ "
-                f"by {MAX_ASPECT_DIFFERENCE:.0%}. Crop one of them."
+                f"by {_MAX_ASPECT_DIFFERENCE:.0%}. Crop one of them."
             )
     return resize(content, shape)
 
@@ -152,7 +152,7 @@ def _style_at(style: HostStyleImage, shape: tuple[int, int]) -> np.ndarray:
 _HEADINGS = {
     "lpips": "lpips",
     "gram_gap": "gram",
-    "wasserstein_gap": "wasserst.",
+    "wasserstein_gap": "wasserstein",
     "bures_gap": "bures",
     "palette_gap": "palette",
     "style_detail": "detail/s",
@@ -160,21 +160,17 @@ _HEADINGS = {
 }
 LEGEND = """\
 lpips      distance from the content as people see it; 0: the same
-gram, wasserst., bures, palette
+gram, wasserstein, bures, palette
            style still to be reached; 0: reached, 1: as far as the content picture
 detail/s, detail/c
            fine detail over that of style and content; << 1: blurred, >> 1: noisy"""
 
 
 def format_table(rows: Mapping[str, Metrics]) -> str:
-    """Return a table as text: a line of headings and a line for each picture.
-
-    Args:
-        rows: {name of the picture: its metrics}.
-    """
+    """Return {name of a picture: its metrics} as a table, with a line of headings."""
     width = max(map(len, rows), default=0)
-    lines = [" " * width + "".join(f"{text:>11}" for text in _HEADINGS.values())]
+    lines = [" " * width + "".join(f"{text:>12}" for text in _HEADINGS.values())]
     for name, metrics in rows.items():
-        cells = [f"{float(getattr(metrics, field)):11.3f}" for field in _HEADINGS]
+        cells = [f"{float(getattr(metrics, field)):12.3f}" for field in _HEADINGS]
         lines.append(f"{name:{width}}" + "".join(cells))
     return "\n".join(lines)

@@ -1,15 +1,16 @@
 """Distances from the style that are left, relative to the content picture.
 
 Every gap is distance(image, style) / distance(content, style): 0 for the style, 1 for a
-picture as far from the style as the content picture, above 1 for one farther away.
+picture as far from the style as the content picture, above 1 for one farther away. If
+content and style are equal, it is finite.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxnst._types import FeatureMap, Features, Image, Scalar, StyleImage
 from jaxnst.losses import (
@@ -24,48 +25,32 @@ from jaxnst.losses.sliced_wasserstein import projection_directions, sliced_quant
 
 _NUM_DIRECTIONS = 128
 # Least distance of content and style, as a fraction of the size of the style's own
-# statistics; smaller ones count as this much.
-SMALLEST_GAP = 1e-3
+# statistics; smaller ones count as this much, so that every gap is finite.
+_SMALLEST_GAP = 1e-3
 # For a style picture whose statistics are all 0.
 _SMALLEST_SIZE = 1e-6
 
-
-def relative_gap(distance: Scalar, start: Scalar, size: Scalar) -> Scalar:
-    """Return `distance / start`, finite even for equal content and style.
-
-    Args:
-        distance: distance from the image to the style.
-        start: distance from the content to the style.
-        size: size of the style's statistics, in the units of the distances; `start`
-            counts as at least a thousandth of it.
-
-    Returns:
-        0 or more; 0 only if `distance` is 0.
-    """
-    floor = jnp.maximum(SMALLEST_GAP * size, _SMALLEST_SIZE)
-    return distance / jnp.maximum(start, floor)
+# The distance of any features from those of the style, and the size of the style's
+# statistics in the same units.
+_Distances = tuple[Callable[[Array], Scalar], Scalar]
 
 
 def gram_gap(image: Features, content: Features, style: Features) -> Scalar:
-    """Return the gap of the Gram matrices, averaged over the layers.
+    """Return the gap of the Gram matrices, averaged over the layers; 0 or more.
 
     Args:
         image: activations of the stylized picture.
         content: activations of the content picture, at the same layers.
         style: activations of the style picture, at the same layers.
 
-    Returns:
-        0 for the style, 1 for a picture as far from it as the content picture; for
-        equal content and style see `relative_gap`.
-
     References:
         The distance of a layer is the root of eq. 4 in Gatys, Ecker, Bethge, CVPR 2016.
     """
-    return _mean_gap(gram_matrix, _frobenius_distance, image, content, style)
+    return _mean_gap(_gram_distances, image, content, style)
 
 
 def wasserstein_gap(image: Features, content: Features, style: Features) -> Scalar:
-    """Return the gap of the distributions of features, averaged over the layers.
+    """Return the gap of the features' distributions, averaged over the layers.
 
     Gram matrices hold only second moments. The sliced Wasserstein distance compares the
     whole distributions, so it also finds what optimizing Gram matrices misses.
@@ -75,16 +60,12 @@ def wasserstein_gap(image: Features, content: Features, style: Features) -> Scal
         content: activations of the content picture, at the same layers.
         style: activations of the style picture, at the same layers.
 
-    Returns:
-        0 for the style, 1 for a picture as far from it as the content picture; for
-        equal content and style see `relative_gap`.
-
     References:
         Heitz, Vanhoey, Chambon, Belcour, "A Sliced Wasserstein Loss for Neural Texture
         Synthesis", CVPR 2021. Differs from it: 128 fixed directions for all layers,
         and the distance itself, not its square.
     """
-    return _mean_gap(_layer_quantiles, _mean_distance, image, content, style)
+    return _mean_gap(_sliced_distances, image, content, style)
 
 
 def bures_gap(image: Features, content: Features, style: Features) -> Scalar:
@@ -99,54 +80,75 @@ def bures_gap(image: Features, content: Features, style: Features) -> Scalar:
         content: activations of the content picture, at the same layers.
         style: activations of the style picture, at the same layers.
 
-    Returns:
-        0 for the style, 1 for a picture as far from it as the content picture; for
-        equal content and style see `relative_gap`.
-
     References:
         Mroueh, "Wasserstein Style Transfer", AISTATS 2020; the distance is that of
         `jaxnst.losses.wasserstein_distance`.
     """
-    gaps = []
-    for name in style:
-        target = gaussian_target(fit_gaussian(style[name]))
-        distance, start = (
-            wasserstein_distance(fit_gaussian(each[name]), target, smoothing=0.0)
-            for each in (image, content)
-        )
-        gaps.append(relative_gap(distance, start, jnp.sqrt(target.size)))
-    return jnp.mean(jnp.stack(gaps))
+    return _mean_gap(_bures_distances, image, content, style)
+
+
+def palette_gap(image: Image, content: Image, style: StyleImage) -> Scalar:
+    """Return the gap of the colors, by sliced Wasserstein distance in OKLab.
+
+    It depends on how many pixels have each color, not on where they are.
+
+    Args:
+        image: stylized picture, sRGB, [0, 1].
+        content: content picture, sRGB, [0, 1].
+        style: style picture, sRGB, [0, 1], of any size.
+    """
+    pictures = ({"palette": each} for each in (image, content, style))
+    return _mean_gap(_palette_distances, *pictures)
 
 
 def _mean_gap(
-    statistic_fn: Callable[[FeatureMap], Array],
-    distance_fn: Callable[[Array, Array], Scalar],
-    image: Features,
-    content: Features,
-    style: Features,
+    distances_fn: Callable[[Array], _Distances],
+    image: Mapping[str, Array],
+    content: Mapping[str, Array],
+    style: Mapping[str, Array],
 ) -> Scalar:
     gaps = []
     for name in style:
-        target = statistic_fn(style[name])
-        distance = distance_fn(statistic_fn(image[name]), target)
-        start = distance_fn(statistic_fn(content[name]), target)
-        size = distance_fn(jnp.zeros_like(target), target)
-        gaps.append(relative_gap(distance, start, size))
+        distance_fn, size = distances_fn(style[name])
+        floor = jnp.maximum(_SMALLEST_GAP * size, _SMALLEST_SIZE)
+        start = jnp.maximum(distance_fn(content[name]), floor)
+        gaps.append(distance_fn(image[name]) / start)
     return jnp.mean(jnp.stack(gaps))
 
 
-def _frobenius_distance(gram: Array, target: Array) -> Scalar:
-    return jnp.sqrt(gram_loss(gram, target))
+def _gram_distances(style: FeatureMap) -> _Distances:
+    target = gram_matrix(style)
+    size = jnp.sqrt(gram_loss(jnp.zeros_like(target), target))
+    return lambda features: jnp.sqrt(gram_loss(gram_matrix(features), target)), size
 
 
-def _layer_quantiles(features: FeatureMap) -> Float[Array, "directions quantiles"]:
-    channels = features.shape[-1]
-    directions = projection_directions(channels, _NUM_DIRECTIONS)
-    return sliced_quantiles(features.reshape(-1, channels), directions)
+def _bures_distances(style: FeatureMap) -> _Distances:
+    target = gaussian_target(fit_gaussian(style))
+
+    def distance(features: FeatureMap) -> Scalar:
+        return wasserstein_distance(fit_gaussian(features), target, smoothing=0.0)
+
+    return distance, jnp.sqrt(target.size)
 
 
-def _mean_distance(quantiles: Array, target: Array) -> Scalar:
-    return jnp.mean(jnp.abs(quantiles - target))
+def _sliced_distances(style: Array, directions: np.ndarray | None = None) -> _Distances:
+    channels = style.shape[-1]
+    if directions is None:
+        directions = projection_directions(channels, _NUM_DIRECTIONS)
+
+    def quantiles(features: Array) -> Array:
+        return sliced_quantiles(features.reshape(-1, channels), directions)
+
+    target = quantiles(style)
+    return (
+        lambda features: jnp.mean(jnp.abs(quantiles(features) - target)),
+        jnp.mean(jnp.abs(target)),
+    )
+
+
+def _palette_distances(style: StyleImage) -> _Distances:
+    distance_fn, size = _sliced_distances(oklab(style), _hemisphere(_NUM_HUES))
+    return lambda image: distance_fn(oklab(image)), size
 
 
 _NUM_HUES = 64
@@ -190,32 +192,6 @@ def oklab(image: Image) -> Image:
     )
     cones = _apply(_TO_CONES, linear)
     return _apply(_TO_LAB, jnp.cbrt(cones))
-
-
-def palette_gap(image: Image, content: Image, style: StyleImage) -> Scalar:
-    """Return the gap of the colors, by sliced Wasserstein distance in OKLab.
-
-    It depends on how many pixels have each color, not on where they are.
-
-    Args:
-        image: stylized picture, sRGB, [0, 1].
-        content: content picture, sRGB, [0, 1].
-        style: style picture, sRGB, [0, 1], of any size.
-
-    Returns:
-        0 for the style's palette, 1 for a palette as far from it as the content's; for
-        equal palettes of content and style see `relative_gap`.
-    """
-    target = _quantiles(style)
-    distance = jnp.mean(jnp.abs(_quantiles(image) - target))
-    start = jnp.mean(jnp.abs(_quantiles(content) - target))
-    # The size of the palette is its distance from black.
-    return relative_gap(distance, start, jnp.mean(jnp.abs(target)))
-
-
-def _quantiles(image: jax.Array) -> jax.Array:
-    directions = _hemisphere(_NUM_HUES)
-    return sliced_quantiles(oklab(image).reshape(-1, 3), directions)
 
 
 def _hemisphere(num_directions: int) -> np.ndarray:

@@ -44,13 +44,7 @@ def lpips(judge: LPIPSNetwork, image: Image, reference: Image) -> Scalar:
 def lpips_of_features(
     judge: LPIPSNetwork, features: Features, reference: Features
 ) -> Scalar:
-    """Return the LPIPS distance of two pictures from their features.
-
-    Args:
-        judge: AlexNet and its heads.
-        features: activations of one picture.
-        reference: activations of the other.
-    """
+    """Return the LPIPS distance of two pictures from their features."""
     distance = jnp.float32(0)
     for name, head in judge.heads.items():
         squared = jnp.square(

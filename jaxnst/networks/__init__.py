@@ -12,7 +12,6 @@ from jaxnst.config import (
     POOLINGS as POOLINGS,
     PRECISIONS as PRECISIONS,
     SMOOTHINGS as SMOOTHINGS,
-    check_convolution as check_convolution,
 )
 
 from .alexnet import (
@@ -61,7 +60,6 @@ from .transforms import (
     check_normalizable as check_normalizable,
     cut_behind as cut_behind,
     device_mesh as device_mesh,
-    divide_filters as divide_filters,
     filter_means as filter_means,
     lay_by_rows as lay_by_rows,
     lay_whole as lay_whole,

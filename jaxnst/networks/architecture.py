@@ -118,7 +118,7 @@ class Architecture(abc.ABC):
         default_smoothing: smoothing that is used by default.
         is_rescalable: whether its average pooling can be rescaled.
         recomputed: {memory level: {block: number of strips in which it is computed
-            again}}.
+            again}}; by default blocks are computed again as a whole.
     """
 
     name: str
@@ -126,7 +126,11 @@ class Architecture(abc.ABC):
     smoothings: ClassVar[tuple[str, ...]] = SMOOTHINGS
     default_smoothing: ClassVar[str] = "none"
     is_rescalable: ClassVar[bool] = False
-    recomputed: ClassVar[Mapping[str, Mapping[int, int]]]
+    recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
+        "fast": {},
+        "balanced": {1: 1, 2: 1},
+        "low": dict.fromkeys(range(1, 6), 1),
+    }
 
     @abc.abstractmethod
     def __iter__(self) -> Iterator[Layer]:
@@ -158,19 +162,11 @@ class Architecture(abc.ABC):
         return tuple(name for layer in self for name in layer.names)
 
     def up_to(self, wanted: Collection[str]) -> tuple[Layer, ...]:
-        """Return the layers needed to compute some activations.
-
-        Args:
-            wanted: names of the activations.
-        """
+        """Return the layers needed to compute the activations with these names."""
         layers = tuple(self)
         needed = [i for i, layer in enumerate(layers) if {*wanted} & {*layer.names}]
         return layers[: 1 + max(needed, default=-1)]
 
     @abc.abstractmethod
     def build(self, **options: Any) -> "Network":
-        """Return the network, with random weights.
-
-        Args:
-            options: keyword arguments of `Network`.
-        """
+        """Return the network, with random weights; options are those of `Network`."""

@@ -22,7 +22,7 @@ from .sharding import Rows, Spread, go_around, rows_of
 
 # By how many pixels "reflect" continues the picture on every side. 4 are enough to keep
 # rims of a pixel or two out of the result; 8 keep out the blotches behind them too.
-REFLECT_MARGIN = 8
+_REFLECT_MARGIN = 8
 
 Activations = Float[Array, "1 _ _ _"]
 
@@ -120,16 +120,6 @@ class Network(nnx.Module, abc.ABC):
             self.padding in ("circular", "circular_x"),
         )
 
-    def _borders(self, name: str) -> tuple[Border, Border]:
-        if self._is_replicated(name):
-            return "none", "none"  # the border is added in `convolve`
-        down, across = self.wraps
-        return "circular" if down else "zeros", "circular" if across else "zeros"
-
-    def _is_replicated(self, name: str) -> bool:
-        first = self.architecture.convolutions[0].name
-        return self.padding == "replicate" and name == first
-
     def __repr__(self) -> str:
         smoothing = f", smoothing={self.smoothing!r}"
         return (
@@ -150,22 +140,11 @@ class Network(nnx.Module, abc.ABC):
         return 1 if self.spread is None else self.spread.mesh.size
 
     def with_memory(self, memory: str) -> "Network":
-        """Return the same network, weights shared, with another memory level.
-
-        Args:
-            memory: one of `MEMORY_LEVELS`.
-
-        Raises:
-            ValueError: if `memory` is unknown.
-        """
+        """Return the same network, weights shared, at one of `MEMORY_LEVELS`."""
         return self.changed(memory=check_choice("memory", memory, MEMORY_LEVELS))
 
     def changed(self, **attributes: Any) -> "Network":
-        """Return the same network, weights shared, with other attributes.
-
-        Args:
-            attributes: names and values of the attributes to set.
-        """
+        """Return the same network, weights shared, with other attributes."""
         leaves, structure = jax.tree.flatten(self)
         network: Network = jax.tree.unflatten(structure, leaves)
         for name, value in attributes.items():
@@ -176,9 +155,6 @@ class Network(nnx.Module, abc.ABC):
         """Return the network with the layout of one picture on its devices.
 
         The network itself, if it is not sharded or the picture has too few rows.
-
-        Args:
-            image: RGB, [0, 1].
         """
         spread = self.spread
         if spread is None or not spread.suits(image.shape[0]):
@@ -223,14 +199,10 @@ class Network(nnx.Module, abc.ABC):
         if self.padding not in ("reflect", "circular_x", "circular_y"):
             return 0, 0
         down, across = self.wraps
-        return 0 if down else REFLECT_MARGIN, 0 if across else REFLECT_MARGIN
+        return 0 if down else _REFLECT_MARGIN, 0 if across else _REFLECT_MARGIN
 
     def prepare(self, image: Image) -> Activations:
-        """Return the input of the first layer.
-
-        Args:
-            image: RGB, [0, 1].
-        """
+        """Return the input of the first layer for a picture in RGB, [0, 1]."""
         x = self.preprocessing(image)[None]
         down, across = self.margins
         if down or across:
@@ -283,22 +255,22 @@ class Network(nnx.Module, abc.ABC):
             x: input of the convolution.
         """
         convolution: Convolution = getattr(self, name)
-        if self._is_replicated(name):
+        down, across = self.wraps
+        vertical: Border = "circular" if down else "zeros"
+        horizontal: Border = "circular" if across else "zeros"
+        first = self.architecture.convolutions[0].name
+        if self.padding == "replicate" and name == first:
             margin = convolution.kernel_shape[0] // 2
             around = (margin, margin)
             x = jnp.pad(x, ((0, 0), around, around, (0, 0)), mode="edge")
-        vertical, horizontal = self._borders(name)
+            vertical = horizontal = "none"
         if self.rows is not None and vertical == "circular":
             own = self.rows.own[x.shape[1]]
             return self.settle(go_around(convolution, x, own, horizontal))
         return self.settle(convolution(x, vertical=vertical, horizontal=horizontal))
 
     def settle(self, x: Activations) -> Activations:
-        """Return the output of a layer, sharded if the network is.
-
-        Args:
-            x: output of the layer.
-        """
+        """Return the output of a layer, sharded if the network is."""
         return x if self.rows is None else self.rows.settle(x)
 
     def pool(self, layer: Layer, x: Activations, window: Window) -> Activations:
@@ -312,13 +284,16 @@ class Network(nnx.Module, abc.ABC):
         Raises:
             ValueError: if the picture is too small to be pooled.
         """
-        if not all(window.count(length) for length in x.shape[1:3]):
-            raise ValueError(
-                f"the picture is too small for {layer.name}: only {x.shape[2]} x "
-                f"{x.shape[1]} values are left to pool."
-            )
+        self._check_poolable(layer, x, window)
         num_rows = None if self.rows is None else self.rows.own[x.shape[1]]
         pooled = pool_windows(
             x, window, self.pooling, wraps=self.wraps, num_rows=num_rows
         )
         return self.settle(pooled)
+
+    def _check_poolable(self, layer: Layer, x: Activations, window: Window) -> None:
+        if not all(window.count(length) for length in x.shape[1:3]):
+            raise ValueError(
+                f"the picture is too small for {layer.name}: only {x.shape[2]} x "
+                f"{x.shape[1]} values are left to pool."
+            )

@@ -75,8 +75,8 @@ def _both_ways(transform: np.ndarray) -> np.ndarray:
 _INPUT_2D, _KERNEL_2D, _RESULT_2D = map(_both_ways, (_INPUT, _KERNEL, _RESULT))
 
 Pixels = Float[Array, "rows columns _"]
-Points = Float[Array, "36 in out"]
-Tiles = Float[Array, "_ tiles _"]
+_Points = Float[Array, "36 in out"]
+_Tiles = Float[Array, "_ tiles _"]
 
 
 class Convolution(nnx.Module):
@@ -150,8 +150,7 @@ class Convolution(nnx.Module):
             x: picture, one in the batch.
             vertical: values above and below the picture: "zeros", "circular" for the
                 opposite border, or "none", whose result has `size` - 1 rows less.
-            horizontal: values left and right of the picture: "zeros", "circular", or
-                "none", whose result has `size` - 1 columns less.
+            horizontal: the same, left and right of the picture.
         """
         borders = (vertical, horizontal)
         kernel = self.kernel[...].astype(x.dtype)
@@ -196,18 +195,14 @@ def _direct(
     )
 
 
-def transform_kernel(kernel: Float[Array, "3 3 in out"]) -> Points:
-    """Return a kernel transformed to the 36 points.
-
-    Args:
-        kernel: 3 x 3 kernel, HWIO.
-    """
+def transform_kernel(kernel: Float[Array, "3 3 in out"]) -> _Points:
+    """Return a 3 x 3 kernel transformed to the 36 points."""
     flat = kernel.reshape(9, -1)
     return _matmul(_KERNEL_2D, flat).reshape(36, *kernel.shape[2:])
 
 
 @jax.custom_vjp
-def winograd_convolution(x: Pixels, points: Points) -> Pixels:
+def winograd_convolution(x: Pixels, points: _Points) -> Pixels:
     """Return the convolution of a picture of the same size, with zeros around it.
 
     It agrees with the direct convolution within 2e-5 of the largest value in float32.
@@ -221,13 +216,13 @@ def winograd_convolution(x: Pixels, points: Points) -> Pixels:
     return _join_tiles(_mix(_RESULT_2D, products), height, width)
 
 
-def _forward(x: Pixels, points: Points) -> tuple[Pixels, tuple[Pixels, Points]]:
+def _forward(x: Pixels, points: _Points) -> tuple[Pixels, tuple[Pixels, _Points]]:
     return winograd_convolution(x, points), (x, points)
 
 
 def _backward(
-    residuals: tuple[Pixels, Points], gradient: Pixels
-) -> tuple[Pixels, Points]:
+    residuals: tuple[Pixels, _Points], gradient: Pixels
+) -> tuple[Pixels, _Points]:
     x, points = residuals
     height, width, _ = x.shape
     tiles = _mix(_RESULT_2D.T, _split_tiles(gradient))
@@ -249,13 +244,13 @@ def _matmul(left: np.ndarray, right: Array) -> Array:
     return jnp.matmul(matrix, right, precision=jax.lax.Precision.HIGHEST)
 
 
-def _mix(transform: np.ndarray, tiles: Tiles) -> Tiles:
+def _mix(transform: np.ndarray, tiles: _Tiles) -> _Tiles:
     """Transform every tile, as one product of a small matrix and all tiles."""
     mixed = _matmul(transform, tiles.reshape(tiles.shape[0], -1))
     return mixed.reshape(transform.shape[0], *tiles.shape[1:])
 
 
-def _product(tiles: Tiles, points: Points, *, transposed: bool = False) -> Tiles:
+def _product(tiles: _Tiles, points: _Points, *, transposed: bool = False) -> _Tiles:
     """Mix the channels at each point."""
     contracted = (((2,), (2 if transposed else 1,)), ((0,), (0,)))
     return jax.lax.dot_general(
@@ -267,7 +262,7 @@ def _num_tiles(height: int, width: int) -> tuple[int, int]:
     return -(-height // _TILE), -(-width // _TILE)
 
 
-def _windows(x: Pixels) -> Tiles:
+def _windows(x: Pixels) -> _Tiles:
     """Return the windows of 6 x 6 pixels of a picture, which overlap by 2."""
     height, width, channels = x.shape
     down, across = _num_tiles(height, width)
@@ -287,7 +282,7 @@ def _windows(x: Pixels) -> Tiles:
     return windows.reshape(_WINDOW**2, down * across, channels)
 
 
-def _add_windows(windows: Tiles, height: int, width: int) -> Pixels:
+def _add_windows(windows: _Tiles, height: int, width: int) -> Pixels:
     """Return the sum of overlapping windows of 6 x 6: the adjoint of `_windows`."""
     down, across = _num_tiles(height, width)
     tiles = windows.reshape(_WINDOW, _WINDOW, down, across, -1)
@@ -320,14 +315,14 @@ def _add_overlaps(
     return jnp.concatenate([shared, alone], axis)
 
 
-def _join_tiles(tiles: Tiles, height: int, width: int) -> Pixels:
+def _join_tiles(tiles: _Tiles, height: int, width: int) -> Pixels:
     """Return the picture made of tiles of 4 x 4."""
     down, across = _num_tiles(height, width)
     tiles = tiles.reshape(_TILE, _TILE, down, across, -1).transpose(2, 0, 3, 1, 4)
     return tiles.reshape(_TILE * down, _TILE * across, -1)[:height, :width]
 
 
-def _split_tiles(x: Pixels) -> Tiles:
+def _split_tiles(x: Pixels) -> _Tiles:
     """Return the tiles of 4 x 4 of a picture: the adjoint of `_join_tiles`."""
     height, width, channels = x.shape
     down, across = _num_tiles(height, width)

@@ -61,14 +61,8 @@ class GoogLeNetArchitecture(Architecture):
     stem: tuple[int, int, int]
     modules: tuple[Inception, ...]
     norm_epsilon: ClassVar[float | None] = 1e-3
-    recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
-        "fast": {},
-        "balanced": {1: 1, 2: 1},
-        "low": dict.fromkeys(range(1, 6), 1),
-    }
 
     def __iter__(self) -> Iterator[Layer]:
-        """Yield the layers in the order in which they are computed."""
         first, second, width = self.stem
         yield Layer("conv", "conv1", 1, 3, first, 2)
         yield Layer("pool", "pool1", 1, first, first, 2)
@@ -137,11 +131,7 @@ class GoogLeNetArchitecture(Architecture):
         return 2000 if self == GOOGLENET else None
 
     def build(self, **options: Any) -> "GoogLeNet":
-        """Return the network, with random weights.
-
-        Args:
-            options: keyword arguments of `Network`.
-        """
+        """Return a `GoogLeNet` with random weights."""
         return GoogLeNet(self, **options)
 
 

@@ -19,7 +19,7 @@ from jaxnst.config import SMOOTHINGS
 
 
 Pixels = Float[Array, "1 _ _ _"]
-Corner = UInt8[Array, "1 _ _ _"]
+_Corner = UInt8[Array, "1 _ _ _"]
 
 
 @jax.custom_vjp
@@ -28,9 +28,6 @@ def max_pool(x: Pixels) -> Pixels:
 
     Same as `nnx.max_pool`, with its gradient, which goes to the first of equal pixels,
     but several times as fast on a CPU.
-
-    Args:
-        x: activations.
     """
     upper_left, upper_right, lower_left, lower_right = _corners(x)
     return jnp.maximum(
@@ -38,7 +35,7 @@ def max_pool(x: Pixels) -> Pixels:
     )
 
 
-def _forward(x: Pixels) -> tuple[Pixels, tuple[Pixels, Corner]]:
+def _forward(x: Pixels) -> tuple[Pixels, tuple[Pixels, _Corner]]:
     corners = _corners(x)
     largest = max_pool(x)
     # The index of the maximum, in a byte: a sixteenth of the memory of `x`.
@@ -49,7 +46,7 @@ def _forward(x: Pixels) -> tuple[Pixels, tuple[Pixels, Corner]]:
     return largest, (x[..., :0], corner)
 
 
-def _backward(residuals: tuple[Pixels, Corner], gradient: Pixels) -> tuple[Pixels]:
+def _backward(residuals: tuple[Pixels, _Corner], gradient: Pixels) -> tuple[Pixels]:
     shaped, corner = residuals
     parts = [jnp.where(corner == index, gradient, 0) for index in range(4)]
     _, rows, columns, channels = corner.shape
@@ -63,11 +60,7 @@ max_pool.defvjp(_forward, _backward)
 
 
 def average_pool(x: Pixels) -> Pixels:
-    """Return the mean of every 2 x 2 pixels; an odd last row or column is dropped.
-
-    Args:
-        x: activations.
-    """
+    """Return the mean of every 2 x 2 pixels; an odd last row or column is dropped."""
     return sum(_corners(x)[1:], start=_corners(x)[0]) / 4
 
 
@@ -80,8 +73,6 @@ class Window(NamedTuple):
     """The windows of a pooling.
 
     Attributes:
-        size: height and width of a window.
-        stride: pixels from one window to the next.
         margin: pixels of the first window that are beyond the border.
         is_ceil: whether the last window may be incomplete, as in torch's `ceil_mode`.
     """
@@ -92,11 +83,7 @@ class Window(NamedTuple):
     is_ceil: bool = False
 
     def count(self, length: int) -> int:
-        """Return the number of windows along an axis, 0 or more.
-
-        Args:
-            length: number of pixels.
-        """
+        """Return the number of windows along an axis of so many pixels, 0 or more."""
         steps = length + 2 * self.margin - self.size
         count = (-(-steps // self.stride) if self.is_ceil else steps // self.stride) + 1
         if self.is_ceil and (count - 1) * self.stride >= length + self.margin:
@@ -107,9 +94,6 @@ class Window(NamedTuple):
         """Return the pixels that windows reach beyond the picture, before and after.
 
         The second is negative if the last pixels are in no window.
-
-        Args:
-            length: number of pixels.
         """
         last = (self.count(length) - 1) * self.stride + self.size
         return self.margin, last - length - self.margin
@@ -194,7 +178,7 @@ def _line_max(x: Pixels, axis: int, size: int, stride: int) -> Pixels:
 
 def _line_forward(
     x: Pixels, axis: int, size: int, stride: int
-) -> tuple[Pixels, tuple[Pixels, Corner]]:
+) -> tuple[Pixels, tuple[Pixels, _Corner]]:
     largest: Pixels = _line_max(x, axis, size, stride)
     which = jnp.full(largest.shape, size - 1, jnp.uint8)
     pixels = _shifted(x, axis, size, stride)
@@ -207,7 +191,7 @@ def _line_backward(
     axis: int,
     size: int,
     stride: int,
-    residuals: tuple[Pixels, Corner],
+    residuals: tuple[Pixels, _Corner],
     gradient: Pixels,
 ) -> tuple[Pixels]:
     shaped, which = residuals

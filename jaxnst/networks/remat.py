@@ -44,14 +44,7 @@ Measures = Mapping[str, Mapping[str, MeasureFn]]
 
 
 class _Strip(NamedTuple):
-    """Some rows, or columns, of a block's input.
-
-    Attributes:
-        start: first row of the strip.
-        stop: row after the last one of the strip.
-        halo: rows above and below the strip that its convolutions reach.
-        num_rows: number of rows of the whole input.
-    """
+    """Some rows, or columns, of a block's input, and how far its convolutions reach."""
 
     start: int
     stop: int
@@ -104,13 +97,7 @@ def measure_features(
 
 
 def filling(network: Callable, image: Image, features: FeatureMap) -> float:
-    """Return the factor from a mean over a feature map to that without added rows.
-
-    Args:
-        network: `Network` or any other function.
-        image: picture.
-        features: feature map of the picture.
-    """
+    """Return the factor from a mean over a feature map to that without added rows."""
     if not isinstance(network, Network) or network.spread is None:
         return 1.0
     rows = network.over(image).rows

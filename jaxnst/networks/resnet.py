@@ -39,14 +39,8 @@ class ResNetArchitecture(Architecture):
     widths: tuple[int, ...] = (64, 128, 256, 512)
     norm_epsilon: ClassVar[float | None] = 1e-5
     default_smoothing: ClassVar[str] = "log"
-    recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
-        "fast": {},
-        "balanced": {1: 1, 2: 1},
-        "low": dict.fromkeys(range(1, 6), 1),
-    }
 
     def __iter__(self) -> Iterator[Layer]:
-        """Yield the layers in the order in which they are computed."""
         width = self.widths[0]
         yield Layer("stem", "relu1", 1, 3, width, 2)
         yield Layer("pool", "pool1", 1, width, width, 2)
@@ -98,11 +92,7 @@ class ResNetArchitecture(Architecture):
         return 3000 if self == RESNET50 else None
 
     def build(self, **options: Any) -> "ResNet":
-        """Return the network, with random weights.
-
-        Args:
-            options: keyword arguments of `Network`.
-        """
+        """Return a `ResNet` with random weights."""
         return ResNet(self, **options)
 
 

@@ -23,28 +23,19 @@ AXIS = "rows"
 
 Activations = Float[Array, "1 _ _ _"]
 # With fewer rows per device, exchanging and adding rows costs more than it saves.
-MIN_ROWS = 32
+_MIN_ROWS = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """The devices that pictures are sharded over.
-
-    Attributes:
-        mesh: mesh of one axis.
-        deepest: deepest layer that will be computed.
-    """
+    """The devices that pictures are sharded over, and the deepest layer computed."""
 
     mesh: Mesh
     deepest: str
 
     def suits(self, height: int) -> bool:
-        """Return whether a picture is sharded; otherwise all devices compute all of it.
-
-        Args:
-            height: number of rows of the picture.
-        """
-        return height >= MIN_ROWS * self.mesh.size
+        """Return whether a picture of so many rows is sharded, not computed by each."""
+        return height >= _MIN_ROWS * self.mesh.size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +43,6 @@ class Rows:
     """The numbers of rows of one sharded picture and of its activations.
 
     Attributes:
-        mesh: mesh of one axis.
         counts: (rows in all, rows of the picture) at every depth.
     """
 
@@ -64,82 +54,44 @@ class Rows:
         """The rows of the picture at each number of rows in all."""
         return dict(self.counts)
 
-    def whole(self, x: Array) -> Array:
-        """Return an array of which every device holds all.
-
-        Args:
-            x: any array.
-        """
-        return jax.lax.with_sharding_constraint(x, whole(self.mesh))
-
-    def over_devices(self, x: Activations) -> Activations:
-        """Return activations of which every device holds some rows.
-
-        Args:
-            x: activations.
-        """
+    def _over_devices(self, x: Activations) -> Activations:
         return jax.lax.with_sharding_constraint(x, by_rows(self.mesh, 1))
 
     def lay_out(self, x: Activations, *, use_edge: bool) -> Activations:
-        """Return a picture with rows added, sharded by rows.
-
-        Args:
-            x: input of the first layer.
-            use_edge: whether the added rows repeat the last row; otherwise they are
-                zeros.
-        """
+        """Return a picture with rows added, zeros or the last row, sharded by rows."""
         behind = self.counts[0][0] - x.shape[1]
         mode = "edge" if use_edge else "constant"
         x = jnp.pad(x, ((0, 0), (0, behind), (0, 0), (0, 0)), mode=mode)
         # The gradient is gathered here, so that every device holds all of it.
-        return self.over_devices(self.whole(x))
+        x = jax.lax.with_sharding_constraint(x, whole(self.mesh))
+        return self._over_devices(x)
 
     def settle(self, x: Activations) -> Activations:
-        """Return activations, sharded by rows, whose added rows are zero.
-
-        Args:
-            x: activations.
-        """
+        """Return activations, sharded by rows, whose added rows are zero."""
         num_rows = self.own[x.shape[1]]
         if num_rows < x.shape[1]:
             x = jnp.where(_index(x) < num_rows, x, 0)
-        return self.over_devices(x)
+        return self._over_devices(x)
 
     def filling(self, num_rows: int) -> float:
-        """Return the factor from the mean over all rows to that over the picture.
-
-        Args:
-            num_rows: number of rows in all.
-        """
+        """Return the factor from the mean over all rows to that over the picture."""
         return num_rows / self.own[num_rows]
 
 
 def whole(mesh: Mesh) -> NamedSharding:
-    """Return the sharding of arrays that every device holds all of.
-
-    Args:
-        mesh: mesh of one axis.
-    """
+    """Return the sharding of arrays that every device holds all of."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def by_rows(mesh: Mesh, axis: int) -> NamedSharding:
-    """Return the sharding of arrays of which every device holds some rows.
-
-    Args:
-        mesh: mesh of one axis.
-        axis: index of the axis of rows.
-    """
+    """Return the sharding of arrays of which every device holds some rows."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
 
 
 def rows_of(mesh: Mesh, counts: Sequence[int]) -> Rows:
-    """Return the numbers of rows of a sharded picture and of its activations.
+    """Return the numbers of rows in all, given those of the picture, layer by layer.
 
-    Args:
-        mesh: mesh of one axis.
-        counts: rows of the picture and of its activations, layer by layer; each is
-            equal to the one before or about half of it.
+    Each count is equal to the one before or about half of it.
     """
     own = [counts[0]]
     own += [after for before, after in itertools.pairwise(counts) if after < before]
@@ -154,11 +106,7 @@ def go_around(
 ) -> Activations:
     """Return the convolution of a sharded picture that wraps around vertically.
 
-    Args:
-        convolution: convolution to apply.
-        x: activations of the picture, followed by rows of zeros.
-        num_rows: number of rows of the picture.
-        horizontal: values left and right of the picture, see `Convolution`.
+    Rows of zeros follow the `num_rows` of the picture.
     """
     size = convolution.kernel_shape[0]
     y = convolution(x, vertical="zeros", horizontal=horizontal)

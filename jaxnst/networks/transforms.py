@@ -24,7 +24,7 @@ from .base import Network
 from .devices import local_devices
 from .remat import Part, measure_features
 from .sharding import AXIS, Spread, by_rows, whole
-from .vgg import VGG, VGGArchitecture
+from .vgg import VGGArchitecture
 
 
 def cut_behind(network: Network, layers: Collection[str]) -> Network:
@@ -37,8 +37,7 @@ def cut_behind(network: Network, layers: Collection[str]) -> Network:
         network: network to truncate.
         layers: all layers that will be computed.
     """
-    leaves, structure = jax.tree.flatten(network)
-    cut: Network = jax.tree.unflatten(structure, leaves)
+    cut = network.changed()
     architecture = network.architecture
     needed = {layer.name for layer in architecture.up_to(layers)}
     # Where a convolution is a layer, no other layer uses it.
@@ -53,11 +52,11 @@ def cut_behind(network: Network, layers: Collection[str]) -> Network:
 _QUIETEST = 1e-3
 
 # Pictures differ in size, so their axes have no common names.
-Images = Sequence[Float[Array, "_ _ 3"]]
-Scales = Mapping[str, Float[np.ndarray, " _"]]
+_Images = Sequence[Float[Array, "_ _ 3"]]
+_Scales = Mapping[str, Float[np.ndarray, " _"]]
 
 
-def normalize_activations(network: Network, images: Images) -> VGG:
+def normalize_activations(network: Network, images: _Images) -> Network:
     """Return a VGG whose filters have a mean activation of 1 over pictures and pixels.
 
     `normalized(image)["relu3_1"]` is `network(image)["relu3_1"]` divided by its
@@ -76,14 +75,11 @@ def normalize_activations(network: Network, images: Images) -> VGG:
         times the mean of its layer.
     """
     check_normalizable(network.architecture)
-    return divide_filters(network, filter_means(network, images))
+    return _divide_filters(network, filter_means(network, images))
 
 
 def check_normalizable(architecture: Architecture) -> None:
     """Check that a network can be normalized.
-
-    Args:
-        architecture: architecture of the network.
 
     Raises:
         ValueError: if it is no VGG.
@@ -96,7 +92,7 @@ def check_normalizable(architecture: Architecture) -> None:
         )
 
 
-def filter_means(network: Network, images: Images) -> Scales:
+def filter_means(network: Network, images: _Images) -> _Scales:
     """Return the mean activation of each filter over pictures and pixels.
 
     Args:
@@ -121,15 +117,9 @@ def filter_means(network: Network, images: Images) -> Scales:
     return scales
 
 
-def divide_filters(network: Network, scales: Scales) -> VGG:
-    """Return a VGG whose feature maps after each ReLU are divided by numbers above 0.
-
-    Args:
-        network: VGG, which is not changed.
-        scales: {"relu1_1": one number per filter, ...}, for all its ReLUs.
-    """
-    leaves, structure = jax.tree.flatten(network)
-    divided: VGG = jax.tree.unflatten(structure, leaves)
+def _divide_filters(network: Network, scales: _Scales) -> Network:
+    """Return a VGG whose feature maps after each ReLU are divided by numbers."""
+    divided = network.changed()
     before = np.ones(3)
     for shape in network.architecture.convolutions:
         scale = scales[shape.name.replace("conv", "relu")]
@@ -192,21 +182,14 @@ def spread_network(network: Network, mesh: Mesh, layers: Collection[str]) -> Net
     Raises:
         ValueError: if the network cannot be sharded.
     """
-    check_spreadable(network)
+    _check_spreadable(network)
     deepest = network.architecture.up_to(layers)[-1].name
     spread = network.changed(spread=Spread(mesh, deepest))
     return jax.device_put(spread, whole(mesh))
 
 
-def check_spreadable(network: Network) -> None:
-    """Check that a network can shard its pictures over devices.
-
-    Args:
-        network: network to check.
-
-    Raises:
-        ValueError: if it cannot.
-    """
+def _check_spreadable(network: Network) -> None:
+    """Refuse a network that cannot shard its pictures over devices."""
     name = network.architecture.name
     used = [shape.name for shape in network.architecture.convolutions]
     if any(getattr(getattr(network, n, None), "is_winograd", False) for n in used):

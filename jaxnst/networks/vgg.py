@@ -13,7 +13,7 @@ import jax
 
 from .architecture import Architecture, ConvShape, Layer
 from .base import Activations, Network
-from .layers import average_pool, max_pool
+from .layers import Window, average_pool, max_pool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,6 @@ class VGGArchitecture(Architecture):
     }
 
     def __iter__(self) -> Iterator[Layer]:
-        """Yield the layers in the order in which they are computed."""
         in_width = 3
         blocks = zip(self.depths, self.widths, strict=True)
         for block, (depth, width) in enumerate(blocks, start=1):
@@ -81,11 +80,7 @@ class VGGArchitecture(Architecture):
         return 6000 if is_known else None
 
     def build(self, **options: Any) -> "VGG":
-        """Return the network, with random weights.
-
-        Args:
-            options: keyword arguments of `Network`.
-        """
+        """Return a `VGG` with random weights."""
         return VGG(self, **options)
 
 
@@ -105,19 +100,12 @@ class VGG(Network):
         Args:
             layer: layer to compute.
             x: output of the layer before it.
-
-        Raises:
-            ValueError: if the picture is too small to be pooled.
         """
         if layer.kind == "conv":
             return self.convolve(layer.name, x)
         if layer.kind == "relu":
             return jax.nn.relu(x)
-        if min(x.shape[1:3]) < 2:
-            raise ValueError(
-                f"the picture is too small for {layer.name}: only {x.shape[2]} x "
-                f"{x.shape[1]} values are left to pool."
-            )
+        self._check_poolable(layer, x, Window(2, 2))
         if self.pooling == "max":
             return self.settle(max_pool(x))
         pooled = average_pool(x)

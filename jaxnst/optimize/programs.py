@@ -5,23 +5,28 @@ disk. `JAXNST_CACHE_DIR` moves its folder, `JAXNST_CACHE=0` disables it, and a c
 that the user has set up for JAX is used as it is.
 """
 
+import atexit
 import contextlib
 import functools
 import hashlib
 import os
 import platform
+import signal
+import stat
 import sys
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+import warnings
+import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 
-# Above this size the programs used least recently are deleted. A program takes half a
+# Above this size JAX deletes the programs used least recently. A program takes half a
 # megabyte to a few.
-MAX_CACHE_BYTES = 1_000_000_000
+_MAX_CACHE_BYTES = 1_000_000_000
 
 
 class Program(NamedTuple):
@@ -42,28 +47,22 @@ class Program(NamedTuple):
 
         JAX caches it, so neither this nor a call of `function` with such arguments
         compiles it a second time.
-
-        Raises:
-            jax.errors.JaxRuntimeError: if the program does not compile.
         """
         return self.function.lower(*self.args, **self.static).compile()
 
 
-@functools.cache
-def _compiler() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="jaxnst-compiler")
+_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_is_ending = threading.Event()
 
 
-def compile_in_background(
-    programs: Iterable[Program] | Callable[[], Iterable[Program]],
-) -> Future[None]:
-    """Start to compile programs in the one worker thread, and return its future.
+def compile_in_background(programs: Iterable[Program]) -> threading.Thread:
+    """Start a thread that compiles programs, and return it.
 
     An error there need not be handled: the call of the program raises it again.
 
     Args:
-        programs: programs in the order in which they will be needed; or a function that
-            returns them, which the thread calls.
+        programs: programs in the order in which they will be needed. A generator runs
+            in the thread.
     """
     # `with jax.default_device(...)` holds for the calling thread alone. Without one,
     # none may be set here either: JAX would compile another program.
@@ -71,11 +70,33 @@ def compile_in_background(
 
     def work() -> None:
         context = contextlib.nullcontext() if not device else jax.default_device(device)
-        with context:
-            for program in programs() if callable(programs) else programs:
+        with context, contextlib.suppress(Exception):
+            for program in programs:
+                if _is_ending.is_set():
+                    return
                 program.compile()
 
-    return _compiler().submit(work)
+    thread = threading.Thread(target=work, name="jaxnst-compiler", daemon=True)
+    _threads.add(thread)
+    thread.start()
+    return thread
+
+
+@atexit.register
+def _end_threads() -> None:
+    """Wait for programs that are being compiled; Ctrl-C ends the process at once.
+
+    XLA cannot be interrupted, and must not outlive the interpreter. Python waits by
+    itself for threads that are no daemons, but prints a traceback at Ctrl-C.
+    """
+    _is_ending.set()
+    threads = [thread for thread in _threads if thread.is_alive()]
+    if threads and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        with contextlib.suppress(OSError, ValueError):  # closed
+            print(end="", flush=True)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for thread in threads:
+        thread.join()
 
 
 def use_program_cache() -> None:
@@ -91,13 +112,38 @@ def use_program_cache() -> None:
         return
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_trusted(folder):
+            return
         _delete_damaged(folder)
     except OSError:  # with a full disk or a read-only home, paint without a cache
         return
     config.update("jax_compilation_cache_dir", str(folder))
-    config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
+    config.update("jax_compilation_cache_max_size", _MAX_CACHE_BYTES)
     config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@functools.cache
+def _is_trusted(folder: Path) -> bool:
+    """Return whether only this user can write to a folder; warn once if not.
+
+    Cached programs are machine code that this process would run.
+    """
+    if sys.platform == "win32":
+        return True
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        reason = "belongs to another user"
+    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        reason = "can be written to by other users"
+    else:
+        return True
+    warnings.warn(
+        f"compiled programs are not cached, because {folder} {reason}; set "
+        "JAXNST_CACHE_DIR to a folder of your own.",
+        stacklevel=3,
+    )
+    return False
 
 
 def cache_folder() -> Path | None:

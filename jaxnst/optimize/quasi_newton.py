@@ -25,13 +25,7 @@ _MAX_TRIALS = 12
 
 
 class Evaluation(NamedTuple):
-    """Loss and gradient of one picture.
-
-    Attributes:
-        loss: value that is minimized.
-        terms: parts of the loss, on the host or on the device.
-        gradient: derivative of the loss with respect to the picture, of its shape.
-    """
+    """Loss of one picture, its parts, and its gradient with respect to the picture."""
 
     loss: float
     terms: LossTerms
@@ -42,9 +36,6 @@ class LBFGSResult(NamedTuple):
     """Best picture of a minimization, and how it ended.
 
     Attributes:
-        image: RGB, float32, [0, 1].
-        evaluation: loss and gradient of `image`.
-        num_steps: number of accepted steps.
         num_evaluations: number of pictures measured, the first one included.
         reason: reason for fewer steps than asked for: "converged" (nothing to
             gain), "stopped" (by `step_fn`), "line search stalled" or "not finite";
@@ -72,7 +63,7 @@ def minimize_lbfgs(
     shortens the step. Exceptions of `evaluate_fn` and `step_fn` pass through.
 
     Args:
-        image: first picture: RGB, float32, [0, 1].
+        image: first picture.
         evaluate_fn: function that measures a picture, called at least once per step.
         num_steps: largest number of steps, 1 or more.
         step_fn: function called after every step with the new picture and its

@@ -1,6 +1,7 @@
 """The number of steps of each size, their learning rates, and when they end."""
 
 import math
+import operator
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ MIN_LAST_STEPS = 5
 
 
 class Budget:
-    """Plan of the steps of every size within a time limit, from the pace so far.
+    """Plan of the steps of every size within a time limit, from the times so far.
 
     The time of a step is taken to be proportional to its pixels, and the overhead of a
     size (compiling, above all) to be the largest one before.
@@ -63,7 +64,7 @@ class Budget:
         """Record that so many steps of this size are done now."""
         now = self._now()
         if self._first_done is None:
-            # The first ones include compiling, so the pace is measured from here.
+            # The first ones include compiling, so steps are timed from here.
             self._first_done = now, num_steps
         elif num_steps > self._first_done[1]:
             then, count = self._first_done
@@ -98,6 +99,27 @@ class Budget:
         return max(
             1, min(math.floor(part * planned), math.floor((left - reserve) / here))
         )
+
+    @property
+    def planned(self) -> int:
+        """Number of steps planned for this size."""
+        return self._steps[self._index]
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps planned for all sizes."""
+        return sum(self._steps)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether this is the full size."""
+        return self._index == len(self._pixels) - 1
+
+    def work_done(self, num_steps: int) -> float:
+        """Return the fraction of all work that is done after steps of this size."""
+        work = list(map(operator.mul, self._steps, self._pixels))
+        here = num_steps * self._pixels[self._index]
+        return (sum(work[: self._index]) + here) / sum(work)
 
     def has_time(self) -> bool:
         """Return whether one more step of this size would end by the deadline."""
@@ -136,7 +158,7 @@ def learning_rate_at(rate: float, step: int, num_steps: int, decay: float) -> fl
     )
 
 
-class Pace:
+class SizeSchedule:
     """The steps of one size: their number, their learning rates, and their end.
 
     `done` counts the steps whose rates were returned; `stopped` is the reason for fewer
@@ -209,12 +231,7 @@ class Pace:
         return self._budget is None or self._budget.has_time()
 
     def observe(self, losses: Sequence[float], num_done: int) -> None:
-        """Record the losses before steps.
-
-        Args:
-            losses: losses of the steps since the last call, in order.
-            num_done: number of steps of this size that are done.
-        """
+        """Record the losses before steps, of which `num_done` of this size are done."""
         if self._budget is not None:
             self._budget.steps_done(num_done)
         for loss in losses:
@@ -223,12 +240,7 @@ class Pace:
                 self._start_to_finish()
 
     def soften(self, learning_rate: float, *, decay: float | None = None) -> None:
-        """Go on from an earlier picture with another learning rate.
-
-        Args:
-            learning_rate: new learning rate.
-            decay: new fraction of the steps over which it falls; None: as before.
-        """
+        """Go on from an earlier picture with another rate; decay None: as before."""
         self.learning_rate = learning_rate
         self.decay = self.decay if decay is None else decay
         self._losses.clear()

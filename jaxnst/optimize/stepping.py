@@ -34,13 +34,7 @@ def init_average(image: Image) -> Average:
 
 
 def update_average(average: Average, image: Image, decay: Scalar) -> Average:
-    """Return the average with one more picture.
-
-    Args:
-        average: the average so far.
-        image: the picture that is added, RGB, [0, 1].
-        decay: factor on the weights of all pictures before it; 0 to below 1.
-    """
+    """Return the average with one more picture; `decay` is 0 to below 1."""
     total = decay * average.total + (1 - decay) * image
     return Average(total, decay * average.weight + (1 - decay))
 

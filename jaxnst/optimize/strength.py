@@ -11,7 +11,7 @@ steps.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +46,6 @@ class Steering:
 
     Attributes:
         gaps: target of each region's style term, 1 - strength.
-        shares: each region's fraction of the picture.
         log_ratios: logarithm of each region's style weight over the content weight.
     """
 
@@ -67,11 +66,7 @@ class Steering:
         return weigh(weights, self.log_ratios, self.shares)
 
     def observe(self, gaps: Sequence[np.ndarray] | np.ndarray) -> None:
-        """Adjust the ratios to the style terms before steps.
-
-        Args:
-            gaps: style terms of each region, for each step; all finite.
-        """
+        """Adjust the ratios to finite style terms, with a row for each step."""
         for gap in gaps:
             self._seen.append(np.maximum(gap, _MIN_GAP / 2))
             past = self._seen[-1 - _WINDOW :]
@@ -90,7 +85,7 @@ class Steering:
 def weigh(
     weights: LossWeights, log_ratios: np.ndarray, shares: np.ndarray
 ) -> LossWeights:
-    """Return weights with given ratios of style to content, which add up to 1.
+    """Return weights with ratios of style to content, which add up to 1.
 
     Args:
         weights: weights whose `content` and `style` are replaced.
@@ -120,13 +115,7 @@ _LOG_RATIO = 5.0
 
 
 class Trimmed(NamedTuple):
-    """The result of trimming.
-
-    Attributes:
-        image: best picture.
-        gaps: style term of each region of the best picture.
-        num_steps: number of steps that were made.
-    """
+    """The best picture of trimming, with the style term of each region."""
 
     image: Any
     gaps: np.ndarray
@@ -142,29 +131,21 @@ class Trimmer:
     Args:
         steering: control of the strength, with the target gaps.
         weights: weights of which the ratio of content and style is changed.
-        may_go_on_fn: function called before every step; it returns False to stop. The
-            picture is measured in any case.
 
     Attributes:
         rate: learning rate of the next step, in pixel values.
-        is_done: whether the gaps are reached, or no further step may be made.
+        is_done: whether the gaps are reached, or all steps are made.
     """
 
-    def __init__(
-        self,
-        steering: Steering,
-        weights: LossWeights,
-        may_go_on_fn: Callable[[], bool] = lambda: True,
-    ):
+    def __init__(self, steering: Steering, weights: LossWeights):
         self.rate = 0.0
         self.is_done = False
         self._steering = steering
         self._base = weights
-        self._may_go_on = may_go_on_fn
         self._rate = _FIRST_RATE
         self._directions = np.zeros(len(steering.gaps))
         self._num_along = 0
-        self._count = 0
+        self._num_steps = -1  # 0 for the first picture, which no step has changed
         self._best: tuple[float, np.ndarray, Any] | None = None
 
     @property
@@ -182,7 +163,7 @@ class Trimmer:
     def trimmed(self) -> Trimmed:
         """The best picture so far."""
         assert self._best is not None
-        return Trimmed(self._best[2], self._best[1], self._count)
+        return Trimmed(self._best[2], self._best[1], self._num_steps)
 
     def observe(self, gaps: np.ndarray, picture: Any) -> bool:
         """Record a picture, and return whether the next step starts from it again.
@@ -193,16 +174,16 @@ class Trimmer:
             gaps: style term of each region of the picture.
             picture: picture before the step that measured it.
         """
+        self._num_steps += 1
         steering = self._steering
         errors = np.where(steering.shares > 0, gaps - steering.gaps, 0)
         worst = float(np.max(np.abs(errors)))
         if self._best is None or worst < self._best[0]:
             self._best = worst, gaps, picture
         is_right = not math.isfinite(worst) or worst <= _TOLERANCE
-        if is_right or self._count == _MAX_STEPS or not self._may_go_on():
+        if is_right or self._num_steps == _MAX_STEPS:
             self.is_done = True
             return False
-        self._count += 1
         wanted = np.where(np.abs(errors) <= _TOLERANCE, 0, np.sign(errors))
         starts_again = bool((wanted != self._directions).any())
         if starts_again:

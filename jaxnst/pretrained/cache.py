@@ -22,11 +22,7 @@ from .registry import HubFile, WeightSpec
 
 
 def kept_path(spec: WeightSpec) -> Path:
-    """Return where the weights of a spec are kept, whether or not they are there.
-
-    Args:
-        spec: weights that are not bundled.
-    """
+    """Return where the weights of a spec are kept, whether or not they are there."""
     source = spec.source
     place = (
         (source.repo, source.revision)
@@ -42,22 +38,14 @@ def _root() -> Path:
 
 
 def all_kept(spec: WeightSpec) -> list[Path]:
-    """Return all kept weights of a spec, of every revision.
-
-    Args:
-        spec: weights that are not bundled.
-    """
+    """Return all kept weights of a spec, of every revision."""
     path = kept_path(spec)
     found = path.parent.parent.glob(f"*/{path.name}")
     return sorted(path for path in found if path.is_file())
 
 
 def kept_size(path: Path) -> int:
-    """Return how many bytes kept weights take on disk.
-
-    Args:
-        path: kept weights.
-    """
+    """Return how many bytes kept weights take on disk."""
     size = path.stat().st_size
     with contextlib.suppress(FileNotFoundError):
         size += _hash_path(path).stat().st_size
@@ -65,15 +53,7 @@ def kept_size(path: Path) -> int:
 
 
 def check_kept(path: Path) -> str:
-    """Return the SHA-256 of kept weights, if it is still the one they were kept with.
-
-    Args:
-        path: kept weights.
-
-    Raises:
-        OSError: if they cannot be read.
-        ValueError: if they are damaged.
-    """
+    """Return the SHA-256 of kept weights, or raise a ValueError if it has changed."""
     digest = expected = ""
     # Another process may renew them between the two reads; a second try then succeeds.
     for _ in range(2):
@@ -90,14 +70,7 @@ def check_kept(path: Path) -> str:
 
 @contextlib.contextmanager
 def lock_kept(path: Path) -> Iterator[None]:
-    """Let one process or thread at a time write kept weights; others wait.
-
-    Args:
-        path: place of the weights; its folder is made.
-
-    Raises:
-        OSError: if nothing can be written there.
-    """
+    """Make a folder for weights, where one process or thread at a time may write."""
     folder = path.parent
     # Not in the folder itself, which may be removed while others wait.
     lock = _root() / ".locks" / f"{folder.parent.name}--{folder.name}.lock"
@@ -114,30 +87,14 @@ def lock_kept(path: Path) -> Iterator[None]:
 
 
 def check_room(path: Path, num_bytes: int) -> None:
-    """Check that a disk has room for weights, before they are downloaded.
-
-    Args:
-        path: place of the weights.
-        num_bytes: size of the weights.
-
-    Raises:
-        OSError: if there is no room.
-    """
+    """Raise an OSError if a disk has no room for weights, before the download."""
     if shutil.disk_usage(path.parent).free < num_bytes:
         error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise _unwritable(path, error, num_bytes)
 
 
 def write_kept(path: Path, data: bytes) -> None:
-    """Keep weights, and their hash.
-
-    Args:
-        path: place of the weights.
-        data: bytes of the file.
-
-    Raises:
-        OSError: if they cannot be written; earlier weights are then left as they were.
-    """
+    """Keep weights, and their hash; on an OSError, earlier ones stay as they were."""
     line = f"{hashlib.sha256(data).hexdigest()}  {path.name}\n"
     try:
         # The inner one is moved to its place first.
@@ -149,14 +106,7 @@ def write_kept(path: Path, data: bytes) -> None:
 
 
 def remove_kept(path: Path) -> None:
-    """Remove kept weights.
-
-    Args:
-        path: kept weights.
-
-    Raises:
-        OSError: if they cannot be removed.
-    """
+    """Remove kept weights."""
     with lock_kept(path):
         path.unlink(missing_ok=True)  # first: without it, the rest does not count
         _hash_path(path).unlink(missing_ok=True)

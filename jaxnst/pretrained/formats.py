@@ -6,6 +6,7 @@ holds. PyTorch and h5py are extras: `pip install jaxnst[torch]`, `jaxnst[h5]`.
 
 import contextlib
 import json
+import math
 import re
 import warnings
 import zipfile
@@ -20,7 +21,7 @@ import safetensors.numpy
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".h5", ".hdf5")
 # Before it, a file could run code even with weights_only=True (CVE-2025-32434).
-MIN_TORCH = (2, 6)
+_MIN_TORCH = (2, 6)
 _DTYPES = {"uint8": "U8", "float16": "F16", "float32": "F32"}
 # How keras.applications' VGGs name a tensor in .h5: block1_conv1_W_1:0 within its layer
 # (Keras 1), block1_conv1/kernel:0 (2), block1_conv1/kernel (3).
@@ -36,7 +37,6 @@ class TensorFile(NamedTuple):
     """A file of tensors, opened.
 
     Attributes:
-        shapes: {name: shape} of all tensors.
         metadata: text that the file holds about itself, by key.
         read: function from names to {name: array}, of the dtypes in the file.
     """
@@ -48,9 +48,6 @@ class TensorFile(NamedTuple):
 
 def open_tensors(path: Path) -> TensorFile:
     """Return an open file of tensors; the ending of its name gives the format.
-
-    Args:
-        path: file with one of the endings `SUFFIXES`.
 
     Raises:
         ValueError: if the file is damaged or of another format.
@@ -76,14 +73,7 @@ def open_tensors(path: Path) -> TensorFile:
 
 @contextlib.contextmanager
 def naming(name: str | Path) -> Iterator[None]:
-    """Put the name of a file into the errors about its content.
-
-    Args:
-        name: path or address of the file.
-
-    Raises:
-        ValueError: in place of every other ValueError; its text is one line.
-    """
+    """Put the name of a file into each ValueError about its content, in one line."""
     try:
         yield
     except ValueError as error:
@@ -100,11 +90,16 @@ def _reading(expected: str) -> Iterator[None]:
     """Turn the errors of a library into one kind, of one line."""
     try:
         yield
-    except ValueError:
-        raise
     except Exception as error:  # of a dozen kinds
+        if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+            raise
         text = " ".join(str(error).split())[:200]
         raise ValueError(f"it is damaged or not {expected}: {text}") from error
+
+
+def shorten(text: str) -> str:
+    """Return a text out of a file for a message: at most its first 100 characters."""
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _open_safetensors(path: Path) -> TensorFile:
@@ -126,10 +121,6 @@ def serialize(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) ->
     """Return the bytes of a safetensors file; equal arguments give equal bytes.
 
     The library's own writer shuffles the metadata, so its files have no fixed hash.
-
-    Args:
-        tensors: arrays of uint8, float16 or float32, by name.
-        metadata: free text, by key; its order is kept.
     """
     names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
@@ -152,16 +143,10 @@ def serialize(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) ->
 def decode_codebook(data: bytes) -> dict[str, dict[str, np.ndarray]]:
     """Return {layer: {"kernel": array, "bias": array}} of a codebook file.
 
-    Such a file holds 8-bit codes into a table of 256 values per layer, a quarter of the
-    size of float32. For the bundled VGG-19 the error is 0.4 % to 0.9 % of a layer's
-    weights, far below what a picture shows.
-
-    Args:
-        data: a safetensors file with `LAYER.codes` (3, 3, in, out) uint8,
-            `LAYER.table` (256,) float32 and `LAYER.bias` (out,) float32.
-
-    Raises:
-        ValueError: if it is no such file.
+    It holds `LAYER.codes` (3, 3, in, out) uint8, `LAYER.table` (256,) float32 and
+    `LAYER.bias` (out,) float32: 8-bit codes into a table of values per layer, a quarter
+    of the size of float32. For the bundled VGG-19 the error is 0.4 % to 0.9 % of a
+    layer's weights, far below what a picture shows.
     """
     with _reading("a safetensors file"):
         tensors = safetensors.numpy.load(data)
@@ -185,11 +170,18 @@ def _open_torch(path: Path) -> TensorFile:
             f"networks convert {path.name} {path.stem}.safetensors`."
         ) from None
     version = tuple(map(int, re.findall(r"\d+", torch.__version__)[:2]))
-    if version < MIN_TORCH:
+    if version < _MIN_TORCH:
         raise ImportError(
             f"reading {path.name} needs PyTorch 2.6 or later, where that is safe; this "
             f"is {torch.__version__}."
         )
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip:
+        with _reading("a file of PyTorch"), zipfile.ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        # PyTorch packs nothing; a packed or overlapping part may be of any size.
+        if unpacked > path.stat().st_size:
+            raise ValueError(f"it is damaged: its parts would take {unpacked} bytes")
     try:
         with warnings.catch_warnings(action="ignore"):  # about files that are refused
             loaded = torch.load(
@@ -197,7 +189,7 @@ def _open_torch(path: Path) -> TensorFile:
                 map_location="cpu",
                 weights_only=True,
                 # Only the tensors used are then read; torch before 1.6 wrote no zip.
-                mmap=zipfile.is_zipfile(path),
+                mmap=is_zip,
             )
     except OSError:
         raise
@@ -248,10 +240,10 @@ def _open_h5(path: Path) -> TensorFile:
     def visit(place: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset) and node.shape is not None:
             if node.external or node.is_virtual:
-                raise ValueError(f"its tensor {place!r} lies in another file")
+                raise ValueError(f"its tensor {shorten(place)!r} lies in another file")
             name = _short_name(place)
             if name in places:
-                raise ValueError(f"it names {name!r} twice")
+                raise ValueError(f"it names {shorten(name)!r} twice")
             places[name] = place
             shapes[name] = tuple(map(int, node.shape))
 
@@ -260,9 +252,23 @@ def _open_h5(path: Path) -> TensorFile:
 
     def read(names: Collection[str]) -> Arrays:
         with _reading("an HDF5 file"), h5py.File(path, "r") as file:
+            for name in names:
+                _check_h5(name, file[places[name]])
             return {name: np.asarray(file[places[name]]) for name in names}
 
     return TensorFile(shapes, {}, read)
+
+
+def _check_h5(name: str, tensor: Any) -> None:
+    """Refuse a tensor that takes more memory than its shape or the file says."""
+    dtype = tensor.dtype
+    if dtype.kind not in "fiu" or dtype.itemsize > 8:  # texts may be of any length
+        raise ValueError(f"its tensor {name!r} is {shorten(str(dtype))}, not floats")
+    chunk = math.prod(tensor.chunks or ()) * dtype.itemsize
+    if chunk > max(tensor.nbytes, 2**20):
+        raise ValueError(f"its tensor {name!r} has chunks of {chunk} bytes")
+    if tensor.size and not tensor.id.get_storage_size():
+        raise ValueError(f"its tensor {name!r} has a shape, but no values")
 
 
 def _short_name(place: str) -> str:

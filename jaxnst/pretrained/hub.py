@@ -8,6 +8,7 @@ that is then kept is stored, and checked whenever it is loaded.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -54,12 +55,6 @@ def load_kept(
 ) -> tuple[Weights, UsedWeights]:
     """Return weights that are not bundled, downloading them if they are not on disk.
 
-    Args:
-        spec: weights of the registry, of any revision.
-        token: access token of the Hub; None is the one huggingface_hub knows, False
-            none.
-        progress: show a bar on standard error while downloading.
-
     Raises:
         OSError: if they are not on disk and cannot be downloaded or kept.
         ValueError: if the file on disk or on the Hub is damaged or another one.
@@ -85,17 +80,9 @@ def fetch(
     progress: bool = True,
     renew: bool = False,
 ) -> Path:
-    """Download weights, and return where they are kept.
+    """Download weights unless they are on disk, and return where they are kept.
 
-    Args:
-        spec: weights of the registry, of any revision.
-        token: access token of the Hub, as for `load_kept`.
-        progress: show a bar on standard error while downloading.
-        renew: download them even if they are on disk.
-
-    Raises:
-        OSError: if they cannot be downloaded or kept.
-        ValueError: if the file on the Hub is damaged or another one.
+    `token` None is the one huggingface_hub knows, False none.
     """
     if not isinstance(spec.source, HubFile):
         assert isinstance(spec.source, OwnFile)
@@ -128,16 +115,7 @@ def fetch(
 
 
 def keep_own(spec: WeightSpec, source: Path) -> Path:
-    """Keep weights from a file of the user's as those of a spec; return where.
-
-    Args:
-        spec: weights of the registry.
-        source: a file of any format; the very file of the spec, if its hash is known.
-
-    Raises:
-        OSError: if it cannot be read or kept.
-        ValueError: if it holds another network, or is another file.
-    """
+    """Keep weights from a file of the user's as those of a spec; return where."""
     path = kept_path(spec)
     with lock_kept(path):
         _keep_own(spec, path, source)
@@ -145,11 +123,7 @@ def keep_own(spec: WeightSpec, source: Path) -> Path:
 
 
 def is_commit(revision: str) -> bool:
-    """Return whether a revision is a commit, which never changes.
-
-    Args:
-        revision: a commit, branch or tag.
-    """
+    """Return whether a revision is a commit, which never changes."""
     return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
@@ -229,6 +203,16 @@ def _open_remote(
         )
 
     def read(names: Collection[str]) -> Arrays:
+        for name in names:  # before anything of a wrong size is fetched
+            info = infos[name]
+            if info.dtype not in _FLOATS:
+                raise ValueError(f"{name} is {info.dtype}, expected floats")
+            start, end = info.data_offsets
+            needed = np.dtype(_FLOATS[info.dtype]).itemsize * math.prod(shapes[name])
+            if start < 0 or end - start != needed:
+                raise ValueError(
+                    f"{name} is at {start} to {end}, but has {needed} bytes"
+                )
         arrays: Arrays = {}
         runs = _merge([(*infos[name].data_offsets, name) for name in names])
         with tqdm(
@@ -243,8 +227,6 @@ def _open_remote(
                 bar.update(len(data))
                 for name in members:
                     info = infos[name]
-                    if info.dtype not in _FLOATS:
-                        raise ValueError(f"{name} is {info.dtype}, expected floats")
                     first, last = (at - start for at in info.data_offsets)
                     values = np.frombuffer(data[first:last], _FLOATS[info.dtype])
                     arrays[name] = values.reshape(shapes[name])

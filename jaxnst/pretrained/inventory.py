@@ -1,5 +1,6 @@
 """Which weights are on disk, and how to get, remove and convert them."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +15,7 @@ from .registry import SPECS, BundledFile, HubFile, WeightSpec, bundled_path, get
 
 
 def megabytes(num_bytes: int) -> str:
-    """Return a size in words, such as "20 MB".
-
-    Args:
-        num_bytes: size.
-    """
+    """Return a number of bytes in words, such as "20 MB"."""
     size = num_bytes / 1e6
     return f"{size:.0f} MB" if size >= 10 else f"{size:.1f} MB"
 
@@ -27,7 +24,6 @@ class InventoryEntry(NamedTuple):
     """Weights of the registry, and their files on disk.
 
     Attributes:
-        spec: description of the weights.
         paths: their files on disk, one for each revision; the first is used if no
             revision is given.
         size: bytes on disk; if there are no files, bytes to download.
@@ -72,15 +68,7 @@ def _entry(spec: WeightSpec) -> InventoryEntry:
 
 
 def weights_path(name: str) -> Path:
-    """Return the path of weights on disk.
-
-    Args:
-        name: name of the weights, as for `get_spec`.
-
-    Raises:
-        ValueError: if there is no such name.
-        FileNotFoundError: if they are not on disk.
-    """
+    """Return the path of weights on disk; a FileNotFoundError says how to get them."""
     spec = get_spec(name)
     if isinstance(spec.source, BundledFile):
         return bundled_path(spec)
@@ -110,10 +98,6 @@ def get_weights(
             the Hub does not have.
         token: access token of the Hub, as for `load_network`.
         progress: show a bar on standard error while downloading.
-
-    Raises:
-        ValueError: if there is no such name, or the file is not the right one.
-        OSError: if they cannot be downloaded or kept.
     """
     from . import hub
 
@@ -132,30 +116,17 @@ def get_weights(
     is_fixed = not isinstance(spec.source, HubFile) or hub.is_commit(
         spec.source.revision
     )
-    if is_fixed and _is_whole(path):
-        return path
+    if is_fixed:
+        with contextlib.suppress(OSError, ValueError):  # not there, or damaged
+            check_kept(path)
+            return path
     return hub.fetch(spec, token=token, progress=progress, renew=True)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        check_kept(path)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def remove_weights(name: str) -> list[Path]:
     """Remove downloaded weights, and return the paths of the removed files.
 
-    Args:
-        name: name of the weights, as for `get_spec`; without a revision, all revisions
-            are removed.
-
-    Raises:
-        ValueError: if there is no such name, or they are bundled.
-        FileNotFoundError: if they are not on disk.
-        OSError: if they cannot be removed.
+    Without a revision in `name`, all revisions are removed.
     """
     spec = get_spec(name)
     if isinstance(spec.source, BundledFile):
@@ -176,21 +147,13 @@ def convert_weights(
     *,
     preprocessing: str | Preprocessing | None = None,
 ) -> Path:
-    """Write the weights in a file as jaxnst keeps them: the convolutions only.
+    """Write the convolutions in a file as jaxnst keeps them, and return the path.
 
     Args:
         source: file of weights, of any format that `load_network` reads.
         target: path of the new file, ending in .safetensors.
         preprocessing: input that the network was trained on, as for `load_network`;
             the new file says it.
-
-    Returns:
-        The path of `target`.
-
-    Raises:
-        ValueError: if the source cannot be used, or is the target.
-        OSError: if the target cannot be written; an earlier file is left as it was.
-        ImportError: if a package that reads the source is not installed.
     """
     source, target = Path(source).expanduser(), Path(target).expanduser()
     if target.suffix.lower() != ".safetensors":

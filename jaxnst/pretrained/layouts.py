@@ -1,9 +1,9 @@
 """From the tensors of a file to the weights of our networks, and back to a file.
 
-Tensors have names, shapes and orders of axes (layouts) of four kinds:
+Tensors have names, shapes and orders of axes (layouts) of three kinds:
 
-`"torchvision"`: `features.0.weight` (OIHW), `layer1.0.bn1.running_mean`, and so on.
-`"timm"`: the same, except for the head of its VGGs.
+`"torchvision"`: `features.0.weight` (OIHW), `layer1.0.bn1.running_mean`, and so on;
+also timm's, which differ in the head of VGGs.
 `"flax"`: our own, `LAYER.kernel` (HWIO) and `LAYER.bias`, batch norm already folded in.
 `"keras.applications"`: `block1_conv1/kernel` (HWIO) and `/bias`, as
 `jaxnst.pretrained.formats` shortens the names in its files; VGGs only.
@@ -34,7 +34,7 @@ from jaxnst.networks import (
     VGGArchitecture,
 )
 
-from .formats import TensorFile, serialize
+from .formats import Shapes, TensorFile, serialize, shorten
 
 
 ARCHITECTURES = (VGG19, VGG16, RESNET50, GOOGLENET)
@@ -47,19 +47,15 @@ PREPROCESSINGS: Mapping[str, Preprocessing] = {
 # Beginnings of the names of tensors that are not used: classifiers, training's state.
 _UNUSED = {
     "torchvision": ("classifier.", "fc.", "aux1.", "aux2.", "pre_logits.", "head."),
-    "timm": ("classifier.", "fc.", "aux1.", "aux2.", "pre_logits.", "head."),
     "flax": (),
     "keras.applications": ("fc1/", "fc2/", "predictions/", "optimizer_weights/"),
 }
 LAYOUTS = tuple(_UNUSED)
-_TIMM_HEADS = ("pre_logits.", "head.")
 _NORM = ("weight", "bias", "running_mean", "running_var")
 # If fewer of the names and shapes are right, it is some other network.
 _MIN_LIKENESS = 0.5
 # Of each kind of problem, so many are named and the others counted.
 _MAX_NAMED = 8
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Weights(NamedTuple):
@@ -88,62 +84,27 @@ class UsedWeights(NamedTuple):
     sha256: str
 
 
-def expected_shapes(
-    architecture: Architecture, layout: str
-) -> dict[str, tuple[int, ...]]:
-    """Return {name: shape} of the tensors that are needed, in the network's order.
-
-    Args:
-        architecture: network.
-        layout: one of `LAYOUTS`.
-
-    Raises:
-        ValueError: if `layout` is unknown, or has no such network.
-    """
-    check_choice("layout", layout, LAYOUTS)
-    if not _has_network(layout, architecture):
-        raise ValueError(
-            f"no layout {layout!r} of {architecture.name} is known; use torchvision or "
-            "flax."
-        )
-    return _expected_shapes(architecture, layout).copy()
-
-
 @functools.cache
-def _expected_shapes(
-    architecture: Architecture, layout: str
-) -> dict[str, tuple[int, ...]]:
+def expected_shapes(architecture: Architecture, layout: str) -> Shapes:
+    """Return {name: shape} of the tensors that are needed, in the network's order."""
     shapes: dict[str, tuple[int, ...]] = {}
     for conv in architecture.convolutions:
         kernel_key, other_keys = _keys_of(architecture, layout, conv)
-        height, width, read, written = conv.kernel_shape
-        shapes[kernel_key] = (
-            (written, read, height, width) if _is_oihw(layout) else conv.kernel_shape
-        )
+        shape = height, width, read, written = conv.kernel_shape
+        is_oihw = layout == "torchvision"
+        shapes[kernel_key] = (written, read, height, width) if is_oihw else shape
         shapes |= dict.fromkeys(other_keys, (written,))
     return shapes
 
 
 def expected_bytes(architecture: Architecture) -> int:
-    """Return how many bytes the weights of a network take in float32.
-
-    Args:
-        architecture: network.
-    """
+    """Return how many bytes the weights of a network take in float32."""
     shapes = expected_shapes(architecture, "flax").values()
     return 4 * sum(math.prod(shape) for shape in shapes)
 
 
-def _has_network(layout: str, architecture: Architecture) -> bool:
-    return layout != "keras.applications" or isinstance(architecture, VGGArchitecture)
-
-
-def _is_oihw(layout: str) -> bool:
-    return layout in ("torchvision", "timm")
-
-
 def _is_unused(name: str, layout: str) -> bool:
-    is_count = _is_oihw(layout) and name.endswith(".num_batches_tracked")
+    is_count = layout == "torchvision" and name.endswith(".num_batches_tracked")
     return is_count or name.startswith(_UNUSED[layout])
 
 
@@ -173,27 +134,22 @@ def _keys_of(
 
 
 def recognize(shapes: Shapes) -> tuple[Architecture, str]:
-    """Return which network a file holds, and its layout.
+    """Return which network a file holds, and its layout, from {name: shape}.
 
     Most of the names and shapes have to fit; `convert` names those that do not.
-
-    Args:
-        shapes: {name: shape} of all tensors of the file.
-
-    Raises:
-        ValueError: if it is none of the networks and layouts that are known.
     """
     best, likeness = None, 0.0
-    for architecture in ARCHITECTURES:
-        for layout in LAYOUTS:
-            if not _has_network(layout, architecture):
+    for layout in LAYOUTS:
+        given = {
+            (name, tuple(shape))
+            for name, shape in shapes.items()
+            if not _is_unused(name, layout)
+        }
+        for architecture in ARCHITECTURES:
+            is_vgg = isinstance(architecture, VGGArchitecture)
+            if layout == "keras.applications" and not is_vgg:
                 continue
             expected = expected_shapes(architecture, layout).items()
-            given = {
-                (name, tuple(shape))
-                for name, shape in shapes.items()
-                if not _is_unused(name, layout)
-            }
             shared = len(expected & given)
             found = shared / (len(expected) + len(given) - shared)
             if found > likeness:
@@ -206,12 +162,9 @@ def recognize(shapes: Shapes) -> tuple[Architecture, str]:
             "features.0.weight or layer1.0.conv1.weight (torchvision, timm), "
             "inception3a.branch1.conv.weight (torchvision), conv1_1.kernel (jaxnst) or "
             f"block1_conv1/kernel (keras.applications), got {len(came)} tensors"
-            f"{' such as ' if came else ''}{', '.join(came[:3])}"
+            f"{' such as ' if came else ''}{', '.join(map(shorten, came[:3]))}"
         )
-    architecture, layout = best
-    if layout == "torchvision" and any(x.startswith(_TIMM_HEADS) for x in shapes):
-        layout = "timm"
-    return architecture, layout
+    return best
 
 
 def take_weights(
@@ -221,11 +174,6 @@ def take_weights(
     preprocessing: str | Preprocessing | None = None,
 ) -> Weights:
     """Return the weights in a file, reading only the tensors that are needed.
-
-    Args:
-        file: opened file, in one of `LAYOUTS`.
-        expected: network that the file has to hold; any, if None.
-        preprocessing: input the network was trained on, see `resolve_preprocessing`.
 
     Raises:
         ValueError: if the file holds no known network, or another one than `expected`;
@@ -248,14 +196,7 @@ def take_weights(
 def convert(
     architecture: Architecture, layout: str, tensors: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return {layer: {"kernel": HWIO, "bias": O}}, float32.
-
-    Frozen batch norm is folded into kernel and bias.
-
-    Args:
-        architecture: network that the tensors are of.
-        layout: one of `LAYOUTS`.
-        tensors: {name: array} of any floating type; unused heads may be among them.
+    """Return {layer: {"kernel": HWIO, "bias": O}}, float32, with batch norm folded in.
 
     Raises:
         ValueError: if tensors are missing, unexpected, not finite, or of a wrong shape
@@ -269,7 +210,7 @@ def convert(
         for conv in architecture.convolutions:
             key, other_keys = _keys_of(architecture, layout, conv)
             kernel = tensors[key].astype(np.float64)
-            if _is_oihw(layout):
+            if layout == "torchvision":
                 kernel = kernel.transpose(2, 3, 1, 0)
             bias, *norm = (tensors[other].astype(np.float64) for other in other_keys)
             if norm:
@@ -334,7 +275,9 @@ def _refuse(
         if names:
             rest = len(names) - _MAX_NAMED
             more = f" and {rest} more" if rest > 0 else ""
-            texts.append(f"{problem} {', '.join(names[:_MAX_NAMED])}{more}")
+            texts.append(
+                f"{problem} {', '.join(map(shorten, names[:_MAX_NAMED]))}{more}"
+            )
     if texts:
         raise ValueError(
             f"the weights do not fit {architecture.name} in the layout of {layout}: "
@@ -354,19 +297,11 @@ def resolve_preprocessing(
     *,
     layout: str,
 ) -> Preprocessing:
-    """Return the input that a network was trained on.
+    """Return the input that a network was trained on: as given, or as its file says.
 
-    Args:
-        architecture: network.
-        metadata: text that its file holds about itself.
-        given: one of `PREPROCESSINGS` or of your own; if None, what the file says. A
-            file that says nothing is taken for torchvision's weights, or made from
-            them as timm's are: "torchvision", but "tensorflow" for GoogLeNet. Those of
-            keras.applications came from Oxford: "caffe".
-        layout: one of `LAYOUTS`, that of the file.
-
-    Raises:
-        ValueError: if it is unknown.
+    A file that says nothing is taken for torchvision's weights, or made from them as
+    timm's are: "torchvision", but "tensorflow" for GoogLeNet. Those of
+    keras.applications came from Oxford: "caffe".
     """
     if isinstance(given, Preprocessing):
         return given
@@ -407,10 +342,6 @@ def save_weights(weights: Weights, **metadata: str) -> bytes:
     """Return weights as a safetensors file: `LAYER.kernel` (HWIO) and `LAYER.bias`.
 
     The same weights and metadata make the same bytes.
-
-    Args:
-        weights: weights to be saved.
-        metadata: further text that the file holds about itself, by key.
     """
     tensors = {
         f"{name}.{kind}": array

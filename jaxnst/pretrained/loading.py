@@ -205,32 +205,23 @@ def load_lpips_network() -> LPIPSNetwork:
 def set_weights(
     network: Network | AlexNet, layers: dict[str, dict[str, np.ndarray]]
 ) -> None:
-    """Put weights into a network, in place.
+    """Put {layer: {"kernel": HWIO, "bias": O}} into a network, in place.
 
-    Args:
-        network: network whose parameters may be shapes only.
-        layers: {"conv1_1": {"kernel": HWIO, "bias": O}, ...}.
-
-    Raises:
-        ValueError: if some are missing, unexpected or of a wrong shape, with the names
-            of them all.
+    Its parameters may be shapes only. A ValueError names all that does not fit.
     """
-    problems: list[str] = []
-    convolutions = [
-        name
-        for name, x in vars(network).items()
-        if isinstance(x, nnx.Conv | Convolution)
+    expected: dict[str, tuple[int, ...]] = {}
+    for name, x in vars(network).items():
+        if isinstance(x, nnx.Conv | Convolution):
+            expected[f"{name}.kernel"] = x.kernel_shape
+            expected[f"{name}.bias"] = x.kernel_shape[-1:]
+    given = {f"{name}.{k}": x.shape for name in layers for k, x in layers[name].items()}
+    problems = [f"missing {key}" for key in sorted(expected.keys() - given.keys())]
+    problems += [f"unexpected {key}" for key in sorted(given.keys() - expected.keys())]
+    problems += [
+        f"{key} has shape {given[key]}, expected {expected[key]}"
+        for key in sorted(expected.keys() & given.keys())
+        if given[key] != expected[key]
     ]
-    expected = {(name, kind) for name in convolutions for kind in ("kernel", "bias")}
-    given = {(name, kind) for name, arrays in layers.items() for kind in arrays}
-    problems += [f"missing {'.'.join(key)}" for key in sorted(expected - given)]
-    problems += [f"unexpected {'.'.join(key)}" for key in sorted(given - expected)]
-    for name, kind in sorted(expected & given):
-        shape = getattr(network, name).kernel_shape
-        shape = shape if kind == "kernel" else shape[-1:]
-        found = layers[name][kind].shape
-        if shape != found:
-            problems.append(f"{name}.{kind} has shape {found}, expected {shape}")
     if problems:
         is_alexnet = isinstance(network, AlexNet)
         name = "alexnet" if is_alexnet else network.architecture.name

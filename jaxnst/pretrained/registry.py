@@ -118,7 +118,28 @@ class WeightSpec(FileSpec):
 
 
 _VGG_PAPER = "Simonyan, Zisserman, ICLR 2015, arXiv:1409.1556"
-_RETRAINED = "torchvision (IMAGENET1K_V1), trained anew; on the Hub by timm"
+
+
+def _on_hub(
+    architecture: Architecture, *, revision: str, sha256: str, paper: str
+) -> WeightSpec:
+    """Return the spec of torchvision's weights as timm keeps them on the Hub."""
+    name = f"{architecture.name}.tv_in1k"
+    return WeightSpec(
+        name=name,
+        architecture=architecture,
+        preprocessing=TORCHVISION,
+        source=HubFile(
+            repo=f"timm/{name}",
+            revision=revision,
+            filename="model.safetensors",
+            sha256=sha256,
+        ),
+        license="BSD-3-Clause",
+        origin="torchvision (IMAGENET1K_V1), trained anew; on the Hub by timm",
+        paper=paper,
+    )
+
 
 SPECS: Mapping[str, WeightSpec] = MappingProxyType(
     {
@@ -140,49 +161,25 @@ SPECS: Mapping[str, WeightSpec] = MappingProxyType(
                 ),
                 paper=_VGG_PAPER,
             ),
-            WeightSpec(
-                name="vgg19.tv_in1k",
-                architecture=VGG19,
-                preprocessing=TORCHVISION,
-                source=HubFile(
-                    repo="timm/vgg19.tv_in1k",
-                    revision="128d4708565b3a414bcbb9bbad440b2fe37b9f18",
-                    filename="model.safetensors",
-                    sha256="11aea017b543ff59233749d8f1cf544c"
-                    "da749378f5790d2fedab841fb86b7669",
-                ),
-                license="BSD-3-Clause",
-                origin=_RETRAINED,
+            _on_hub(
+                VGG19,
+                revision="128d4708565b3a414bcbb9bbad440b2fe37b9f18",
+                sha256="11aea017b543ff59233749d8f1cf544c"
+                "da749378f5790d2fedab841fb86b7669",
                 paper=_VGG_PAPER,
             ),
-            WeightSpec(
-                name="vgg16.tv_in1k",
-                architecture=VGG16,
-                preprocessing=TORCHVISION,
-                source=HubFile(
-                    repo="timm/vgg16.tv_in1k",
-                    revision="3394518cba29aee1ea82a49d971be90d2dd1dab7",
-                    filename="model.safetensors",
-                    sha256="57b026918159a6bf9faf8405c3a55190"
-                    "3768e7138989d9c6224a14227203fad8",
-                ),
-                license="BSD-3-Clause",
-                origin=_RETRAINED,
+            _on_hub(
+                VGG16,
+                revision="3394518cba29aee1ea82a49d971be90d2dd1dab7",
+                sha256="57b026918159a6bf9faf8405c3a55190"
+                "3768e7138989d9c6224a14227203fad8",
                 paper=_VGG_PAPER,
             ),
-            WeightSpec(
-                name="resnet50.tv_in1k",
-                architecture=RESNET50,
-                preprocessing=TORCHVISION,
-                source=HubFile(
-                    repo="timm/resnet50.tv_in1k",
-                    revision="aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8",
-                    filename="model.safetensors",
-                    sha256="5d061a3c593d795bfe682d9b152bafbc"
-                    "f550579873492def3515b46db1189888",
-                ),
-                license="BSD-3-Clause",
-                origin=_RETRAINED,
+            _on_hub(
+                RESNET50,
+                revision="aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8",
+                sha256="5d061a3c593d795bfe682d9b152bafbc"
+                "f550579873492def3515b46db1189888",
                 paper="He, Zhang, Ren, Sun, CVPR 2016, arXiv:1512.03385",
             ),
             WeightSpec(
@@ -237,15 +234,7 @@ def get_spec(name: str) -> WeightSpec:
 
 
 def at_revision(spec: WeightSpec, revision: str) -> WeightSpec:
-    """Return the spec of another revision of the same file.
-
-    Args:
-        spec: weights of the registry.
-        revision: a commit, branch or tag.
-
-    Raises:
-        ValueError: if the file is not on the Hub, or the revision cannot be one.
-    """
+    """Return the spec of another revision of the same file: a commit, branch or tag."""
     if not isinstance(spec.source, HubFile):
         raise ValueError(
             f"`revision` is {revision!r}, but {spec.name} has none to choose."
@@ -299,37 +288,24 @@ def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
 
 
 def bundled_path(spec: FileSpec) -> Path:
-    """Return the path of the bundled file of a spec.
-
-    Args:
-        spec: bundled weights.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-    """
-    file = _bundled_file(spec)
+    """Return the path of the bundled file of a spec."""
+    assert isinstance(spec.source, BundledFile)
+    filename = spec.source.filename
     for folder in _FOLDERS:
-        if (folder / file.filename).is_file():
-            return folder / file.filename
+        if (folder / filename).is_file():
+            return folder / filename
     raise FileNotFoundError(
-        f"the weights of {spec.name!r} are missing: no {file.filename} in "
+        f"the weights of {spec.name!r} are missing: no {filename} in "
         f"{' or '.join(map(str, _FOLDERS))}. Install jaxnst again."
     )
 
 
 def read_bundled(spec: FileSpec) -> bytes:
-    """Return the bytes of the bundled file of a spec, if their hash is right.
-
-    Args:
-        spec: bundled weights.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        ValueError: if it is damaged.
-    """
-    path = bundled_path(spec)
+    """Return the bytes of the bundled file of a spec, if their hash is right."""
+    assert isinstance(spec.source, BundledFile)
+    path, expected = bundled_path(spec), spec.source.sha256
     data = path.read_bytes()
-    digest, expected = hashlib.sha256(data).hexdigest(), _bundled_file(spec).sha256
+    digest = hashlib.sha256(data).hexdigest()
     if digest != expected:
         raise ValueError(
             f"the weights of {spec.name!r} are damaged: {path} ({len(data)} bytes) has "
@@ -337,9 +313,3 @@ def read_bundled(spec: FileSpec) -> bytes:
             "checkout: git restore weights)."
         )
     return data
-
-
-def _bundled_file(spec: FileSpec) -> BundledFile:
-    if not isinstance(spec.source, BundledFile):
-        raise TypeError(f"the weights of {spec.name!r} are not bundled")
-    return spec.source

@@ -35,11 +35,9 @@ _EXTENSION = re.compile(r"\.(jpe?g|png|webp|tiff?|bmp|gif|ppm)$", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One setting that differs from member to member.
+    """One argument of `jaxnst.stylize` that differs from member to member.
 
     Attributes:
-        name: argument of `jaxnst.stylize`.
-        values: its values, in the order given.
         labels: a short text for each value; unique, except where lists are zipped.
     """
 
@@ -49,33 +47,15 @@ class Axis:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Member:
-    """One picture of a sweep.
-
-    Attributes:
-        index: its number, from 0, in the order of the axes; the last axis runs fastest.
-        labels: {axis: label}.
-        settings: {argument of `jaxnst.stylize`: value}, of the axes only.
-    """
-
-    index: int
-    labels: Mapping[str, str]
-    settings: Mapping[str, Any]
-
-    @property
-    def title(self) -> str:
-        """Its labels in words, such as `style_weight 3, seed 1`."""
-        return _title(self.labels)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """The outcome of one member, in values that JSON can hold.
+    """A member of a sweep and its outcome, in values that JSON can hold.
 
     Attributes:
-        index: number of the member, from 0.
+        index: number of the member, from 0, in the order of the axes; the last axis
+            runs fastest.
         labels: {axis: label} of the member.
-        settings: all settings of the picture, see `TransferConfig.to_dict`.
+        settings: all settings of the picture, see `TransferConfig.to_dict`; those of
+            the axes alone from `make_members`.
         file: name of the picture in the sweep's folder; None if there is none.
         sha256: hash of that file.
         height: height of the picture, in pixels.
@@ -105,24 +85,17 @@ class Row:
 
     @property
     def title(self) -> str:
-        """Labels of the member in words."""
-        return _title(self.labels)
+        """Labels of the member in words, such as `style_weight 3, seed 1`."""
+        return ", ".join(f"{name} {label}" for name, label in self.labels.items())
 
 
 def split_axes(
     content: Any, style: Any, settings: Mapping[str, Any], *, mode: str = "product"
 ) -> tuple[list[Axis], dict[str, Any]]:
-    """Separate the settings that are lists from those that all members share.
+    """Return the axes, in the order of the arguments, and all other settings.
 
-    Args:
-        content: a picture, or a list of pictures.
-        style: a picture, or a list of pictures; with `style_blend` or `masks` a list of
-            pictures is one value.
-        settings: arguments of `jaxnst.stylize`; None where not set.
-        mode: "product" or "zip"; with "zip" a list may repeat a value.
-
-    Returns:
-        The axes, in the order of the arguments, and all other settings.
+    With `style_blend` or `masks` a list of styles is one value. With mode "zip" a list
+    may repeat a value.
 
     Raises:
         ValueError: if a list is empty or repeats a value.
@@ -144,7 +117,7 @@ def split_axes(
         values = tuple(_listed(value))
         if not values:
             raise ValueError(f"`{name}` is an empty list; give at least one value.")
-        if name == "strength" and not all(map(_is_number, values)):
+        if name == "strength" and not all(map(is_number, values)):
             raise TypeError(
                 "`strength` may be a list of numbers, or one picture; give each "
                 "picture to a sweep of its own."
@@ -156,19 +129,13 @@ def split_axes(
     return axes, fixed
 
 
-def make_members(axes: Sequence[Axis], mode: str) -> list[Member]:
+def make_members(axes: Sequence[Axis], mode: str) -> list[Row]:
     """Return one member for each combination of values.
-
-    Args:
-        axes: the axes; the last one varies fastest.
-        mode: "product": every value with every other; "zip": first with first, second
-            with second.
 
     Raises:
         ValueError: if the mode is unknown, or lists to be zipped differ in length.
     """
     check_choice("mode", mode, MODES)
-    columns = [list(zip(axis.labels, axis.values, strict=True)) for axis in axes]
     lengths = {axis.name: len(axis.values) for axis in axes}
     if mode == "zip" and len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -176,15 +143,17 @@ def make_members(axes: Sequence[Axis], mode: str) -> list[Member]:
             f"with mode='zip' all lists must be of one length, got {found}."
         )
     combine = itertools.product if mode == "product" else zip
+    labels = combine(*(axis.labels for axis in axes))
+    values = combine(*(axis.values for axis in axes))
     return [
-        Member(
+        Row(
             index=index,
-            labels={name: label for name, (label, _) in zip(lengths, row, strict=True)},
-            settings={
-                name: value for name, (_, value) in zip(lengths, row, strict=True)
-            },
+            labels=dict(zip(lengths, own_labels, strict=True)),
+            settings=dict(zip(lengths, own_values, strict=True)),
         )
-        for index, row in enumerate(combine(*columns))
+        for index, (own_labels, own_values) in enumerate(
+            zip(labels, values, strict=True)
+        )
     ]
 
 
@@ -194,12 +163,6 @@ def make_file_name(
     """Return the file name of a member, such as `03_style_weight-3_seed-1.png`.
 
     It is readable and allowed on every file system; the index makes it unique.
-
-    Args:
-        index: number of the member.
-        labels: {axis: label} of the member.
-        num_digits: number of digits of the index.
-        extension: file extension, with its dot.
     """
     parts = [
         (_clean(name), _clean(_EXTENSION.sub("", label)))
@@ -215,10 +178,6 @@ def make_file_name(
             break
     stem = stem[:room].encode()[:_MAX_FILE_NAME_BYTES].decode(errors="ignore")
     return stem.rstrip(" .-_") + extension
-
-
-def _title(labels: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {label}" for name, label in labels.items())
 
 
 def _is_axis(name: str, value: Any, *, is_blended: bool) -> bool:
@@ -271,7 +230,7 @@ def _same_layers(
 
 def _labels(name: str, values: Sequence[Any], mode: str) -> tuple[str, ...]:
     labels = [_label(name, value, number) for number, value in enumerate(values, 1)]
-    if len(set(labels)) < len(labels) and all(map(_is_number, values)):
+    if len(set(labels)) < len(labels) and all(map(is_number, values)):
         labels = [repr(value) for value in values]  # equal in their first six digits
     counts = Counter(labels)
     for number, label in enumerate(labels):
@@ -285,7 +244,7 @@ def _labels(name: str, values: Sequence[Any], mode: str) -> tuple[str, ...]:
 
 
 def _label(name: str, value: Any, number: int) -> str:
-    if _is_number(value):
+    if is_number(value):
         return f"{value:g}"
     if isinstance(value, Mapping):
         label = ", ".join(
@@ -306,7 +265,8 @@ def _label(name: str, value: Any, number: int) -> str:
     return str(value)[:_MAX_LABEL]
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
+    """Return whether a value is a finite number of Python or NumPy."""
     if isinstance(value, bool):
         return False
     return isinstance(value, int | float | np.number) and math.isfinite(value)

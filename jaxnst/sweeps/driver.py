@@ -14,7 +14,7 @@ from jaxnst.images import check_format, check_output
 from jaxnst.transfer.result import FINISHED, Result
 
 from .axes import Row
-from .executor import FileForm, Hosts, check_executor, paint_elsewhere
+from .executor import Hosts, check_executor, paint_elsewhere
 from .folder import STATE, SweepFolder
 from .jobs import JobLoader, PictureJob, SweepPlan, plan_sweep
 from .results import SweepResult, make_row, open_folder
@@ -22,15 +22,8 @@ from .runner import Done, paint_here
 from .table import COLUMNS, plan_table, read_jobs
 
 
-PaintFn = Callable[[Sequence[PictureJob]], Iterator[Done]]
-RowFn = Callable[[Row], object]
-
-
 class SweepInterrupted(KeyboardInterrupt):
     """Ctrl-C during `sweep`; what is finished is not lost.
-
-    Args:
-        result: the pictures that were finished.
 
     Attributes:
         result: the pictures that were finished.
@@ -144,28 +137,32 @@ def sweep(
         )
     loader = JobLoader(progress=progress)
     plan = plan_sweep(content, style, settings, mode=mode, loader=loader)
+    form = {"bits": bits, "quality": quality}
     shared: dict[str, Any] = {"metrics": metrics, "progress": progress}
     if executor is None:
         paint_fn = functools.partial(
             paint_here, load_fn=loader.load, batch_size=batch_size, **shared
         )
     else:
-        form = None if output is None else FileForm(extension, bits, quality)
         paint_fn = functools.partial(
-            paint_elsewhere, executor=executor, form=form, **shared
+            paint_elsewhere,
+            executor=executor,
+            extension=None if output is None else extension,
+            form=form,
+            **shared,
         )
+    paint = functools.partial(_paint_members, plan, paint_fn, callback)
     if output is None:
-        return _sweep_in_memory(plan, paint_fn, callback)
-    file_form = {"bits": bits, "quality": quality}
+        return paint(None, hosts, form)
     with open_folder(
         plan,
         output,
         extension=extension,
-        form=file_form,
+        form=form,
         process=hosts.process,
         num_processes=hosts.num_processes,
     ) as folder:
-        return _sweep_into(folder, plan, hosts, paint_fn, callback, file_form)
+        return paint(folder, hosts, form)
 
 
 def batch(
@@ -240,14 +237,9 @@ def paint_table(
     progress: bool = True,
     failed_fn: Callable[[Exception], object] = lambda _: None,
 ) -> Iterator[Outcome]:
-    """Paint jobs, and yield the outcome of each as soon as it is saved.
+    """Paint jobs of `plan_table`, and yield the outcome of each when it is saved.
 
-    Args:
-        jobs: jobs of `plan_table`.
-        bits: bits per channel of the files, 8 or 16.
-        quality: quality of JPEG and WebP, 1 to 100.
-        progress: show a bar.
-        failed_fn: called with the error of each job that fails.
+    `failed_fn` is called with the error of each job that fails.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, once the current step is done.
@@ -281,19 +273,16 @@ def paint_table(
             done.result.save(done.job.output, **form)
         except OSError as error:
             yield failed(done.job, error)
-        else:
-            yield _judged(done.job, done.result.record)
-
-
-def _judged(job: PictureJob, record: Mapping[str, Any]) -> Outcome:
-    made = record["result"]
-    if made["stopped"] in FINISHED:
-        return _outcome(job, "painted", record=record)
-    error = (
-        f"stopped after {made['steps']} steps ({made['stopped']}); the last good "
-        f"picture is in {job.output}"
-    )
-    return _outcome(job, "failed", record=record, error=error)
+            continue
+        record, error = done.result.record, None
+        made = record["result"]
+        if made["stopped"] not in FINISHED:
+            error = (
+                f"stopped after {made['steps']} steps ({made['stopped']}); the last "
+                f"good picture is in {done.job.output}"
+            )
+        status = "failed" if error else "painted"
+        yield _outcome(done.job, status, record=record, error=error)
 
 
 def _outcome(
@@ -314,69 +303,57 @@ def _outcome(
     )
 
 
-def _sweep_in_memory(
-    plan: SweepPlan, paint_fn: PaintFn, callback: RowFn | None
-) -> SweepResult:
-    rows: dict[int, Row] = {}
-    results: dict[int, Result] = {}
-    try:
-        for done in paint_fn(plan.jobs):
-            row = rows[done.job.number] = make_row(done.job, done)
-            if done.result is not None:
-                results[row.index] = done.result
-            if callback is not None:
-                callback(row)
-    except KeyboardInterrupt:
-        raise SweepInterrupted(_result(plan, rows, results=results)) from None
-    return _result(plan, rows, results=results)
-
-
-def _sweep_into(
-    folder: SweepFolder,
+def _paint_members(
     plan: SweepPlan,
+    paint_fn: Callable[[Sequence[PictureJob]], Iterator[Done]],
+    callback: Callable[[Row], object] | None,
+    folder: SweepFolder | None,
     hosts: Hosts,
-    paint_fn: PaintFn,
-    callback: RowFn | None,
     form: Mapping[str, int],
 ) -> SweepResult:
-    failed: dict[int, Row] = {}
-    state = folder.path / STATE
-    finished = folder.finished()
-    missing = [
-        index
-        for index in range(len(plan.jobs))
-        if index not in finished or finished[index].stopped not in FINISHED
-    ]
-    own = hosts.share(missing, len(plan.jobs), state)
+    """Paint all members, or those that are missing in a folder."""
+    rows: dict[int, Row] = {}
+    results: dict[int, Result] = {}
+    jobs = plan.jobs
+    if folder is not None:
+        finished = folder.finished()
+        missing = [
+            job.number
+            for job in jobs
+            if job.number not in finished
+            or finished[job.number].stopped not in FINISHED
+        ]
+        share = hosts.share(missing, len(jobs), folder.path / STATE)
+        jobs = [plan.jobs[index] for index in share]
+    is_interrupted = False
     try:
-        for done in paint_fn([plan.jobs[index] for index in own]):
-            save_fn = None
-            if done.result is not None:
-                save_fn = functools.partial(done.result.save, **form)
-            row = folder.add(make_row(done.job, done), save_fn)
-            if row.error is not None:
-                failed[row.index] = row
+        for done in paint_fn(jobs):
+            row, result = make_row(done.job, done), done.result
+            if folder is not None:
+                save_fn = None
+                if result is not None:
+                    save_fn = functools.partial(result.save, **form)
+                row = folder.add(row, save_fn)
+            elif result is not None:
+                results[row.index] = result
+            rows[row.index] = row
             if callback is not None:
                 callback(row)
-        hosts.finish(state)
+        if folder is not None:
+            hosts.finish(folder.path / STATE)
     except KeyboardInterrupt:
+        is_interrupted = True
+    if folder is not None:
+        failed = {index: row for index, row in rows.items() if row.error is not None}
         rows = failed | folder.finished()
-        raise SweepInterrupted(_result(plan, rows, folder=folder.path)) from None
-    return _result(plan, failed | folder.finished(), folder=folder.path)
-
-
-def _result(
-    plan: SweepPlan,
-    rows: Mapping[int, Row],
-    *,
-    folder: Path | None = None,
-    results: Mapping[int, Result] | None = None,
-) -> SweepResult:
-    return SweepResult(
+    found = SweepResult(
         axes=plan.axes,
         mode=plan.mode,
         rows=[row for _, row in sorted(rows.items())],
-        folder=folder,
-        results=results or {},
+        folder=None if folder is None else folder.path,
+        results=results,
         plan=plan,
     )
+    if is_interrupted:
+        raise SweepInterrupted(found)
+    return found

@@ -7,6 +7,7 @@ path.
 """
 
 import concurrent.futures
+import functools
 import os
 import tempfile
 import time
@@ -28,81 +29,29 @@ _POLL_SECONDS = 0.5
 _LEFT = "process-{}.done"
 
 
-class PictureFile(NamedTuple):
-    """A picture's file, to be written where there is none.
-
-    Attributes:
-        name: name of the file.
-        data: its bytes.
-    """
+class _PictureFile(NamedTuple):
+    """A picture's file, to be written where there is none."""
 
     name: str
     data: bytes
 
 
-class FileForm(NamedTuple):
-    """How the file of a picture is written.
-
-    Attributes:
-        extension: file extension, with its dot.
-        bits: bits per channel, 8 or 16.
-        quality: quality of JPEG and WebP, 1 to 100.
-    """
-
-    extension: str
-    bits: int
-    quality: int
-
-
-class PackedJob(NamedTuple):
-    """One picture to be painted by another process; see `paint_packed`.
-
-    Attributes:
-        arguments: arguments of `jaxnst.stylize`; files of pictures are `PictureFile`.
-        form: form of the file that is wanted; None: the result itself.
-    """
-
-    arguments: Mapping[str, Any]
-    form: FileForm | None = None
-
-
 class PaintedFile(NamedTuple):
-    """A result as a file: less to send than a `Result`, and already encoded.
-
-    Attributes:
-        data: bytes of the file.
-        record: record of the result.
-        history: history of the result.
-    """
+    """A result as a file: less to send than a `Result`, and already encoded."""
 
     data: bytes
     record: Mapping[str, Any]
     history: Mapping[str, Any]
 
     def save(self, path: str | os.PathLike[str], **_: Any) -> Path:
-        """Write the file, which has its form already, and return its path.
-
-        Args:
-            path: path of the file.
-        """
+        """Write the file, which has its form already, and return its path."""
         path = Path(path)
         path.write_bytes(self.data)
         return path
 
 
-def pack_job(
-    job: PictureJob, form: FileForm | None = None, *, metrics: bool = False
-) -> PackedJob:
-    """Return a job with the files of its pictures.
-
-    Args:
-        job: the job.
-        form: form of the file that is wanted; None: the result itself.
-        metrics: measure the picture.
-
-    Raises:
-        OSError: if a picture cannot be read.
-    """
+def pack_job(job: PictureJob) -> dict[str, Any]:
+    """Return the arguments of `jaxnst.stylize`, with the files of the pictures."""
     arguments = {**job.arguments, "content": job.content, "style": job.style}
     files = [x for x in job.sources.values() if isinstance(x, str | os.PathLike)]
 
@@ -110,7 +59,7 @@ def pack_job(
         if isinstance(value, list | tuple):
             return [packed(each) for each in value]
         if isinstance(value, str | os.PathLike) and value in files:
-            return PictureFile(Path(value).name, Path(value).read_bytes())
+            return _PictureFile(Path(value).name, Path(value).read_bytes())
         return value
 
     for name in ("content", "style", "masks", *({"init", "strength"} & {*job.sources})):
@@ -118,22 +67,24 @@ def pack_job(
     network = arguments["network"]
     if isinstance(network, str | os.PathLike) and Path(network).is_file():
         arguments["network"] = Path(network).absolute()
-    return PackedJob(arguments | {"metrics": metrics}, form)
+    return arguments
 
 
-def paint_packed(job: PackedJob) -> tuple[Result | PaintedFile, float]:
-    """Return a picture, or its file, and the seconds that it took.
-
-    Args:
-        job: the job.
-    """
+def paint_packed(
+    arguments: Mapping[str, Any],
+    *,
+    extension: str | None = None,
+    form: Mapping[str, int] | None = None,
+    metrics: bool = False,
+) -> tuple[Result | PaintedFile, float]:
+    """Return a result, or its file with this extension, and the seconds it took."""
     from jaxnst.transfer.driver import stylize
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="jaxnst-") as folder:
 
         def unpacked(value: Any, name: str) -> Any:
-            if isinstance(value, PictureFile):
+            if isinstance(value, _PictureFile):
                 path = Path(folder) / name / value.name
                 path.parent.mkdir()
                 path.write_bytes(value.data)
@@ -142,13 +93,12 @@ def paint_packed(job: PackedJob) -> tuple[Result | PaintedFile, float]:
                 return [unpacked(each, f"{name}-{i}") for i, each in enumerate(value)]
             return value
 
-        arguments = {name: unpacked(x, name) for name, x in job.arguments.items()}
-        result = stylize(progress=False, **arguments)
-        if job.form is None:
+        found = {name: unpacked(value, name) for name, value in arguments.items()}
+        result = stylize(progress=False, metrics=metrics, **found)
+        if extension is None:
             return result, time.perf_counter() - started
-        extension, bits, quality = job.form
         place = Path(folder) / f"result{extension}"
-        data = result.save(place, bits=bits, quality=quality).read_bytes()
+        data = result.save(place, **(form or {})).read_bytes()
     file = PaintedFile(data, result.record, result.history)
     return file, time.perf_counter() - started
 
@@ -157,29 +107,27 @@ def paint_elsewhere(
     jobs: Sequence[PictureJob],
     executor: concurrent.futures.Executor,
     *,
-    form: FileForm | None = None,
+    extension: str | None = None,
+    form: Mapping[str, int] | None = None,
     metrics: bool = False,
     progress: bool = True,
 ) -> Iterator[Done]:
     """Paint jobs by the workers of an executor, and yield each as it is done.
 
-    Args:
-        jobs: pictures to be painted.
-        executor: executor of dask, Ray, loky, MPI, submitit, or a process pool.
-        form: form of the files; None: the results themselves.
-        metrics: measure the pictures.
-        progress: show how many are done.
+    With an `extension` the results are files, with the bits and quality in `form`.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C; jobs that have not begun are cancelled.
     """
     screen = Screen(enabled=progress)
+    paint_fn = functools.partial(
+        paint_packed, extension=extension, form=form, metrics=metrics
+    )
     futures: dict[concurrent.futures.Future[Any], PictureJob] = {}
     started = time.monotonic()
     try:
         for job in jobs:
-            packed = pack_job(job, form, metrics=metrics)
-            futures[executor.submit(paint_packed, packed)] = job
+            futures[executor.submit(paint_fn, pack_job(job))] = job
         for count, future in enumerate(concurrent.futures.as_completed(futures), 1):
             done = _fetched(future, futures[future])
             what = "failed" if done.result is None else f"{done.seconds:.0f} s"
@@ -194,15 +142,7 @@ def paint_elsewhere(
 
 
 def check_executor(executor: concurrent.futures.Executor) -> None:
-    """Check that an executor can run JAX.
-
-    Args:
-        executor: the executor.
-
-    Raises:
-        TypeError: if it is no executor.
-        ValueError: if it forks.
-    """
+    """Raise TypeError if it is no executor, ValueError if it forks."""
     if not callable(getattr(executor, "submit", None)):
         raise TypeError(
             "`executor` must be a concurrent.futures.Executor, got "
@@ -241,10 +181,6 @@ class Hosts(NamedTuple):
     Each paints its share into one folder that all of them see. They meet once, at the
     beginning. At the end process 0 waits for files that the others leave, as one may be
     hours behind another, and writes the manifest.
-
-    Attributes:
-        process: number of this process, from 0.
-        num_processes: number of processes.
     """
 
     process: int = 0
@@ -256,13 +192,9 @@ class Hosts(NamedTuple):
         return cls(jax.process_index(), jax.process_count())
 
     def share(self, missing: Sequence[int], count: int, folder: Path) -> list[int]:
-        """Return what this process paints, once all processes are here.
+        """Return the members that this process paints, once all processes are here.
 
-        Args:
-            missing: indices of the members that are missing, as this process sees it;
-                those that process 0 sees count.
-            count: number of all members.
-            folder: folder that all processes see.
+        Of `count` members those are painted that process 0 finds to be missing.
         """
         if self.num_processes == 1:
             return list(missing)
@@ -276,11 +208,7 @@ class Hosts(NamedTuple):
         return np.flatnonzero(agreed).tolist()[self.process :: self.num_processes]
 
     def finish(self, folder: Path) -> None:
-        """Say that this process is done; process 0 waits for the others.
-
-        Args:
-            folder: folder that all processes see.
-        """
+        """Say that this process is done; process 0 waits for the others."""
         if self.num_processes == 1:
             return
         left = [folder / _LEFT.format(number) for number in range(self.num_processes)]

@@ -1,10 +1,10 @@
 """The folder of a sweep, which can be stopped at any moment and resumed.
 
 It holds a picture for each member, `manifest.json`, `manifest.csv`, `sheet.png` and
-`index.html`; and `.sweep/` with `sweep.json` (what decides the pictures), for each
-member that was tried a note of its seconds and its error, and for each process a lock
-and a folder for files being written. Files are written there and then renamed, so that
-no file is ever half in place. A member is finished if its picture is there and says, in
+`index.html`; and `.sweep/` with `sweep.json` (what no record can tell), for each member
+that was tried a note of its seconds and its error, and for each process a lock and a
+folder for files being written. Files are written there and then renamed, so that no
+file is ever half in place. A member is finished if its picture is there and says, in
 the record inside, that it is the one asked for.
 """
 
@@ -12,9 +12,11 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,26 +25,23 @@ from typing import Any
 import filelock
 from PIL import Image as PILImage
 
+from jaxnst.images import EXTENSIONS
 from jaxnst.images.files import atomic_write, file_sha256
 
 from .axes import Axis, Row, make_file_name
-from .manifest import as_plain, manifest_csv, manifest_json
+from .manifest import manifest_csv, manifest_json
 from .page import make_page
 from .sheet import make_sheet, read_thumbnail
 
 
 STATE = ".sweep"
-SWEEP_FILE = "sweep.json"
-_PROBE = ".probe-"
+_SWEEP_FILE = "sweep.json"
 # Files that systems leave in folders that are merely looked at.
 _NEGLIGIBLE = {".DS_Store", "Thumbs.db", "desktop.ini"}
 # Manifest, sheet and page are made again after so many seconds, and after so many times
 # the seconds that they took last.
 _REFRESH_SECONDS = 2.0
 _REFRESH_SHARE = 20
-# Of the differences to another sweep so many are named, at this length.
-_NUM_NAMED = 3
-_MAX_SHOWN = 60
 
 # Given the index of a member and the path of its picture, returns fields of its row;
 # None if the picture is not usable; raises ValueError if it is another picture.
@@ -52,33 +51,16 @@ ReadFn = Callable[[int, Path], Mapping[str, Any] | None]
 class SweepFolder:
     """The pictures of a sweep on disk; its methods may be called from several threads.
 
-    Opening makes the folder, or resumes the sweep in it.
-
-    Args:
-        path: the folder; its parent must exist.
-        identity: everything that decides the pictures besides the axes (settings,
-            hashes of pictures and weights), as JSON can hold it.
-        axes: axes of the sweep, at least one.
-        mode: "product" or "zip".
-        rows: a row for each member, with index, labels and settings.
-        read_fn: reads the record of a picture, see `ReadFn`.
-        process: number of this process, from 0; process 0 writes manifest, sheet and
-            page.
-        num_processes: number of processes that write into the folder.
-        extension: extension of the pictures, with its dot.
-        title: title of sheet and page; by default the names of the axes.
-        inputs: {name: picture} shown at the top of the sheet.
-
-    Attributes:
-        path: the folder.
+    Opening makes the folder, or resumes the sweep in it. `identity` is what decides the
+    pictures and no record can tell, and `rows` has index, labels and settings of every
+    member. Several processes may share a folder; process 0 writes manifest, sheet and
+    page.
 
     Raises:
         ValueError: if the folder holds another sweep.
-        NotADirectoryError: if a file lies in its place.
-        FileNotFoundError: if its parent does not exist.
         FileExistsError: if it is full of other things.
         BlockingIOError: if another run is writing there.
-        OSError: if it cannot be written.
+        OSError: if it cannot be made or written.
     """
 
     def __init__(
@@ -93,7 +75,6 @@ class SweepFolder:
         process: int = 0,
         num_processes: int = 1,
         extension: str = ".png",
-        title: str = "",
         inputs: Mapping[str, PILImage.Image] | None = None,
     ):
         self.path = Path(path)
@@ -103,20 +84,29 @@ class SweepFolder:
         self._blank = {row.index: row for row in rows}
         self._read_fn = read_fn
         self._process, self._num_processes = process, num_processes
-        self._extension, self._title, self._inputs = extension, title, inputs or {}
-        self._num_digits = len(str(max(self._blank, default=0)))
+        self._inputs = inputs
+        num_digits = len(str(max(self._blank, default=0)))
+        self._places = {
+            row.index: self.path
+            / make_file_name(row.index, row.labels, num_digits, extension)
+            for row in rows
+        }
+        self._notes = {
+            row.index: self._state / f"{row.index:0{num_digits}}.json" for row in rows
+        }
         # {index: (state of its files, row)}
         self._rows: dict[int, tuple[Any, Row | None]] = {}
         self._thumbnails: dict[int, tuple[str | None, int, PILImage.Image | None]] = {}
         self._mutex = threading.RLock()
         self._is_open = True
         self._refreshed, self._cost = time.monotonic(), 0.0
-        _make_folder(self.path, process)
+        _make_folder(self.path, self._stage)
         self._lock = _take_lock(self.path, process)
         try:
             self._clear()
-            self._settle()
-            self.rows()
+            self._check_identity()
+            self._check_others()
+            self._read_rows()
         except BaseException:
             self._leave()
             raise
@@ -136,52 +126,37 @@ class SweepFolder:
         with contextlib.suppress(OSError):  # the first error is the one to be seen
             self.close()
 
-    def rows(self) -> dict[int, Row]:
-        """Return {index: row} of the members that are done or failed.
-
-        Members of other processes are included. A picture is read again only if its
-        file changed.
-        """
-        with self._mutex:
-            found = {index: self._look(index) for index in sorted(self._blank)}
-        return {index: row for index, row in found.items() if row is not None}
-
     def finished(self) -> dict[int, Row]:
-        """Return {index: row} of the members whose pictures are there."""
-        return {index: row for index, row in self.rows().items() if row.error is None}
+        """Return {index: row} of the members whose pictures are there, of any process.
+
+        A picture is read again only if its file changed.
+        """
+        rows = self._read_rows()
+        return {index: row for index, row in rows.items() if row.error is None}
 
     def add(self, row: Row, save_fn: Callable[[Path], object] | None) -> Row:
-        """Write a picture; then, if it is time, manifest, sheet and page.
+        """Write a picture, and return its row as it will be read again.
 
-        Args:
-            row: row of the member.
-            save_fn: writes the picture to the path it is given; None if there is none,
-                then `row.error` says why.
-
-        Returns:
-            The row as it will be read again.
+        Without a `save_fn`, which writes to the path it is given, `row.error` says why.
+        If it is time, manifest, sheet and page are written, too.
 
         Raises:
             OSError: if the picture cannot be written; then the member is not finished.
         """
-        index, place = row.index, self._place(row.index)
+        place = self._places[row.index]
         note = {"seconds": row.seconds, "error": None if save_fn else row.error}
-        staged = self._stage / place.name
-        if save_fn is not None:
-            save_fn(staged)
-            with staged.open("rb+") as stream:
-                os.fsync(stream.fileno())
+        self._write(self._notes[row.index], json.dumps(note).encode())
+        if save_fn is None:
+            place.unlink(missing_ok=True)
+        else:
+            with atomic_write(place, self._stage) as staged:
+                save_fn(staged)
         with self._mutex:
-            self._write(self._note(index), json.dumps(note, default=as_plain).encode())
-            if save_fn is None:
-                place.unlink(missing_ok=True)
-            else:
-                staged.replace(place)
-            kept = self._look(index)
+            kept = self._look(row.index)
             if kept is None:  # without its record it is painted again next time
                 digest = file_sha256(place)
                 kept = dataclasses.replace(row, file=place.name, sha256=digest)
-                self._rows[index] = self._rows[index][0], kept
+                self._rows[row.index] = self._rows[row.index][0], kept
             pause = max(_REFRESH_SECONDS, _REFRESH_SHARE * self._cost)
             if self._process == 0 and time.monotonic() - self._refreshed >= pause:
                 # A table that is open in a spreadsheet must not stop the sweep; if it
@@ -214,14 +189,6 @@ class SweepFolder:
             finally:
                 self._leave()
 
-    def _place(self, index: int) -> Path:
-        labels = self._blank[index].labels
-        name = make_file_name(index, labels, self._num_digits, self._extension)
-        return self.path / name
-
-    def _note(self, index: int) -> Path:
-        return self._state / f"{index:0{self._num_digits}}.json"
-
     def _leave(self) -> None:
         shutil.rmtree(self._stage, ignore_errors=True)
         if self._lock is not None:
@@ -233,30 +200,19 @@ class SweepFolder:
         self._stage.mkdir(exist_ok=True)
         if self._process != 0:
             return
-        # Of an earlier run with more processes.
-        others = self._num_processes
-        for stage, number in _numbered(self._state, "process-", others):
-            with contextlib.suppress(BlockingIOError):
-                lock = _take_lock(self.path, number)
-                shutil.rmtree(stage, ignore_errors=True)
-                if lock is not None:
-                    lock.release()
-        for folder in (self.path, self._state):
-            for probe, _ in _numbered(folder, _PROBE, others):
-                probe.unlink(missing_ok=True)
+        for stage in self._state.glob("process-*[0-9]"):
+            number = int(stage.name.removeprefix("process-"))
+            if number >= self._num_processes:  # of an earlier run with more processes
+                with contextlib.suppress(BlockingIOError):
+                    lock = _take_lock(self.path, number)
+                    shutil.rmtree(stage, ignore_errors=True)
+                    if lock is not None:
+                        lock.release()
 
-    def _settle(self) -> None:
-        """Write down what decides the pictures, or compare it with what is there."""
-        place = self._state / SWEEP_FILE
-        description = {
-            "mode": self._mode,
-            "extension": self._extension,
-            "order": [axis.name for axis in self._axes],
-            **{f"axes.{axis.name}": list(axis.labels) for axis in self._axes},
-            **self._identity,
-        }
-        text = json.dumps(description, default=as_plain, indent=1)
-        new = json.loads(text)
+    def _check_identity(self) -> None:
+        """Write down what no record can tell, or compare it with what is there."""
+        place = self._state / _SWEEP_FILE
+        text = json.dumps(self._identity, indent=1)
         try:
             old = json.loads(place.read_text("utf-8"))
             if not isinstance(old, dict):
@@ -266,11 +222,23 @@ class SweepFolder:
             return
         except (ValueError, RecursionError):
             raise ValueError(
-                f"output {self.path} holds a sweep, but its {STATE}/{SWEEP_FILE} is "
+                f"output {self.path} holds a sweep, but its {STATE}/{_SWEEP_FILE} is "
                 "damaged. Give another folder, or remove this one."
             ) from None
-        if differences := _differences(old, new):
-            raise self._is_another("; ".join(differences))
+        for name, value in json.loads(text).items():
+            if (was := old.get(name, value)) != value:
+                raise self._is_another(f"`{name}` was {was!s:.60}, is {value!s:.60}")
+
+    def _check_others(self) -> None:
+        """Refuse a folder with pictures that are none of this sweep."""
+        own, last = {path.name for path in self._places.values()}, max(self._blank)
+        for path in sorted(self.path.glob("[0-9]*")):
+            name = unicodedata.normalize("NFC", path.name)  # Macs may list another form
+            if name in own or path.suffix.lower() not in EXTENSIONS:
+                continue
+            index = int(re.findall("[0-9]+", path.name)[0])
+            if self._fields(min(index, last), path) is not None:
+                raise self._is_another(f"{path.name} is none of its pictures")
 
     def _is_another(self, why: str) -> ValueError:
         return ValueError(
@@ -278,51 +246,57 @@ class SweepFolder:
             "remove this one."
         )
 
+    def _read_rows(self) -> dict[int, Row]:
+        """Return {index: row} of the members that are done or failed."""
+        with self._mutex:
+            found = {index: self._look(index) for index in sorted(self._blank)}
+        return {index: row for index, row in found.items() if row is not None}
+
     def _look(self, index: int) -> Row | None:
         """Return the row of a member, read anew if its files changed."""
-        state = _state_of(self._place(index)), _state_of(self._note(index))
+        state = _state_of(self._places[index]), _state_of(self._notes[index])
         if index not in self._rows or self._rows[index][0] != state:
             self._rows[index] = state, self._read(index)
         return self._rows[index][1]
 
     def _read(self, index: int) -> Row | None:
         """Return the row of a member from its picture and its note."""
-        row, place, seconds, error = self._blank[index], self._place(index), 0.0, None
+        place, seconds, error = self._places[index], 0.0, None
         try:
-            note = json.loads(self._note(index).read_text("utf-8"))
+            note = json.loads(self._notes[index].read_text("utf-8"))
             seconds, error = float(note["seconds"]), note["error"]
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             pass  # only the seconds and the error are lost
-        row = dataclasses.replace(row, seconds=seconds)
+        row = dataclasses.replace(self._blank[index], seconds=seconds)
         if not place.exists():
             return dataclasses.replace(row, error=str(error)) if error else None
-        try:
-            fields = self._read_fn(index, place)
-        except ValueError as difference:
-            raise self._is_another(str(difference)) from None
+        fields = self._fields(index, place)
         if fields is None or not _is_whole(place):
             return None
         digest = file_sha256(place)
         return dataclasses.replace(row, file=place.name, sha256=digest, **fields)
 
+    def _fields(self, index: int, place: Path) -> Mapping[str, Any] | None:
+        try:
+            return self._read_fn(index, place)
+        except ValueError as difference:
+            raise self._is_another(str(difference)) from None
+
     def _write(self, place: Path, data: bytes) -> None:
-        with atomic_write(place, self._stage) as beside:
-            beside.write_bytes(data)
+        with atomic_write(place, self._stage) as staged:
+            staged.write_bytes(data)
 
     def _refresh(self) -> None:
         start = time.monotonic()
         try:
-            about = self._axes, self._mode, self.rows()
+            about = self._axes, self._mode, self._read_rows()
             text = manifest_json(*about, identity=self._identity)
             self._write(self.path / "manifest.json", text.encode())
             self._write(self.path / "manifest.csv", manifest_csv(*about))
-            page = make_page(*about, self._title)
-            self._write(self.path / "index.html", page.encode())
-            sheet = make_sheet(
-                *about, self._thumbnail, title=self._title, inputs=self._inputs
-            )
-            with atomic_write(self.path / "sheet.png", self._stage) as beside:
-                sheet.save(beside, "PNG")
+            self._write(self.path / "index.html", make_page(*about).encode())
+            sheet = make_sheet(*about, self._thumbnail, inputs=self._inputs)
+            with atomic_write(self.path / "sheet.png", self._stage) as staged:
+                sheet.save(staged)
         finally:
             self._refreshed = time.monotonic()
             self._cost = self._refreshed - start
@@ -336,8 +310,8 @@ class SweepFolder:
         return kept[2]
 
 
-def _make_folder(path: Path, process: int) -> None:
-    """Make the folder, and try to write in it."""
+def _make_folder(path: Path, stage: Path) -> None:
+    """Make the folder, unless it is full of other things."""
     try:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"output {path} is a file; give a folder.")
@@ -346,20 +320,14 @@ def _make_folder(path: Path, process: int) -> None:
                 f"output {path}: no such folder: {path.parent}; make it first"
             )
         path.mkdir(exist_ok=True)
-        names = {entry.name for entry in path.iterdir()} - _NEGLIGIBLE - {STATE}
-        # Another process of this run may be probing, or was killed while it did.
-        others = {name for name in names if not name.startswith(_PROBE)}
+        others = {entry.name for entry in path.iterdir()} - _NEGLIGIBLE - {STATE}
         # A sweep writes nothing before its description is there.
-        if others and not (path / STATE / SWEEP_FILE).is_file():
+        if others and not (path / STATE / _SWEEP_FILE).is_file():
             raise FileExistsError(
                 f"output {path} is not empty and holds no sweep (there is "
                 f"{min(others)}); give a new folder, or an empty one."
             )
-        (path / STATE).mkdir(exist_ok=True)
-        for folder in (path / STATE, path):
-            probe = folder / f"{_PROBE}{process}"
-            probe.write_bytes(b"")
-            probe.unlink()
+        stage.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno is None:  # raised above
             raise
@@ -386,12 +354,6 @@ def _take_lock(path: Path, process: int) -> filelock.BaseFileLock | None:
     return lock
 
 
-def _numbered(folder: Path, prefix: str, first: int) -> list[tuple[Path, int]]:
-    """Return the files named `prefix` and a number from `first`, with that number."""
-    found = [(path, path.name[len(prefix) :]) for path in folder.glob(f"{prefix}*")]
-    return [(p, int(n)) for p, n in found if n.isdecimal() and int(n) >= first]
-
-
 def _state_of(path: Path) -> Any:
     """Return a value that changes when a file does; None if there is no file."""
     try:
@@ -409,26 +371,3 @@ def _is_whole(path: Path) -> bool:
     except Exception:  # on damaged files Pillow raises nearly anything
         return False
     return True
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return in words how two descriptions differ, the first few differences."""
-    phrases = []
-    for key in dict.fromkeys([*new, *old]):
-        if key not in old:
-            phrases.append(f"`{key}` was not set, is {_show(new[key])}")
-        elif key not in new:
-            phrases.append(f"`{key}` was {_show(old[key])}, is not set")
-        elif old[key] != new[key]:
-            phrases.append(f"`{key}` was {_show(old[key])}, is {_show(new[key])}")
-    more = len(phrases) - _NUM_NAMED
-    return phrases if more <= 0 else [*phrases[:_NUM_NAMED], f"and {more} more"]
-
-
-def _show(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list) and all(isinstance(x, str) for x in value):
-        text = text.replace('"', "")  # labels
-    if len(text) <= _MAX_SHOWN:
-        return text
-    return f"{text[: _MAX_SHOWN * 2 // 3]}...{text[-_MAX_SHOWN // 4 :]}"

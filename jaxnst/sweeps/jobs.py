@@ -31,15 +31,14 @@ from jaxnst.images import (
 from jaxnst.images.files import file_sha256
 from jaxnst.networks import Network
 from jaxnst.pretrained import SPECS
-from jaxnst.transfer.inputs import check_styles, naming_inits, result_shape
+from jaxnst.transfer.inputs import check_styles, result_shape
+from jaxnst.transfer.masks import MASK_NAMES, naming_choices
 from jaxnst.transfer.plan import work_of
-from jaxnst.transfer.regions import MASK_NAMES
 from jaxnst.transfer.result import name_styles
 from jaxnst.transfer.setup import (
     Job,
     Loaders,
     load_used_network,
-    objects_of,
     set_up,
     settle_config,
 )
@@ -71,9 +70,7 @@ class PictureJob:
         number: index of the member, or number of the row.
         place: its name in messages, such as `style_weight 3` or `jobs.csv row 4`.
         labels: {axis: label} of the member; empty for a row.
-        content: the content picture.
-        style: the style picture, or a list of several.
-        arguments: all other arguments of `jaxnst.stylize`.
+        arguments: arguments of `jaxnst.stylize`, without `content` and `style`.
         config: the settings that they come to.
         sources: {name in the record: picture} of all pictures it is painted from.
         shape: height and width of the result, in pixels.
@@ -81,8 +78,8 @@ class PictureJob:
         digests: {name in the record: SHA-256} of `sources`, once they were read.
         weights: SHA-256 of the user's weights file, once it was read; None for weights
             of the registry, and for a network that is an object.
-        output: path of the picture; None if it is not the job's business.
-        record: record of the picture, if it is there already, finished.
+        output: path of the picture of a row.
+        record: record of that picture, if it is there already, finished.
     """
 
     number: int
@@ -126,9 +123,7 @@ class PictureJob:
 class JobLoader:
     """Makes and loads jobs, and keeps what the next one needs again.
 
-    Args:
-        is_whole: read every picture to its end when it is checked, not only its header.
-        progress: show a bar if weights have to be downloaded.
+    `is_whole`: pictures are read to the end when they are checked, not only the header.
     """
 
     def __init__(self, *, is_whole: bool = True, progress: bool = True):
@@ -146,12 +141,7 @@ class JobLoader:
     def make_job(
         self, arguments: Mapping[str, Any], **fields: Any
     ) -> tuple[PictureJob | None, list[Exception]]:
-        """Return a job, or every reason why it cannot be painted.
-
-        Args:
-            arguments: arguments of `jaxnst.stylize`, without those that are not set.
-            fields: other fields of `PictureJob`.
-        """
+        """Return a job with these other fields, or why it cannot be painted."""
         rest = {**NOT_SET, **arguments}
         content, style = rest.pop("content", None), rest.pop("style", None)
         config, found = self._settle(rest)
@@ -194,14 +184,7 @@ class JobLoader:
         return job, []
 
     def identify(self, job: PictureJob) -> PictureJob:
-        """Return a job with the hashes of its pictures and of its weights file.
-
-        Args:
-            job: the job.
-
-        Raises:
-            OSError, ValueError: if a file cannot be read.
-        """
+        """Return a job with the hashes of its pictures and of its weights file."""
         digests = {
             name: self._file_digest(Path(source))
             if isinstance(source, str | os.PathLike)
@@ -215,14 +198,7 @@ class JobLoader:
         return dataclasses.replace(job, digests=digests, weights=weights)
 
     def load(self, job: PictureJob) -> Job:
-        """Return pictures, settings and network of a job.
-
-        Args:
-            job: the job.
-
-        Raises:
-            ValueError, TypeError, OSError: if something is unusable.
-        """
+        """Return pictures, settings and network of a job."""
         key = job.pictures, job.program
         preset = job.arguments["preset"]
         if self._loaded is None or self._loaded[0] != key:
@@ -231,20 +207,15 @@ class JobLoader:
                 job.content,
                 job.style,
                 job.config,
+                job.arguments,
                 progress=self._progress,
                 loaders=self._loaders,
-                **objects_of(job.arguments),
             )
             self._loaded = key, loaded
         return self._loaded[1]._replace(config=job.config, preset=preset)
 
     def picture(self, source: PictureSource, *, argument: str) -> Picture:
-        """Return a picture, as `jaxnst.images.load_picture`.
-
-        Args:
-            source: path, PIL image or array.
-            argument: its name in messages.
-        """
+        """Return a picture, as `jaxnst.images.load_picture`."""
         key = _key_of(source)
         found = self._pictures.pop(key, None)
         while found is None and len(self._pictures) >= _MAX_PICTURES:
@@ -264,7 +235,8 @@ class JobLoader:
 
     def _shape(self, source: PictureSource, argument: str) -> tuple[int, int]:
         argument = "masks" if argument == "mask" else argument
-        with naming_inits(source) if argument == "init" else contextlib.nullcontext():
+        naming = naming_choices(source, INITS)
+        with naming if argument == "init" else contextlib.nullcontext():
             if self._is_whole or not isinstance(source, str | os.PathLike):
                 return self._look(source, argument)[0]
             return self._header(source, argument=argument)
@@ -287,13 +259,9 @@ def find_difference(
 ) -> str | None:
     """Return in what a picture differs from the one asked for; None if it is the same.
 
-    Versions and devices are not compared, nor how the file was written.
-
-    Args:
-        record: record of the picture.
-        job: the picture asked for, with its hashes, see `JobLoader.identify`.
-        are_objects_known: whether networks and optimizers that are objects, which no
-            record can hold, are known to be the same.
+    Versions and devices are not compared, nor how the file was written. The job must
+    have its hashes, see `JobLoader.identify`. `are_objects_known` says that networks
+    and optimizers which are objects, and which no record can hold, are the same.
 
     Raises:
         AttributeError, KeyError, TypeError: if the record is not whole.
@@ -323,11 +291,8 @@ class SweepPlan(NamedTuple):
     """All pictures of a sweep.
 
     Attributes:
-        axes: settings that differ.
-        mode: "product" or "zip".
         jobs: one job for each member, in their order.
-        identity: everything that decides the pictures besides the axes, as JSON can
-            hold it.
+        identity: all that decides the pictures and that no record can tell, as JSON.
         inputs: {name: picture} of those that all members are painted from, small.
     """
 
@@ -347,13 +312,6 @@ def plan_sweep(
     loader: JobLoader,
 ) -> SweepPlan:
     """Return the jobs of all members; reads every picture once.
-
-    Args:
-        content: a picture, or a list of pictures.
-        style: a picture, or a list of pictures.
-        settings: arguments of `jaxnst.stylize`, or lists of them; None where not set.
-        mode: "product" or "zip".
-        loader: reads the pictures.
 
     Raises:
         ValueError, TypeError, OSError: if anything is unusable; says in which member.
@@ -382,8 +340,7 @@ def plan_sweep(
         if argument in ("content", "style", "init") and is_shared:
             inputs[name] = to_pil(loader.picture(source, argument=argument).rgb)
             inputs[name].thumbnail((_THUMBNAIL, _THUMBNAIL))
-    identity = _identity(jobs, [axis.name for axis in axes])
-    return SweepPlan(axes, mode, jobs, identity, inputs)
+    return SweepPlan(axes, mode, jobs, _identity(jobs), inputs)
 
 
 def _settle(
@@ -425,11 +382,7 @@ def _guides(
 
 
 def listed(value: Any) -> list[Any]:
-    """Return a list of one or several pictures.
-
-    Args:
-        value: a picture, or a list or tuple of pictures.
-    """
+    """Return a list of one or several pictures."""
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
@@ -443,49 +396,41 @@ def _key_of(source: Any) -> Hashable:
 
 
 def is_in_registry(network: str | os.PathLike[str]) -> bool:
-    """Return whether a network is one of the registry, not the path of a file.
-
-    Args:
-        network: name, perhaps with a revision behind @, or path.
-    """
+    """Return whether a network is a name of the registry (`@` may give a revision)."""
     return str(network).partition("@")[0] in SPECS
 
 
 def _in_member(error: Exception, index: int, title: str) -> Exception:
     """Return an error that says in which member of the sweep it was."""
     text = f"{one_line(error)} (in member {index}: {title})"
-    for kind in (FileNotFoundError, IsADirectoryError, OSError, TypeError, ImportError):
-        if isinstance(error, kind):
-            return kind(text)
-    return ValueError(text)
+    kinds = (FileNotFoundError, IsADirectoryError, OSError, TypeError, ImportError)
+    return next((x for x in kinds if isinstance(error, x)), ValueError)(text)
 
 
-def _identity(jobs: Sequence[PictureJob], axes: Sequence[str]) -> dict[str, Any]:
-    """Return everything that decides the pictures besides the axes."""
-    configs = [json.loads(json.dumps(job.config.to_dict())) for job in jobs]
-    identity: dict[str, Any] = {
-        name: value
-        for name, value in configs[0].items()
-        # A setting that differs and is no axis follows from one, such as a preset.
-        if name not in axes and all(config[name] == value for config in configs)
+def _identity(jobs: Sequence[PictureJob]) -> dict[str, Any]:
+    """Return the names of masks, and hashes of networks and optimizers of the user."""
+    masks = [
+        mask if isinstance(mask, str) and mask in MASK_NAMES else "picture"
+        for mask in jobs[0].arguments.get("masks") or ()  # the same for all jobs
+    ]
+    objects = {
+        name: {id(value): value for job in jobs if (value := job.arguments[name])}
+        for name in ("network", "optimizer")
     }
-    found: dict[str, dict[str, None]] = {}
-    for job in jobs:
-        for name, digest in job.digests.items():
-            found.setdefault(f"{name.split()[0]} picture", {})[digest] = None
-        for mask in job.arguments.get("masks") or ():
-            name = mask if isinstance(mask, str) and mask in MASK_NAMES else "picture"
-            found.setdefault("masks", {})[name] = None
-    networks = {id(x): x for job in jobs if (x := job.arguments["network"]) is not None}
-    digests = [_weights_digest(x) for x in networks.values() if isinstance(x, Network)]
-    digests += [job.weights for job in jobs if job.weights is not None]
-    found["weights"] = dict.fromkeys(digests)
-    identity |= {name: list(values) for name, values in found.items()}
-    if any(job.config.optimizer == "custom" for job in jobs):
+    return {
+        "masks": masks,
+        "weights": [
+            _weights_digest(network)
+            for network in objects["network"].values()
+            if isinstance(network, Network)
+        ],
         # Nothing tells an optimizer from that of another process.
-        optimizers = {id(job.arguments["optimizer"]) for job in jobs}
-        identity["optimizer"] = f"custom {sorted(optimizers)}"
-    return identity
+        "optimizers": [
+            key
+            for key, optimizer in objects["optimizer"].items()
+            if not isinstance(optimizer, str)
+        ],
+    }
 
 
 def _weights_digest(network: Network) -> str:

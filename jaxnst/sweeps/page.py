@@ -22,17 +22,8 @@ _WIDTH, _HEIGHT, _MARGIN = 960, 600, 64
 _METRICS = {"lpips": "LPIPS", "gram_gap": "Gram gap"}
 
 
-def make_page(
-    axes: Sequence[Axis], mode: str, rows: Mapping[int, Row], title: str = ""
-) -> str:
-    """Return `index.html`; equal arguments give equal text.
-
-    Args:
-        axes: axes of the sweep, at least one.
-        mode: "product" or "zip".
-        rows: {index: row} of the members that are done or failed.
-        title: title of the page; by default what the sweep varies.
-    """
+def make_page(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> str:
+    """Return `index.html`; equal arguments give equal text."""
     rows = dict(sorted(rows.items()))
     tables = make_tables(axes, mode)
     states = [status_of(row) for row in rows.values()]
@@ -43,7 +34,7 @@ def make_page(
     # Frames without a picture are as large as the first picture.
     shapes = [f"{row.width:d} / {row.height:d}" for row in rows.values() if row.width]
     text = _template().render(
-        title=title or heading(axes, mode),
+        title=heading(axes, mode),
         notes=[note for note in (in_common(axes), counts) if note],
         tables=tables,
         rows=rows,
@@ -56,14 +47,7 @@ def make_page(
 
 
 def pareto_front(rows: Sequence[Row]) -> list[Row]:
-    """Return the pictures that no other one beats in both content and style.
-
-    Args:
-        rows: rows with metrics.
-
-    Returns:
-        The rows by increasing loss of content.
-    """
+    """Return the pictures that none beats in both metrics, by increasing LPIPS."""
     found: list[Row] = []
     for row in sorted(rows, key=_lost_and_left):
         if not found or _lost_and_left(row)[1] < _lost_and_left(found[-1])[1]:
@@ -128,4 +112,5 @@ def _breakable(text: str) -> Markup:
 
 
 def _address(name: str) -> str:
-    return urllib.parse.quote(name, errors="replace")
+    """Return the address of a file beside the page, and of nothing else."""
+    return urllib.parse.quote(name, safe="", errors="replace")

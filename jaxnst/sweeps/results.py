@@ -25,12 +25,7 @@ from .sheet import make_sheet
 
 
 def make_row(job: PictureJob, done: Done | None = None) -> Row:
-    """Return the row of a member, without its file.
-
-    Args:
-        job: job of the member.
-        done: its outcome; None if it was not painted yet.
-    """
+    """Return the row of a member, without its file."""
     row = Row(index=job.number, labels=dict(job.labels), settings=job.config.to_dict())
     if done is None:
         return row
@@ -195,16 +190,7 @@ def open_folder(
     process: int = 0,
     num_processes: int = 1,
 ) -> SweepFolder:
-    """Return the folder of a sweep, new or resumed; see `SweepFolder`.
-
-    Args:
-        plan: all pictures of the sweep.
-        folder: path of the folder.
-        extension: extension of the pictures.
-        form: {"bits", "quality"} of their files.
-        process: number of this process.
-        num_processes: number of processes that write there.
-    """
+    """Return the folder of a sweep, new or resumed; `form` has bits and quality."""
     jobs = {job.number: job for job in plan.jobs}
 
     def read(index: int, path: Path) -> Mapping[str, Any] | None:

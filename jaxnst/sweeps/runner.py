@@ -14,7 +14,8 @@ import jax
 
 from jaxnst.networks import MEMORY_LEVELS
 from jaxnst.networks.devices import default_device, local_devices
-from jaxnst.optimize import StepView, deferred_interrupt
+from jaxnst.optimize import StepView
+from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.transfer.driver import finish, run_job
 from jaxnst.transfer.memory import (
     OutOfMemory,
@@ -23,7 +24,7 @@ from jaxnst.transfer.memory import (
     clear_memory_errors,
 )
 from jaxnst.transfer.plan import make_plan
-from jaxnst.transfer.progress import Course, ProgressCallback
+from jaxnst.transfer.progress import ProgressCallback, Workload
 from jaxnst.transfer.result import Interrupted
 from jaxnst.transfer.run import is_unpainted, paint
 from jaxnst.transfer.setup import Job
@@ -42,13 +43,10 @@ LoadFn = Callable[[PictureJob], Job]
 
 
 class Done(NamedTuple):
-    """The outcome of one picture.
+    """The outcome of one picture: a result or an error.
 
     Attributes:
-        job: the picture that was asked for.
-        result: its result, with `record`, `history` and `save` as a `Result` has them;
-            None if there is none.
-        error: error of a picture that has no result; or None.
+        result: its result, with `record`, `history` and `save` as a `Result` has them.
         seconds: time it took; in a batch, the time of all divided by their number.
     """
 
@@ -77,14 +75,8 @@ def paint_here(
     """Paint pictures, and yield each as it is done.
 
     On one CPU they are painted one after the other, as a batch gains nothing there;
-    else on all devices at once, and on each as many as it has memory and use for.
-
-    Args:
-        jobs: pictures to be painted.
-        load_fn: loads what a picture needs.
-        batch_size: number painted at once, rounded up to a multiple of the devices.
-        metrics: whether the results are measured.
-        progress: whether to show a bar.
+    else on all devices at once, and on each as many as it has memory and use for; or
+    `batch_size` of them, rounded up to a multiple of the devices.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C; the pictures under way are given up.
@@ -136,17 +128,17 @@ class _Shown:
     """Progress of all pictures."""
 
     def __init__(self, jobs: Sequence[PictureJob], *, enabled: bool):
-        self._course = Course(sum(job.work for job in jobs))
+        self._workload = Workload(sum(job.work for job in jobs))
         self._num_jobs, self._num_done, self._enabled = len(jobs), 0, enabled
 
-    def watcher(self, jobs: Sequence[PictureJob]) -> ProgressCallback:
+    def callback(self, jobs: Sequence[PictureJob]) -> ProgressCallback:
         """Return what shows the next pictures."""
         first, last = self._num_done + 1, self._num_done + len(jobs)
         span = f"{first}" if first == last else f"{first} to {last}"
         return ProgressCallback(
             enabled=self._enabled,
             title=f"picture {span} of {self._num_jobs}",
-            course=self._course,
+            workload=self._workload,
             work=sum(job.work for job in jobs),
         )
 
@@ -154,24 +146,24 @@ class _Shown:
         """Count a picture as done."""
         self._num_done += 1
         if done.result is None:
-            self._course.drop(done.job.work)
+            self._workload.drop(done.job.work)
         else:
-            self._course.finish(done.job.work)
+            self._workload.finish(done.job.work)
         return done
 
 
 def _paint_alone(
     job: PictureJob, load_fn: LoadFn, shown: _Shown, metrics: bool
 ) -> Done:
-    watcher = shown.watcher([job])
+    callback = shown.callback([job])
     started = time.perf_counter()
     result, problem = None, None
     try:
         result = run_job(
             load_fn(job),
-            watcher,
+            callback,
             started=started,
-            notice_fn=lambda _: watcher.notice(_NOTICE),
+            notice_fn=lambda _: callback.notice(_NOTICE),
             metrics=metrics,
         )
     except Interrupted:
@@ -212,11 +204,10 @@ def _paint_batch(
     num_members: int,
     shown: _Shown,
     metrics: bool,
-) -> list[Done]:
-    """Paint a batch; returns once all of it is done."""
+) -> Iterator[Done]:
+    """Paint a batch, and yield its pictures once all of it is done."""
     started = time.perf_counter()
-    watcher = shown.watcher(batch)
-    done: dict[int, Done] = {}
+    callback = shown.callback(batch)
     ready: list[tuple[PictureJob, Job]] = []
     levels = []
     for picture in batch:
@@ -224,29 +215,29 @@ def _paint_batch(
             job = load_fn(picture)
             with clear_memory_errors(job.config.memory, max(job.inputs.shape)):
                 level = choose_memory(job)
-            if ready and job.inputs.shape != ready[0][1].inputs.shape:
-                # A photograph that its EXIF turns: its header has another shape.
-                alone = _paint_alone(picture, load_fn, shown, metrics)
-                done[picture.number] = alone
-            else:
-                ready.append((picture, job))
-                levels.append(level)
         except Exception as error:
-            done[picture.number] = Done(picture, None, error, 0.0)
+            yield Done(picture, None, error, 0.0)
+            continue
+        if ready and job.inputs.shape != ready[0][1].inputs.shape:
+            # Its header did not tell that EXIF data turns it.
+            yield _paint_alone(picture, load_fn, shown, metrics)
+        else:
+            ready.append((picture, job))
+            levels.append(level)
     if not ready:
-        return [done[picture.number] for picture in batch]
+        return
     memory = max(levels, key=MEMORY_LEVELS.index)  # the one that needs the least
     jobs = [job for _, job in ready]
     kinds = {
         (picture.pictures, str(picture.config.style_blend)) for picture, _ in ready
     }
-    slowest = _Slowest(watcher, len(jobs))
+    slowest = _Slowest(callback, len(jobs))
     painted, problem = [], None
     try:
         with (
-            watcher,
+            callback,
             clear_memory_errors(memory, max(batch[0].shape)),
-            deferred_interrupt(lambda _: watcher.notice(_NOTICE)) as is_interrupted,
+            deferred_interrupt(lambda _: callback.notice(_NOTICE)) as is_interrupted,
         ):
             plan = make_plan(
                 jobs,
@@ -272,16 +263,14 @@ def _paint_batch(
             result = finish(
                 job, painted[number], memory=memory, seconds=wall, metrics=metrics
             )
-        seconds = wall / len(ready)
-        done[picture.number] = Done(picture, result, problem, seconds)
-    return [done[picture.number] for picture in batch]
+        yield Done(picture, result, problem, wall / len(ready))
 
 
 class _Slowest:
     """Shows the member of a batch that has come least far, of those that go on."""
 
-    def __init__(self, watcher: ProgressCallback, num_members: int):
-        self._watcher = watcher
+    def __init__(self, callback: ProgressCallback, num_members: int):
+        self._callback = callback
         self._done = [0.0] * num_members
         # Members that took part in the last call, and in this one so far.
         self._active = set(range(num_members))
@@ -294,4 +283,4 @@ class _Slowest:
         self._seen.add(number)
         self._done[number] = view.work_done
         if view.work_done <= min(self._done[other] for other in self._active):
-            self._watcher(view)
+            self._callback(view)

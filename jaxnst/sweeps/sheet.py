@@ -13,30 +13,21 @@ from .axes import Axis, Row
 
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
-ThumbnailFn = Callable[[Row, int], PILImage.Image | None]
+# Given a row and the longest side wanted, returns its picture; None if there is none.
+_ThumbnailFn = Callable[[Row, int], PILImage.Image | None]
 
 
 def make_sheet(
     axes: Sequence[Axis],
     mode: str,
     rows: Mapping[int, Row],
-    thumbnail_fn: ThumbnailFn,
+    thumbnail_fn: _ThumbnailFn,
     *,
-    title: str = "",
     inputs: Mapping[str, Source] | None = None,
 ) -> PILImage.Image:
     """Return the contact sheet; equal arguments give equal pixels.
 
-    A member without a row is an empty frame.
-
-    Args:
-        axes: axes of the sweep, at least one.
-        mode: "product" or "zip".
-        rows: {index: row} of the members that are done or failed.
-        thumbnail_fn: function of a row and the longest side wanted, in pixels; returns
-            the picture of the row, or None if it cannot be read.
-        title: title of the sheet; by default what the sweep varies.
-        inputs: {name: picture} to be shown at the top.
+    A member without a row is an empty frame. Inputs are shown at the top.
     """
     painted = [row for row in rows.values() if row.file is not None]
 
@@ -52,19 +43,14 @@ def make_sheet(
         make_tables(axes, mode),
         {(max(row.width, 1), max(row.height, 1)) for row in painted},
         picture,
-        title=title or heading(axes, mode),
+        title=heading(axes, mode),
         note=in_common(axes),
         inputs=inputs,
     )
 
 
 def read_thumbnail(path: Path, longest: int) -> PILImage.Image | None:
-    """Return a picture file shrunk, see `thumbnail`; None if it cannot be read.
-
-    Args:
-        path: picture file.
-        longest: longest side wanted, in pixels.
-    """
+    """Return a picture file shrunk, see `thumbnail`; None if it cannot be read."""
     try:
         return thumbnail(path, longest)
     # On damaged files Pillow raises nearly anything. The sheet does without them.
@@ -78,10 +64,6 @@ def make_tables(axes: Sequence[Axis], mode: str) -> list[Table]:
     The last axis runs across, the one before it down, and each combination of the
     others is a table of its own. Members of a single axis, and of zipped ones, run in
     lines. Axes with one value are left out, as `in_common` names them.
-
-    Args:
-        axes: axes of the sweep, at least one.
-        mode: "product" or "zip".
     """
     varied = [axis for axis in axes if len(axis.labels) > 1] or list(axes)
     # On one line each, as file names may hold line breaks.
@@ -89,7 +71,7 @@ def make_tables(axes: Sequence[Axis], mode: str) -> list[Table]:
         [" ".join(f"{axis.name} {label}".split()) for label in axis.labels]
         for axis in varied
     ]
-    count = count_members(axes, mode)
+    count = _count_members(axes, mode)
     if mode == "zip" or count == 1:
         captions = tuple(map("\n".join, zip(*labels, strict=True)))
         return [Table(captions, (tuple(range(count)),))]
@@ -109,39 +91,15 @@ def make_tables(axes: Sequence[Axis], mode: str) -> list[Table]:
     ]
 
 
-def count_members(axes: Sequence[Axis], mode: str) -> int:
-    """Return the number of pictures of a sweep.
-
-    Args:
-        axes: axes of the sweep, at least one.
-        mode: "product" or "zip".
-    """
-    if mode == "zip":
-        return len(axes[0].labels)
-    return math.prod(len(axis.labels) for axis in axes)
-
-
-def places(axes: Sequence[Axis], mode: str) -> list[tuple[int, ...]]:
-    """Return, for each member, the position of its value on each axis.
-
-    Args:
-        axes: axes of the sweep, at least one.
-        mode: "product" or "zip".
-    """
-    if mode == "zip":
-        return [(index,) * len(axes) for index in range(count_members(axes, mode))]
-    return list(itertools.product(*(range(len(axis.labels)) for axis in axes)))
+def _count_members(axes: Sequence[Axis], mode: str) -> int:
+    counts = [len(axis.labels) for axis in axes]
+    return counts[0] if mode == "zip" else math.prod(counts)
 
 
 def heading(axes: Sequence[Axis], mode: str) -> str:
-    """Return the title of a sweep that was given none: "6 pictures: seed, size".
-
-    Args:
-        axes: axes of the sweep, at least one.
-        mode: "product" or "zip".
-    """
+    """Return the title of a sweep, such as `6 pictures: seed, size`."""
     varied = [axis for axis in axes if len(axis.labels) > 1] or axes
-    count = count_members(axes, mode)
+    count = _count_members(axes, mode)
     names = (", " if mode == "zip" else f" {_TIMES} ").join(
         axis.name for axis in varied
     )
@@ -149,10 +107,6 @@ def heading(axes: Sequence[Axis], mode: str) -> str:
 
 
 def in_common(axes: Sequence[Axis]) -> str:
-    """Return the axes with a single value, as text, if others have more.
-
-    Args:
-        axes: axes of the sweep, at least one.
-    """
+    """Return the axes with a single value, as text, if others have more."""
     fixed = [f"{axis.name} {axis.labels[0]}" for axis in axes if len(axis.labels) == 1]
     return ", ".join(fixed) if len(fixed) < len(axes) else ""

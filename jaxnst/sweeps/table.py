@@ -14,10 +14,8 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxnst._checks import one_line, suggestion
 from jaxnst.config import INITS, SETTINGS, parse_setting
@@ -29,7 +27,7 @@ from .jobs import JobLoader, PictureJob, find_difference, is_in_registry, listed
 
 
 COLUMNS = ("content", "style", "output", *SETTINGS)
-# Separators of cells; the first one if none fits the header.
+# Separators of cells; the first one if the header has none.
 _DELIMITERS = ",;\t"
 # A row or a column that begins with it is a note.
 _NOTE = "#"
@@ -43,15 +41,12 @@ _MAX_NAME = 255
 # More problems are seldom read.
 _MAX_PROBLEMS = 20
 
-# (number of the row, what is wrong with it)
+# (number of the row, or 0 for the whole table; what is wrong with it)
 Problem = tuple[int, str]
 
 
 class BadJobs(ValueError):
     """Some jobs cannot be painted, so none was.
-
-    Args:
-        problems: one line for each problem, in the order of the jobs.
 
     Attributes:
         problems: one line for each problem, in the order of the jobs.
@@ -71,19 +66,6 @@ class BadJobs(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One row of a table, as it was given.
-
-    Attributes:
-        number: its row, as a spreadsheet shows it; or its place in the list, from 1.
-        values: {column: value}, text where it came as text.
-    """
-
-    number: int
-    values: Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class JobTable:
     """All rows of a file or a list.
 
@@ -92,26 +74,44 @@ class JobTable:
         noun: name of a row in messages, "row" or "job".
         folder: folder in which its relative paths start.
         defaults: {column: value} of all rows that do not say otherwise.
-        items: the rows.
-        problems: (number of the row, what is wrong); number 0 for none in particular.
+        rows: {number: {column: value}}. A value is text where it came as text. The
+            number is that of a spreadsheet, or the place in the list, from 1.
+        problems: all that is wrong.
     """
 
-    name: str = ""
+    name: str
     noun: str = "job"
     folder: Path
-    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    items: tuple[Entry, ...]
-    problems: tuple[tuple[int, str], ...] = ()
+    defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rows: dict[int, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    problems: list[Problem] = dataclasses.field(default_factory=list)
 
     def place(self, number: int) -> str:
-        """Return what a row is called in messages, such as `jobs.csv row 4`.
-
-        Args:
-            number: number of the row; 0 for the whole table.
-        """
+        """Return the name of a row in messages, such as `jobs.csv row 4`."""
         if not number:
             return self.name or "jobs"
         return f"{self.name} {self.noun} {number}".strip()
+
+    def columns(self, number: int, names: Iterable[str], noun: str) -> list[str | None]:
+        """Return a column for each name; None for a note, and for what is wrong.
+
+        `Style Weight` is `style_weight`.
+        """
+        where = "" if number else "defaults: "
+        found: list[str | None] = []
+        for name in names:
+            column = re.sub(r"[\s_-]+", "_", name.strip().lower())
+            is_known = column in COLUMNS and column not in found
+            found.append(column if is_known else None)
+            if is_known or not column or column.startswith(_NOTE):
+                continue
+            if column in COLUMNS:
+                problem = f"{noun} {name!r} is there twice"
+            else:
+                hint = suggestion(column, COLUMNS) or f" Known: {', '.join(COLUMNS)}."
+                problem = f"unknown {noun} {name!r}.{hint}"
+            self.problems.append((number, where + problem))
+        return found
 
 
 def read_jobs(
@@ -131,16 +131,20 @@ def read_jobs(
         OSError: if the file cannot be read.
     """
     if not isinstance(source, str | os.PathLike):
-        return _from_document({"jobs": list(source)}, name="", folder=Path())
-    path = Path(source)
-    extension = path.suffix.lower()
-    if extension not in _READERS and path.is_file():
-        raise ValueError(
-            f"jobs {path}: unknown extension {extension!r}; known: "
-            f"{', '.join(_READERS)}"
-        )
-    text = _read_text(path)
-    return _READERS[extension](path, text)
+        table = _from_document(list(source), name="", folder=Path())
+    else:
+        path = Path(source)
+        extension = path.suffix.lower()
+        if extension not in _READERS and path.is_file():
+            raise ValueError(
+                f"jobs {path}: unknown extension {extension!r}; known: "
+                f"{', '.join(_READERS)}"
+            )
+        text = _read_text(path)
+        table = _READERS.get(extension, _read_table)(path, text)  # or a pipe
+    if not table.rows:
+        raise ValueError(f"{table.name or 'the list'} holds no {table.noun}s to paint.")
+    return table
 
 
 def plan_table(
@@ -154,14 +158,7 @@ def plan_table(
 ) -> list[PictureJob]:
     """Return the jobs of a table; of pictures only the headers are read.
 
-    Args:
-        table: table of the pictures to be painted.
-        output: folder for the pictures.
-        defaults: {column: value} of all rows that do not say otherwise; they precede
-            those of the table.
-        overwrite: replace files that are something else.
-        bits: bits per channel of the files, 8 or 16.
-        quality: quality of JPEG and WebP, 1 to 100.
+    The defaults here precede those of the table.
 
     Raises:
         BadJobs: naming everything that is wrong.
@@ -170,43 +167,51 @@ def plan_table(
     check_format("any.png", bits=bits, quality=quality)
     folder = Path(output)
     loader = JobLoader(is_whole=False)
-    problems: list[Problem] = [*table.problems, *_folder_problems(folder)]
-    common = place_paths(table.defaults, table.folder) | dict(defaults)
-    drafts = []
-    for entry in table.items:
-        values = common | place_paths(entry.values, table.folder)
-        draft, wrong = _draft(entry, values, table, folder, loader, bits, quality)
-        drafts.append(draft)
-        problems += [(entry.number, text) for text in wrong]
-    problems += _clashes(drafts, table.noun)
-    bad = {number for number, _ in problems}
-    jobs = []
-    for draft in drafts:
-        if draft.job is None or draft.number in bad:
-            continue
-        job = draft.job
+    problems = [*table.problems, *_folder_problems(folder)]
+    common = place_paths(table.defaults, table.folder) | place_paths(defaults, Path())
+    rows = {
+        number: common | place_paths(values, table.folder)
+        for number, values in table.rows.items()
+    }
+    jobs: list[PictureJob] = []
+    outputs: dict[int, Path] = {}
+    for number, values in rows.items():
+        arguments, wrong = _parse_row(values)
+        job, found = loader.make_job(
+            arguments, number=number, place=table.place(number)
+        )
+        wrong += map(one_line, found)
         try:
-            job = _resumed(job, loader)
+            name = _output_name(number, values)
+            check_format(name, bits=bits, quality=quality)
+            outputs[number] = folder / name
+            if outputs[number].is_dir():
+                wrong.append(f"output {outputs[number]} is a folder")
+        except (TypeError, ValueError) as error:
+            wrong.append(str(error))
+        problems += [(number, text) for text in wrong]
+        if job is not None:
+            jobs.append(dataclasses.replace(job, output=outputs.get(number)))
+    problems += _clashes(rows, outputs, table.noun)
+    bad = {number for number, _ in problems}
+    for place, job in enumerate(jobs):
+        try:
+            if job.number not in bad:
+                jobs[place] = _resumed(job, loader)
         except (OSError, ValueError) as error:
             if not overwrite:
                 text = (
-                    f"output {draft.output} is there already, and {one_line(error)}; "
+                    f"output {job.output} is there already, and {one_line(error)}; "
                     "`overwrite` replaces it, or give another `output`"
                 )
-                problems.append((draft.number, text))
-        jobs.append(job)
+                problems.append((job.number, text))
     if problems:
         raise BadJobs(_as_lines(problems, table))
     return jobs
 
 
 def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return values with relative paths made to start in a folder.
-
-    Args:
-        values: {column: value}.
-        folder: folder of the table.
-    """
+    """Return values whose relative paths start in a folder, and a list for `a; b`."""
 
     def placed(value: Any) -> Any:
         is_path = isinstance(value, str | os.PathLike)
@@ -215,8 +220,10 @@ def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     found = dict(values)
     for name in ("content", "style", "init", "network"):
         value = values.get(name)
-        if name == "style" and (styles := listed_styles(value)) is not None:
-            found[name] = [placed(each) for each in styles]
+        if name == "style" and isinstance(value, str) and ";" in value:
+            value = [part.strip() for part in value.split(";") if part.strip()]
+        if isinstance(value, list | tuple):
+            found[name] = [placed(each) for each in value]
         elif isinstance(value, str | os.PathLike):
             is_name = name == "init" and value in INITS
             if name == "network" and isinstance(value, str):
@@ -225,19 +232,6 @@ def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 is_name = is_in_registry(value) or not ("/" in value or is_file)
             found[name] = value if is_name else placed(value)
     return found
-
-
-def listed_styles(value: object) -> list[Any] | None:
-    """Return several styles that are blended; None if it is one.
-
-    Args:
-        value: a list, or the text of a cell with semicolons: `wave.jpg; night.jpg`.
-    """
-    if isinstance(value, list | tuple):
-        return list(value)
-    if isinstance(value, str) and ";" in value:
-        return [part.strip() for part in value.split(";") if part.strip()]
-    return None
 
 
 def _read_text(path: Path) -> str:
@@ -261,74 +255,44 @@ def _read_text(path: Path) -> str:
 
 
 def _read_table(path: Path, text: str) -> JobTable:
-    delimiter = _delimiter(text)
-    name, noun = path.name, "row"
+    table = JobTable(name=path.name, noun="row", folder=path.parent)
     try:
-        records = list(_records(text, delimiter))
+        records = list(_records(text))
     except ValueError as error:
-        raise ValueError(f"{name} {error}") from None
+        raise ValueError(f"{path.name} {error}") from None
     if not records:
-        raise ValueError(f"{name} is empty.")
-    (header_number, header), *rows = records
-    problems: list[tuple[int, str]] = []
-    columns: list[str | None] = []
-    for cell in header:
-        column, problem = _column(cell, "column") if cell else (None, None)
-        if column is not None and column in columns:
-            column, problem = None, f"column {cell!r} is there twice"
-        columns.append(column)
-        if problem is not None:
-            problems.append((header_number, problem))
+        return table
+    (first, header), *rows = records
+    columns = table.columns(first, header, "column")
     if not any(columns):
         raise ValueError(
-            f"{name} row {header_number} names no column that is known; the first row "
+            f"{path.name} row {first} names no column that is known; the first row "
             "must be like: content,style,size"
         )
-    jobs = []
     for number, cells in rows:
-        values = {}
-        for index, (column, cell) in enumerate(zip_longest(columns, cells)):
-            if not cell:
-                continue
-            if column is not None:
-                values[column] = cell
-            elif index >= len(header):
-                problems.append(
-                    (
-                        number,
-                        f"{cell!r} is one cell more than there are columns; a cell "
-                        f"that holds {delimiter!r} must stand in quotes",
-                    )
+        table.rows[number] = {
+            column: cell
+            for column, cell in zip(columns, cells, strict=False)
+            if column is not None and cell
+        }
+        for index, cell in enumerate(cells):
+            if cell and index >= len(header):
+                problem = (
+                    f"{cell!r} is one cell more than there are columns; a cell that "
+                    "holds a separator must stand in quotes"
                 )
-            elif not header[index]:
-                problems.append((number, f"{cell!r} is in a column without a name"))
-        jobs.append(Entry(number=number, values=values))
-    return _not_empty(
-        JobTable(
-            name=name,
-            noun=noun,
-            folder=path.parent,
-            items=tuple(jobs),
-            problems=tuple(problems),
-        )
-    )
+                table.problems.append((number, problem))
+            elif cell and not header[index]:
+                problem = f"{cell!r} is in a column without a name"
+                table.problems.append((number, problem))
+    return table
 
 
-def _delimiter(text: str) -> str:
-    """Return the separator that gives the header the most known columns."""
-
-    def num_known(delimiter: str) -> int:
-        try:
-            _, header = next(_records(text, delimiter), (1, []))
-        except ValueError:
-            return 0
-        return sum(_column(cell, "column")[0] is not None for cell in header)
-
-    return max(_DELIMITERS, key=num_known)
-
-
-def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _records(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield number and cells of every row, without blank rows and notes."""
+    plain = (line.strip(' "\t\r\n') for line in io.StringIO(text, newline=""))
+    header = next((line for line in plain if line and line[0] != _NOTE), "")
+    delimiter = max(_DELIMITERS, key=header.count)
     is_start = True
 
     def lines() -> Iterator[str]:
@@ -355,15 +319,17 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         raise ValueError(f"row {number + 1}: {error}; look at its quotes.") from None
 
 
-def _read_json(path: Path, text: str) -> JobTable:
+def _read_document(path: Path, text: str) -> JobTable:
+    kind = path.suffix[1:].upper()
     try:
-        document = json.loads(text, object_pairs_hook=_unique)
+        if kind == "TOML":
+            document = tomllib.loads(text)
+        else:
+            document = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError(f"{path.name} is nested too deeply.") from None
     except ValueError as error:
-        raise ValueError(f"{path.name} is not JSON: {error}") from None
-    if isinstance(document, list):
-        document = {"jobs": document}
+        raise ValueError(f"{path.name} is not {kind}: {error}") from None
     return _from_document(document, name=path.name, folder=path.parent)
 
 
@@ -376,26 +342,18 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _read_toml(path: Path, text: str) -> JobTable:
-    try:
-        document = tomllib.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path.name} is not TOML: {error}") from None
-    return _from_document(document, name=path.name, folder=path.parent)
-
-
-_READERS: Mapping[str, Callable[[Path, str], JobTable]] = MappingProxyType(
-    {
-        ".csv": _read_table,
-        ".tsv": _read_table,
-        ".json": _read_json,
-        ".toml": _read_toml,
-    }
-)
+_READERS: Mapping[str, Callable[[Path, str], JobTable]] = {
+    ".csv": _read_table,
+    ".tsv": _read_table,
+    ".json": _read_document,
+    ".toml": _read_document,
+}
 
 
 def _from_document(document: Any, *, name: str, folder: Path) -> JobTable:
     place = name or "jobs"
+    if isinstance(document, list):
+        document = {"jobs": document}
     if not isinstance(document, dict):
         raise ValueError(f"{place} must be a list of jobs, or have 'jobs' in it.")
     for key in document:
@@ -407,41 +365,20 @@ def _from_document(document: Any, *, name: str, folder: Path) -> JobTable:
     entries, defaults = document.get("jobs", []), document.get("defaults", {})
     if not isinstance(entries, list) or not isinstance(defaults, dict):
         raise ValueError(f"{place}: 'jobs' must be a list, and 'defaults' an object.")
-    problems: list[tuple[int, str]] = []
-
-    def named(number: int, entry: Any) -> dict[str, Any]:
+    table = JobTable(name=name, folder=folder)
+    for number, entry in enumerate([defaults, *entries]):
+        row = table.defaults if number == 0 else table.rows.setdefault(number, {})
         if not isinstance(entry, Mapping):
-            problems.append((number, f"expected names and values, got {entry!r:.60}"))
-            return {}
-        values: dict[str, Any] = {}
-        for key, value in entry.items():
-            column, problem = _column(str(key), "name")
-            if column in values:
-                problem = f"`{column}` is there twice"
-            if problem is not None:
-                where = "" if number else "defaults: "
-                problems.append((number, f"{where}{problem}"))
-            elif column is not None and not _is_blank(value):
-                values[column] = value
-        return values
-
-    checked_defaults = named(0, defaults)
-    if "output" in checked_defaults:
-        problems.append((0, "defaults: `output` must be one for each job"))
-        del checked_defaults["output"]
-    jobs = tuple(
-        Entry(number=number, values=named(number, entry))
-        for number, entry in enumerate(entries, start=1)
-    )
-    return _not_empty(
-        JobTable(
-            name=name,
-            folder=folder,
-            defaults=checked_defaults,
-            items=jobs,
-            problems=tuple(problems),
-        )
-    )
+            problem = f"expected names and values, got {entry!r:.60}"
+            table.problems.append((number, problem))
+            continue
+        columns = table.columns(number, map(str, entry), "name")
+        for column, value in zip(columns, entry.values(), strict=True):
+            if column is not None and not _is_blank(value):
+                row[column] = value
+    if table.defaults.pop("output", None) is not None:
+        table.problems.append((0, "defaults: `output` must be one for each job"))
+    return table
 
 
 def _is_blank(value: object) -> bool:
@@ -451,45 +388,10 @@ def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _column(text: str, noun: str) -> tuple[str | None, str | None]:
-    """Return the column of a name, or why there is none; neither for a note.
-
-    `Style Weight` is `style_weight`.
-    """
-    name = re.sub(r"[\s_-]+", "_", text.strip().lower())
-    if name in COLUMNS:
-        return name, None
-    if name.startswith(_NOTE):
-        return None, None
-    hint = suggestion(name, COLUMNS) or f" Known: {', '.join(COLUMNS)}."
-    return None, f"unknown {noun} {text!r}.{hint}"
-
-
-def _not_empty(table: JobTable) -> JobTable:
-    if not table.items:
-        raise ValueError(f"{table.name or 'the list'} holds no {table.noun} to paint.")
-    return table
-
-
-class _Draft(NamedTuple):
-    number: int
-    arguments: Mapping[str, Any]
-    output: Path | None
-    job: PictureJob | None
-
-
-def _draft(
-    entry: Entry,
-    values: Mapping[str, Any],
-    table: JobTable,
-    folder: Path,
-    loader: JobLoader,
-    bits: int,
-    quality: int,
-) -> tuple[_Draft, list[str]]:
-    """Return a row as it is to be painted, and all that is wrong with it."""
+def _parse_row(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the arguments of `stylize` in a row, and all that is wrong with them."""
     wrong: list[str] = []
-    arguments: dict[str, Any] = {}
+    arguments = {name: values[name] for name in ("content", "style") if name in values}
     for name in SETTINGS:
         if name in values:
             try:
@@ -499,23 +401,7 @@ def _draft(
     if isinstance(arguments.get("strength"), str):
         wrong.append("`strength` is a number from 0 to 1 here; maps are for `stylize`")
         del arguments["strength"]
-    arguments |= {name: values[name] for name in ("content", "style") if name in values}
-    if (styles := listed_styles(values.get("style"))) is not None:
-        arguments["style"] = styles
-    job, problems = loader.make_job(
-        arguments, number=entry.number, place=table.place(entry.number)
-    )
-    wrong += map(one_line, problems)
-    output = None
-    try:
-        output = folder / _output_name(entry, values, bits=bits, quality=quality)
-        if output.is_dir():
-            wrong.append(f"output {output} is a folder")
-    except (TypeError, ValueError) as error:
-        wrong.append(str(error))
-    if job is not None:
-        job = dataclasses.replace(job, output=output)
-    return _Draft(entry.number, arguments, output, job), wrong
+    return arguments, wrong
 
 
 def _folder_problems(folder: Path) -> Iterator[Problem]:
@@ -529,29 +415,25 @@ def _folder_problems(folder: Path) -> Iterator[Problem]:
         yield 0, f"output {folder}: {existing} cannot be written to"
 
 
-def _clashes(drafts: Sequence[_Draft], noun: str) -> Iterator[Problem]:
+def _clashes(
+    rows: Mapping[int, Mapping[str, Any]], outputs: Mapping[int, Path], noun: str
+) -> Iterator[Problem]:
     """Say which outputs would replace each other, or a picture that is read."""
     inputs: dict[tuple[int, int], str] = {}
-    for draft in drafts:
+    for values in rows.values():
         for name in ("content", "style", "init"):
-            value = draft.arguments.get(name)
-            for source in listed(value):
-                if isinstance(source, str | os.PathLike) and Path(source).exists():
-                    inputs.setdefault(_inode(Path(source)), name)
-    taken: dict[str, _Draft] = {}
-    for draft in drafts:
-        output = draft.output
-        if output is None:
-            continue
+            for source in listed(values.get(name)):
+                if isinstance(source, Path) and source.exists():
+                    inputs.setdefault(_inode(source), name)
+    taken: dict[str, int] = {}
+    for number, output in outputs.items():
         # Disks of Macs and Windows do not tell `a.png` from `A.png`.
-        first = taken.setdefault(str(output).casefold(), draft)
-        if first is not draft:
-            case = "" if first.output == output else f" ({first.output})"
-            text = f"output {output} is that of {noun} {first.number}, too{case}"
-            yield draft.number, text
+        first = taken.setdefault(str(output).casefold(), number)
+        if first != number:
+            case = "" if outputs[first] == output else f" ({outputs[first]})"
+            yield number, f"output {output} is that of {noun} {first}, too{case}"
         if output.exists() and (name := inputs.get(_inode(output))):
-            text = f"output {output} is a {name} picture; choose another"
-            yield draft.number, text
+            yield number, f"output {output} is a {name} picture; choose another"
 
 
 def _inode(path: Path) -> tuple[int, int]:
@@ -572,8 +454,9 @@ def _resumed(job: PictureJob, loader: JobLoader) -> PictureJob:
     job = loader.identify(job)
     try:
         record = read_record(output)
-    except ValueError:
-        raise ValueError("jaxnst did not make it") from None
+    except ValueError as error:
+        fault = str(error).partition(f"{output}: ")[2].rstrip(".")
+        raise ValueError(fault or "jaxnst did not make it") from None
     try:
         if (difference := find_difference(record, job)) is not None:
             raise ValueError(difference)
@@ -592,7 +475,7 @@ def _as_lines(problems: Sequence[Problem], table: JobTable) -> Iterator[str]:
     counts = Counter(text for number, text in set(problems) if number)
     said: set[str] = set()
     for number, text in sorted(problems, key=lambda problem: problem[0]):
-        if 1 < len(table.items) == counts[text]:
+        if 1 < len(table.rows) == counts[text]:
             if text not in said:
                 yield f"{table.place(0)}, every {table.noun}: {text}"
             said.add(text)
@@ -600,9 +483,7 @@ def _as_lines(problems: Sequence[Problem], table: JobTable) -> Iterator[str]:
             yield f"{table.place(number)}: {text}"
 
 
-def _output_name(
-    entry: Entry, values: Mapping[str, Any], *, bits: int, quality: int
-) -> Path:
+def _output_name(number: int, values: Mapping[str, Any]) -> Path:
     """Return the name of a row's picture in the folder.
 
     Raises:
@@ -612,7 +493,7 @@ def _output_name(
     given = values.get("output")
     if given is None:
         stems = (_stem(values.get(name), name) for name in ("content", "style"))
-        return Path(f"{entry.number:03d}_{'_'.join(stems)}.png")
+        return Path(f"{number:03d}_{'_'.join(stems)}.png")
     if not isinstance(given, str | os.PathLike):
         raise TypeError(f"`output` must be the name of a file, got {given!r}.")
     path = Path(given)
@@ -621,7 +502,6 @@ def _output_name(
             f"output {path} is outside of the folder for the pictures; give a name in "
             "it."
         )
-    check_format(path, bits=bits, quality=quality)
     if max(len(os.fsencode(part)) for part in path.parts) > _MAX_NAME:
         raise ValueError(
             f"output {path.name[:_MAX_STEM]}...: a name may have {_MAX_NAME} bytes."
@@ -630,8 +510,6 @@ def _output_name(
 
 
 def _stem(source: object, name: str) -> str:
-    if (styles := listed_styles(source)) is not None:
-        return "+".join(_stem(each, name) for each in styles)[:_MAX_STEM]
-    if isinstance(source, str | os.PathLike):
-        return Path(source).stem[:_MAX_STEM]
-    return name
+    if isinstance(source, list):
+        return "+".join(_stem(each, name) for each in source)[:_MAX_STEM]
+    return source.stem[:_MAX_STEM] if isinstance(source, Path) else name

@@ -16,7 +16,8 @@ from jaxnst.images import PictureSource, resize
 from jaxnst.images.tiling import move, place_border
 from jaxnst.metrics import Metrics, measure, seam_scores
 from jaxnst.networks import MEMORY_LEVELS, Network
-from jaxnst.optimize import StepCallback, deferred_interrupt
+from jaxnst.optimize import StepCallback
+from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.pretrained import load_lpips_network
 
 from .inputs import StyleSource
@@ -32,12 +33,12 @@ from .plan import blend_of, make_plan
 from .progress import ProgressCallback
 from .result import Interrupted, Result, make_history, make_record
 from .run import Painted, is_unpainted, leave_unpainted, paint
-from .setup import Job, objects_of, set_up, settle_config
+from .setup import Job, set_up, settle_config
 
 
 def run_job(
     job: Job,
-    watcher: ProgressCallback,
+    callback: ProgressCallback,
     *,
     started: float,
     notice_fn: Callable[[str], None] | None = None,
@@ -45,12 +46,8 @@ def run_job(
 ) -> Result:
     """Return the result of a job, painted from the first step to the last.
 
-    Args:
-        job: picture to be painted.
-        watcher: callback that shows progress.
-        started: time of the start, on the clock of `time.perf_counter`.
-        notice_fn: function that shows a message at Ctrl-C; by default `watcher` does.
-        metrics: whether the result is measured.
+    `started` is on the clock of `time.perf_counter`; `notice_fn` shows a message at
+    Ctrl-C, by default `callback` does.
 
     Raises:
         OutOfMemory: if the picture does not fit into memory.
@@ -64,16 +61,16 @@ def run_job(
         with clear_memory_errors(job.config.memory, size):  # raised by the compiler
             memory = choose_memory(job)
         with (
-            watcher,
+            callback,
             clear_memory_errors(
-                memory, size, is_foreign=lambda error: error is watcher.error
+                memory, size, is_foreign=lambda error: error is callback.error
             ),
-            deferred_interrupt(notice_fn or watcher.notice) as is_interrupted,
+            deferred_interrupt(notice_fn or callback.notice) as is_interrupted,
         ):
             (painted,) = paint(
                 [job],
                 make_plan([job], memory),
-                callbacks=[watcher],
+                callbacks=[callback],
                 deadline=None if limit is None else started + limit,
                 is_interrupted=is_interrupted,
             )
@@ -92,15 +89,7 @@ def run_job(
 def finish(
     job: Job, painted: Painted, *, memory: str, seconds: float, metrics: bool = False
 ) -> Result:
-    """Return the result at the size asked for, with its colors, filters and record.
-
-    Args:
-        job: settings and input pictures.
-        painted: painted picture and its reports.
-        memory: level of memory that was used, "fast", "balanced" or "low".
-        seconds: total time taken.
-        metrics: whether the result is measured.
-    """
+    """Return the result at the size asked for, with its colors, filters and record."""
     inputs, config = job.inputs, job.config
     image = painted.image
     if image.shape[:2] != inputs.shape:  # stopped at a smaller size
@@ -128,10 +117,6 @@ def measure_result(image: HostImage, job: Job) -> dict[str, float]:
     """Return {metric: value} of a result, and seam scores if the result tiles.
 
     With several styles each value is their mean, weighted as the styles are blended.
-
-    Args:
-        image: result, RGB, [0, 1], at any size.
-        job: settings and input pictures of the result.
     """
     inputs = job.inputs
     content = inputs.content_at(image.shape[:2])
@@ -349,19 +334,16 @@ def stylize(
     for name in ("content", "style", "metrics", "callback", "progress"):
         del given[name]
     config = settle_config(**given)
-    job = set_up(content, style, config, progress=progress, **objects_of(given))
-    watcher = ProgressCallback(enabled=progress, inner=callback)
-    return run_job(job, watcher, started=started, metrics=metrics)
+    job = set_up(content, style, config, given, progress=progress)
+    shown = ProgressCallback(enabled=progress, inner=callback)
+    return run_job(job, shown, started=started, metrics=metrics)
 
 
 def estimate(
     content: PictureSource,
     style: StyleSource,
     *,
-    preset: str = "default",
-    init: str | PictureSource | None = None,
-    network: str | os.PathLike[str] | Network | None = None,
-    optimizer: str | optax.GradientTransformation | None = None,
+    progress: bool = True,
     **settings: Any,
 ) -> Estimate:
     """Return how much memory and time `stylize` would take; nothing is painted.
@@ -372,11 +354,8 @@ def estimate(
     Args:
         content: content picture, as for `stylize`.
         style: style picture, or a list of them, as for `stylize`.
-        preset: name of the preset, as for `stylize`.
-        init: start of the painting, as for `stylize`.
-        network: name or file of weights, or a network, as for `stylize`.
-        optimizer: name of an optimizer, or an optax transformation, as for `stylize`.
-        settings: all other settings of `stylize`.
+        progress: whether to show a bar if weights have to be downloaded.
+        settings: settings of `stylize`, such as `preset`, `size` and `network`.
 
     Raises:
         ValueError, TypeError, OSError: if an input is unusable.
@@ -384,17 +363,8 @@ def estimate(
     Examples:
         >>> print(estimate("photo.jpg", "painting.jpg", size=1024))  # doctest: +SKIP
     """
-    arguments = {
-        "preset": preset,
-        "init": init,
-        "network": network,
-        "optimizer": optimizer,
-        **settings,
-    }
-    progress = arguments.pop("progress", True)
-    objects = objects_of(arguments)
-    config = settle_config(**arguments)
-    job = set_up(content, style, config, progress=progress, **objects)
+    config = settle_config(**settings)
+    job = set_up(content, style, config, settings, progress=progress)
     holds = process_memory()  # before compiling, which painting may not have to do
     memory = MEMORY_LEVELS[-1] if config.memory == "auto" else config.memory
     with contextlib.suppress(OutOfMemory):  # the estimate shows by how much

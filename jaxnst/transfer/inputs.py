@@ -1,16 +1,12 @@
 """The pictures of one transfer, loaded and checked, and the first picture."""
 
-import contextlib
 import dataclasses
-import os
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxnst._checks import suggestion
 from jaxnst._types import AnyHostImage, HostAlpha, HostImage
 from jaxnst.coloring import recolor_style, smooth_recoloring, take_palette
 from jaxnst.config import INITS, TransferConfig
@@ -25,7 +21,8 @@ from jaxnst.images.tiling import (
     wraps_of,
 )
 
-from .regions import Regions, load_guiding
+from .masks import load_guiding, naming_choices
+from .regions import Regions
 
 
 # Weight of each style in each region and layer; the weights of all styles in one region
@@ -42,8 +39,6 @@ class Inputs(NamedTuple):
 
     Attributes:
         content: content picture, as read or made tileable.
-        styles: one style picture, or several that are blended.
-        init: picture to start from, if one was given.
         shape: height and width of the result.
         alpha: opacity of the result; None if it has none.
         regions: regions of the result; None: the whole picture is one region.
@@ -104,20 +99,7 @@ def load_inputs(
     masks: Sequence[PictureSource] | None = None,
     strength: PictureSource | None = None,
 ) -> Inputs:
-    """Return the pictures of one transfer, loaded and checked.
-
-    Args:
-        content: content picture, as for `jaxnst.stylize`.
-        style: style picture, or a list of them, as for `jaxnst.stylize`.
-        init: picture to start from, if the start is one.
-        config: settings of the transfer.
-        picture_fn: function that loads a picture, as `load_picture`.
-        masks: masks of the styles, as for `jaxnst.stylize`.
-        strength: map of strengths, if there is one.
-
-    Raises:
-        ValueError, TypeError, OSError: if a picture is unusable.
-    """
+    """Return the pictures of one transfer, loaded and checked."""
     original = picture_fn(content, argument="content")
     # The start, the opacity and the masks are faded like the content.
     fade, wraps = plan_fade(original.rgb, config.tile), wraps_of(config.tile)
@@ -130,24 +112,27 @@ def load_inputs(
     )
     init_picture = None
     if init is not None:
-        with naming_inits(init):
+        with naming_choices(init, INITS):
             init_picture = picture_fn(init, argument="init")
         init_picture = _tileable(init_picture, fade)
     shape = result_shape(content_picture.rgb.shape, config.size, tile=config.tile)
     alpha = content_picture.alpha
     if alpha is not None:
         alpha = resize(alpha, shape, wraps=wraps)
-    guiding = load_guiding(
-        masks,
-        strength,
-        content=original,
-        fade=fade,
-        wraps=wraps,
-        num_styles=len(styles),
-        shape=shape,
-        picture_fn=picture_fn,
-    )
-    regions, pictures = guiding or (None, ())
+
+    def fit_fn(values: np.ndarray) -> np.ndarray:
+        return resize(make_tileable(values, fade), shape, wraps=wraps, is_mask=True)
+
+    regions, pictures = None, ()
+    if masks is not None or strength is not None:
+        regions, pictures = load_guiding(
+            masks,
+            strength,
+            content=original,
+            num_styles=len(styles),
+            fit_fn=fit_fn,
+            picture_fn=picture_fn,
+        )
     return Inputs(
         content_picture,
         style_pictures,
@@ -174,15 +159,7 @@ def _recolored(style: Picture, content: Picture, color: str) -> Picture:
 
 
 def check_styles(blend: Sequence[Any] | None, num_styles: int) -> None:
-    """Check that there are styles, and as many as weights to blend them.
-
-    Args:
-        blend: `style_blend` of the settings; None: equal weights.
-        num_styles: number of style pictures.
-
-    Raises:
-        ValueError: if there is no style, or the numbers differ.
-    """
+    """Check that there are styles, and as many as weights to blend them."""
     if not num_styles:
         raise ValueError("`style` is an empty list; give at least one picture.")
     if blend is None:
@@ -197,40 +174,10 @@ def check_styles(blend: Sequence[Any] | None, num_styles: int) -> None:
         )
 
 
-@contextlib.contextmanager
-def naming_inits(init: PictureSource) -> Iterator[None]:
-    """Add the known starts to the error about a start that was not found.
-
-    Args:
-        init: path of the picture to start from.
-
-    Raises:
-        FileNotFoundError: in place of that of the block inside.
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        name = Path(init).name if isinstance(init, str | os.PathLike) else ""
-        raise FileNotFoundError(
-            f"{error}.{suggestion(name, INITS)} Give a picture, or one of: "
-            f"{', '.join(INITS)}."
-        ) from None
-
-
 def result_shape(
     picture_shape: tuple[int, ...], size: int, *, tile: str | None = None
 ) -> tuple[int, int]:
-    """Return height and width of a result.
-
-    Args:
-        picture_shape: height and width of the content picture.
-        size: longest side of the result, in pixels.
-        tile: "x", "y", "xy" or None, as in `TransferConfig`.
-
-    Raises:
-        ValueError: if the result would be too small or too large; the message says
-            which size to use.
-    """
+    """Return height and width of a result."""
     fitted = fitted_shape(picture_shape, size)
     down, across = (
         max(1, round(length / each)) * each
@@ -260,15 +207,7 @@ def first_image(
     styles: tuple[AnyHostImage, ...],
     blend: HostBlend,
 ) -> HostImage:
-    """Return the picture to start from.
-
-    Args:
-        inputs: pictures of the transfer.
-        config: settings of the transfer; `init` names the start.
-        content: content picture at the size to be painted.
-        styles: style pictures at their sizes for it.
-        blend: weight of each style, see `jaxnst.transfer.plan.blend_of`.
-    """
+    """Return the picture to start from."""
     height, width, _ = content.shape
     if config.init == "noise":
         # NumPy's generator: the same noise on every device.
@@ -297,13 +236,6 @@ def recolor(
     the colors of its own style. With several styles a color is the weighted mean of the
     colors that the styles would give it; with a strength it goes that part of the way.
 
-    Args:
-        inputs: pictures of the transfer, with their regions.
-        config: settings of the transfer, with the strength.
-        content: content picture at the size to be painted.
-        styles: style pictures at their sizes for it.
-        blend: weight of each style in each region and layer.
-
     References:
         Kolkin, Salavon, Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and
         Self-Similarity", CVPR 2019, whose smallest size starts from the painting's mean
@@ -313,7 +245,10 @@ def recolor(
     shape = content.shape[0], content.shape[1]
     maps, strengths = [np.ones(shape, np.float32)], None
     if inputs.regions is not None:
-        maps = [resize(each, shape, wraps=inputs.wraps) for each in inputs.regions.maps]
+        maps = [
+            resize(each, shape, wraps=inputs.wraps, is_mask=True)
+            for each in inputs.regions.maps
+        ]
         strengths = inputs.regions.strengths
     if strengths is None:  # there is no map of strengths
         strength = 1.0 if config.strength is None else config.strength

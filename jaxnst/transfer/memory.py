@@ -6,6 +6,7 @@ is that of a few steps at small sizes, scaled by the number of pixels.
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import time
@@ -18,17 +19,18 @@ import jax.numpy as jnp
 import psutil
 
 from jaxnst._checks import check_memory_size
+from jaxnst.config import CUSTOM
 from jaxnst.images import fitted_shape
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.losses.registry import PARTWISE
 from jaxnst.networks import MEMORY_LEVELS, Network
 from jaxnst.networks.devices import default_device
-from jaxnst.optimize import Program, is_lbfgs
+from jaxnst.optimize.optimizers import is_lbfgs
+from jaxnst.optimize.programs import Program
 
 from .plan import (
     Plan,
     SizePlan,
-    SizePrograms,
     make_plan,
     size_programs,
     style_shapes_at,
@@ -87,11 +89,7 @@ def process_memory() -> int:
 
 
 def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """Return how many bytes each memory limit of this container leaves.
-
-    Args:
-        root: folder of the control groups.
-    """
+    """Return how many bytes each memory limit of this container leaves."""
     found = []
     for folder, limit, used in (
         (root, "memory.max", "memory.current"),
@@ -114,12 +112,7 @@ class OutOfMemory(MemoryError):
 
 
 def needed_memory(plan: Plan, size: SizePlan) -> int:
-    """Return how many more bytes each device needs for a size; compiles its programs.
-
-    Args:
-        plan: plan of the picture.
-        size: one of the plan's sizes.
-    """
+    """Return how many more bytes each device needs for a size; compiles programs."""
     programs = size_programs(plan, size)
     image = 12 * math.prod(size.shape)
     style = sum(12 * math.prod(style_shape) for style_shape in size.style_shapes)
@@ -127,21 +120,20 @@ def needed_memory(plan: Plan, size: SizePlan) -> int:
     pictures = 2 * (image + style) + 3 * image
     # SciPy keeps past steps and gradients, in numbers of twice as many bytes.
     history = 2 * (2 * 10 + 5) * image if is_lbfgs(plan.step.optimizer) else 0
-    needed = max(_temporary(programs.targets), _temporary(programs.step))
-    return _RUNTIME_BYTES + pictures + history + needed
+    return _RUNTIME_BYTES + pictures + history + max(map(_temporary, programs))
 
 
 def _temporary(program: Program) -> int:
     """Return the bytes of all that a program reads and makes, less the network's."""
     stats = program.compile().memory_analysis()
     if stats is None:  # the device does not tell
-        return num_bytes(program.args) * len(MEMORY_LEVELS)
+        return _num_bytes(program.args) * len(MEMORY_LEVELS)
     arrays = [arg for arg in program.args if not isinstance(arg, Network)]
     made = stats.output_size_in_bytes - stats.alias_size_in_bytes
-    return stats.temp_size_in_bytes + made + num_bytes(arrays)
+    return stats.temp_size_in_bytes + made + _num_bytes(arrays)
 
 
-def num_bytes(tree: Any) -> int:
+def _num_bytes(tree: Any) -> int:
     """Return how many bytes arrays take on each device; shapes count as arrays."""
     total = 0
     for leaf in jax.tree.leaves(tree):
@@ -154,49 +146,38 @@ def num_bytes(tree: Any) -> int:
 def choose_memory(job: Job) -> str:
     """Return the fastest level of memory that fits, or the one in the settings.
 
-    Args:
-        job: picture to be painted.
-
     Raises:
         OutOfMemory: if no level fits, or the one in the settings does not.
     """
-    config, network, shape = job.config, job.network, job.inputs.shape
-    style_shapes = job.inputs.style_shapes
-    asked = config.memory
-    available = available_memory(network.num_devices)
-    full_styles = style_shapes_at(config, style_shapes, shape, shape)
-    pixels = max(math.prod(each) for each in (shape, *full_styles))
-    # An optimizer of the user's own may have any number of pictures in its state.
-    per_pixel = (
-        None if config.optimizer == "custom" else network.architecture.bytes_per_pixel
-    )
-    bound = math.inf if per_pixel is None else per_pixel * pixels + _BYTES_BESIDES
-    if available is None or bound <= _USABLE * available:
+    config, shape = job.config, job.inputs.shape
+    asked, size, num_devices = config.memory, max(shape), job.network.num_devices
+    available = available_memory(num_devices)
+    if available is None or _upper_bound(job) <= _USABLE * available:
         return "fast" if asked == "auto" else asked
     usable = int(_USABLE * available)
 
+    @functools.cache
     def needed_at(level: str, size: int) -> int:
-        own_shape = fitted_shape(shape, size)
         own_config = dataclasses.replace(config, size=size, min_size=0)
-        own_inputs = job.inputs._replace(shape=own_shape)
+        own_inputs = job.inputs._replace(shape=fitted_shape(shape, size))
         plan = make_plan([job._replace(config=own_config, inputs=own_inputs)], level)
         return needed_memory(plan, plan.sizes[-1])
 
-    size = max(shape)
-    needed: dict[str, int] = {}
     # A loss that sorts all pixels of a layer at once cannot be computed in strips.
     levels = MEMORY_LEVELS if set(config.style_loss) <= set(PARTWISE) else ("fast",)
+    level = asked
     for level in levels if asked == "auto" else (asked,):
-        needed[level] = needed_at(level, size)
-        if needed[level] <= usable:
+        if needed_at(level, size) <= usable:
             return level
-    level, least = list(needed.items())[-1]
+    least = needed_at(level, size)
     lower = levels[levels.index(level) + 1 :]
     ways = [f"memory={low!r}" for low in lower if needed_at(low, size) <= usable]
-    fitting = _fitting_size(shape, least, usable, lambda size: needed_at(level, size))
-    if fitting is not None:
-        ways.append(f"`size` {fitting}")
-    each = " on each device" if network.num_devices > 1 else ""
+    spare = max(0, usable - _RUNTIME_BYTES) / (least - _RUNTIME_BYTES)
+    for smaller in _smaller_sizes(shape, spare):
+        if needed_at(level, smaller) <= usable:
+            ways.append(f"`size` {smaller}")
+            break
+    each = " on each device" if num_devices > 1 else ""
     advice = f"use {' or '.join(ways)}, or close" if ways else "no size fits; close"
     raise OutOfMemory(
         f"`size` {size} needs {as_text(least)}{each} with memory={level!r}, but only "
@@ -205,32 +186,25 @@ def choose_memory(job: Job) -> str:
     )
 
 
-def _fitting_size(
-    shape: tuple[int, int],
-    needed: int,
-    usable: int,
-    needed_fn: Callable[[int], int],
-) -> int | None:
-    """Return about the largest size that fits; None if there is none.
+def _upper_bound(job: Job) -> float:
+    """Return more bytes than a painting can need; infinity if that is unknown."""
+    per_pixel = job.network.architecture.bytes_per_pixel
+    # An optimizer of the user's own may have any number of pictures in its state.
+    if job.config.optimizer == CUSTOM or per_pixel is None:
+        return math.inf
+    shape = job.inputs.shape
+    styles = style_shapes_at(job.config, job.inputs.style_shapes, shape, shape)
+    return per_pixel * max(map(math.prod, (shape, *styles))) + _BYTES_BESIDES
 
-    Args:
-        shape: height and width that do not fit.
-        needed: bytes needed at `shape`.
-        usable: bytes that can be used.
-        needed_fn: longest side -> bytes needed.
-    """
-    spare = usable - _RUNTIME_BYTES
-    if spare <= 0:
-        return None
-    size = max(shape) * math.sqrt(spare / (needed - _RUNTIME_BYTES))
-    smallest = MIN_SIDE * max(shape) / min(shape)
+
+def _smaller_sizes(shape: tuple[int, int], part: float) -> Iterator[int]:
+    """Yield a few sizes, from about the one that has this part of the pixels."""
+    size = max(shape) * math.sqrt(part)
     for _ in range(_MAX_TRIES):
         size = int(size * 0.95) // 16 * 16
-        if size < smallest:
-            return None
-        if needed_fn(size) <= usable:
-            return size
-    return None
+        if size < MIN_SIDE * max(shape) / min(shape):
+            return
+        yield size
 
 
 @contextlib.contextmanager
@@ -240,13 +214,7 @@ def clear_memory_errors(
     *,
     is_foreign: Callable[[BaseException], bool] = lambda _: False,
 ) -> Iterator[None]:
-    """Turn XLA's errors about memory into `OutOfMemory`.
-
-    Args:
-        memory: level of memory, or "auto" if none is chosen yet.
-        size: longest side of the result, in pixels.
-        is_foreign: function that returns whether an error has another source, such as
-            the user's callback; such an error is not changed.
+    """Turn XLA's errors about memory into `OutOfMemory`, but for those `is_foreign`.
 
     Raises:
         OutOfMemory: if memory runs out in the block inside.
@@ -338,12 +306,9 @@ class Estimate:
 
 
 def make_estimate(job: Job, memory: str, *, holds: int) -> Estimate:
-    """Return the memory and time that a painting will take, from a few steps on gray.
+    """Return the memory and time that a painting will take; times a few steps on gray.
 
-    Args:
-        job: picture to be painted.
-        memory: level of memory, "fast", "balanced" or "low".
-        holds: bytes that the process held before anything was compiled.
+    `holds` is the number of bytes that the process held before anything was compiled.
     """
     plan = make_plan([job], memory)
     num_devices = plan.network.num_devices
@@ -352,29 +317,26 @@ def make_estimate(job: Job, memory: str, *, holds: int) -> Estimate:
     needed = [needed_memory(plan, size) for size in plan.sizes]
     compile_seconds = time.perf_counter() - started
     # Time only sizes that fit, so that estimating cannot run out of memory.
+    most = math.inf if available is None else available
     fitting = [
-        size
-        for size, bytes_ in zip(plan.sizes, needed, strict=True)
-        if available is None or bytes_ <= available
+        size for size, bytes_ in zip(plan.sizes, needed, strict=True) if bytes_ <= most
     ]
     measured = _measure_seconds(job, plan, fitting or list(plan.sizes[:1]))
-    sizes = []
-    for size, bytes_ in zip(plan.sizes, needed, strict=True):
-        seconds = _scaled(measured, size.shape)
-        sizes.append(
-            SizeEstimate(
-                height=size.shape[0],
-                width=size.shape[1],
-                num_steps=size.num_steps,
-                memory=bytes_,
-                step_seconds=seconds,
-                seconds=seconds * (size.num_steps + _STEPS_BESIDES),
-            )
+    seconds = [_scaled(measured, size.shape) for size in plan.sizes]
+    sizes = tuple(
+        SizeEstimate(
+            height=size.shape[0],
+            width=size.shape[1],
+            num_steps=size.num_steps,
+            memory=bytes_,
+            step_seconds=each,
+            seconds=each * (size.num_steps + _STEPS_BESIDES),
         )
+        for size, bytes_, each in zip(plan.sizes, needed, seconds, strict=True)
+    )
     device = default_device()
     # Devices of the CPU are all in this process.
-    is_cpu = device.platform == "cpu"
-    held, between = (holds, num_devices) if is_cpu else (0, 1)
+    held, between = (holds, num_devices) if device.platform == "cpu" else (0, 1)
     kind = device.device_kind
     return Estimate(
         memory=max(needed) * between + held,
@@ -382,7 +344,7 @@ def make_estimate(job: Job, memory: str, *, holds: int) -> Estimate:
         memory_level=memory,
         seconds=sum(size.seconds for size in sizes),
         compile_seconds=compile_seconds,
-        sizes=tuple(sizes),
+        sizes=sizes,
         device=kind if num_devices == 1 else f"{num_devices} x {kind}",
     )
 
@@ -401,15 +363,13 @@ def _measure_seconds(job: Job, plan: Plan, sizes: list[SizePlan]) -> dict[int, f
         if measured and _scaled(measured, shape) > _LONGEST_STEP:
             break
         size = SizePlan(shape, (shape,) * num_styles, 1)
-        seconds = _time_step(size_programs(one_step, size))
-        if is_lbfgs(job.optimizer):
-            seconds *= _EVALUATIONS
-        measured[math.prod(shape)] = seconds
+        seconds = _time_step(size_programs(one_step, size).step)
+        evaluations = _EVALUATIONS if is_lbfgs(job.optimizer) else 1
+        measured[math.prod(shape)] = seconds * evaluations
     return measured
 
 
-def _time_step(programs: SizePrograms) -> float:
-    step = programs.step
+def _time_step(step: Program) -> float:
     program = step.compile()
     seconds = []
     for _ in range(3):

@@ -19,13 +19,10 @@ from jaxnst.images.tiling import multiples_of
 from jaxnst.networks import Network, lay_by_rows, lay_whole
 from jaxnst.networks.devices import default_device
 from jaxnst.objective import LossWeights, compute_targets, make_loss_weights
-from jaxnst.optimize import (
-    Program,
-    StepProgram,
-    init_state,
-    is_lbfgs,
-    pyramid_sizes,
-)
+from jaxnst.optimize import init_state, pyramid_sizes
+from jaxnst.optimize.batching import StepProgram
+from jaxnst.optimize.optimizers import is_lbfgs
+from jaxnst.optimize.programs import Program
 
 from .inputs import HostBlend
 from .regions import Regions, layer_shapes
@@ -47,7 +44,6 @@ class SizePlan(NamedTuple):
     """The plan of one size.
 
     Attributes:
-        shape: height and width, in pixels.
         style_shapes: height and width of each style picture at this size.
         num_steps: number of steps, unless painting stops early.
     """
@@ -64,8 +60,6 @@ class Plan(NamedTuple):
         sizes: the sizes, the coarsest first.
         weights: loss weights of each picture.
         blends: weight of each style in each region and layer, for each picture.
-        memory: level of memory, "fast", "balanced" or "low".
-        step: the compiled step.
         targets_static: static arguments of `compiled_targets`.
         has_regions: whether styles or strengths differ from place to place.
     """
@@ -88,11 +82,6 @@ class Plan(NamedTuple):
         """Whether the arrays have an axis of members."""
         return self.step.is_batch
 
-    def filled(self, members: Sequence[Any]) -> list[Any]:
-        """Return the members' values, with the first repeated for unused rows."""
-        missing = 0 if not self.is_batch else self.step.num_members - len(members)
-        return [*members, *[members[0]] * missing]
-
     @property
     def pixels(self) -> list[int]:
         """Number of pixels of each size."""
@@ -100,17 +89,10 @@ class Plan(NamedTuple):
 
 
 class SizePrograms(NamedTuple):
-    """The programs of one size, with the shapes of their arguments.
-
-    Attributes:
-        targets: program that computes the targets.
-        step: program that paints, or that measures a picture for a line search.
-        state: state of the optimization, as shapes.
-    """
+    """The programs of one size: for the targets, and for a step or its line search."""
 
     targets: Program
     step: Program
-    state: Any
 
 
 def make_plan(
@@ -137,13 +119,20 @@ def make_plan(
         first.optimizer,
         normalization=config.normalization,
         averaging=config.averaging,
-        steps_per_call=steps_per_call(config),
+        steps_per_call=config.steps_per_call or _default_steps_per_call(),
         num_members=num_members,
         devices=devices,
         shares_targets=shares_targets,
     )
     return Plan(
-        sizes=plan_sizes(config, inputs.shape, inputs.style_shapes),
+        sizes=tuple(
+            SizePlan(
+                shape,
+                style_shapes_at(config, inputs.style_shapes, shape, inputs.shape),
+                config.num_steps if shape == inputs.shape else config.coarse_steps,
+            )
+            for shape in shapes_of(config, inputs.shape)
+        ),
         weights=tuple(weights_of(job.config, job.inputs.regions) for job in jobs),
         blends=tuple(
             blend_of(job.config, len(job.inputs.styles), job.inputs.regions)
@@ -151,40 +140,18 @@ def make_plan(
         ),
         memory=memory,
         step=step,
-        targets_static=targets_static(config),
+        targets_static={
+            "content_layers": tuple(config.content_layers),
+            "style_layers": tuple(config.style_layers),
+            "style_losses": tuple(config.style_loss),
+            "normalization": config.normalization,
+        },
         has_regions=inputs.regions is not None,
     )
 
 
-def plan_sizes(
-    config: TransferConfig,
-    full: tuple[int, int],
-    style_shapes: Sequence[tuple[int, int]],
-) -> tuple[SizePlan, ...]:
-    """Return all sizes of a picture, the coarsest first.
-
-    Args:
-        config: settings of the transfer.
-        full: height and width of the result.
-        style_shapes: height and width of each style picture's file.
-    """
-    return tuple(
-        SizePlan(
-            shape,
-            style_shapes_at(config, style_shapes, shape, full),
-            config.num_steps if shape == full else config.coarse_steps,
-        )
-        for shape in shapes_of(config, full)
-    )
-
-
 def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
-    """Return the programs that paint one picture at one size, made from shapes alone.
-
-    Args:
-        plan: plan of the picture, or of a batch of pictures like it.
-        size: one of the plan's sizes.
-    """
+    """Return the programs that paint at one size, made from shapes alone."""
     network, weights = plan.network, plan.weights[0]
     num_regions, num_layers, _ = plan.blends[0].shape
     image = _array(*size.shape, 3)
@@ -209,42 +176,23 @@ def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
             image,
         ),
     )
-    measuring = Program(compiled_targets, pictures, static)
     if is_lbfgs(plan.step.optimizer):
         step = plan.step.prepare_loss(image, targets, weights)
     else:
         step = plan.step.prepare(state, targets, [weights])
-    return SizePrograms(measuring, step, state)
+    return SizePrograms(Program(compiled_targets, pictures, static), step)
 
 
 def _array(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
-def targets_static(config: TransferConfig) -> dict[str, Any]:
-    """Return the static arguments of `compiled_targets`."""
-    return {
-        "content_layers": tuple(config.content_layers),
-        "style_layers": tuple(config.style_layers),
-        "style_losses": tuple(config.style_loss),
-        "normalization": config.normalization,
-    }
-
-
-def steps_per_call(config: TransferConfig) -> int:
-    """Return the number of steps in one call of the device."""
-    if config.steps_per_call is not None:
-        return config.steps_per_call
+def _default_steps_per_call() -> int:
     return 1 if default_device().platform == "cpu" else _STEPS_PER_CALL
 
 
 def weights_of(config: TransferConfig, regions: Regions | None = None) -> LossWeights:
-    """Return the weights of the loss terms.
-
-    Args:
-        config: settings of the transfer.
-        regions: regions of the picture; None: the whole picture is one region.
-    """
+    """Return the weights of the loss terms."""
     weights = make_loss_weights(
         content=config.content_weight,
         style=config.style_weight,
@@ -278,13 +226,7 @@ def tilt(layers: Mapping[str, float], detail: float) -> dict[str, float]:
 def blend_of(
     config: TransferConfig, num_styles: int, regions: Regions | None = None
 ) -> HostBlend:
-    """Return the weight of each style in each region and layer; the styles add up to 1.
-
-    Args:
-        config: settings of the transfer.
-        num_styles: number of style pictures.
-        regions: regions of the picture; None: the whole picture is one region.
-    """
+    """Return the weight of each style in each region and layer; they add up to 1."""
     num_layers = len(config.style_layers)
     blend = np.ones(num_styles) if config.style_blend is None else config.style_blend
     rows = np.atleast_2d(np.asarray(blend, float))
@@ -301,12 +243,7 @@ def blend_of(
 
 
 def shapes_of(config: TransferConfig, full: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return height and width of every size, the coarsest first.
-
-    Args:
-        config: settings of the transfer.
-        full: height and width of the result.
-    """
+    """Return height and width of every size, the coarsest first."""
     shapes = pyramid_sizes(
         full,
         min_size=config.min_size,
@@ -317,12 +254,7 @@ def shapes_of(config: TransferConfig, full: tuple[int, int]) -> list[tuple[int, 
 
 
 def work_of(config: TransferConfig, full: tuple[int, int]) -> float:
-    """Return the sum of pixels times steps over all sizes, unless one stops early.
-
-    Args:
-        config: settings of the transfer.
-        full: height and width of the result.
-    """
+    """Return the sum of pixels times steps over all sizes, unless one stops early."""
     *coarse, last = (math.prod(shape) for shape in shapes_of(config, full))
     return float(config.coarse_steps * sum(coarse) + config.num_steps * last)
 
@@ -333,13 +265,9 @@ def style_shapes_at(
     shape: tuple[int, int],
     full: tuple[int, int],
 ) -> tuple[tuple[int, int], ...]:
-    """Return the height and width of each style picture at one size.
+    """Return the height and width of each style picture where `shape` is painted.
 
-    Args:
-        config: settings of the transfer.
-        style_shapes: height and width of each style picture's file.
-        shape: height and width that are painted.
-        full: height and width of the result.
+    `style_shapes` are those of their files, and `full` is that of the result.
     """
     shapes = []
     for file_shape in style_shapes:

@@ -18,11 +18,8 @@ _BAR_INTERVAL = 0.2
 _MANY_SECONDS = 300
 
 
-class Course:
+class Workload:
     """The work of one picture or many: how much is done, and how long the rest takes.
-
-    Args:
-        total: work of all pictures, in any unit.
 
     Attributes:
         total: work of all pictures, in any unit.
@@ -55,11 +52,7 @@ class Course:
     def left(self, now: float, done: float) -> float | None:
         """Return the seconds until the end; None if they are unknown yet.
 
-        The pace is measured from the first step's end, as that step was compiled.
-
-        Args:
-            now: time, on the clock of `time.monotonic`.
-            done: work that is done.
+        Work is timed from the end of the first step, as that step was compiled.
         """
         if self._first is None:
             self._first = now, done
@@ -74,12 +67,10 @@ class ProgressCallback:
     """A callback that shows progress on standard error, then calls the user's callback.
 
     Args:
-        enabled: whether to show anything.
-        inner: the user's callback, whose return value is passed on.
         console: rich console to show it on; by default one on standard error.
         title: name of the picture, if there are many; its bar is removed at its end.
-        course: work of all pictures; by default of this picture alone.
-        work: work of this picture, in the unit of `course`.
+        workload: work of all pictures; by default of this picture alone.
+        work: work of this picture, in the unit of `workload`.
 
     Attributes:
         error: the MemoryError that the user's callback raised; None if it did not.
@@ -92,39 +83,36 @@ class ProgressCallback:
         inner: StepCallback | None = None,
         console: Any = None,
         title: str = "",
-        course: Course | None = None,
+        workload: Workload | None = None,
         work: float = 1.0,
     ):
         self._screen = Screen(enabled=enabled, console=console)
         self._inner = inner
         self.error: MemoryError | None = None
         self._title = title
-        self._course = course or Course()
+        self._workload = workload or Workload()
         self._work = work
         self._shown = 0.0
         self._unshown: StepView | None = None
 
     def __enter__(self) -> "ProgressCallback":
         """Show that work has begun, before the first step is compiled."""
-        course = self._course
-        course.begin()
+        workload = self._workload
+        workload.begin()
         if self._screen.is_terminal:
             from rich.progress import BarColumn, TextColumn
 
             # The whole bar has to fit into 80 columns.
+            fields = ("step", "loss", "left")
             self._screen.start_bar(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
-                TextColumn("{task.fields[step]}"),
-                TextColumn("{task.fields[loss]}"),
-                TextColumn("{task.fields[left]}"),
-                description=self._title or "compiling",
-                total=course.total if course.before else None,
-                completed=course.before,
+                *(TextColumn(f"{{task.fields[{name}]}}") for name in fields),
                 is_transient=bool(self._title),
-                step="",
-                loss="",
-                left="",
+                description=self._title or "compiling",
+                total=workload.total if workload.before else None,
+                completed=workload.before,
+                **dict.fromkeys(fields, ""),
             )
         else:
             self._screen.print(f"{self._title or 'compiling'} ...")
@@ -169,14 +157,14 @@ class ProgressCallback:
         loss = f"content {float(terms.content):.3g} style {float(terms.style):.3g}"
         size = f"{view.shape[1]} x {view.shape[0]}"
         step = f"{view.step}/{view.num_steps}"
-        done = self._course.before + self._work * view.work_done
-        left = self._course.left(now, done)
+        done = self._workload.before + self._work * view.work_done
+        left = self._workload.left(now, done)
         if self._screen.has_bar:
             clock = "" if left is None else f"{datetime.timedelta(0, round(left))} left"
             self._screen.update(
                 description=self._title or size,
                 completed=done,
-                total=self._course.total,
+                total=self._workload.total,
                 step=step,
                 loss=loss,
                 left=clock,
@@ -184,7 +172,7 @@ class ProgressCallback:
         else:
             title = f"{self._title}  " if self._title else ""
             total = f"loss {float(terms.total):.4g}"
-            times = _span(self._course.elapsed(now))
+            times = _span(self._workload.elapsed(now))
             if left is not None:
                 times += f", about {_span(left)} left"
             self._screen.print(f"{title}{size}  step {step}  {total}  {loss}  {times}")

@@ -5,7 +5,7 @@ import importlib.metadata
 import itertools
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,10 +14,11 @@ from PIL import Image as PILImage
 
 from jaxnst import __version__
 from jaxnst._types import HostAlpha, HostImage
-from jaxnst.config import INITS, STRENGTH_MAP, TransferConfig
+from jaxnst.config import CUSTOM, INIT_IMAGE, INITS, SETTINGS, STRENGTH_MAP
 from jaxnst.images import save_picture, to_pil
+from jaxnst.images.metadata import shown
 from jaxnst.networks.devices import default_device
-from jaxnst.optimize import SizeReport
+from jaxnst.optimize.member import SizeReport
 from jaxnst.pretrained import get_spec
 
 from .run import Painted
@@ -29,6 +30,8 @@ T = TypeVar("T")
 # Number of steps whose losses a picture's file keeps, and of digits of each loss.
 _MAX_TRACE = 96
 _DIGITS = 4
+# Longest message of a check that is passed on.
+_MAX_MESSAGE = 300
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
 
@@ -40,16 +43,7 @@ def make_record(
     seconds: float,
     moved: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
-    """Return the record of one picture, from which it can be made again.
-
-    Args:
-        job: settings and input pictures.
-        painted: painted picture and its reports.
-        memory: level of memory that was used; not part of the settings, as another
-            machine or size may need another one.
-        seconds: total time taken.
-        moved: number of rows and columns by which a picture that tiles was shifted.
-    """
+    """Return the record of one picture, from which it can be made again."""
     inputs = job.inputs
     pictures = {"content": inputs.content, **name_styles(inputs.styles)}
     if inputs.init is not None:
@@ -114,9 +108,6 @@ def make_record(
 def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None]]:
     """Return a history short enough for a picture's file; {} if no step was made.
 
-    Args:
-        history: history of a `Result`.
-
     Returns:
         {name in the history: values at some steps}, with the first and the last step of
         each size among them.
@@ -169,93 +160,119 @@ def name_styles(styles: Sequence[T]) -> dict[str, T]:
 
 
 def settings_of(
-    record: Mapping[str, Any],
-    *,
-    has_init: bool = False,
-    has_network: bool = False,
-    has_masks: bool = False,
-    has_strength: bool = False,
+    record: Mapping[str, Any], given: Collection[str] = ()
 ) -> dict[str, Any]:
     """Return the settings in a record as arguments of `stylize`.
 
     Args:
         record: record of `jaxnst.read_record`.
-        has_init: whether the caller gives a picture to start from.
-        has_network: whether the caller gives a network.
-        has_masks: whether the caller gives masks.
-        has_strength: whether the caller gives a strength.
+        given: names of arguments that the caller gives, such as "init", "masks",
+            "network" and "strength", which may be objects that a record cannot hold.
 
     Raises:
         ValueError: if the record is not complete, or the picture was made with objects
             that a record cannot hold and the caller does not give.
     """
-    known = {field.name for field in dataclasses.fields(TransferConfig)}
-    given = record.get("settings")
-    if not isinstance(given, dict) or not given:
+    settings = record.get("settings")
+    if not isinstance(settings, dict) or not settings:
         raise ValueError("the record holds no settings.")
     if (kind := record.get("kind", "picture")) != "picture":
         raise ValueError(
             f"it is a {kind}, which `jaxnst {kind}` makes; `jaxnst show` prints its "
             "settings."
         )
-    settings = dict(given)
-    if unknown := sorted(settings.keys() - known - {"regions"}):
+    settings = dict(settings)
+    # Records of jaxnst 0.1.0 have the number of regions among the settings.
+    regions = settings.pop("regions", 0)
+    if unknown := sorted(settings.keys() - (SETTINGS.keys() - {"preset"})):
         raise ValueError(
             f"the record has settings that jaxnst {__version__} does not know: "
-            f"{', '.join(unknown)}; it was made by jaxnst {record.get('jaxnst')}."
+            f"{', '.join(repr(name)[1:-1] for name in unknown[:5])}; it was made by "
+            f"jaxnst {shown(record.get('jaxnst'))[1:-1]}."
         )
-    if has_network:
+    if "network" in given:
         settings.pop("network", None)
-    weights = record.get("weights")
-    if settings.get("network") == "custom" and isinstance(weights, dict):
+    weights = record.get("weights") or {}
+    if settings.get("network") == CUSTOM and {"name", "sha256"} <= {*weights}:
         raise ValueError(
-            f"the picture was made with the weights in a file {weights.get('name')!r} "
-            f"of sha256 {weights.get('sha256')!r}; give that file as `network`."
+            f"the picture was made with the weights in a file {shown(weights['name'])} "
+            f"of sha256 {shown(weights['sha256'])}; give that file as `network`."
         )
     for name in ("network", "optimizer"):
-        if settings.get(name) == "custom":
+        if settings.get(name) == CUSTOM:
             raise ValueError(
                 f"the picture was made with a `{name}` of the user's own, which the "
                 "record cannot hold; repeat it from Python."
             )
-    # Never a path: a picture from a stranger must not choose which files are read.
+    # A picture from a stranger must not choose which files are read or downloaded.
+    inputs = record.get("inputs", {})
+    network, init = settings.get("network", "vgg19"), settings.get("init")
     try:
-        get_spec(str(settings.get("network", "vgg19")))
+        spec = get_spec(str(network))
     except ValueError:
         raise ValueError(
-            f"the record's `network` is {settings['network']!r}, not a known one."
+            f"the record's `network` is {shown(network)}, not a known one."
         ) from None
-    if settings.get("init") == "image":
-        if not has_init:
-            raise ValueError(
-                "the picture was started from another picture; give that as `init`."
-            )
-        del settings["init"]
-    elif settings.get("init") not in (None, *INITS):
-        # Not a path either.
+    if "@" in spec.name:
         raise ValueError(
-            f"the record's `init` is {settings['init']!r}, not a known one."
+            f"the record's `network` is {shown(network)}, not the revision that jaxnst "
+            "knows; if you trust it, give it with --network (`network` in Python)."
         )
-    is_mapped = settings.get("strength") == STRENGTH_MAP
-    if is_mapped and not has_strength:
-        raise ValueError(
-            "the picture was made with a map of strengths; give that as `strength`."
-        )
+    if init not in (None, INIT_IMAGE, *INITS):
+        raise ValueError(f"the record's `init` is {shown(init)}, not a known one.")
+    strength = settings.get("strength")
+    is_mapped = isinstance(strength, str)
+    if is_mapped and strength != STRENGTH_MAP:
+        inputs = {**inputs, "strength": {"name": strength}}
+    masks = [name for name in inputs if name.startswith("mask")]
     # A map makes regions, too.
-    named = any(name.startswith("mask") for name in record.get("inputs", ()))
-    made = record.get("result")
-    regions = made.get("regions") if isinstance(made, Mapping) else None
-    # Records of jaxnst 0.1.0 have the number of regions among the settings.
-    regions = settings.pop("regions", 0) or regions
-    if regions and not has_masks and (named or not is_mapped):
-        raise ValueError("the picture was made with masks; give them as `masks`.")
-    if has_strength:
-        settings["strength"] = None
-    if has_strength or settings.get("strength") is not None:  # these have no effect
-        settings.pop("content_weight", None)
+    has_regions = regions or record.get("result", {}).get("regions")
+    if has_regions and not masks and not is_mapped:
+        masks = ["mask 1"]
+    for argument, flag, names in (
+        ("init", "--init", ["init"] * (init == INIT_IMAGE)),
+        ("strength", "--strength", ["strength"] * is_mapped),
+        ("masks", "--mask", masks),
+    ):
+        if names and argument not in given:
+            pictures = ", ".join(_name_in(inputs, name) for name in names)
+            raise ValueError(
+                f"the record's `{argument}` was a picture, {pictures}; give it with "
+                f"{flag} (`{argument}` in Python)."
+            )
+    for argument in {"init", "strength"}.intersection(given):
+        settings[argument] = None
+    if "strength" in given or settings.get("strength") is not None:
+        settings.pop("content_weight", None)  # these have no effect
         settings.pop("style_weight", None)
     # The record has every setting, so the preset only says where they started.
-    return {"preset": record.get("preset", "default"), **settings}
+    settings = {"preset": record.get("preset", "default"), **settings}
+    for name, value in settings.items():
+        if value is not None:
+            settings[name] = _checked(name, value)
+    return settings
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return the value of a setting in a record, if it may have it."""
+    # What stands for an object was replaced by the object, or refused.
+    if value in (CUSTOM, INIT_IMAGE, STRENGTH_MAP):
+        raise ValueError(f"the record's `{name}` is {shown(value)}, not a known one.")
+    try:
+        return SETTINGS[name].check_fn(name, value)
+    except (ValueError, TypeError) as error:
+        if str(error).startswith("`") and len(str(error)) <= _MAX_MESSAGE:
+            raise ValueError(f"the record's {error}") from None
+        raise ValueError(
+            f"the record's `{name}` is {shown(value)}, which it cannot be."
+        ) from None
+
+
+def _name_in(inputs: Mapping[str, Any], argument: str) -> str:
+    """Return the name of a picture that a record names."""
+    known = inputs.get(argument)
+    name = known.get("name") if isinstance(known, Mapping) else None
+    return "whose name is unknown" if name is None else shown(name)
 
 
 # Values of `record["result"]["stopped"]` of pictures that are complete.
@@ -330,9 +347,6 @@ class Interrupted(KeyboardInterrupt):
 
 def make_history(reports: Iterable[SizeReport]) -> dict[str, np.ndarray]:
     """Return the loss terms of every step, as columns.
-
-    Args:
-        reports: reports of the sizes, from the first to the last.
 
     Returns:
         {name: one value per step}: "step" (from 1), "size" (longest side in pixels),

@@ -1,10 +1,10 @@
 """Paint all sizes from coarse to fine, and hand the picture from size to size."""
 
-import functools
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Thread
 from typing import Any, NamedTuple
 
 import jax
@@ -16,20 +16,13 @@ from jaxnst.coloring import smooth_recoloring, take_palette
 from jaxnst.config import TransferConfig
 from jaxnst.images import resize
 from jaxnst.objective import Targets
-from jaxnst.optimize import (
-    Budget,
-    Member,
-    Method,
-    Program,
-    Schedule,
-    SizeReport,
-    Steering,
-    StepCallback,
-    TransferState,
-    Trimmed,
-    compile_in_background,
-    run_size,
-)
+from jaxnst.optimize import StepCallback, TransferState
+from jaxnst.optimize.loop import run_size
+from jaxnst.optimize.member import Member, SizeReport
+from jaxnst.optimize.programs import Program, compile_in_background
+from jaxnst.optimize.recovery import Method
+from jaxnst.optimize.schedule import Budget
+from jaxnst.optimize.strength import Steering, Trimmed
 
 from .inputs import first_image
 from .plan import Plan, SizePlan, compiled_targets, size_programs, style_shapes_at
@@ -48,7 +41,6 @@ class Painted(NamedTuple):
 
     Attributes:
         image: RGB, [0, 1], at the size that was reached.
-        reports: report of each size.
         stopped: reason why painting ended early: "callback", "interrupted",
             "not finite" or "out of time"; None if it did not.
         compile_seconds: seconds spent on compiling and on computing the targets.
@@ -94,11 +86,7 @@ def paint(
     step = plan.step
     state: TransferState | None = None
     compile_seconds = 0.0
-    ahead: Future[Any] | None = None
-    work = [
-        size.num_steps * pixels
-        for size, pixels in zip(plan.sizes, plan.pixels, strict=True)
-    ]
+    ahead: Thread | None = None
     for index, size in enumerate(plan.sizes):
         if state is not None and is_interrupted():
             stopped = [each or "interrupted" for each in stopped]
@@ -110,7 +98,7 @@ def paint(
             continue
         before = time.perf_counter()
         if ahead is not None:
-            wait([ahead])
+            ahead.join()
         elif not plan.is_batch:
             ahead = compile_in_background([size_programs(plan, size).step])
         contents = [job.inputs.content_at(size.shape) for job in jobs]
@@ -118,45 +106,34 @@ def paint(
         jax.block_until_ready(targets)
         compile_seconds += time.perf_counter() - before
         if members[0].method.optimizer is not step.optimizer:
-            step = step.with_optimizer(members[0].method.optimizer)
+            step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
             plan = plan._replace(step=step)
         if state is None:
-            state = step.stack(
-                plan.filled(
-                    [
-                        step.init(_first_image(job, plan, size, number))
-                        for number, job in enumerate(jobs)
-                    ]
-                )
-            )
+            firsts = [
+                step.init(_first_image(job, plan, size, number))
+                for number, job in enumerate(jobs)
+            ]
+            state = step.stack(firsts)
         else:
             state = step.resize(
                 state,
-                plan.filled(contents),
+                contents,
                 content_detail=jobs[0].config.content_detail,
                 wraps=plan.network.wraps,
             )
         if ahead is not None:
-            wait([ahead])
+            ahead.join()
         # The next size is compiled while this one is painted.
         following = plan.sizes[index + 1 : index + 2]
         if following and not plan.is_batch and not is_interrupted():
-            ahead = compile_in_background(
-                functools.partial(_next_programs, plan, following[0])
-            )
+            ahead = compile_in_background(_next_programs(plan, following[0]))
         assert state is not None
         state, found = run_size(
             state,
             targets,
             step,
             members,
-            num_steps=size.num_steps,
-            schedule=Schedule(
-                total_steps=sum(each.num_steps for each in plan.sizes),
-                first_work=sum(work[:index]),
-                total_work=sum(work),
-                full_shape=jobs[0].inputs.shape,
-            ),
+            full_shape=jobs[0].inputs.shape,
             is_interrupted=is_interrupted,
         )
         compile_seconds += found[0].compile_seconds
@@ -195,9 +172,8 @@ def paint(
     return painted
 
 
-def _next_programs(plan: Plan, size: SizePlan) -> tuple[Program, Program]:
-    programs = size_programs(plan, size)
-    return programs.targets, programs.step
+def _next_programs(plan: Plan, size: SizePlan) -> Iterator[Program]:
+    yield from size_programs(plan, size)  # made in the thread that compiles them
 
 
 def _make_member(
@@ -222,30 +198,13 @@ def _make_member(
 
 
 def _skipped(size: SizePlan) -> SizeReport:
-    return SizeReport(
-        size=max(size.shape),
-        terms=[],
-        num_steps=0,
-        num_evaluations=0,
-        stopped="skipped",
-        is_averaged=False,
-        recoveries=[],
-        compile_seconds=0.0,
-    )
+    return SizeReport(size=max(size.shape), stopped="skipped")
 
 
 def measure_targets(
     job: Job, plan: Plan, size: SizePlan, content: HostImage, number: int = 0
 ) -> Targets:
-    """Return the targets of one picture at one size.
-
-    Args:
-        job: settings and input pictures.
-        plan: plan of the picture, or of its batch.
-        size: one of the plan's sizes.
-        content: content picture at this size.
-        number: index of the picture in the batch.
-    """
+    """Return the targets of one picture, the one of that `number` in its batch."""
     inputs = job.inputs
     guides = None, None
     if inputs.regions is not None:
@@ -266,7 +225,7 @@ def _measure_all(
         measure_targets(jobs[number], plan, size, contents[number], number)
         for number in range(count)
     ]
-    return plan.step.stack_targets(plan.filled(measured))
+    return plan.step.stack_targets(measured)
 
 
 def _first_image(job: Job, plan: Plan, size: SizePlan, number: int) -> HostImage:
@@ -308,12 +267,7 @@ def leave_unpainted(job: Job) -> Painted:
 
 
 def make_steering(config: TransferConfig, regions: Regions | None) -> Steering | None:
-    """Return the control of the strength; None if no strength is asked for.
-
-    Args:
-        config: settings of the transfer.
-        regions: regions of the picture; None: the whole picture is one region.
-    """
+    """Return the control of the strength; None if no strength is asked for."""
     if regions is not None and regions.strengths is not None:
         return Steering(regions.strengths, regions.shares)
     if config.strength is None:
@@ -332,11 +286,6 @@ def report_strength(
     It has the strength asked for and the one reached, the ratio of the style weight to
     the content weight before trimming, and the number of trimming steps. With regions
     there is one value for each, and its fraction of the picture.
-
-    Args:
-        job: settings and input pictures.
-        steering: control of the strength, after the last step.
-        trimmed: result of trimming; None if painting stopped before it.
     """
     if steering is None:
         return None

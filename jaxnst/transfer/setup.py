@@ -22,7 +22,8 @@ from jaxnst.networks import (
     normalize_activations,
     spread_network,
 )
-from jaxnst.optimize import make_optimizer, use_program_cache
+from jaxnst.optimize import make_optimizer
+from jaxnst.optimize.programs import use_program_cache
 from jaxnst.pretrained import (
     UsedWeights,
     architecture_of_file,
@@ -33,7 +34,7 @@ from jaxnst.pretrained import (
 )
 
 from .inputs import Inputs, StyleSource, load_inputs
-from .regions import check_masks_alone, split_strength
+from .masks import check_masks_alone, split_strength
 
 
 # Longest side at which a network is normalized, in pixels: all sizes share its weights,
@@ -41,17 +42,14 @@ from .regions import check_masks_alone, split_strength
 _MEASURED_SIZE = 512
 # Settings whose defaults depend on the network.
 _FITTED = ("content_layers", "style_layers", "smoothing")
-# Arguments of `stylize` that may be objects, which a config cannot hold.
-_OBJECTS = ("init", "network", "optimizer", "masks", "strength")
+# Settings that a network is built with.
+_OF_NETWORKS = ("pooling", "padding", "smoothing", "conv", "precision")
 
 
 class Job(NamedTuple):
     """One picture to be painted: checked and loaded, with nothing computed yet.
 
     Attributes:
-        inputs: input pictures.
-        config: checked settings.
-        network: network with its weights.
         optimizer: any optax transformation, or that of `make_optimizer("lbfgs")`.
         weights: names of the network's weights; None for a network of the user's own.
         preset: name of the preset that the settings started from, for the record.
@@ -80,13 +78,7 @@ class Loaders(NamedTuple):
 def load_used_network(
     place: str, *, progress: bool = True, **options: Any
 ) -> tuple[Network, UsedWeights]:
-    """Return a network, as `load_network` does, and the names of its weights.
-
-    Args:
-        place: name of pretrained weights, or path of a file of them.
-        progress: whether to show a bar if weights have to be downloaded.
-        options: arguments of `build_network`.
-    """
+    """Return a network, as `load_network` does, and the names of its weights."""
     loaded, weights = load_weights(place, progress=progress)
     return build_network(loaded, **options), weights
 
@@ -104,22 +96,7 @@ def settle_config(
     strength: float | PictureSource | None = None,
     **settings: Any,
 ) -> TransferConfig:
-    """Return the checked settings of a transfer; no picture and no weights are read.
-
-    Args:
-        preset: name of the preset that the settings start from.
-        init: name of a start, or a picture to start from.
-        network: name of pretrained weights, path of a file of them, or a network.
-        optimizer: name of an optimizer, or an optax transformation.
-        masks: a picture for each style, white where the style is painted.
-        strength: a number from 0 to 1, or a picture of strengths.
-        settings: all other settings of `jaxnst.stylize`; None keeps the preset's value.
-
-    Raises:
-        ValueError: if a value is unknown or out of range, or the network lacks it.
-        TypeError: if a setting is unknown, or a value is of the wrong kind.
-        OSError: if a file of weights cannot be read.
-    """
+    """Return the checked settings of a transfer; no picture and no weights are read."""
     number, strength_map = split_strength(strength)
     check_masks_alone(
         masks,
@@ -152,10 +129,7 @@ def settle_config(
 
 def _network_settings(network: Network, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a network of the user's own was built with."""
-    own = {
-        name: getattr(network, name)
-        for name in ("pooling", "padding", "smoothing", "conv", "precision")
-    }
+    own = {name: getattr(network, name) for name in _OF_NETWORKS}
     for name, value in own.items():
         if settings.get(name) not in (None, value):
             raise ValueError(
@@ -175,12 +149,9 @@ def fit_config(
 ) -> TransferConfig:
     """Return settings that fit a network, with the layers in the network's order.
 
-    Args:
-        config: settings for any network.
-        architecture: the network's architecture.
-        given: those of `content_layers`, `style_layers` and `smoothing` that the caller
-            chose. The others become the architecture's own: the layers if the network
-            lacks some of them, the smoothing always.
+    Of `content_layers`, `style_layers` and `smoothing`, those that the caller has not
+    `given` become the architecture's own: the layers if the network lacks some of them,
+    the smoothing always.
 
     Raises:
         ValueError: if the network lacks a layer or a setting that is given.
@@ -205,23 +176,12 @@ def fit_config(
     return dataclasses.replace(config, **fitted)
 
 
-def objects_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those arguments of `stylize` that `set_up` takes, too."""
-    found = {name: arguments.get(name) for name in _OBJECTS}
-    return found | {"preset": arguments.get("preset") or "default"}
-
-
 def set_up(
     content: PictureSource,
     style: StyleSource,
     config: TransferConfig,
+    arguments: Mapping[str, Any],
     *,
-    preset: str = "default",
-    init: str | PictureSource | None = None,
-    network: str | os.PathLike[str] | Network | None = None,
-    optimizer: str | optax.GradientTransformation | None = None,
-    masks: Sequence[PictureSource] | None = None,
-    strength: float | PictureSource | None = None,
     progress: bool = True,
     loaders: Loaders = LOADERS,
 ) -> Job:
@@ -231,17 +191,10 @@ def set_up(
         content: content picture, as for `jaxnst.stylize`.
         style: style picture, or a list of them, as for `jaxnst.stylize`.
         config: settings, from `settle_config` with the same arguments.
-        preset: name of the preset that the settings started from.
-        init: start of the painting, as for `jaxnst.stylize`.
-        network: name or file of weights, or a network, as for `jaxnst.stylize`.
-        optimizer: name of an optimizer, or an optax transformation.
-        masks: masks of the styles, as for `jaxnst.stylize`.
-        strength: strength of the style or a map of it, as for `jaxnst.stylize`.
+        arguments: arguments of `jaxnst.stylize`, which may be objects that a config
+            cannot hold, such as a network, an optimizer or masks.
         progress: whether to show a bar if weights have to be downloaded.
         loaders: loaders of pictures and networks.
-
-    Raises:
-        ValueError, TypeError, OSError: if a picture or a network is unusable.
     """
     use_program_cache()
     mesh = device_mesh(config.devices)
@@ -256,22 +209,18 @@ def set_up(
     inputs = load_inputs(
         content,
         style,
-        _split_init(init)[1],
+        _split_init(arguments.get("init"))[1],
         config,
         loaders.picture_fn,
-        masks=masks,
-        strength=split_strength(strength)[1],
+        masks=arguments.get("masks"),
+        strength=split_strength(arguments.get("strength"))[1],
     )
-    weights: UsedWeights | None = None
+    network, weights = arguments.get("network"), None
     if not isinstance(network, Network):
+        options = {name: getattr(config, name) for name in _OF_NETWORKS}
+        place = _source(network)[1] or config.network
         network, weights = loaders.network_fn(
-            _source(network)[1] or config.network,
-            progress=progress,
-            pooling=config.pooling,
-            padding=config.padding,
-            smoothing=config.smoothing,
-            conv=conv,
-            precision=config.precision,
+            place, progress=progress, **options | {"conv": conv}
         )
     if config.normalize_activations:
         network = _normalized(network, inputs, config)
@@ -279,8 +228,13 @@ def set_up(
     network = cut_behind(network, layers)
     if mesh is not None:
         network = spread_network(network, mesh, layers)
-    transformation = _optimizer(optimizer, config)
-    return Job(inputs, config, network, transformation, weights, preset)
+    optimizer = arguments.get("optimizer")
+    if isinstance(optimizer, optax.GradientTransformation):
+        optimizer = optax.with_extra_args_support(optimizer)
+    else:
+        optimizer = make_optimizer(config.optimizer)
+    preset = arguments.get("preset") or "default"
+    return Job(inputs, config, network, optimizer, weights, preset)
 
 
 def _normalized(network: Network, inputs: Inputs, config: TransferConfig) -> Network:
@@ -312,11 +266,3 @@ def _split_init(
     if init is None or (isinstance(init, str) and init in INITS):
         return init, None
     return INIT_IMAGE, init
-
-
-def _optimizer(
-    optimizer: str | optax.GradientTransformation | None, config: TransferConfig
-) -> optax.GradientTransformationExtraArgs:
-    if optimizer is None or isinstance(optimizer, str):
-        return make_optimizer(config.optimizer)
-    return optax.with_extra_args_support(optimizer)

@@ -16,11 +16,7 @@ class Screen:
     If the reader of a pipe has gone, nothing more is shown, and work goes on.
 
     Args:
-        enabled: whether to show anything.
         console: rich console to show it on; by default one on standard error.
-
-    Attributes:
-        is_on: whether anything is shown.
     """
 
     def __init__(self, *, enabled: bool = True, console: Any = None):
@@ -45,23 +41,8 @@ class Screen:
             with self._for_its_reader():
                 self._open_console().print(line, soft_wrap=True, markup=False)
 
-    def start_bar(
-        self,
-        *columns: Any,
-        description: str = "",
-        total: float | None = None,
-        is_transient: bool = False,
-        **fields: object,
-    ) -> None:
-        """Show a bar; for a terminal only.
-
-        Args:
-            columns: rich columns of the bar.
-            description: text of the description's column.
-            total: number that the bar counts up to; None: unknown yet.
-            is_transient: whether the bar disappears at its end.
-            fields: values of the columns' own fields.
-        """
+    def start_bar(self, *columns: Any, is_transient: bool, **task: Any) -> None:
+        """Show a bar with one task, as `rich.progress.Progress.add_task` takes it."""
         from rich.progress import Progress
 
         with self._for_its_reader():
@@ -71,7 +52,7 @@ class Screen:
                 expand=True,
                 transient=is_transient,
             )
-            self._task = self._bar.add_task(description, total=total, **fields)
+            self._task = self._bar.add_task(**task)
             self._bar.start()
 
     def update(self, **changes: Any) -> None:

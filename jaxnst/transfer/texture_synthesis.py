@@ -1,20 +1,18 @@
 """`texture`: a picture of any size that has only a style, and repeats."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import optax
 
 from jaxnst._checks import check_count
 from jaxnst._types import HostImage
+from jaxnst.config import NOT_FOR_TEXTURES
 from jaxnst.images import Picture, PictureSource, load_picture, resize
 from jaxnst.images.load import MAX_ASPECT, MIN_SIDE
 from jaxnst.images.tiling import move, multiples_of, place_border, wraps_of
-from jaxnst.networks import Network
 from jaxnst.optimize import StepCallback
 
 from .driver import run_job
@@ -25,27 +23,12 @@ from .result import Interrupted, Result
 from .setup import LOADERS, set_up, settle_config
 
 
-# Settings of `stylize` that are about a content picture.
-NOT_FOR_TEXTURES = (
-    "content_layers",
-    "content_weight",
-    "content_detail",
-    "strength",
-    "masks",
-    "init",
-    "color",
-)
-
-
 def texture(
     style: StyleSource,
     *,
     size: int | tuple[int, int] = 512,
     tile: bool | str = True,
-    preset: str = "default",
     seed: int = 0,
-    network: str | os.PathLike[str] | Network | None = None,
-    optimizer: str | optax.GradientTransformation | None = None,
     callback: StepCallback | None = None,
     progress: bool = True,
     **settings: Any,
@@ -61,14 +44,11 @@ def texture(
         size: both sides, or width and height, in pixels; 32 or more. Rounded to
             multiples of 16 where the texture repeats.
         tile: True, "x" (repeats only across), "y" (only down), or False.
-        preset: name of the preset, as for `jaxnst.stylize`.
         seed: seed of the random order.
-        network: name or file of weights, or a network, as for `jaxnst.stylize`.
-        optimizer: name of an optimizer, or an optax transformation.
         callback: function called after every step, as for `jaxnst.stylize`.
         progress: whether to show a bar on standard error.
-        settings: other settings of `jaxnst.stylize`, such as `style_scale`,
-            `style_loss` or `finish`; not those about a content picture.
+        settings: other settings of `jaxnst.stylize`, such as `preset`, `network`,
+            `style_scale` or `finish`; not those about a content picture.
 
     Raises:
         ValueError, TypeError, OSError: if an input is unusable.
@@ -89,10 +69,7 @@ def texture(
             raise ValueError(f"a texture has no content picture; leave `{name}` out.")
     width, height = _sides(size)
     arguments: dict[str, Any] = {
-        "preset": preset,
         "init": "content",
-        "network": network,
-        "optimizer": optimizer,
         "content_weight": 0.0,
         "content_detail": 0.0,
         "size": max(width, height),
@@ -100,7 +77,7 @@ def texture(
         "seed": seed,
         **settings,
     }
-    if preset == "draft" and settings.get("style_layers") is None:
+    if settings.get("preset") == "draft" and settings.get("style_layers") is None:
         # Without a photograph, large shapes come only from the layer that drafts lack.
         usual = settle_config(**arguments | {"preset": "default"})
         arguments["style_layers"] = usual.style_layers
@@ -120,15 +97,13 @@ def texture(
         start,
         style,
         config,
-        preset=preset,
-        network=network,
-        optimizer=optimizer,
+        arguments,
         progress=progress,
         loaders=LOADERS._replace(picture_fn=picture_fn),
     )
-    watcher = ProgressCallback(enabled=progress, inner=callback)
+    shown = ProgressCallback(enabled=progress, inner=callback)
     try:
-        result = run_job(job, watcher, started=started)
+        result = run_job(job, shown, started=started)
     except Interrupted as interrupted:
         raise Interrupted(_as_texture(interrupted.result, config.tile)) from None
     return _as_texture(result, config.tile)

@@ -5,16 +5,16 @@ import math
 
 import pytest
 
-from jaxnst.optimize import Budget, Pace, learning_rate_at
+from jaxnst.optimize.schedule import Budget, SizeSchedule, learning_rate_at
 
 
-def rates_of(pace, losses=None):
-    """Take all steps of a pace; `losses` says what each begins with."""
+def rates_of(schedule, losses=None):
+    """Take all steps of a schedule; `losses` says what each begins with."""
     rates = []
-    while step := pace.next_rates():
+    while step := schedule.next_rates():
         rates += step
         if losses is not None:
-            pace.observe([losses(pace.done - 1)], pace.done)
+            schedule.observe([losses(schedule.done - 1)], schedule.done)
     return rates
 
 
@@ -27,68 +27,68 @@ def test_learning_rate_falls_along_a_cosine():
 
 
 def test_without_limits_all_steps_are_taken():
-    pace = Pace(0.1, 10, decay=0.5)
-    assert rates_of(pace, lambda k: 1.0) == [
+    schedule = SizeSchedule(0.1, 10, decay=0.5)
+    assert rates_of(schedule, lambda k: 1.0) == [
         learning_rate_at(0.1, k, 10, 0.5) for k in range(10)
     ]
-    assert pace.stopped is None
+    assert schedule.stopped is None
 
 
 def test_several_rates_at_once_are_the_same():
-    pace = Pace(0.1, 10, decay=0.5)
-    blocks = [pace.next_rates(4) for _ in range(4)]
+    schedule = SizeSchedule(0.1, 10, decay=0.5)
+    blocks = [schedule.next_rates(4) for _ in range(4)]
     assert [len(block) for block in blocks] == [4, 4, 2, 0]
     assert [rate for block in blocks for rate in block] == rates_of(
-        Pace(0.1, 10, decay=0.5)
+        SizeSchedule(0.1, 10, decay=0.5)
     )
 
 
 def test_a_flat_loss_ends_a_size():
-    pace = Pace(0.1, 100, tolerance=0.01)
+    schedule = SizeSchedule(0.1, 100, tolerance=0.01)
     # Falls by a half every ten steps, up to step 40.
-    rates = rates_of(pace, lambda k: 0.5 ** (min(k, 40) / 10))
+    rates = rates_of(schedule, lambda k: 0.5 ** (min(k, 40) / 10))
     assert 50 <= len(rates) <= 60
     assert set(rates) == {0.1}
-    assert pace.stopped == "converged"
+    assert schedule.stopped == "converged"
 
 
 def test_a_falling_loss_does_not():
-    pace = Pace(0.1, 100, tolerance=0.01)
-    assert len(rates_of(pace, lambda k: 0.99**k)) == 100
-    assert pace.stopped is None
+    schedule = SizeSchedule(0.1, 100, tolerance=0.01)
+    assert len(rates_of(schedule, lambda k: 0.99**k)) == 100
+    assert schedule.stopped is None
 
 
 def test_noise_does_not():
     """Single steps go up and down by a fifth; in the mean a tenth is gained in ten."""
-    pace = Pace(0.1, 100, tolerance=0.01)
-    rates = rates_of(pace, lambda k: 0.99**k * (1 + 0.2 * math.sin(2.6 * k)))
+    schedule = SizeSchedule(0.1, 100, tolerance=0.01)
+    rates = rates_of(schedule, lambda k: 0.99**k * (1 + 0.2 * math.sin(2.6 * k)))
     assert len(rates) == 100
 
 
 def test_an_early_end_of_the_full_size_still_slows_down():
-    pace = Pace(0.1, 100, decay=0.5, tolerance=0.01)
-    rates = rates_of(pace, lambda k: 1.0)
+    schedule = SizeSchedule(0.1, 100, decay=0.5, tolerance=0.01)
+    rates = rates_of(schedule, lambda k: 1.0)
     assert rates[:20] == [0.1] * 20
     assert len(rates) == 30
     assert all(a > b > 0 for a, b in itertools.pairwise(rates[19:]))
     assert rates[-1] < 0.03 * 0.1
-    assert pace.stopped == "converged"
+    assert schedule.stopped == "converged"
 
 
 def test_near_the_end_nothing_is_hurried_up():
     """With fewer steps left than the slowing takes, there are as many as planned."""
-    pace = Pace(0.1, 25, decay=0.2, tolerance=0.01)
-    rates = rates_of(pace, lambda k: 1.0)
+    schedule = SizeSchedule(0.1, 25, decay=0.2, tolerance=0.01)
+    rates = rates_of(schedule, lambda k: 1.0)
     assert len(rates) == 25
     assert rates[-1] < 0.1 * rates[20]
-    assert pace.stopped is None
+    assert schedule.stopped is None
 
 
 def test_another_rate_in_the_middle():
-    pace = Pace(0.1, 10, decay=0.5)
-    before = pace.next_rates(3)
-    pace.soften(0.01, decay=0.5)
-    rates = before + rates_of(pace)
+    schedule = SizeSchedule(0.1, 10, decay=0.5)
+    before = schedule.next_rates(3)
+    schedule.soften(0.01, decay=0.5)
+    rates = before + rates_of(schedule)
     expected = [learning_rate_at(0.01, k, 10, 0.5) for k in range(3, 10)]
     assert rates == [0.1] * 3 + expected
 
@@ -121,12 +121,14 @@ class Painter:
                 continue
             self.now += setup
             is_last = index == len(self.PIXELS) - 1
-            pace = Pace(0.05, num_steps, decay=0.7 if is_last else 0.0, budget=budget)
-            while rates := pace.next_rates():
+            schedule = SizeSchedule(
+                0.05, num_steps, decay=0.7 if is_last else 0.0, budget=budget
+            )
+            while rates := schedule.next_rates():
                 self.now += per_pixel * pixels
                 self.rates[-1] += rates
-                pace.observe([1.0], pace.done)
-            self.stopped.append(pace.stopped)
+                schedule.observe([1.0], schedule.done)
+            self.stopped.append(schedule.stopped)
 
     @property
     def steps(self):
