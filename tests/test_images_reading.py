@@ -19,7 +19,7 @@ from jaxnst.images import (
     resize,
     resize_picture,
 )
-from jaxnst.images.load import lean
+from jaxnst.images.metadata import lean
 from jaxnst.images.resizing import only_visible
 
 

@@ -22,7 +22,7 @@ from jaxnst._checks import MIN_SIDE as MIN_SIDE
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import gray_curve, srgb_converter
-from .metadata import FORMATS
+from .metadata import FORMATS, lean
 
 
 T = TypeVar("T")
@@ -33,8 +33,6 @@ _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _NAMES = "JPEG, PNG, WebP, TIFF, BMP, PPM, GIF, AVIF, JPEG 2000 or HEIC"
 # A baseline JPEG above the limit is decoded at 1/2 to 1/8 of its size.
 _MAX_SHRINK = 8
-# Pillow needs a time that grows with the square of the number of these segments.
-_MAX_EXIF_SEGMENTS = 64
 # What of a PNG changes its pixels, beside its critical chunks.
 _PNG_COLORS = (b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"eXIf")
 # The last rows of a JPEG that may be missing: one row of blocks.
@@ -544,23 +542,6 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
         image.info["icc_profile"] = profile
     image.getexif()[274] = orientation
     return image
-
-
-def lean(data: bytes) -> bytes:
-    """Return a JPEG without its EXIF and Photoshop segments where they are too many."""
-    if not data.startswith(_JPEG):
-        return data
-    pieces, last, count, place = [], 0, 0, 2
-    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != 0xDA:
-        kind, (length,) = data[place + 1], struct.unpack_from(">H", data, place + 2)
-        name = data[place + 4 : place + 10]
-        if (kind == 0xE1 and name == b"Exif\0\0") or kind == 0xED:
-            count += 1
-            if count > 1:
-                pieces.append(data[last:place])
-                last = place + 2 + length
-        place += 2 + length
-    return b"".join([*pieces, data[last:]]) if count > _MAX_EXIF_SEGMENTS else data
 
 
 def _mend(data: bytes) -> tuple[bytes, str] | None:
