@@ -32,6 +32,8 @@ _GRAIN_SIZE = 0.6
 _MARGIN = 16
 # Brightness that is left in the corners by a vignette with amount 1.
 _CORNER = 0.15
+# Pixels that are filtered at once.
+_BAND = 2**18
 # Cells of a halftone screen along the longest side, and the least size of a cell.
 _NUM_CELLS = 110
 _MIN_CELL = 4.0
@@ -71,8 +73,11 @@ def sharpen(image: HostImage, amount: float) -> HostImage:
     radius = max(_SHARPEN_RADIUS * max(image.shape), _MIN_RADIUS)
     luma = image @ _LUMA
     # Only of the luminance, or edges get colored fringes.
-    detail = luma - scipy.ndimage.gaussian_filter(luma, radius, mode="reflect")
-    return image + np.float32(amount) * detail[..., None]
+    detail = scipy.ndimage.gaussian_filter(luma, radius, mode="reflect")
+    np.subtract(luma, detail, out=detail)
+    return _by_rows(
+        image, lambda seen, rows: seen + np.float32(amount) * detail[rows, :, None]
+    )
 
 
 def contrast(image: HostImage, amount: float) -> HostImage:
@@ -83,7 +88,9 @@ def contrast(image: HostImage, amount: float) -> HostImage:
         amount: -1 (flat gray) to 1 (twice the contrast).
     """
     mean = float((image @ _LUMA).mean())
-    return mean + np.float32(1 + amount) * (image - mean)
+    return _by_rows(
+        image, lambda seen, _: mean + np.float32(1 + amount) * (seen - mean)
+    )
 
 
 def levels(image: HostImage, amount: float) -> HostImage:
@@ -97,8 +104,12 @@ def levels(image: HostImage, amount: float) -> HostImage:
     darkest, brightest = np.quantile(luma, [_CLIPPED, 1 - _CLIPPED])
     if brightest - darkest < 1e-3:  # a picture of one color
         return image
-    spread = (image - darkest) / (brightest - darkest)
-    return image + np.float32(amount) * (spread - image)
+
+    def spread(seen: HostImage, _: slice) -> HostImage:
+        wide = (seen - darkest) / (brightest - darkest)
+        return seen + np.float32(amount) * (wide - seen)
+
+    return _by_rows(image, spread)
 
 
 def saturation(image: HostImage, amount: float) -> HostImage:
@@ -108,8 +119,12 @@ def saturation(image: HostImage, amount: float) -> HostImage:
         image: RGB, [0, 1].
         amount: -1 (gray) to 1 (twice as colorful).
     """
-    luma = (image @ _LUMA)[..., None]
-    return luma + np.float32(1 + amount) * (image - luma)
+
+    def saturate(seen: HostImage, _: slice) -> HostImage:
+        luma = (seen @ _LUMA)[..., None]
+        return luma + np.float32(1 + amount) * (seen - luma)
+
+    return _by_rows(image, saturate)
 
 
 def grain(image: HostImage, amount: float) -> HostImage:
@@ -122,10 +137,15 @@ def grain(image: HostImage, amount: float) -> HostImage:
     noise = np.random.default_rng(0).standard_normal(image.shape[:2], np.float32)
     noise = scipy.ndimage.gaussian_filter(noise, _GRAIN_SIZE, mode="wrap")
     noise /= noise.std()
-    luma = np.clip(image @ _LUMA, 0, 1)
-    # Film has the least grain in black and in white.
-    visible = 0.35 + 0.65 * 4 * luma * (1 - luma)
-    return image + np.float32(_MAX_GRAIN * amount) * (noise * visible)[..., None]
+
+    def add(seen: HostImage, rows: slice) -> HostImage:
+        luma = np.clip(seen @ _LUMA, 0, 1)
+        # Film has the least grain in black and in white.
+        visible = 0.35 + 0.65 * 4 * luma * (1 - luma)
+        grains = (noise[rows] * visible)[..., None]
+        return seen + np.float32(_MAX_GRAIN * amount) * grains
+
+    return _by_rows(image, add)
 
 
 def vignette(image: HostImage, amount: float) -> HostImage:
@@ -138,9 +158,13 @@ def vignette(image: HostImage, amount: float) -> HostImage:
     height, width = image.shape[:2]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)
-    # cos^4, the natural falloff of a lens, towards the corner.
-    angle = np.sqrt((x * x + y * y) / 2) * math.acos(_CORNER ** (1 / 4))
-    return image * (1 - np.float32(amount) * (1 - np.cos(angle) ** 4))[..., None]
+
+    def darken(seen: HostImage, rows: slice) -> HostImage:
+        # cos^4, the natural falloff of a lens, towards the corner.
+        angle = np.sqrt((x * x + y[rows] * y[rows]) / 2) * math.acos(_CORNER ** (1 / 4))
+        return seen * (1 - np.float32(amount) * (1 - np.cos(angle) ** 4))[..., None]
+
+    return _by_rows(image, darken)
 
 
 def halftone(image: HostImage, amount: float) -> HostImage:
@@ -150,30 +174,46 @@ def halftone(image: HostImage, amount: float) -> HostImage:
         image: RGB, [0, 1].
         amount: 0 to 1, the fraction of the effect.
     """
+    width = image.shape[1]
+    cell = max(max(image.shape) / _NUM_CELLS, _MIN_CELL)
+
+    def print_dots(seen: HostImage, rows: slice) -> HostImage:
+        black = 1 - seen.max(-1)
+        rest = np.maximum(1 - black, 1e-6)
+        inks = [
+            *np.moveaxis((1 - seen - black[..., None]) / rest[..., None], -1, 0),
+            black,
+        ]
+        y, x = np.mgrid[rows, :width].astype(np.float32)
+        printed = np.ones_like(seen)
+        for index, (ink, degrees) in enumerate(zip(inks, _ANGLES, strict=True)):
+            turn = math.radians(degrees)
+            u = (math.cos(turn) * x + math.sin(turn) * y) * (2 * math.pi / cell)
+            v = (math.cos(turn) * y - math.sin(turn) * x) * (2 * math.pi / cell)
+            screen = 0.5 + 0.25 * (np.cos(u) + np.cos(v))
+            # The fraction of paper covered is the amount of ink.
+            threshold = _screen_threshold(ink)
+            # Edges of dots are about a pixel wide, so that they are smooth.
+            dots = np.clip(0.5 + (screen - threshold) * cell / 2.5, 0, 1)
+            # Cyan absorbs red, magenta green, yellow blue, and black all three.
+            taken = np.ones(3) if index == 3 else np.eye(3)[index]
+            printed *= 1 - dots[..., None] * taken.astype(np.float32)
+        return seen + np.float32(amount) * (printed - seen)
+
+    return _by_rows(image, print_dots)
+
+
+def _by_rows(
+    image: HostImage, filter_fn: Callable[[HostImage, slice], HostImage]
+) -> HostImage:
+    """Return a picture filtered in bands of rows, which needs less memory at once."""
     height, width = image.shape[:2]
-    cell = max(max(height, width) / _NUM_CELLS, _MIN_CELL)
-    black = 1 - image.max(-1)
-    rest = np.maximum(1 - black, 1e-6)
-    inks = [
-        *np.moveaxis((1 - image - black[..., None]) / rest[..., None], -1, 0),
-        black,
-    ]
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    printed = np.ones_like(image)
-    for index, (ink, degrees) in enumerate(zip(inks, _ANGLES, strict=True)):
-        turn = math.radians(degrees)
-        u = (math.cos(turn) * x + math.sin(turn) * y) * (2 * math.pi / cell)
-        v = (math.cos(turn) * y - math.sin(turn) * x) * (2 * math.pi / cell)
-        screen = 0.5 + 0.25 * (np.cos(u) + np.cos(v))
-        # The fraction of paper covered is the amount of ink.
-        threshold = _screen_threshold(ink)
-        # Edges of dots are about a pixel wide, so that they are smooth.
-        dots = np.clip(0.5 + (screen - threshold) * cell / 2.5, 0, 1)
-        part = dots[..., None]
-        # Cyan absorbs red, magenta green, yellow blue, and black all three.
-        taken = np.ones(3) if index == 3 else np.eye(3)[index]
-        printed *= 1 - part * taken.astype(np.float32)
-    return image + np.float32(amount) * (printed - image)
+    step = max(1, _BAND // width)
+    filtered = np.empty_like(image)
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        filtered[rows] = filter_fn(image[rows], rows)
+    return filtered
 
 
 def _screen_threshold(ink: np.ndarray) -> np.ndarray:
@@ -224,7 +264,10 @@ def finish_picture(
             continue
         wraps = (tile or "") if name in _LOCAL else ""
         down, across = (_MARGIN if way in wraps else 0 for way in "yx")
-        seen = np.pad(image, ((down, down), (across, across), (0, 0)), mode="wrap")
-        found = np.clip(_APPLY[name](seen, amount), 0, 1).astype(np.float32)
+        seen = image
+        if down or across:
+            seen = np.pad(image, ((down, down), (across, across), (0, 0)), mode="wrap")
+        found = np.asarray(_APPLY[name](seen, amount), np.float32)
+        np.clip(found, 0, 1, out=found)
         image = found[down : down + height, across : across + width]
     return image

@@ -2,11 +2,14 @@
 
 import io
 import struct
+import sys
 import warnings
+import zlib
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
 from jaxnst.images import (
@@ -16,6 +19,8 @@ from jaxnst.images import (
     resize,
     resize_picture,
 )
+from jaxnst.images.metadata import lean
+from jaxnst.images.resizing import only_visible
 
 
 @pytest.fixture
@@ -227,9 +232,16 @@ def test_broken_color_profile_is_left_aside_with_a_warning(tmp_path, pixels):
 def test_kinds_of_sources_agree(tmp_path, pixels):
     path = saved(tmp_path, Image.fromarray(pixels), "a.png")
     floats = pixels.astype(np.float32) / 255
+    data = path.read_bytes()
+    opened = path.open("rb")
     sources = [
         path,
         str(path),
+        data,
+        bytearray(data),
+        io.BytesIO(data),
+        opened,
+        opened,  # read from its start each time
         Image.open(path),
         pixels,
         floats,
@@ -240,6 +252,11 @@ def test_kinds_of_sources_agree(tmp_path, pixels):
     ]
     for source in sources:
         np.testing.assert_allclose(load_picture(source).rgb, floats, atol=1e-6)
+        assert check_picture(source) == (40, 50)
+    assert load_picture(opened).name == "a.png"
+    opened.close()
+    with pytest.raises(TypeError, match="open it with mode 'rb'"):
+        load_picture(io.StringIO("text"))  # type: ignore[arg-type]
 
 
 def test_arrays_of_other_channels(pixels):
@@ -310,7 +327,11 @@ def bad_sources(tmp_path, pixels):
         "channels": (floats[..., :2], ValueError, r"got \(40, 50, 2\)"),
         "integers": (pixels.astype(np.int64), TypeError, "got int64"),
         "flags": (pixels > 3, TypeError, "got bool"),
-        "number": (3, TypeError, "a path, a PIL image or an array, got int"),
+        "number": (
+            3,
+            TypeError,
+            "a path, a PIL image, an array, bytes or a binary file, got int",
+        ),
         "list": ([[1, 2]], TypeError, "got list"),
     }
 
@@ -439,3 +460,210 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
     with pytest.raises(ValueError, match="unpacks to more than 0 megapixels"):
         check_picture(path)
+
+
+def test_large_pictures_need_few_bytes_beyond_themselves(tmp_path, rng):
+    """Twelve bytes a pixel are the result; decoding takes less than 25 more."""
+    import tracemalloc
+
+    image = Image.fromarray(rng.integers(0, 256, (1500, 4000, 4), dtype=np.uint8))
+    path = saved(tmp_path, image, "a.tif")
+    tracemalloc.start()
+    picture = load_picture(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # What Pillow allocates, 8 bytes a pixel, is not traced.
+    assert most / picture.rgb[..., 0].size < 16 + 25 - 8
+
+
+@pytest.mark.parametrize("name", ["a.avif", "a.jp2"])
+def test_avif_and_jpeg_2000(tmp_path, name, content):
+    image = Image.fromarray(np.round(content * 255).astype(np.uint8))
+    picture = load_picture(saved(tmp_path, image, name, quality=100))
+    assert np.abs(picture.rgb.mean((0, 1)) - content.mean((0, 1))).max() < 0.02
+
+
+def test_heic_is_read_or_its_package_is_named(tmp_path, content, monkeypatch):
+    header = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ValueError, match=r"pip install 'jaxnst\[heic\]'"):
+        load_picture(header)
+    monkeypatch.undo()
+    pillow_heif = pytest.importorskip("pillow_heif")
+    image = Image.fromarray(np.round(content * 255).astype(np.uint8))
+    pillow_heif.from_pillow(image).save(tmp_path / "a.heic", quality=95)
+    picture = load_picture(tmp_path / "a.heic")
+    assert np.abs(picture.rgb.mean((0, 1)) - content.mean((0, 1))).max() < 0.02
+    with pytest.raises(ValueError, match="damaged or truncated"):
+        load_picture(header)
+
+
+def gray_profile():
+    """A gray profile: the header of sRGB, its white and its curve."""
+    data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    (count,) = struct.unpack_from(">I", data, 128)
+    tags = {
+        name: data[place : place + size]
+        for name, place, size in struct.iter_unpack(">4sII", data[132:][: 12 * count])
+    }
+    white, curve = tags[b"wtpt"], tags[b"gTRC"]
+    place = 128 + 4 + 2 * 12
+    table = struct.pack(">I4sII", 2, b"wtpt", place, len(white))
+    table += struct.pack(">4sII", b"kTRC", place + len(white), len(curve))
+    body = data[16:128].replace(b"RGB ", b"GRAY", 1) + table + white + curve
+    return struct.pack(">I", 16 + len(body)) + data[4:16] + body
+
+
+def test_a_gray_profile_on_a_color_picture_is_ignored_with_a_warning(tmp_path, pixels):
+    options = {"icc_profile": gray_profile()}
+    path = saved(tmp_path, Image.fromarray(pixels), "a.png", **options)
+    with pytest.warns(UserWarning, match="it is for gray pictures"):
+        picture = load_picture(path)
+    np.testing.assert_allclose(picture.rgb, pixels / 255.0, atol=1e-6)
+    gray = saved(tmp_path, Image.fromarray(pixels[..., 0]), "b.png", **options)
+    found = load_picture(gray).rgb
+    np.testing.assert_allclose(found[..., 2], pixels[..., 0] / 255.0, atol=0.02)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_tiffs_that_pillow_cannot_read(tmp_path, rng, channels, dtype, planar):
+    levels = (0.1 + 0.9 * rng.random((40, 50, channels))).astype(np.float32)
+    array = levels if dtype == np.float32 else np.round(levels * 65535).astype(dtype)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        array if planar == "contig" else np.moveaxis(array, -1, 0),
+        photometric="minisblack" if channels == 2 else "rgb",
+        planarconfig=planar,
+        extrasamples=None if channels == 3 else ["unassalpha"],
+    )
+    picture = load_picture(tmp_path / "a.tif")
+    colors = levels[..., :3] if channels > 2 else levels[..., :1].repeat(3, -1)
+    np.testing.assert_allclose(picture.rgb, colors, atol=1 / 255)
+    if channels != 3:
+        assert picture.alpha is not None
+        np.testing.assert_allclose(picture.alpha, levels[..., -1], atol=1 / 255)
+
+
+def test_tiffs_that_are_not_read_are_named(tmp_path):
+    for array, message in [
+        (np.zeros((40, 40, 3), np.int32), "is a TIFF of int32"),
+        (np.full((40, 40, 3), 7, np.float32), "outside 0 to 1"),
+    ]:
+        tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb")
+        with pytest.raises(ValueError, match=message):
+            load_picture(tmp_path / "a.tif")
+
+
+def png(header, chunks, rows):
+    """Write a PNG chunk by chunk; a chunk's name in lower case has a wrong checksum."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, 0)), *chunks]
+    parts += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data))
+        + kind
+        + data
+        + struct.pack(">I", zlib.crc32(kind + data) ^ (kind == b"badC"))
+        for kind, data in parts
+    )
+
+
+def test_harmless_damage_is_read_with_a_warning(tmp_path, content):
+    rows = b"".join(b"\0" + bytes(range(40)) for _ in range(40))
+    header, text = (40, 40, 8, 0), b"key\0\0" + zlib.compress(bytes(2**21))
+    expected = load_picture(png(header, [], rows)).rgb
+    for chunk in [(b"badC", b"x"), (b"zTXt", text)]:
+        with pytest.warns(UserWarning, match="extra data is damaged or too large"):
+            found = load_picture(png(header, [chunk, (b"gAMA", b"\0\0\xb1\x8f")], rows))
+        np.testing.assert_array_equal(found.rgb, expected)
+    image = Image.fromarray(np.round(content * 255).astype(np.uint8))
+    for options in ({}, {"progressive": True}):
+        whole = saved(tmp_path, image, "a.jpg", **options).read_bytes()
+        with pytest.warns(UserWarning, match="its end is missing"):
+            found = load_picture(whole[:-2]).rgb
+        np.testing.assert_array_equal(found, load_picture(whole).rgb)
+        with pytest.raises(ValueError, match="damaged or truncated"):
+            load_picture(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "level"), [(1, 0, 1), (2, 0, 2), (4, 0, 3), (8, 0, 7), (16, 2, 9)]
+)
+def test_a_transparent_color_of_any_depth(bits, kind, level):
+    width, channels = 64, 3 if kind == 2 else 1
+    values = np.arange(width) % 2 ** min(bits, 8)
+    if bits == 16:
+        values = values * 256
+        level *= 256
+    wide = np.repeat(values, channels)
+    digits = "".join(f"{value:0{bits}b}" for value in wide)
+    row = b"\0" + int(digits, 2).to_bytes(len(digits) // 8)
+    data = png(
+        (width, 32, bits, kind),
+        [(b"tRNS", struct.pack(">H", level) * channels)],
+        row * 32,
+    )
+    alpha = load_picture(data).alpha
+    assert alpha is not None
+    np.testing.assert_array_equal(alpha[5], np.float32(values != level))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_gamma_of_a_png_is_heeded_where_nothing_else_is_said(bits):
+    step = bits // 8
+    row = b"\0" + b"".join(int(257 * i).to_bytes(2)[:step] for i in range(256))
+    linear = (b"gAMA", struct.pack(">I", 100000))
+    header, levels = (256, 32, bits, 0), np.arange(256) / 255
+    found = load_picture(png(header, [linear], row * 32)).rgb[3, :, 1]
+    expected = np.where(
+        levels <= 0.0031308, 12.92 * levels, 1.055 * levels ** (1 / 2.4) - 0.055
+    )
+    np.testing.assert_allclose(found, expected, atol=0.6 / 255)
+    for chunks in ([linear, (b"sRGB", b"\0")], [(b"gAMA", struct.pack(">I", 45455))]):
+        found = load_picture(png(header, chunks, row * 32)).rgb[3, :, 1]
+        np.testing.assert_allclose(found, levels, atol=1e-5)
+
+
+def test_thousands_of_metadata_segments_are_left_out(tmp_path, content):
+    image = Image.fromarray(np.round(content * 255).astype(np.uint8))
+    whole = saved(tmp_path, image, "a.jpg").read_bytes()
+    exif = b"Exif\0\0" + bytes(60000)
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    data = whole[:2] + 1000 * segment + whole[2:]
+    assert len(lean(data)) < len(whole) + 2 * len(segment)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the EXIF is nonsense
+        np.testing.assert_array_equal(load_picture(data).rgb, load_picture(whole).rgb)
+
+
+def test_jpegs_above_the_limit_are_decoded_smaller(tmp_path, content, monkeypatch):
+    image = Image.fromarray(np.round(content * 255).astype(np.uint8)).resize((400, 320))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9000)
+    path = saved(tmp_path, image, "a.jpg")
+    with pytest.warns(UserWarning, match=r"400 x 320 px are above.*100 x 80 px"):
+        picture = load_picture(path)
+    assert picture.rgb.shape == (80, 100, 3)
+    assert np.abs(picture.rgb.mean((0, 1)) - content.mean((0, 1))).max() < 0.02
+    path = saved(tmp_path, image, "b.jpg", progressive=True)
+    with pytest.raises(ValueError, match="or as a baseline JPEG"):
+        load_picture(path)
+
+
+def test_only_the_visible_part_of_a_picture_counts(pixels, rng):
+    """Gaps and surroundings are replaced by visible pixels, and nothing else."""
+    visible = np.zeros((120, 100), np.uint8)
+    visible[40:80, 30:80] = 255
+    visible[50:60, 40:60] = 0
+    hidden = rng.integers(0, 256, (120, 100, 3), dtype=np.uint8)
+    hidden[40:80, 30:80] = pixels // 2
+    found = only_visible(load_picture(np.dstack([hidden, visible])))
+    assert found.alpha is None
+    assert found.rgb.shape == (40, 50, 3)
+    is_seen = visible[40:80, 30:80] > 0
+    colors = pixels // 2 / np.float32(255)
+    np.testing.assert_array_equal(found.rgb[is_seen], colors[is_seen])
+    known = {tuple(color) for color in colors[is_seen].round(4)}
+    assert {tuple(color) for color in found.rgb[~is_seen].round(4)} <= known
+    opaque = load_picture(pixels)
+    assert only_visible(opaque) is opaque

@@ -125,6 +125,22 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, content, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path, content, exists):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "target.png", tmp_path / "out.png"
+    if exists:
+        save_picture(target, content * 0)
+    link.symlink_to(target)
+    check_output(link)
+    assert target.exists() == exists
+    assert save_picture(link, content) == link
+    assert link.is_symlink()
+    assert not target.is_symlink()
+    np.testing.assert_allclose(load_picture(target).rgb, content, atol=0.5001 / 255)
+    assert len([*tmp_path.iterdir(), *target.parent.iterdir()]) == 3
+
+
 def test_to_pil(content, alpha):
     image = to_pil(content)
     assert image.mode == "RGB"

@@ -335,7 +335,7 @@ def test_text_keeps_to_what_the_font_has():
     "text", ["seed", "a b " * 90, "x" * 400, LONG, "-", "", " " * 99]
 )
 def test_lines_fit_and_keep_beginning_and_end(text):
-    lines = fit_text(text, 20, 150, 3).split("\n")
+    lines = fit_text(text, 20, 150).split("\n")
     assert 1 <= len(lines) <= 3
     font = ImageFont.load_default(20)
     assert all(font.getlength(line) <= 150 for line in lines)

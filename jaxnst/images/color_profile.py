@@ -3,6 +3,8 @@
 import functools
 import io
 import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from PIL import Image as PILImage, ImageCms
 # Bytes 24 to 35 of an ICC profile hold the time it was made.
 _ICC_DATE = slice(24, 36)
 _FIXED_DATE = bytes.fromhex("07d0 0001 0001 0000 0000 0000")  # 2000-01-01 00:00:00
+# The gamma of PNG files that is that of sRGB, and how far off it may be, relatively.
+_SRGB_GAMMA, _SLACK = 1 / 2.2, 0.05
 
 
 @functools.cache
@@ -27,68 +31,92 @@ def srgb_profile() -> bytes:
     return bytes(data)
 
 
-def to_srgb(image: PILImage.Image, label: str) -> PILImage.Image:
-    """Return a picture converted to sRGB by its embedded profile, if it has one.
+def srgb_converter(
+    info: Mapping[str, Any], label: str
+) -> Callable[[PILImage.Image], PILImage.Image]:
+    """Return a function that converts a picture without alpha to sRGB, mode RGB.
 
-    A profile that cannot be used is ignored with a warning.
+    It follows the embedded profile, or else the gamma of a PNG. A profile that cannot
+    be used is ignored with one warning.
 
     Args:
-        image: picture without alpha.
+        info: metadata of the picture, as Pillow reads them.
         label: name of the picture in the warning.
     """
-    data = image.info.get("icc_profile")
-    if not data:
-        if image.mode == "LAB":
-            return _transform(image, ImageCms.createProfile("LAB"))
-        return image
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
-        return _transform(_in_space_of(data, image), profile)
-    except (ImageCms.PyCMSError, OSError, ValueError) as error:
-        warnings.warn(
-            f"{label}: its color profile cannot be used ({error}); "
-            "its colors are read as sRGB.",
-            stacklevel=2,
-        )
-        return image
+    profile = info.get("icc_profile")
+    gamma = info.get("gamma") if not profile and "srgb" not in info else None
+    curve = _gamma_curve(gamma)
+
+    def convert(image: PILImage.Image) -> PILImage.Image:
+        nonlocal profile
+        try:
+            if profile:
+                image = _in_space_of(profile, image)
+            if profile or image.mode == "LAB":
+                return _transform(profile, image.mode).apply(image)
+        # Little CMS may raise any of these, for what is wrong with the profile.
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
+            profile = None
+            warnings.warn(
+                f"{label}: its color profile cannot be used ({error}); "
+                "its colors are read as sRGB.",
+                stacklevel=2,
+            )
+        image = image.convert("RGB")
+        return image if curve is None else image.point(curve * 3)
+
+    return convert
 
 
-def gray_curve(image: PILImage.Image, label: str) -> NDArray[np.float32]:
+def gray_curve(info: Mapping[str, Any], label: str) -> NDArray[np.float32]:
     """Return the sRGB colors of 256 even levels of gray, (256, 3), [0, 1].
 
     Pillow passes no 16-bit picture to Little CMS, so deep gray is interpolated in this
     curve.
-
-    Args:
-        image: picture with the profile.
-        label: name of the picture in a warning.
     """
     ramp = PILImage.fromarray(np.arange(256, dtype=np.uint8)[None])
-    ramp.info["icc_profile"] = image.info.get("icc_profile")
-    return np.asarray(to_srgb(ramp, label).convert("RGB"), np.float32)[0] / 255
+    return np.asarray(srgb_converter(info, label)(ramp), np.float32)[0] / 255
+
+
+def _gamma_curve(gamma: float | None) -> list[int] | None:
+    """Return the sRGB level of each of 256 levels; None if they are sRGB already."""
+    if not gamma or not 0.1 < gamma < 10 or abs(gamma / _SRGB_GAMMA - 1) < _SLACK:
+        return None
+    linear = (np.arange(256) / 255) ** (1 / gamma)
+    encoded = np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
+    )
+    return np.round(255 * encoded).astype(int).tolist()
 
 
 def _in_space_of(profile: bytes, image: PILImage.Image) -> PILImage.Image:
-    """Return a gray, palette or RGB picture in the color space of a profile."""
+    """Return a gray, palette or RGB picture in the color space of a profile.
+
+    Raises:
+        ValueError: if the profile is for gray pictures and the picture has colors.
+    """
     space = profile[16:20].strip()  # field of the ICC header
     if space == b"GRAY" and image.mode != "L":
+        colors = np.reshape(image.getpalette() or [0, 1, 2], (-1, 3))
+        if image.mode != "1" and np.ptp(colors, axis=1).any():
+            raise ValueError("it is for gray pictures")
         return image.convert("L")
     if space == b"RGB" and image.mode in ("1", "L", "P", "RGBX"):
         return image.convert("RGB")
     return image
 
 
-def _transform(image: PILImage.Image, profile) -> PILImage.Image:
+@functools.lru_cache(maxsize=4)
+def _transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform:
     # Relative colorimetric with black point compensation is the default of browsers and
     # photo editors.
-    converted = ImageCms.profileToProfile(
-        image,
-        profile,
-        ImageCms.createProfile("sRGB"),
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        outputMode="RGB",
+    return ImageCms.ImageCmsTransform(
+        ImageCms.ImageCmsProfile(
+            io.BytesIO(profile) if profile else ImageCms.createProfile("LAB")
+        ),
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+        mode,
+        "RGB",
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
-    if converted is None:
-        raise ValueError("the color transform gave no picture")
-    return converted

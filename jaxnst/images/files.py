@@ -9,21 +9,23 @@ from pathlib import Path
 
 
 def place_beside(path: Path) -> Path:
-    """Return where a file is written before it is moved to its place.
-
-    Args:
-        path: final place of the file.
-    """
+    """Return where a file is written before it is moved to its place."""
     # Process and thread keep two writers in one folder apart.
     writer = f"{os.getpid()}-{threading.get_ident()}"
     return path.with_name(f".jaxnst-{writer}{path.suffix}.part")
+
+
+def resolved(path: Path) -> Path:
+    """Return the file that a symbolic link names, even where there is none yet."""
+    return Path(os.path.realpath(path))
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Yield a place to write to; the file written there is moved to `path` at the end.
 
-    If writing fails, the place is cleared and `path` stays as it was.
+    If writing fails, the place is cleared and `path` stays as it was. A symbolic link
+    stays, and the file that it names is written.
 
     Args:
         path: final place of the file.
@@ -31,6 +33,8 @@ def atomic_write(path: Path, folder: Path | None = None) -> Iterator[Path]:
             written under the name that `path` has; by default it is written beside
             `path`, hidden.
     """
+    if path.is_symlink():
+        path, folder = resolved(path), None
     beside = place_beside(path) if folder is None else folder / path.name
     try:
         yield beside
@@ -40,10 +44,6 @@ def atomic_write(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex.
-
-    Args:
-        path: file to read.
-    """
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

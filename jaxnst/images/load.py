@@ -4,29 +4,72 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import logging
 import os
+import struct
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import tifffile
 from jaxtyping import Array, Shaped
-from PIL import Image as PILImage, ImageOps
+from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
 from jaxnst._checks import MIN_SIDE as MIN_SIDE
 from jaxnst._types import HostAlpha, HostImage
 
-from .color_profile import gray_curve, to_srgb
-from .metadata import FORMATS
+from .color_profile import gray_curve, srgb_converter
+from .metadata import FORMATS, lean
+
+
+T = TypeVar("T")
+
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_NAMES = "JPEG, PNG, WebP, TIFF, BMP, PPM, GIF, AVIF, JPEG 2000 or HEIC"
+# A baseline JPEG above the limit is decoded at 1/2 to 1/8 of its size.
+_MAX_SHRINK = 8
+# What of a PNG changes its pixels, beside its critical chunks.
+_PNG_COLORS = (b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"eXIf")
+# The last rows of a JPEG that may be missing: one row of blocks.
+_MAX_MISSING = 16
+# A library says nothing on stderr where no logging was set up.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A file that is open for reading bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return so many bytes, by default all."""
+        ...
 
 
 PictureSource = (
-    str | os.PathLike[str] | PILImage.Image | Shaped[np.ndarray | Array, "..."]
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | Readable
+    | PILImage.Image
+    | Shaped[np.ndarray | Array, "..."]
 )
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"),
+    *(".avif", ".jp2", ".heic", ".heif"),
+)
 MAX_ASPECT = 10.0
 _SLACK = 1e-3
+_MAX_FILE = 2**30  # bytes
+# Pixels that are converted at once, so that only few bytes for each are needed beyond
+# the picture itself.
+_BAND = 2**20
 # EXIF's tag of how a picture is turned; from 5 on width and height are exchanged.
 _ORIENTATION = 0x0112
 
@@ -51,9 +94,12 @@ class Picture:
 def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
     """Return a picture from a file, a PIL image, or an array.
 
-    Files: JPEG, PNG, WebP, TIFF, BMP, PPM and the first frame of a GIF; gray, palette,
-    CMYK, 16-bit gray, with or without alpha. (Pillow reads 16-bit *color* as 8-bit.)
-    EXIF orientation is applied; an embedded ICC profile is converted to sRGB.
+    Files: JPEG, PNG, WebP, TIFF, BMP, PPM, AVIF, JPEG 2000, the first frame of a GIF,
+    and HEIC if pillow-heif is installed; gray, palette, CMYK, 16-bit gray, with or
+    without alpha. (16-bit *color* is read as 8-bit.) EXIF orientation is applied; an
+    embedded ICC profile, or the gamma of a PNG, is converted to sRGB. A baseline JPEG
+    above `PIL.Image.MAX_IMAGE_PIXELS` is read at a fraction of its size, with a
+    warning.
 
     Arrays: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8, uint16, or floats within
     [0, 1].
@@ -62,47 +108,42 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
     its file hides there.
 
     Args:
-        source: path of a file, PIL image, or array.
+        source: path, content or open binary file of a picture, PIL image, or array.
         argument: name of the argument, for messages.
 
     Raises:
         FileNotFoundError: if the file does not exist.
         IsADirectoryError: if the path is a folder.
         ValueError: if `source` is not a picture, is truncated, too small (below 32 px),
-            too large (above `PIL.Image.MAX_IMAGE_PIXELS`), more than ten times as long
-            as wide, or has values that are no colors.
+            too large (above `PIL.Image.MAX_IMAGE_PIXELS`, or a file above 1 GiB), more
+            than ten times as long as wide, or has values that are no colors.
         TypeError: if `source` is of another type.
     """
-    if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        with _open_file(Path(name), argument) as stream:
-            data = stream.read()
-        rgba = _decode_file(data, argument, name)
+    name = argument
+    if (file := _file_of(source, argument)) is not None:
+        data, name, label = file
+        rgb, alpha = use_picture(data, label, lambda image: _from_pil(image, label))
         digest = hashlib.sha256(data).hexdigest()
     elif isinstance(source, PILImage.Image):
-        name = argument
         try:
-            rgba = _from_pil(source, f"`{argument}`")
-        except _NotAColorError:
+            rgb, alpha = _from_pil(source, f"`{argument}`")
+        except RefusedError:
             raise
-        except Exception as error:  # see `_decode_file`
+        except Exception as error:  # as in `use_picture`
             raise ValueError(f"`{argument}` is a damaged picture: {error}.") from error
-        digest = _digest(rgba)
+        digest = _digest(rgb, alpha)
     elif hasattr(source, "__array__") and hasattr(source, "dtype"):
-        name = argument
         array = np.asarray(source)
         digest = _digest(array)
-        rgba = _from_array(array, argument)
+        rgb, alpha = _from_array(array, argument)
     else:
         raise TypeError(
-            f"`{argument}` must be a path, a PIL image or an array, "
-            f"got {type(source).__name__}."
+            f"`{argument}` must be a path, a PIL image, an array, bytes or a binary "
+            f"file, got {type(source).__name__}."
         )
-    _check_shape(rgba.shape[0], rgba.shape[1], argument)
-    alpha = np.ascontiguousarray(rgba[..., 3]) if rgba.shape[2] == 4 else None
-    rgb = np.ascontiguousarray(rgba[..., :3])
+    _check_shape(rgb.shape[0], rgb.shape[1], argument)
     if alpha is not None:
-        rgb = _fill_hidden(rgb, alpha)
+        _fill_hidden(rgb, alpha)
     # Only the name, as it goes into records, and the folders of a user should not.
     return Picture(rgb=rgb, alpha=alpha, sha256=digest, name=Path(name).name)
 
@@ -113,38 +154,85 @@ def check_picture(source: PictureSource, *, argument: str = "image") -> tuple[in
     Only the header of a file is read, so damage after it is not found.
 
     Args:
-        source: path of a file, PIL image, or array.
+        source: path, content or open binary file of a picture, PIL image, or array.
         argument: name of the argument, for messages.
 
     Raises:
         ValueError, TypeError, OSError: if `load_picture` raises them.
     """
-    if not isinstance(source, str | os.PathLike):
+    file = _file_of(source, argument)
+    if file is None:
         height, width = load_picture(source, argument=argument).rgb.shape[:2]
         return height, width
-    name = os.fspath(source)
-    with (
-        _open_file(Path(name), argument) as stream,
-        _open_picture(stream, f"`{argument}` ({name})") as image,
-    ):
-        width, height = image.size
-        with contextlib.suppress(Exception):  # damaged EXIF data is ignored
-            # Pillow turns the size of a TIFF by itself.
-            if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in range(
-                5, 9
-            ):
-                width, height = height, width
+    data, _, label = file
+    height, width = use_picture(data, label, _turned_shape)
     _check_shape(height, width, argument)
     return height, width
 
 
-def _digest(array: np.ndarray) -> str:
-    header = f"{array.shape}{array.dtype}".encode()
-    return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
+def _turned_shape(image: PILImage.Image) -> tuple[int, int]:
+    """Return height and width of an opened picture once it is turned upright."""
+    width, height = image.size
+    with contextlib.suppress(Exception):  # damaged EXIF data is ignored
+        # Pillow turns the size of a TIFF by itself.
+        orientation = image.getexif().get(_ORIENTATION)
+        if image.format != "TIFF" and orientation in range(5, 9):
+            return width, height
+    return height, width
+
+
+def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | None:
+    """Return content, name and name in messages of a file; None for other sources."""
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        with _open_file(Path(name), argument) as stream:
+            data = _read(stream)
+    elif isinstance(source, bytes | bytearray):
+        name, data = argument, bytes(source)
+    elif isinstance(source, Readable) and not isinstance(source, PILImage.Image):
+        with contextlib.suppress(AttributeError, OSError):
+            source.seek(0)  # type: ignore[attr-defined]
+        if not isinstance(source.read(0), bytes):
+            raise TypeError(f"`{argument}` is a text file; open it with mode 'rb'.")
+        data, name = _read(source), getattr(source, "name", argument)
+        name = name if isinstance(name, str) else argument
+    else:
+        return None
+    label = f"`{argument}`" if name == argument else f"`{argument}` ({name})"
+    if len(data) > _MAX_FILE:
+        raise ValueError(f"{label} is a file of more than 1 GiB; save it smaller.")
+    return data, name, label
+
+
+def _read(stream: Readable) -> bytes:
+    """Return what a file holds, but not much more than `_MAX_FILE`."""
+    pieces, count = [], 0
+    while count <= _MAX_FILE and (piece := stream.read(2**24)):
+        pieces.append(piece)
+        count += len(piece)
+    return b"".join(pieces)
+
+
+def _digest(array: np.ndarray, alpha: np.ndarray | None = None) -> str:
+    """Return the hash of an array, its alpha as a last channel."""
+    shape = array.shape if alpha is None else (*array.shape[:2], array.shape[2] + 1)
+    digest = hashlib.sha256(f"{shape}{array.dtype}".encode())
+    for rows in bands_of(array) if array.ndim > 1 else [...]:
+        band = array[rows] if alpha is None else np.dstack([array[rows], alpha[rows]])
+        digest.update(np.ascontiguousarray(band).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def bands_of(array: np.ndarray) -> Iterator[slice]:
+    """Yield slices of rows, of about a million pixels each."""
+    height, width = array.shape[:2]
+    step = max(1, _BAND // max(width, 1))
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
 @contextlib.contextmanager
-def _open_file(path: Path, argument: str) -> Iterator[io.BufferedReader]:
+def _open_file(path: Path, argument: str) -> Iterator[Readable]:
     if path.is_dir():
         raise IsADirectoryError(
             f"`{argument}` is a folder: {path}. Give a picture file inside it."
@@ -158,110 +246,88 @@ def _open_file(path: Path, argument: str) -> Iterator[io.BufferedReader]:
         raise OSError(f"`{argument}`: cannot read {path}: {error.strerror}") from error
 
 
-def _decode_file(data: bytes, argument: str, name: str) -> np.ndarray:
-    label = f"`{argument}` ({name})"
-    with _open_picture(io.BytesIO(data), label) as image:
-        return _from_pil(image, label)
-
-
-@contextlib.contextmanager
-def _open_picture(
-    stream: io.BytesIO | io.BufferedReader, label: str
-) -> Iterator[PILImage.Image]:
-    """Open a picture, and reword the errors of Pillow while it is open."""
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of odd metadata; the errors that matter are raised below.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            warnings.simplefilter("error", PILImage.DecompressionBombWarning)
-            with PILImage.open(stream, formats=FORMATS) as image:
-                yield image
-    except PILImage.UnidentifiedImageError:
-        raise ValueError(
-            f"{label} is not a picture that can be read; expected JPEG, PNG, WebP, "
-            "TIFF, BMP, PPM or GIF."
-        ) from None
-    except (PILImage.DecompressionBombError, PILImage.DecompressionBombWarning):
-        limit = (PILImage.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise ValueError(
-            f"{label} unpacks to more than {limit} megapixels, which may be an attack; "
-            "if you trust it, make it smaller first or raise "
-            "`PIL.Image.MAX_IMAGE_PIXELS`."
-        ) from None
-    except _NotAColorError:
-        raise
-    # On damaged files Pillow raises almost any exception (OSError, SyntaxError,
-    # struct.error, IndexError, zlib.error, ...): all mean the same to the user.
-    except Exception as error:
-        raise ValueError(
-            f"{label} is damaged or truncated: {error}. Save it again from its source."
-        ) from error
-
-
-class _NotAColorError(ValueError):
-    """The values of a picture that could be read are no colors."""
-
-
-def _from_pil(image: PILImage.Image, label: str) -> np.ndarray:
-    """Decode to (H, W, 3 or 4) float32."""
+def _from_pil(
+    image: PILImage.Image, label: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return RGB and alpha, or None, of a picture."""
+    info: dict[str, Any] = dict(image.info)  # type: ignore[arg-type]
+    if "transparency" in info:
+        info["transparency"] = _transparent(image)
     image.load()
     try:
         image = ImageOps.exif_transpose(image)
     # A damaged EXIF block may raise anything, and is no reason to refuse a picture.
     except Exception:
         warnings.warn(f"{label}: its EXIF data is damaged and ignored.", stacklevel=2)
+    rgb = np.empty((image.height, image.width, 3), np.float32)
     if image.mode in _DEEP_GRAY_LIMITS or image.mode.startswith("I;16"):
-        rgb, alpha = _from_deep_gray(image, label)
-    else:
-        opaque, alpha = _split_alpha(image)
-        rgb = np.asarray(to_srgb(opaque, label).convert("RGB"), np.float32) / 255
-    return rgb if alpha is None else np.dstack([rgb, alpha])
+        return rgb, _from_deep_gray(image, info, rgb, label)
+    convert, alpha = srgb_converter(info, label), None
+    for rows in bands_of(rgb):
+        band = image.crop((0, rows.start, image.width, rows.stop))
+        band.info = info  # type: ignore[assignment]
+        opaque, opacity = _split_alpha(band)
+        np.divide(np.asarray(convert(opaque)), np.float32(255), out=rgb[rows])
+        if opacity is not None:
+            alpha = np.empty(rgb.shape[:2], np.float32) if alpha is None else alpha
+            np.divide(np.asarray(opacity), np.float32(255), out=alpha[rows])
+    return rgb, alpha
+
+
+def _transparent(image: PILImage.Image) -> bytes | int | tuple[int, ...]:
+    """Return the transparent level, color or palette of a PNG or GIF at 8 bits."""
+    level = image.info["transparency"]
+    tiles = getattr(image, "tile", None)
+    rawmode = tiles[0][3] if tiles else None
+    if rawmode in ("L;2", "L;4"):
+        return level * (85 if rawmode == "L;2" else 17)
+    if rawmode == "RGB;16B":
+        return tuple(each >> 8 for each in level)
+    return level
 
 
 _DEEP_GRAY_LIMITS = {"I": 65535.0, "F": 1.0}
 
 
 def _from_deep_gray(
-    image: PILImage.Image, label: str
-) -> tuple[np.ndarray, np.ndarray | None]:
+    image: PILImage.Image, info: dict[str, Any], rgb: np.ndarray, label: str
+) -> np.ndarray | None:
+    """Write deep gray into `rgb`, and return its alpha, or None."""
     limit = _DEEP_GRAY_LIMITS.get(image.mode, 65535.0)
-    values = np.asarray(image).astype(np.float32)
-    if not np.all((values >= 0) & (values <= limit)):
-        raise _NotAColorError(
-            f"{label} has values outside 0 to {limit:g} (from {values.min():g} to "
-            f"{values.max():g}), which are no gray levels; scale them first."
+    values = np.asarray(image)
+    least, most = values.min(), values.max()
+    if not (least >= 0 and most <= limit):
+        raise RefusedError(
+            f"{label} has values outside 0 to {limit:g} (from {least:g} to {most:g}), "
+            "which are no gray levels; scale them first."
         )
-    transparent = image.info.get("transparency")
-    alpha = None if transparent is None else (values != transparent).astype(np.float32)
-    levels = values / limit
-    curve = gray_curve(image, label)
-    channels = [
-        np.interp(levels, np.linspace(0, 1, 256), curve[:, i]) for i in range(3)
-    ]
-    return np.dstack(channels).astype(np.float32), alpha
+    curve = gray_curve(info, label)
+    for rows in bands_of(values):
+        levels = values[rows].astype(np.float32) / limit
+        for i in range(3):
+            rgb[rows, :, i] = np.interp(levels, np.linspace(0, 1, 256), curve[:, i])
+    transparent = info.get("transparency")
+    return None if transparent is None else (values != transparent).astype(np.float32)
 
 
 def _split_alpha(
     image: PILImage.Image,
-) -> tuple[PILImage.Image, np.ndarray | None]:
-    """Return the picture without alpha, and its alpha in [0, 1] or None."""
+) -> tuple[PILImage.Image, PILImage.Image | None]:
+    """Return the picture without alpha, and its alpha or None."""
     if image.mode == "La":
         image = image.convert("LA")
-    has_alpha = image.has_transparency_data
     if image.mode == "LA":
-        opaque, alpha = image.getchannel("L"), image.getchannel("A")
-        opaque.info = image.info
-    elif has_alpha:
+        return image.getchannel("L"), image.getchannel("A")
+    if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        opaque, alpha = rgba.convert("RGB"), rgba.getchannel("A")
-        opaque.info = image.info
-    else:
-        return image, None
-    return opaque, np.asarray(alpha, np.float32) / 255
+        return rgba.convert("RGB"), rgba.getchannel("A")
+    return image, None
 
 
-def _from_array(array: np.ndarray, argument: str) -> np.ndarray:
-    """Check and scale an array to (H, W, 3 or 4) float32."""
+def _from_array(
+    array: np.ndarray, argument: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Check an array, and return it as RGB and alpha, or None."""
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
@@ -285,12 +351,15 @@ def _from_array(array: np.ndarray, argument: str) -> np.ndarray:
                 f"`{argument}` must have floats within [0, 1], got {least:g} to "
                 f"{most:g}; {advice}."
             )
-        values = np.clip(values, 0, 1)
+        values = np.clip(values, 0, 1, out=values)
     else:
         raise TypeError(
             f"`{argument}` must be uint8, uint16 or floating, got {array.dtype}."
         )
-    return np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values
+    if values.shape[-1] == 1:
+        return np.repeat(values, 3, axis=-1), None
+    alpha = np.ascontiguousarray(values[..., 3]) if values.shape[-1] == 4 else None
+    return np.ascontiguousarray(values[..., :3]), alpha
 
 
 def _check_shape(height: int, width: int, argument: str) -> None:
@@ -306,9 +375,210 @@ def _check_shape(height: int, width: int, argument: str) -> None:
         )
 
 
-def _fill_hidden(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    hidden = alpha == 0
-    if not hidden.any() or hidden.all():
-        return rgb
-    mean = np.average(rgb[~hidden], axis=0, weights=alpha[~hidden])
-    return np.where(hidden[..., None], mean.astype(np.float32), rgb)
+def _fill_hidden(rgb: np.ndarray, alpha: np.ndarray) -> None:
+    """Give fully transparent pixels the mean color of the visible ones."""
+    if not alpha.any() or alpha.all():
+        return
+    bands = [(rgb[rows], alpha[rows]) for rows in bands_of(rgb)]
+    total = sum(np.einsum("hwc,hw->c", *band, dtype=float) for band in bands)
+    rgb[alpha == 0] = total / alpha.sum(dtype=float)
+
+
+class RefusedError(ValueError):
+    """A picture that could be read, and is refused."""
+
+
+def use_picture(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) -> T:
+    """Return what a function makes of the picture in a file.
+
+    Args:
+        data: content of the file.
+        label: name of the picture, for messages.
+        use_fn: function of the opened picture, which may not be decoded yet.
+
+    Raises:
+        ValueError: if it is no picture, is damaged, or is too large.
+    """
+    try:
+        return _use(lean(data), label, use_fn)
+    except RefusedError:
+        raise
+    except PILImage.UnidentifiedImageError:
+        message = f"{label} is not a picture that can be read; expected {_NAMES}."
+    # On damaged files Pillow raises almost any exception (OSError, SyntaxError,
+    # struct.error, IndexError, zlib.error, ...): all mean the same to the user.
+    except Exception as error:
+        message = (
+            f"{label} is damaged or truncated: {error}. Save it again from its source."
+        )
+    try:
+        if mended := _mend(data):
+            found = _use(mended[0], label, use_fn)
+            warnings.warn(f"{label}: {mended[1]}.", stacklevel=2)
+            return found
+    except RefusedError:
+        raise
+    except Exception:  # as damaged as before
+        pass
+    raise ValueError(message)
+
+
+def _use(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) -> T:
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata; the errors that matter are raised.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
+        try:
+            image = _open(data, label)
+        except PILImage.DecompressionBombError:
+            raise _too_large(label) from None
+        except PILImage.UnidentifiedImageError:
+            if not data.startswith(_TIFF):
+                raise
+            image = _open_tiff(data, label)
+        with image:
+            _check_megapixels(image.width * image.height, label)
+            if image.format == "TIFF" and _is_planar_and_deep(image):
+                image = _open_tiff(data, label)
+            return use_fn(image)
+
+
+def _open(data: bytes, label: str) -> PILImage.Image:
+    stream = io.BytesIO(data)
+    if data.startswith(_JPEG):
+        # Its own class, as `PIL.Image.open` refuses what is shrunk here.
+        image = JpegImagePlugin.JpegImageFile(stream)
+        _shrink(image, label)
+        return image
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC and b"avif" not in data[8:64]:
+        try:
+            import pillow_heif  # type: ignore[import-not-found]
+        except ImportError:
+            raise RefusedError(
+                f"{label} is a HEIC picture; reading it needs pillow-heif, install it "
+                "with: pip install 'jaxnst[heic]' (or save the picture as JPEG)."
+            ) from None
+        return pillow_heif.HeifImageFile(stream)
+    return PILImage.open(stream, formats=FORMATS)
+
+
+def _check_megapixels(num_pixels: int, label: str) -> None:
+    if num_pixels > (PILImage.MAX_IMAGE_PIXELS or num_pixels):
+        raise _too_large(label)
+
+
+def _too_large(label: str) -> RefusedError:
+    limit = (PILImage.MAX_IMAGE_PIXELS or 0) // 1_000_000
+    return RefusedError(
+        f"{label} unpacks to more than {limit} megapixels, which may be an attack; if "
+        "you trust it, save it smaller, or as a baseline JPEG of any size (in Python, "
+        "`PIL.Image.MAX_IMAGE_PIXELS` is the limit)."
+    )
+
+
+def _shrink(image: JpegImagePlugin.JpegImageFile, label: str) -> None:
+    """Let a JPEG above the limit be decoded at a fraction of its size."""
+    limit, num_pixels = PILImage.MAX_IMAGE_PIXELS, image.width * image.height
+    # A progressive one is kept in memory as a whole, however small it is decoded.
+    if limit is None or num_pixels <= limit or "progressive" in image.info:
+        return
+    for scale in (2, 4, _MAX_SHRINK):
+        if num_pixels <= limit * scale**2:
+            whole = image.size
+            image.draft(None, (-(-image.width // scale), -(-image.height // scale)))
+            warnings.warn(
+                f"{label}: {whole[0]} x {whole[1]} px are above the limit of "
+                f"{limit // 1_000_000} megapixels, so it is read at {image.width} x "
+                f"{image.height} px.",
+                stacklevel=2,
+            )
+            return
+
+
+def _is_planar_and_deep(image: PILImage.Image) -> bool:
+    """Whether Pillow reads a TIFF wrongly: 16 bits, in one plane for each color."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(tifffile.TIFF.TAGS["BitsPerSample"], (8,))
+    planar = tags.get(tifffile.TIFF.TAGS["PlanarConfiguration"], 1)
+    return planar == tifffile.PLANARCONFIG.SEPARATE and max(bits) > 8 and len(bits) > 1
+
+
+def _open_tiff(data: bytes, label: str) -> PILImage.Image:
+    """Return a TIFF that Pillow cannot read, with 8 bits."""
+    kind = "its kind"
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            page = file.pages.first
+            kind = f"{page.dtype} {getattr(page.photometric, 'name', page.photometric)}"
+            _check_megapixels(page.imagewidth * page.imagelength, label)
+            count = page.samplesperpixel
+            if count > 4 or page.photometric not in (1, 2):
+                raise ValueError(f"{count} channels")
+            array = page.asarray()
+            if page.axes == "SYX":
+                array = np.moveaxis(array, 0, -1)
+            profile, orientation = page.iccprofile, page.tags.valueof(274, default=1)
+    except RefusedError:
+        raise
+    # As with Pillow, damage shows as nearly any exception.
+    except Exception as error:
+        raise RefusedError(
+            f"{label} is a TIFF that cannot be read ({kind}: {error}); save it as RGB "
+            "with 8 or 16 bits, or as PNG."
+        ) from None
+    if array.dtype.kind == "f":
+        if not np.all((array >= 0) & (array <= 1)):
+            raise RefusedError(
+                f"{label} has values outside 0 to 1 (from {array.min():g} to "
+                f"{array.max():g}), which are no colors; scale them first."
+            )
+        array = np.round(array * 255).astype(np.uint8)
+    elif array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+        array = (array >> 8 * (array.dtype.itemsize - 1)).astype(np.uint8)
+    else:
+        raise RefusedError(f"{label} is a TIFF of {array.dtype}, which is not read.")
+    image = PILImage.fromarray(array)
+    if profile:
+        image.info["icc_profile"] = profile
+    image.getexif()[274] = orientation
+    return image
+
+
+def _mend(data: bytes) -> tuple[bytes, str] | None:
+    """Return a file with harmless damage left out, and what it was; None for others."""
+    if data.startswith(_PNG):
+        kept = b"".join(_PNG if not place else chunk for place, chunk in _chunks(data))
+        return kept, "its extra data is damaged or too large, and is ignored"
+    if data.startswith(_JPEG) and _has_all_rows(data):
+        return data + b"\xff\xd9", "its end is missing; what is there is read"
+    return None
+
+
+def _chunks(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield place and bytes of the chunks of a PNG that are needed and undamaged."""
+    yield 0, b""
+    place = len(_PNG)
+    while place + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        chunk = data[place : place + 12 + length]
+        is_critical = not kind[0] & 0x20
+        is_whole = chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
+        if is_critical or (kind in _PNG_COLORS and is_whole):
+            yield place, chunk
+        place += len(chunk)
+
+
+def _has_all_rows(data: bytes) -> bool:
+    """Whether a JPEG lacks at most its end and its last row of blocks.
+
+    Where data is missing, what follows it is decoded; so the picture changes with it.
+    """
+    pictures = [
+        JpegImagePlugin.JpegImageFile(io.BytesIO(data + tail + b"\xff\xd9"))
+        for tail in (b"", 64 * b"\x55")
+    ]
+    width, height = pictures[0].size
+    if width * height > (PILImage.MAX_IMAGE_PIXELS or width * height):
+        return False
+    differs = ImageChops.difference(*pictures).getbbox()
+    return differs is None or height - differs[1] <= _MAX_MISSING

@@ -8,9 +8,11 @@ by `jaxnst.config`, which declares them, once they are used.
 
 import dataclasses
 import functools
+import io
 import json
 import os
 import re
+import struct
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,8 +22,10 @@ from PIL import ExifTags, Image as PILImage, PngImagePlugin
 
 # What Pillow may try. A list of our own, because some of its other readers start
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 TEXT_KEY = "jaxnst"
+# Pillow needs a time that grows with the square of the number of these segments.
+_MAX_EXIF_SEGMENTS = 64
 # Largest number of characters of a record; jaxnst writes some ten thousand.
 _MAX_RECORD = 2_000_000
 
@@ -39,12 +43,7 @@ def png_text(text: str) -> PngImagePlugin.PngInfo:
 
 
 def exif(text: str, software: str) -> PILImage.Exif:
-    """Return the EXIF block of a file.
-
-    Args:
-        text: encoded record.
-        software: name and version of the program.
-    """
+    """Return the EXIF block of a file that holds a record and names the program."""
     block = PILImage.Exif()
     block[ExifTags.Base.ImageDescription] = text
     block[ExifTags.Base.Software] = software
@@ -69,7 +68,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with PILImage.open(path, formats=FORMATS) as image:
+            with PILImage.open(_opened(path), formats=FORMATS) as image:
                 text = getattr(image, "text", {}).get(TEXT_KEY)
                 text = text or image.getexif().get(ExifTags.Base.ImageDescription, "")
         record = json.loads(text)[TEXT_KEY] if len(text) <= _MAX_RECORD else None
@@ -261,3 +260,25 @@ def _below(place: str, name: str) -> str:
 
 def _fits(value: Any, way: Any) -> bool:
     return way.is_right(value) if isinstance(way, _Kind) else type(value) is type(way)
+
+
+def _opened(path: str | os.PathLike[str]) -> io.BytesIO:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return io.BytesIO(lean(file.read()))
+
+
+def lean(data: bytes) -> bytes:
+    """Return a JPEG without its EXIF and Photoshop segments where they are too many."""
+    if not data.startswith(b"\xff\xd8\xff"):
+        return data
+    pieces, last, count, place = [], 0, 0, 2
+    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != 0xDA:
+        kind, (length,) = data[place + 1], struct.unpack_from(">H", data, place + 2)
+        name = data[place + 4 : place + 10]
+        if (kind == 0xE1 and name == b"Exif\0\0") or kind == 0xED:
+            count += 1
+            if count > 1:
+                pieces.append(data[last:place])
+                last = place + 2 + length
+        place += 2 + length
+    return b"".join([*pieces, data[last:]]) if count > _MAX_EXIF_SEGMENTS else data

@@ -15,7 +15,8 @@ from jaxnst import __version__
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import srgb_profile
-from .files import atomic_write, place_beside
+from .files import atomic_write, place_beside, resolved
+from .load import bands_of
 from .metadata import TEXT_KEY, encode_record, exif, png_text
 
 
@@ -85,15 +86,16 @@ def check_output(
             raise FileNotFoundError(
                 f"output {path}: no such folder: {folder}; make it first"
             )
-        is_new = not path.exists()
+        target = resolved(path) if path.is_symlink() else path
+        is_new = not target.exists()
         try:
-            for place in (place_beside(path), path):
+            for place in (place_beside(target), target):
                 with place.open("ab"):
                     pass
         finally:
-            place_beside(path).unlink(missing_ok=True)
+            place_beside(target).unlink(missing_ok=True)
             if is_new:
-                path.unlink(missing_ok=True)
+                target.unlink(missing_ok=True)
     except OSError as error:
         if error.errno is None:  # ours
             raise
@@ -103,16 +105,13 @@ def check_output(
 
 
 def quantize(rgb: HostImage, alpha: HostAlpha | None, bits: int = 8) -> np.ndarray:
-    """Return a picture as unsigned integers, alpha as the fourth channel.
-
-    Args:
-        rgb: picture, [0, 1].
-        alpha: opacity, [0, 1], or None.
-        bits: bits per channel, 8 or 16.
-    """
-    array = rgb if alpha is None else np.dstack([rgb, alpha])
-    limit = 2**bits - 1
-    return np.round(np.clip(array, 0, 1) * limit).astype(f"uint{bits}")
+    """Return a picture as unsigned integers, alpha as fourth channel."""
+    channels = 3 if alpha is None else 4
+    pixels = np.empty((*rgb.shape[:2], channels), f"uint{bits}")
+    for rows in bands_of(rgb):
+        band = rgb[rows] if alpha is None else np.dstack([rgb[rows], alpha[rows]])
+        pixels[rows] = np.round(np.clip(band, 0, 1) * (2**bits - 1))
+    return pixels
 
 
 def to_pil(rgb: HostImage, alpha: HostAlpha | None = None) -> PILImage.Image:
@@ -161,7 +160,11 @@ def save_picture(
             "use .png, .webp or .tif to keep it.",
             stacklevel=2,
         )
-        rgb, alpha = rgb * alpha[..., None] + (1 - alpha[..., None]), None
+        laid = np.empty_like(rgb)
+        for rows in bands_of(rgb):
+            opacity = alpha[rows, :, None]
+            laid[rows] = rgb[rows] * opacity + (1 - opacity)
+        rgb, alpha = laid, None
     pixels = quantize(np.asarray(rgb), alpha, bits)
     with atomic_write(path) as beside, beside.open("xb") as stream:
         _write(stream, path.suffix.lower(), pixels, text, quality)

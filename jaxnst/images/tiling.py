@@ -31,8 +31,6 @@ _NUM_LINES = 256
 # either direction are searched.
 _LEAST_REACH = 8
 _ORDINARY = 0.02
-
-
 # Number of lines on either side that a step is compared with: every second line,
 # because poolings take lines in pairs, and steps between pairs are larger.
 _NUM_BESIDE = 8
@@ -41,23 +39,14 @@ _TILE_MULTIPLE = 16
 
 
 class Fade(NamedTuple):
-    """Fraction of each side that is cross-faded into the opposite side; 0 for none.
-
-    Attributes:
-        down: fraction of the height.
-        across: fraction of the width.
-    """
+    """Fraction of each side that is cross-faded into the opposite side; 0 for none."""
 
     down: float = 0.0
     across: float = 0.0
 
 
 def wraps_of(tile: str | None) -> tuple[bool, bool]:
-    """Return whether a picture wraps around, vertically and horizontally.
-
-    Args:
-        tile: "x", "y", "xy" or None, as in `TransferConfig`.
-    """
+    """Return whether a picture wraps around, vertically and horizontally."""
     ways = tile or ""
     return "y" in ways, "x" in ways
 
@@ -86,10 +75,6 @@ def make_tileable(image: Plane, fade: Fade) -> Plane:
 
     The strip along the right border is blended into the left border, so that the left
     begins where the new right border ends; the bottom is blended into the top.
-
-    Args:
-        image: RGB picture, alpha or mask.
-        fade: result of `plan_fade`.
     """
     for axis, part in enumerate(fade):
         if part:
@@ -179,11 +164,7 @@ def _fade(image: Plane, axis: int, part: float) -> Plane:
 
 
 def multiples_of(tile: str | None) -> tuple[int, int]:
-    """Return what height and width must be multiples of, so that poolings wrap around.
-
-    Args:
-        tile: "x", "y", "xy" or None, as in `TransferConfig`.
-    """
+    """Return what height and width must be multiples of for poolings to wrap around."""
     down, across = (_TILE_MULTIPLE if each else 1 for each in wraps_of(tile))
     return down, across
 
