@@ -219,9 +219,8 @@ def keep_outside(
         return image
     edge = max(2, max(image.shape) // _EDGES)
     around = [(edge * wraps[0],) * 2, (edge * wraps[1],) * 2]
-    distance = scipy.ndimage.distance_transform_edt(
-        np.pad(is_outside, around, mode="wrap")
-    )
+    padded = np.pad(is_outside, around, mode="wrap")
+    distance = np.asarray(scipy.ndimage.distance_transform_edt(padded))
     (top, _), (left, _) = around
     distance = distance[top : top + image.shape[0], left : left + image.shape[1]]
     share = np.clip(distance / edge, 0, 1)[..., None]

@@ -235,9 +235,12 @@ def _first_image(job: Job, plan: Plan, size: SizePlan, number: int) -> HostImage
 
 
 def _styles_at(job: Job, size: SizePlan) -> tuple[HostImage, ...]:
+    # The plan of a batch has the shapes of its first picture's styles.
+    inputs = job.inputs
+    shapes = style_shapes_at(job.config, inputs.style_shapes, size.shape, inputs.shape)
     return tuple(
         resize(style.rgb, shape)
-        for style, shape in zip(job.inputs.styles, size.style_shapes, strict=True)
+        for style, shape in zip(inputs.styles, shapes, strict=True)
     )
 
 
