@@ -24,6 +24,9 @@ AFTERWARDS = ("content", "luminance")
 MATCHINGS = ("symmetric", "pca", "cholesky")
 # Weights of R, G and B in the luminance of sRGB values (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# Least difference of the channels that is a color: JPEG and color profiles leave 1 or 2
+# levels of 255 between them.
+_COLORED = 2.5 / 255
 # Added to variances, so that the covariance of a flat picture has an inverse.
 _EPSILON = 1e-5
 # Number of random sets of axes along which `take_palette` matches histograms.
@@ -34,6 +37,15 @@ _NUM_QUANTILES = 512
 # deviation in points.
 _GRID = 33
 _GRID_SIGMA = 1.3
+
+
+def is_gray(image: AnyHostImage) -> bool:
+    """Return whether a picture has no color, but for rounding.
+
+    Args:
+        image: picture to check.
+    """
+    return bool(np.ptp(image, axis=-1).max() < _COLORED)
 
 
 def keep_luminance(painted: HostImage, content: HostImage) -> HostImage:

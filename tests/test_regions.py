@@ -74,7 +74,8 @@ def test_where_no_mask_is_the_content_stays(tiny_network, content, bright, left)
     result = jaxnst.stylize(content, bright, masks=[left], **settings)
     full = jaxnst.images.resize(content, result.image.shape[:2])
     change = np.abs(result.image - full).mean((0, 2))
-    assert change[:20].mean() > 3 * change[30:].mean()
+    assert change[:20].mean() > 0.02
+    assert change[28:].max() < 1e-6  # beyond a soft edge
 
 
 def test_a_region_of_everything_is_no_region(tiny_network, content, style):

@@ -280,12 +280,38 @@ def test_flat_pictures(level, stylize):
 
 def test_a_picture_in_its_own_style_is_left_alone(content):
     """There is nothing to do, and steps of a fixed length would only do harm."""
-    result = jaxnst.stylize(content, content, size=48, num_steps=15, progress=False)
-    np.testing.assert_allclose(result.image, content, atol=1e-5)
+    settings: dict[str, Any] = {"size": 48, "num_steps": 15, "progress": False}
+    nearly = np.clip(content + np.float32(1e-4), 0, 1)
+    result = jaxnst.stylize(content, nearly, **settings)
+    np.testing.assert_allclose(result.image, content, atol=1e-3)
     # Where rounding leaves no gradient at all, there is nothing to recover from.
     for entry in result.record["recoveries"]:
         assert entry["reason"] == "the loss rose"
     assert result.record["result"]["stopped"] is None
+    with pytest.warns(UserWarning, match="same picture, so there is nothing to paint"):
+        result = jaxnst.stylize(content, content, strength=0.5, **settings)
+    np.testing.assert_array_equal(result.image, content)
+
+
+def test_gray_pictures_give_a_gray_picture(tiny_network, content, style):
+    grays = [each.mean(-1, keepdims=True).repeat(3, -1) for each in (content, style)]
+    settings: dict[str, Any] = FEW | LAYERS
+    settings = settings | {"network": tiny_network, "style_loss": "wasserstein"}
+    result = jaxnst.stylize(*grays, **settings)
+    assert np.ptp(result.image, axis=-1).max() < 1 / 255
+    shown = jaxnst.images.resize(grays[0], result.image.shape[:2])
+    assert np.abs(result.image - shown).mean() > 0.01
+
+
+def test_transparent_parts_of_a_style_count_for_nothing(tiny_network, content, style):
+    settings: dict[str, Any] = FEW | LAYERS
+    settings = settings | {"network": tiny_network, "style_size": 32}
+    sticker = np.ones((80, 90, 4), np.float32)
+    sticker[..., 3] = 0
+    sticker[20:56, 30:80, :3], sticker[20:56, 30:80, 3] = style, 1
+    found = jaxnst.stylize(content, sticker, **settings)
+    alone = jaxnst.stylize(content, style, **settings)
+    np.testing.assert_array_equal(found.image, alone.image)
 
 
 @pytest.mark.parametrize("rate", [1e3, 3.0, 1.2])

@@ -212,6 +212,17 @@ def test_searched_steps_and_several_pictures_side_by_side(tiny_network, content,
         assert row.losses["total"] == pytest.approx(one.history["total"][-1], rel=1e-4)
 
 
+def test_styles_of_any_shape_side_by_side(tiny_network, content, style):
+    """Each style keeps its proportions, and a map may make any number of regions."""
+    settings = {"network": tiny_network, "optimizer": optax.sgd(0.01)} | FEW
+    styles = [style, style[:, :34], np.tile(style, (2, 1, 1))]
+    found = jaxnst.sweep(content, styles, batch_size=3, **settings)
+    for index, each in enumerate(styles):
+        one = jaxnst.stylize(content, each, **settings)
+        image = found.results[index].image
+        np.testing.assert_allclose(image, one.image, atol=1.01 / 255)
+
+
 def test_networks_normalized_to_their_pictures(tiny_network, content, style):
     settings = {"normalize_activations": True, "network": tiny_network} | FEW
     contents = [content, 0.5 * content]

@@ -201,7 +201,8 @@ def _is_axis(name: str, value: Any, *, is_blended: bool) -> bool:
 def _is_list(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.ndim > 0
-    return isinstance(value, list | tuple | range)
+    # An optax transformation is a named tuple.
+    return isinstance(value, list | tuple | range) and not hasattr(value, "_fields")
 
 
 def _listed(value: Iterable[Any]) -> list[Any]:

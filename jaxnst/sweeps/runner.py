@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxnst.losses.registry import STYLE_LOSSES
 from jaxnst.networks import MEMORY_LEVELS
 from jaxnst.networks.devices import default_device, local_devices
 from jaxnst.optimize import StepView
@@ -218,8 +219,7 @@ def _paint_batch(
         except Exception as error:
             yield Done(picture, None, error, 0.0)
             continue
-        if ready and job.inputs.shape != ready[0][1].inputs.shape:
-            # Its header did not tell that EXIF data turns it.
+        if ready and _shapes_of(job) != _shapes_of(ready[0][1]):
             yield _paint_alone(picture, load_fn, shown, metrics)
         else:
             ready.append((picture, job))
@@ -264,6 +264,20 @@ def _paint_batch(
                 job, painted[number], memory=memory, seconds=wall, metrics=metrics
             )
         yield Done(picture, result, problem, wall / len(ready))
+
+
+def _shapes_of(job: Job) -> Hashable:
+    """Return a key that is equal for pictures whose targets have the same shapes.
+
+    Headers and settings do not tell it: a map of strengths may make any number of
+    regions, and transparent parts of a style are cut off.
+    """
+    inputs = job.inputs
+    num_regions = 0 if inputs.regions is None else len(inputs.regions.maps)
+    keeps_places = any(
+        not STYLE_LOSSES[name].descriptions_are_means for name in job.config.style_loss
+    )
+    return inputs.shape, num_regions, keeps_places and tuple(inputs.style_shapes)
 
 
 class _Slowest:

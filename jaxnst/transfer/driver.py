@@ -3,13 +3,14 @@
 import contextlib
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import optax
 
 from jaxnst._types import HostImage
-from jaxnst.coloring import AFTERWARDS, keep_luminance
+from jaxnst.coloring import AFTERWARDS, is_gray, keep_luminance
 from jaxnst.config import LayerWeights
 from jaxnst.finishing import finish_picture
 from jaxnst.images import PictureSource, resize
@@ -31,8 +32,9 @@ from .memory import (
 )
 from .plan import blend_of, make_plan
 from .progress import ProgressCallback
+from .regions import keep_outside
 from .result import Interrupted, Result, make_history, make_record
-from .run import Painted, is_unpainted, leave_unpainted, paint
+from .run import Painted, is_pair_alike, is_unpainted, leave_unpainted, paint
 from .setup import Job, set_up, settle_config
 
 
@@ -54,7 +56,13 @@ def run_job(
         Interrupted: on Ctrl-C, with the picture so far.
     """
     size, limit = max(job.inputs.shape), job.config.max_seconds
-    if is_unpainted(job.config):
+    is_alike = is_pair_alike(job)
+    if is_alike:
+        warnings.warn(
+            "content and style are the same picture, so there is nothing to paint.",
+            stacklevel=2,
+        )
+    if is_alike or is_unpainted(job.config):
         memory = "fast" if job.config.memory == "auto" else job.config.memory
         painted = leave_unpainted(job)
     else:
@@ -94,8 +102,13 @@ def finish(
     image = painted.image
     if image.shape[:2] != inputs.shape:  # stopped at a smaller size
         image = resize(image, inputs.shape, wraps=inputs.wraps)
-    if config.color in AFTERWARDS:
-        image = keep_luminance(image, inputs.content_at(inputs.shape))
+    content = inputs.content_at(inputs.shape)
+    if inputs.regions is not None:
+        image = keep_outside(image, content, inputs.regions, wraps=inputs.wraps)
+    # Steps make specks of color even where both pictures have none.
+    is_gray_pair = all(is_gray(each.rgb) for each in (inputs.content, *inputs.styles))
+    if config.color in AFTERWARDS or is_gray_pair:
+        image = keep_luminance(image, content)
     image = finish_picture(image, config.finish, tile=config.tile)
     moved = place_border(image, inputs.faded)
     if any(moved):

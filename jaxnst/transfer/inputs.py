@@ -12,6 +12,7 @@ from jaxnst.coloring import recolor_style, smooth_recoloring, take_palette
 from jaxnst.config import INITS, TransferConfig
 from jaxnst.images import Picture, PictureSource, fitted_shape, resize
 from jaxnst.images.load import MIN_SIDE
+from jaxnst.images.resizing import only_visible
 from jaxnst.images.tiling import (
     Fade,
     make_tileable,
@@ -107,7 +108,11 @@ def load_inputs(
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))
     style_pictures = tuple(
-        _recolored(picture_fn(each, argument="style"), content_picture, config.color)
+        _recolored(
+            only_visible(picture_fn(each, argument="style")),
+            content_picture,
+            config.color,
+        )
         for each in styles
     )
     init_picture = None

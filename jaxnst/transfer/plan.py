@@ -44,7 +44,8 @@ class SizePlan(NamedTuple):
     """The plan of one size.
 
     Attributes:
-        style_shapes: height and width of each style picture at this size.
+        style_shapes: height and width of each style picture at this size; in a batch
+            those of the first picture.
         num_steps: number of steps, unless painting stops early.
     """
 

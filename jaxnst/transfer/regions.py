@@ -19,9 +19,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.ndimage
 from jaxtyping import Float
 
-from jaxnst._types import HostNumbers
+from jaxnst._types import HostImage, HostNumbers
 from jaxnst.images import resize
 from jaxnst.networks import Network
 
@@ -39,6 +40,9 @@ _LEAST = 0.02
 # this fraction together; the others are soft edges.
 _MEANT = 0.02
 _MOSTLY = 0.9
+# Fraction of the picture's longest side, as its inverse, over which the style fades
+# outside of all regions.
+_EDGES = 32
 # Distance of a guide from the border of its region, in positions of the feature map.
 _SHRINKING = 2
 # Fraction of a region that is left at least.
@@ -200,6 +204,27 @@ def guides_at(
             ]
         ).astype(np.float32)
     return Guides(guides, regions.shares)
+
+
+def keep_outside(
+    image: HostImage, content: HostImage, regions: Regions, *, wraps: tuple[bool, bool]
+) -> HostImage:
+    """Return a picture that is the content where no region is, but for a soft edge.
+
+    No style pulls there, and the steps of Adam, which have the same length whatever the
+    gradient, would leave specks.
+    """
+    is_outside = regions.maps.sum(0) <= 0
+    if not is_outside.any() or is_outside.all():
+        return image
+    edge = max(2, max(image.shape) // _EDGES)
+    around = [(edge * wraps[0],) * 2, (edge * wraps[1],) * 2]
+    padded = np.pad(is_outside, around, mode="wrap")
+    distance = np.asarray(scipy.ndimage.distance_transform_edt(padded))
+    (top, _), (left, _) = around
+    distance = distance[top : top + image.shape[0], left : left + image.shape[1]]
+    share = np.clip(distance / edge, 0, 1)[..., None]
+    return (image + share * (content - image)).astype(np.float32)
 
 
 def layer_shapes(

@@ -235,15 +235,29 @@ def _first_image(job: Job, plan: Plan, size: SizePlan, number: int) -> HostImage
 
 
 def _styles_at(job: Job, size: SizePlan) -> tuple[HostImage, ...]:
+    # The plan of a batch has the shapes of its first picture's styles.
+    inputs = job.inputs
+    shapes = style_shapes_at(job.config, inputs.style_shapes, size.shape, inputs.shape)
     return tuple(
         resize(style.rgb, shape)
-        for style, shape in zip(job.inputs.styles, size.style_shapes, strict=True)
+        for style, shape in zip(inputs.styles, shapes, strict=True)
     )
 
 
 def is_unpainted(config: TransferConfig) -> bool:
     """Return whether a picture needs no step, as at most its colors change."""
     return config.strength == 0 or config.color == "palette-only"
+
+
+def is_pair_alike(job: Job) -> bool:
+    """Return whether content and style are one picture, from which painting starts.
+
+    Steps of a fixed length would only lead away from it.
+    """
+    content = job.inputs.content.rgb
+    return job.config.init in ("content", "recolored") and all(
+        np.array_equal(content, style.rgb) for style in job.inputs.styles
+    )
 
 
 def leave_unpainted(job: Job) -> Painted:
@@ -253,7 +267,7 @@ def leave_unpainted(job: Job) -> Painted:
     strength = None
     if config.strength == 0:
         strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0, "trimming_steps": 0}
-    else:
+    elif config.color == "palette-only":
         shapes = style_shapes_at(
             config, inputs.style_shapes, inputs.shape, inputs.shape
         )

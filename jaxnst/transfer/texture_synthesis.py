@@ -12,6 +12,7 @@ from jaxnst._types import HostImage
 from jaxnst.config import NOT_FOR_TEXTURES
 from jaxnst.images import Picture, PictureSource, load_picture, resize
 from jaxnst.images.load import MAX_ASPECT, MIN_SIDE
+from jaxnst.images.resizing import only_visible
 from jaxnst.images.tiling import move, multiples_of, place_border, wraps_of
 from jaxnst.optimize import StepCallback
 
@@ -84,7 +85,7 @@ def texture(
     config = settle_config(**arguments)
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))
-    pictures = [load_picture(each, argument="style") for each in styles]
+    pictures = [only_visible(load_picture(each, argument="style")) for each in styles]
     down, across = multiples_of(config.tile)
     shape = _rounded(height, down), _rounded(width, across)
     start = _disorder(pictures, shapes_of(config, shape)[0], shape, seed)
