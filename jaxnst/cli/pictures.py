@@ -14,7 +14,6 @@ from .options import (
     QUIET,
     Command,
     as_argument,
-    check_platforms,
     flag,
     one_or_all,
     option,
@@ -92,7 +91,6 @@ def _compare(args: argparse.Namespace) -> int:
     from jaxnst.metrics.evaluation import LEGEND
     from jaxnst.pretrained import load_lpips_network
 
-    check_platforms()
     content = load_picture(args.content, argument="content").rgb
     style = load_picture(args.style, argument="style").rgb
     # Load all of them before any is measured, so that a misspelled name shows at once.
@@ -135,7 +133,6 @@ def _explain(args: argparse.Namespace) -> int:
 
     from jaxnst.insight import explain
 
-    check_platforms()
     found = explain(
         args.picture,
         args.content,

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
 import io
 import logging
 import os
@@ -22,7 +23,7 @@ from jaxnst._checks import MIN_SIDE as MIN_SIDE
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import gray_curve, srgb_converter
-from .metadata import FORMATS, lean
+from .metadata import FORMATS, MAX_FILE, lean
 
 
 T = TypeVar("T")
@@ -60,13 +61,14 @@ PictureSource = (
     | Shaped[np.ndarray | Array, "..."]
 )
 
+_HAS_HEIC = importlib.util.find_spec("pillow_heif") is not None
+# Of the files in a folder those are read.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"),
-    *(".avif", ".jp2", ".heic", ".heif"),
+    *(".avif", ".jp2", *((".heic", ".heif") if _HAS_HEIC else ())),
 )
 MAX_ASPECT = 10.0
 _SLACK = 1e-3
-_MAX_FILE = 2**30  # bytes
 # Pixels that are converted at once, so that only few bytes for each are needed beyond
 # the picture itself.
 _BAND = 2**20
@@ -199,15 +201,15 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
     else:
         return None
     label = f"`{argument}`" if name == argument else f"`{argument}` ({name})"
-    if len(data) > _MAX_FILE:
+    if len(data) > MAX_FILE:
         raise ValueError(f"{label} is a file of more than 1 GiB; save it smaller.")
     return data, name, label
 
 
 def _read(stream: Readable) -> bytes:
-    """Return what a file holds, but not much more than `_MAX_FILE`."""
+    """Return what a file holds, but not much more than `MAX_FILE`."""
     pieces, count = [], 0
-    while count <= _MAX_FILE and (piece := stream.read(2**24)):
+    while count <= MAX_FILE and (piece := stream.read(2**24)):
         pieces.append(piece)
         count += len(piece)
     return b"".join(pieces)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxnst.networks.devices import check_platforms
 from jaxnst.transfer.result import Result
 from jaxnst.transfer.terminal import Screen
 
@@ -189,6 +190,7 @@ class Hosts(NamedTuple):
     @classmethod
     def find(cls) -> "Hosts":
         """Return which process of JAX this is."""
+        check_platforms()
         return cls(jax.process_index(), jax.process_count())
 
     def share(self, missing: Sequence[int], count: int, folder: Path) -> list[int]:
