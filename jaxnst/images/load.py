@@ -19,7 +19,7 @@ import tifffile
 from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
-from jaxnst._checks import MIN_SIDE as MIN_SIDE
+from jaxnst._checks import MIN_SIDE as MIN_SIDE, one_line, short
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import gray_curve, srgb_converter
@@ -192,11 +192,17 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
     elif isinstance(source, bytes | bytearray):
         name, data = argument, bytes(source)
     elif isinstance(source, Readable) and not isinstance(source, PILImage.Image):
-        with contextlib.suppress(AttributeError, OSError):
-            source.seek(0)  # type: ignore[attr-defined]
-        if not isinstance(source.read(0), bytes):
-            raise TypeError(f"`{argument}` is a text file; open it with mode 'rb'.")
-        data, name = _read(source), getattr(source, "name", argument)
+        try:
+            with contextlib.suppress(AttributeError, OSError):
+                source.seek(0)  # type: ignore[attr-defined]
+            if not isinstance(source.read(0), bytes):
+                raise TypeError(f"`{argument}` is a text file; open it with mode 'rb'.")
+            data = _read(source)
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            raise ValueError(
+                f"`{argument}` cannot be read: {one_line(error)}"
+            ) from error
+        name = getattr(source, "name", argument)
         name = name if isinstance(name, str) else argument
     else:
         return None
@@ -235,17 +241,18 @@ def bands_of(array: np.ndarray) -> Iterator[slice]:
 
 @contextlib.contextmanager
 def _open_file(path: Path, argument: str) -> Iterator[Readable]:
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"`{argument}` is a folder: {path}. Give a picture file inside it."
-        )
     try:
         with path.open("rb") as stream:
             yield stream
+    except IsADirectoryError:
+        raise IsADirectoryError(
+            f"`{argument}` is a folder: {path}. Give a picture file inside it."
+        ) from None
     except FileNotFoundError:
         raise FileNotFoundError(f"`{argument}`: no such file: {path}") from None
     except OSError as error:
-        raise OSError(f"`{argument}`: cannot read {path}: {error.strerror}") from error
+        name = short(str(path))
+        raise OSError(f"`{argument}`: cannot read {name}: {error.strerror}") from error
 
 
 def _from_pil(
