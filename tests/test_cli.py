@@ -313,10 +313,11 @@ def test_names_from_outside_do_not_steer_the_terminal(tmp_path, capsys):
     assert len(capsys.readouterr().err) < 500
 
 
-def test_large_scans_are_read_when_asked(files, tmp_path, monkeypatch):
+def test_large_scans_are_read_when_asked(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     arguments = ["finish", str(files[0]), "-o", str(tmp_path / "out.png"), "--grain"]
     assert main(arguments) == 2
+    assert "raise the limit (--max-megapixels" in capsys.readouterr().err
     assert main([*arguments, "--max-megapixels", "1"]) == 0
 
 

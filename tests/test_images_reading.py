@@ -652,7 +652,7 @@ def test_jpegs_above_the_limit_are_decoded_smaller(tmp_path, content, monkeypatc
     assert picture.rgb.shape == (80, 100, 3)
     assert np.abs(picture.rgb.mean((0, 1)) - content.mean((0, 1))).max() < 0.02
     path = saved(tmp_path, image, "b.jpg", progressive=True)
-    with pytest.raises(ValueError, match="or as a baseline JPEG"):
+    with pytest.raises(ValueError, match="or save it as a baseline JPEG"):
         load_picture(path)
 
 

@@ -61,21 +61,33 @@ class _Append(argparse.Action):
 def _finish(args: argparse.Namespace) -> int:
     from jaxnst.finishing import check_filters, finish_picture
     from jaxnst.images import check_output, load_picture, read_record, save_picture
+    from jaxnst.transfer.terminal import Screen
 
     filters = check_filters("finish", args.filters or {})
     if not filters:
         raise ValueError("no filter was given; see `jaxnst finish --help`")
     output = check_output(args.output, bits=args.bits, quality=args.quality)
-    picture = load_picture(args.picture, argument="picture")
+    screen = Screen(enabled=not args.quiet)
+    if screen.is_terminal:
+        total = len(filters) + 2
+        screen.start_bar(is_transient=True, description="reading", total=total)
     try:
-        record = read_record(args.picture)
-        # The painting's settings stay; `--like` then paints it without the filters.
-        record = record | {"finish": {**record.get("finish", {}), **filters}}
-    except ValueError:
-        record = {"finish": filters}
-    image = finish_picture(picture.rgb, filters)
-    form = {"bits": args.bits, "quality": args.quality}
-    save_picture(output, image, picture.alpha, record=record, **form)
+        picture = load_picture(args.picture, argument="picture")
+        try:
+            record = read_record(args.picture)
+            # The painting's settings stay; `--like` then paints it without the filters.
+            record = record | {"finish": {**record.get("finish", {}), **filters}}
+        except ValueError:
+            record = {"finish": filters}
+        image = picture.rgb
+        for name, amount in filters.items():
+            screen.update(description=name, advance=1)
+            image = finish_picture(image, {name: amount})
+        screen.update(description="writing", advance=1)
+        form = {"bits": args.bits, "quality": args.quality}
+        save_picture(output, image, picture.alpha, record=record, **form)
+    finally:
+        screen.stop()
     if not args.quiet:
         height, width = image.shape[:2]
         say(f"{output}  ({width} x {height})")

@@ -480,8 +480,8 @@ def _too_large(label: str) -> RefusedError:
     limit = (PILImage.MAX_IMAGE_PIXELS or 0) // 1_000_000
     return RefusedError(
         f"{label} unpacks to more than {limit} megapixels, which may be an attack; if "
-        "you trust it, save it smaller, or as a baseline JPEG of any size (in Python, "
-        "`PIL.Image.MAX_IMAGE_PIXELS` is the limit)."
+        "you trust it, raise the limit (--max-megapixels of the commands, in Python "
+        "`PIL.Image.MAX_IMAGE_PIXELS`), or save it as a baseline JPEG of any size."
     )
 
 
