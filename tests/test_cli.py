@@ -241,6 +241,7 @@ ERRORS = {
         "cannot hold 16 bits",
     ),
     "quality": (["CONTENT", "STYLE", "--quality", "300"], "`quality` must be 1 to 100"),
+    "digits": (["CONTENT", "STYLE", "--bits", "7" * 300], "`bits` must be 8 or 16"),
     "layer": (["CONTENT", "STYLE", "--style-layers", "relu1_7"], "Did you mean"),
     "weights": (["CONTENT", "STYLE", "--style-weight", "-1"], "`style_weight` must be"),
     "preset": (
