@@ -141,7 +141,8 @@ def _parse_count(text: str) -> int:
     with contextlib.suppress(ValueError):
         if (number := float(text)).is_integer():
             return int(number)
-    raise ValueError(f"{shown(text)} is not a whole number")
+    what = "a number of too many digits" if text.isdecimal() else "not a whole number"
+    raise ValueError(f"{shown(text)} is {what}")
 
 
 def parse_number(text: str) -> float:

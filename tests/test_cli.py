@@ -241,6 +241,7 @@ ERRORS = {
         "cannot hold 16 bits",
     ),
     "quality": (["CONTENT", "STYLE", "--quality", "300"], "`quality` must be 1 to 100"),
+    "digits": (["CONTENT", "STYLE", "--bits", "7" * 300], "`bits` must be 8 or 16"),
     "layer": (["CONTENT", "STYLE", "--style-layers", "relu1_7"], "Did you mean"),
     "weights": (["CONTENT", "STYLE", "--style-weight", "-1"], "`style_weight` must be"),
     "preset": (
@@ -313,26 +314,43 @@ def test_names_from_outside_do_not_steer_the_terminal(tmp_path, capsys):
     assert len(capsys.readouterr().err) < 500
 
 
-def test_large_scans_are_read_when_asked(files, tmp_path, monkeypatch):
+def test_large_scans_are_read_when_asked(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     arguments = ["finish", str(files[0]), "-o", str(tmp_path / "out.png"), "--grain"]
     assert main(arguments) == 2
+    assert "raise the limit (--max-megapixels" in capsys.readouterr().err
     assert main([*arguments, "--max-megapixels", "1"]) == 0
 
 
-def test_a_missing_platform_is_named(files, tmp_path):
+_CALLS = """
+import sys, jaxnst
+content, style = sys.argv[1:]
+for paint_fn in (jaxnst.stylize, jaxnst.estimate, jaxnst.sweep, jaxnst.stylize):
+    try:
+        paint_fn(content, style, size=48)
+    except ValueError as error:
+        print(f"jaxnst: error: {error}", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "count"),
+    [(["-m", "jaxnst", "stylize"], ["--estimate"], 1), (["-c", _CALLS], [], 4)],
+)
+def test_a_missing_platform_is_named(files, tmp_path, program, options, count):
     done = subprocess.run(
-        [sys.executable, "-m", "jaxnst", "stylize", *map(str, files), "--estimate"],
+        [sys.executable, *program, *map(str, files), *options],
         env=os.environ | {"JAX_PLATFORMS": "cuda"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert done.stderr.startswith("jaxnst: error: JAX_PLATFORMS is 'cuda', which")
-    assert "it has cpu" in done.stderr
-    assert done.stderr.count("\n") == 1
+    lines = done.stderr.splitlines()
+    assert len(lines) == count
+    for line in lines:
+        assert line.startswith("jaxnst: error: JAX_PLATFORMS is 'cuda', which")
+        assert "it has cpu" in line
 
 
 def test_debug_shows_the_traceback(files):

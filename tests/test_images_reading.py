@@ -297,6 +297,8 @@ def bad_sources(tmp_path, pixels):
     negative = np.where(floats > 0.5, floats, -0.25).astype(np.float32)
     signed = Image.fromarray(np.full((40, 40), -1.0, np.float32))
     signed.save(tmp_path / "signed.tif")
+    closed = io.BytesIO()
+    closed.close()
     return {
         "no such file": (
             tmp_path / "none.png",
@@ -304,6 +306,8 @@ def bad_sources(tmp_path, pixels):
             r"no such file.*none\.png",
         ),
         "folder": (tmp_path, IsADirectoryError, "is a folder"),
+        "long name": (tmp_path / ("9" * 5000), OSError, "cannot read .*999.*name too"),
+        "closed file": (closed, ValueError, "cannot be read: .*closed file"),
         "text": (
             tmp_path / "text.png",
             ValueError,
@@ -339,6 +343,8 @@ def bad_sources(tmp_path, pixels):
 BAD = [
     "no such file",
     "folder",
+    "long name",
+    "closed file",
     "text",
     "empty",
     "half png",
@@ -646,7 +652,7 @@ def test_jpegs_above_the_limit_are_decoded_smaller(tmp_path, content, monkeypatc
     assert picture.rgb.shape == (80, 100, 3)
     assert np.abs(picture.rgb.mean((0, 1)) - content.mean((0, 1))).max() < 0.02
     path = saved(tmp_path, image, "b.jpg", progressive=True)
-    with pytest.raises(ValueError, match="or as a baseline JPEG"):
+    with pytest.raises(ValueError, match="or save it as a baseline JPEG"):
         load_picture(path)
 
 

@@ -122,12 +122,15 @@ def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, monkeypatch):
     """Programs are code; who can write to the folder could have it run."""
     monkeypatch.setenv("JAXNST_CACHE", "1")
     before = CONFIG.jax_compilation_cache_dir
-    for number, mode in enumerate((0o770, 0o702)):
+    for number, (mode, above) in enumerate(
+        ((0o770, 0o755), (0o702, 0o755), (0o700, 0o777))
+    ):
         monkeypatch.setenv("JAXNST_CACHE_DIR", str(tmp_path / str(number)))
         folder = cache_folder()
         assert folder is not None
         folder.mkdir(parents=True)
         folder.chmod(mode)
+        folder.parent.chmod(above)
         with pytest.warns(UserWarning, match="can be written to by other") as warned:
             use_program_cache()
         with warnings.catch_warnings(action="error"):  # told once

@@ -1,6 +1,7 @@
 """Regions: a style for each, strengths that differ from place to place."""
 
 import concurrent.futures
+import io
 from typing import Any
 
 import jax.numpy as jnp
@@ -336,6 +337,7 @@ def bad(mask=None, **settings):
         (bad(np.ones((40, 48)), devices="all"), "`masks` and `devices` do not go"),
         ({"strength": np.zeros((40, 48))}, "`strength` is a map that is 0 everywhere"),
         ({"strength": np.ones((48, 40))}, "`strength` is 40 x 48 px and the content"),
+        ({"strength": io.BytesIO(b"?")}, "`strength` is not a picture that can be"),
         ({"strength": "nowhere.png"}, "A strength is a number from 0 to 1, or"),
         (
             {"strength": np.ones((40, 48)), "style_weight": 1},

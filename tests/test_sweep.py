@@ -522,6 +522,9 @@ def test_jobs_hold_all_they_need(tiny_network, files, style, tmp_path):
     del settings["progress"]
     plan = plan_sweep(content, style, settings, mode="product", loader=JobLoader())
     job = pack_job(plan.jobs[0])
+    with Path(content).open("rb") as opened:
+        plan = plan_sweep(opened, style, settings, mode="zip", loader=JobLoader())
+        assert pack_job(plan.jobs[0])["content"] == job["content"]
     here = jaxnst.stylize(content, style, init=content, network=tiny_network, **FEW)
     Path(content).unlink()
     result, seconds = paint_packed(job)

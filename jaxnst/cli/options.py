@@ -248,25 +248,6 @@ def say_error(line: str) -> None:
     print(f"jaxnst: {plain(line)}", file=sys.stderr, flush=True)
 
 
-def check_platforms() -> None:
-    """Raise ValueError if JAX is asked for a platform that it does not have here."""
-    import jax
-    import jax.extend
-
-    wanted = getattr(jax.config, "jax_platforms", None)
-    try:
-        jax.devices()
-    except (AssertionError, RuntimeError) as error:
-        if not wanted:
-            raise
-        jax.config.update("jax_platforms", None)
-        present = ", ".join(jax.extend.backend.backends())
-        raise ValueError(
-            f"JAX_PLATFORMS is {wanted!r}, which JAX does not have here; it has "
-            f"{present}; unset JAX_PLATFORMS, or name one of these"
-        ) from error
-
-
 def error_text(error: Exception) -> str:
     """Return an error in one line, with a hint where its text says too little."""
     is_clear = isinstance(error, FORESEEN) and str(error).strip()

@@ -14,7 +14,6 @@ from .options import (
     QUIET,
     Command,
     as_argument,
-    check_platforms,
     flag,
     one_or_all,
     option,
@@ -62,21 +61,33 @@ class _Append(argparse.Action):
 def _finish(args: argparse.Namespace) -> int:
     from jaxnst.finishing import check_filters, finish_picture
     from jaxnst.images import check_output, load_picture, read_record, save_picture
+    from jaxnst.transfer.terminal import Screen
 
     filters = check_filters("finish", args.filters or {})
     if not filters:
         raise ValueError("no filter was given; see `jaxnst finish --help`")
     output = check_output(args.output, bits=args.bits, quality=args.quality)
-    picture = load_picture(args.picture, argument="picture")
+    screen = Screen(enabled=not args.quiet)
+    if screen.is_terminal:
+        total = len(filters) + 2
+        screen.start_bar(is_transient=True, description="reading", total=total)
     try:
-        record = read_record(args.picture)
-        # The painting's settings stay; `--like` then paints it without the filters.
-        record = record | {"finish": {**record.get("finish", {}), **filters}}
-    except ValueError:
-        record = {"finish": filters}
-    image = finish_picture(picture.rgb, filters)
-    form = {"bits": args.bits, "quality": args.quality}
-    save_picture(output, image, picture.alpha, record=record, **form)
+        picture = load_picture(args.picture, argument="picture")
+        try:
+            record = read_record(args.picture)
+            # The painting's settings stay; `--like` then paints it without the filters.
+            record = record | {"finish": {**record.get("finish", {}), **filters}}
+        except ValueError:
+            record = {"finish": filters}
+        image = picture.rgb
+        for name, amount in filters.items():
+            screen.update(description=name, advance=1)
+            image = finish_picture(image, {name: amount})
+        screen.update(description="writing", advance=1)
+        form = {"bits": args.bits, "quality": args.quality}
+        save_picture(output, image, picture.alpha, record=record, **form)
+    finally:
+        screen.stop()
     if not args.quiet:
         height, width = image.shape[:2]
         say(f"{output}  ({width} x {height})")
@@ -92,7 +103,6 @@ def _compare(args: argparse.Namespace) -> int:
     from jaxnst.metrics.evaluation import LEGEND
     from jaxnst.pretrained import load_lpips_network
 
-    check_platforms()
     content = load_picture(args.content, argument="content").rgb
     style = load_picture(args.style, argument="style").rgb
     # Load all of them before any is measured, so that a misspelled name shows at once.
@@ -135,7 +145,6 @@ def _explain(args: argparse.Namespace) -> int:
 
     from jaxnst.insight import explain
 
-    check_platforms()
     found = explain(
         args.picture,
         args.content,

@@ -17,7 +17,6 @@ from .options import (
     QUIET,
     Command,
     as_argument,
-    check_platforms,
     error_text,
     flag,
     given_settings,
@@ -76,7 +75,6 @@ def _stylize(args: argparse.Namespace) -> int:
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"output {output} is the {name} picture; choose another")
     style, settings = one_or_all(args.style), given_settings(args)
-    check_platforms()
     if args.estimate:
         from jaxnst.transfer.driver import estimate
 
@@ -96,7 +94,6 @@ def _texture(args: argparse.Namespace) -> int:
 
     from jaxnst.transfer.texture_synthesis import texture
 
-    check_platforms()
     return _paint(lambda: texture(one_or_all(args.style), **settings), output, args)
 
 

@@ -16,7 +16,6 @@ from .options import (
     QUIET,
     WHOLE,
     Command,
-    check_platforms,
     flag,
     given_settings,
     one_or_all,
@@ -116,7 +115,6 @@ def _sweep(args: argparse.Namespace) -> int:
 
     from jaxnst.sweeps.driver import SweepInterrupted, sweep
 
-    check_platforms()
     num_new = 0
 
     def tell(row: "Row") -> None:
@@ -195,16 +193,18 @@ def _pictures(names: list[str], argument: str, *, is_quiet: bool) -> list[str]:
             key=lambda path: (_natural_key(path.name), path.name),
         )
         pictures = [str(path) for path in inside if path.suffix.lower() in EXTENSIONS]
-        if not pictures:
-            raise ValueError(f"`{argument}`: no pictures in folder {name}")
         found += pictures
         left_out = [path.name for path in inside if str(path) not in pictures]
+        what = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
+        more = ", ..." if len(left_out) > _MAX_NAMED else ""
+        told = f"{what} left out: {', '.join(left_out[:_MAX_NAMED])}{more}"
+        if any(name.lower().endswith((".heic", ".heif")) for name in left_out):
+            told += " (HEIC needs pillow-heif: pip install 'jaxnst[heic]')"
+        if not pictures:
+            told = f"; {told}" if left_out else ""
+            raise ValueError(f"`{argument}`: no pictures in folder {name}{told}")
         if left_out and not is_quiet:
-            what = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
-            kind = "not a picture" if len(left_out) == 1 else "not pictures"
-            more = ", ..." if len(left_out) > _MAX_NAMED else ""
-            listed = ", ".join(left_out[:_MAX_NAMED]) + more
-            say_error(f"{what} left out: {listed} ({kind} that Pillow reads)")
+            say_error(told)
     return found
 
 
@@ -270,7 +270,6 @@ def _paint_table(
 ) -> int:
     from jaxnst.sweeps.driver import paint_table
 
-    check_platforms()
     outcomes: list[Outcome] = []
     is_interrupted = False
     failed_fn = traceback.print_exception if args.debug else lambda _: None

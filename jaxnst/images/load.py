@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
 import io
 import logging
 import os
@@ -18,11 +19,11 @@ import tifffile
 from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
-from jaxnst._checks import MIN_SIDE as MIN_SIDE
+from jaxnst._checks import MIN_SIDE as MIN_SIDE, one_line, short
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import gray_curve, srgb_converter
-from .metadata import FORMATS, lean
+from .metadata import FORMATS, MAX_FILE, lean
 
 
 T = TypeVar("T")
@@ -60,13 +61,14 @@ PictureSource = (
     | Shaped[np.ndarray | Array, "..."]
 )
 
+_HAS_HEIC = importlib.util.find_spec("pillow_heif") is not None
+# Of the files in a folder those are read.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"),
-    *(".avif", ".jp2", ".heic", ".heif"),
+    *(".avif", ".jp2", *((".heic", ".heif") if _HAS_HEIC else ())),
 )
 MAX_ASPECT = 10.0
 _SLACK = 1e-3
-_MAX_FILE = 2**30  # bytes
 # Pixels that are converted at once, so that only few bytes for each are needed beyond
 # the picture itself.
 _BAND = 2**20
@@ -190,24 +192,30 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
     elif isinstance(source, bytes | bytearray):
         name, data = argument, bytes(source)
     elif isinstance(source, Readable) and not isinstance(source, PILImage.Image):
-        with contextlib.suppress(AttributeError, OSError):
-            source.seek(0)  # type: ignore[attr-defined]
-        if not isinstance(source.read(0), bytes):
-            raise TypeError(f"`{argument}` is a text file; open it with mode 'rb'.")
-        data, name = _read(source), getattr(source, "name", argument)
+        try:
+            with contextlib.suppress(AttributeError, OSError):
+                source.seek(0)  # type: ignore[attr-defined]
+            if not isinstance(source.read(0), bytes):
+                raise TypeError(f"`{argument}` is a text file; open it with mode 'rb'.")
+            data = _read(source)
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            raise ValueError(
+                f"`{argument}` cannot be read: {one_line(error)}"
+            ) from error
+        name = getattr(source, "name", argument)
         name = name if isinstance(name, str) else argument
     else:
         return None
     label = f"`{argument}`" if name == argument else f"`{argument}` ({name})"
-    if len(data) > _MAX_FILE:
+    if len(data) > MAX_FILE:
         raise ValueError(f"{label} is a file of more than 1 GiB; save it smaller.")
     return data, name, label
 
 
 def _read(stream: Readable) -> bytes:
-    """Return what a file holds, but not much more than `_MAX_FILE`."""
+    """Return what a file holds, but not much more than `MAX_FILE`."""
     pieces, count = [], 0
-    while count <= _MAX_FILE and (piece := stream.read(2**24)):
+    while count <= MAX_FILE and (piece := stream.read(2**24)):
         pieces.append(piece)
         count += len(piece)
     return b"".join(pieces)
@@ -233,17 +241,18 @@ def bands_of(array: np.ndarray) -> Iterator[slice]:
 
 @contextlib.contextmanager
 def _open_file(path: Path, argument: str) -> Iterator[Readable]:
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"`{argument}` is a folder: {path}. Give a picture file inside it."
-        )
     try:
         with path.open("rb") as stream:
             yield stream
+    except IsADirectoryError:
+        raise IsADirectoryError(
+            f"`{argument}` is a folder: {path}. Give a picture file inside it."
+        ) from None
     except FileNotFoundError:
         raise FileNotFoundError(f"`{argument}`: no such file: {path}") from None
     except OSError as error:
-        raise OSError(f"`{argument}`: cannot read {path}: {error.strerror}") from error
+        name = short(str(path))
+        raise OSError(f"`{argument}`: cannot read {name}: {error.strerror}") from error
 
 
 def _from_pil(
@@ -471,8 +480,8 @@ def _too_large(label: str) -> RefusedError:
     limit = (PILImage.MAX_IMAGE_PIXELS or 0) // 1_000_000
     return RefusedError(
         f"{label} unpacks to more than {limit} megapixels, which may be an attack; if "
-        "you trust it, save it smaller, or as a baseline JPEG of any size (in Python, "
-        "`PIL.Image.MAX_IMAGE_PIXELS` is the limit)."
+        "you trust it, raise the limit (--max-megapixels of the commands, in Python "
+        "`PIL.Image.MAX_IMAGE_PIXELS`), or save it as a baseline JPEG of any size."
     )
 
 

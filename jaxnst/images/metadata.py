@@ -19,6 +19,8 @@ from typing import Any
 
 from PIL import ExifTags, Image as PILImage, PngImagePlugin
 
+from jaxnst._checks import shown
+
 
 # What Pillow may try. A list of our own, because some of its other readers start
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
@@ -26,6 +28,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000
 TEXT_KEY = "jaxnst"
 # Pillow needs a time that grows with the square of the number of these segments.
 _MAX_EXIF_SEGMENTS = 64
+# Bytes of a picture file that are read; a device may have no end.
+MAX_FILE = 2**30
 # Largest number of characters of a record; jaxnst writes some ten thousand.
 _MAX_RECORD = 2_000_000
 
@@ -98,8 +102,6 @@ _MAX_ITEMS = 10_000
 _MAX_TEXT = 1000
 _MAX_KEY = 100
 _MAX_NUMBER = 1e30
-# Number of characters of a value that a message shows.
-_MAX_SHOWN = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,12 +203,6 @@ def check_record(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(record)
 
 
-def shown(value: object) -> str:
-    """Return a value as a message shows it: escaped, and not too long."""
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
-
-
 def _unbounded(value: Any, place: str, depth: int) -> str | None:
     """Return what is too deep, too long or too large in a value; None if nothing is."""
     title = f"`{place}`" if place else "content"
@@ -264,7 +260,7 @@ def _fits(value: Any, way: Any) -> bool:
 
 def _opened(path: str | os.PathLike[str]) -> io.BytesIO:
     with open(path, "rb") as file:  # noqa: PTH123
-        return io.BytesIO(lean(file.read()))
+        return io.BytesIO(lean(file.read(MAX_FILE)))
 
 
 def lean(data: bytes) -> bytes:

@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image as PILImage
 
 from jaxnst import __version__
+from jaxnst._checks import check_count, shown
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import srgb_profile
@@ -42,13 +43,12 @@ def check_format(
     extension = Path(path).suffix.lower()
     if extension not in EXTENSIONS:
         raise ValueError(
-            f"output {path}: unknown extension {extension!r}; known: "
+            f"output {path}: unknown extension {shown(extension)}; known: "
             f"{', '.join(EXTENSIONS)}"
         )
     if bits not in (8, 16):
-        raise ValueError(f"`bits` must be 8 or 16, got {bits!r}.")
-    if not 1 <= quality <= 100:
-        raise ValueError(f"`quality` must be 1 to 100, got {quality!r}.")
+        raise ValueError(f"`bits` must be 8 or 16, got {shown(bits)}.")
+    check_count("quality", quality, maximum=100)
     if bits == 16 and extension not in _WITH_16_BITS:
         raise ValueError(
             f"output {path}: {extension} cannot hold 16 bits; use .png or .tif"

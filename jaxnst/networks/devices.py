@@ -3,6 +3,26 @@
 from typing import Any
 
 import jax
+import jax.extend
+
+
+def check_platforms() -> None:
+    """Raise ValueError if JAX is asked for a platform that it does not have here."""
+    wanted = getattr(jax.config, "jax_platforms", None)
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        if not wanted:
+            raise
+        jax.config.update("jax_platforms", None)
+        present = ", ".join(jax.extend.backend.backends())
+        # As it was: what is called next is told the same.
+        jax.config.update("jax_platforms", wanted)
+        jax.extend.backend.clear_backends()
+        raise ValueError(
+            f"JAX_PLATFORMS is {wanted!r}, which JAX does not have here; it has "
+            f"{present}; unset JAX_PLATFORMS, or name one of these"
+        ) from error
 
 
 def default_device() -> Any:

@@ -131,11 +131,14 @@ def _is_trusted(folder: Path) -> bool:
     """
     if sys.platform == "win32":
         return True
-    status = folder.stat()
+    status, above = folder.stat(), folder.parent.stat()
     if status.st_uid != os.geteuid():
         reason = "belongs to another user"
     elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         reason = "can be written to by other users"
+    # They could put another folder in its place, except in those like /tmp.
+    elif above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
+        reason = "lies in a folder that can be written to by other users"
     else:
         return True
     warnings.warn(

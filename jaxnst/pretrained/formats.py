@@ -263,12 +263,14 @@ def _check_h5(name: str, tensor: Any) -> None:
     """Refuse a tensor that takes more memory than its shape or the file says."""
     dtype = tensor.dtype
     if dtype.kind not in "fiu" or dtype.itemsize > 8:  # texts may be of any length
-        raise ValueError(f"its tensor {name!r} is {shorten(str(dtype))}, not floats")
+        raise ValueError(
+            f"its tensor {shorten(name)!r} is {shorten(str(dtype))}, not floats"
+        )
     chunk = math.prod(tensor.chunks or ()) * dtype.itemsize
     if chunk > max(tensor.nbytes, 2**20):
-        raise ValueError(f"its tensor {name!r} has chunks of {chunk} bytes")
+        raise ValueError(f"its tensor {shorten(name)!r} has chunks of {chunk} bytes")
     if tensor.size and not tensor.id.get_storage_size():
-        raise ValueError(f"its tensor {name!r} has a shape, but no values")
+        raise ValueError(f"its tensor {shorten(name)!r} has a shape, but no values")
 
 
 def _short_name(place: str) -> str:

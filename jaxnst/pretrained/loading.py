@@ -9,6 +9,7 @@ import numpy as np
 import safetensors.numpy
 from flax import nnx
 
+from jaxnst._checks import shown
 from jaxnst.images.files import file_sha256
 from jaxnst.networks import (
     LPIPS,
@@ -19,6 +20,7 @@ from jaxnst.networks import (
     Network,
     Preprocessing,
 )
+from jaxnst.networks.devices import check_platforms
 
 from .formats import decode_codebook, naming, open_tensors
 from .layouts import UsedWeights, Weights, recognize, take_weights
@@ -68,7 +70,9 @@ def load_weights(
 
 def _refuse(argument: str, value: object, name: object) -> None:
     if value is not None:
-        raise ValueError(f"`{argument}` is {value!r}, but {name} has none to choose.")
+        raise ValueError(
+            f"`{argument}` is {shown(value)}, but {name} has none to choose."
+        )
 
 
 def architecture_of_file(path: Path) -> Architecture:
@@ -166,6 +170,7 @@ def build_network(weights: Weights, **options: Any) -> Network:
     Raises:
         ValueError: if an option is unknown.
     """
+    check_platforms()
     network: Network = nnx.eval_shape(
         lambda: weights.architecture.build(
             preprocessing=weights.preprocessing,
@@ -184,6 +189,7 @@ def load_lpips_network() -> LPIPSNetwork:
         ValueError: if its file is damaged.
         FileNotFoundError: if its file is missing.
     """
+    check_platforms()
     tensors = safetensors.numpy.load(read_bundled(LPIPS_SPEC))
     network: AlexNet = nnx.eval_shape(
         lambda: AlexNet(preprocessing=LPIPS, rngs=nnx.Rngs(0))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from jaxnst._checks import check_choice, suggestion
+from jaxnst._checks import check_choice, shown, suggestion
 from jaxnst.networks import (
     CAFFE,
     GOOGLENET,
@@ -237,17 +237,17 @@ def at_revision(spec: WeightSpec, revision: str) -> WeightSpec:
     """Return the spec of another revision of the same file: a commit, branch or tag."""
     if not isinstance(spec.source, HubFile):
         raise ValueError(
-            f"`revision` is {revision!r}, but {spec.name} has none to choose."
+            f"`revision` is {shown(revision)}, but {spec.name} has none to choose."
         )
     if not _REVISION.fullmatch(revision) or ".." in revision:
         raise ValueError(
-            f"`revision` must be a commit, branch or tag, got {revision!r}."
+            f"`revision` must be a commit, branch or tag, got {shown(revision)}."
         )
     if revision == spec.source.revision:
         return spec
     if "@" in spec.name:
         raise ValueError(
-            f"`revision` is {revision!r}, but {spec.name} names one already."
+            f"`revision` is {shown(revision)}, but {spec.name} names one already."
         )
     return dataclasses.replace(
         spec,
@@ -282,8 +282,8 @@ def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
     if is_path or os.sep in text or "/" in text:
         raise FileNotFoundError(f"`network`: no such file: {text}")
     raise ValueError(
-        f"`network` is {text!r}.{suggestion(known, SPECS)} Known: {', '.join(SPECS)}; "
-        "or the path of a file of weights."
+        f"`network` is {shown(text)}.{suggestion(known, SPECS)} "
+        f"Known: {', '.join(SPECS)}; or the path of a file of weights."
     )
 
 

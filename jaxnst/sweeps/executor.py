@@ -7,6 +7,7 @@ path.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import os
 import tempfile
@@ -18,6 +19,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxnst.images.load import Readable
+from jaxnst.networks.devices import check_platforms
 from jaxnst.transfer.result import Result
 from jaxnst.transfer.terminal import Screen
 
@@ -60,6 +63,12 @@ def pack_job(job: PictureJob) -> dict[str, Any]:
             return [packed(each) for each in value]
         if isinstance(value, str | os.PathLike) and value in files:
             return _PictureFile(Path(value).name, Path(value).read_bytes())
+        if isinstance(value, Readable):
+            with contextlib.suppress(AttributeError, OSError):
+                value.seek(0)  # type: ignore[attr-defined]
+            name, data = getattr(value, "name", None), value.read()
+            name = name if isinstance(name, str) else None  # of a pipe it is a number
+            return data if name is None else _PictureFile(Path(name).name, data)
         return value
 
     for name in ("content", "style", "masks", *({"init", "strength"} & {*job.sources})):
@@ -189,6 +198,7 @@ class Hosts(NamedTuple):
     @classmethod
     def find(cls) -> "Hosts":
         """Return which process of JAX this is."""
+        check_platforms()
         return cls(jax.process_index(), jax.process_count())
 
     def share(self, missing: Sequence[int], count: int, folder: Path) -> list[int]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxnst._checks import one_line, suggestion
+from jaxnst._checks import one_line, shown, suggestion
 from jaxnst.config import INITS, SETTINGS, parse_setting
 from jaxnst.images import check_format, read_record
 from jaxnst.pretrained.formats import SUFFIXES
@@ -38,6 +38,8 @@ _UNFINISHED = ("interrupted", "not finite")
 _MAX_STEM = 40
 # Limit of file systems, in bytes.
 _MAX_NAME = 255
+# Limit of a table, in bytes; a device may have no end.
+_MAX_TABLE = 2**26
 # More problems are seldom read.
 _MAX_PROBLEMS = 20
 
@@ -106,10 +108,10 @@ class JobTable:
             if is_known or not column or column.startswith(_NOTE):
                 continue
             if column in COLUMNS:
-                problem = f"{noun} {name!r} is there twice"
+                problem = f"{noun} {shown(name)} is there twice"
             else:
                 hint = suggestion(column, COLUMNS) or f" Known: {', '.join(COLUMNS)}."
-                problem = f"unknown {noun} {name!r}.{hint}"
+                problem = f"unknown {noun} {shown(name)}.{hint}"
             self.problems.append((number, where + problem))
         return found
 
@@ -137,7 +139,7 @@ def read_jobs(
         extension = path.suffix.lower()
         if extension not in _READERS and path.is_file():
             raise ValueError(
-                f"jobs {path}: unknown extension {extension!r}; known: "
+                f"jobs {path}: unknown extension {shown(extension)}; known: "
                 f"{', '.join(_READERS)}"
             )
         text = _read_text(path)
@@ -236,13 +238,16 @@ def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_MAX_TABLE + 1)
     except FileNotFoundError:
         raise FileNotFoundError(f"jobs: no such file: {path}") from None
     except IsADirectoryError:
         raise IsADirectoryError(f"jobs {path} is a folder; give a file") from None
     except OSError as error:
         raise OSError(f"jobs: cannot read {path}: {error.strerror}") from error
+    if len(data) > _MAX_TABLE:
+        raise ValueError(f"jobs {path} is larger than {_MAX_TABLE // 2**20} MiB.")
     is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return data.decode("utf-16" if is_utf16 else "utf-8-sig")
@@ -278,12 +283,12 @@ def _read_table(path: Path, text: str) -> JobTable:
         for index, cell in enumerate(cells):
             if cell and index >= len(header):
                 problem = (
-                    f"{cell!r} is one cell more than there are columns; a cell that "
-                    "holds a separator must stand in quotes"
+                    f"{shown(cell)} is one cell more than there are columns; a cell "
+                    "that holds a separator must stand in quotes"
                 )
                 table.problems.append((number, problem))
             elif cell and not header[index]:
-                problem = f"{cell!r} is in a column without a name"
+                problem = f"{shown(cell)} is in a column without a name"
                 table.problems.append((number, problem))
     return table
 
@@ -337,7 +342,7 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{key!r} is there twice in one object")
+            raise ValueError(f"{shown(key)} is there twice in one object")
         found[key] = value
     return found
 
@@ -359,7 +364,7 @@ def _from_document(document: Any, *, name: str, folder: Path) -> JobTable:
     for key in document:
         if key not in _PARTS:
             raise ValueError(
-                f"{place} has {key!r}.{suggestion(key, _PARTS)} Known: "
+                f"{place} has {shown(key)}.{suggestion(key, _PARTS)} Known: "
                 f"{', '.join(_PARTS)}."
             )
     entries, defaults = document.get("jobs", []), document.get("defaults", {})
@@ -495,7 +500,7 @@ def _output_name(number: int, values: Mapping[str, Any]) -> Path:
         stems = (_stem(values.get(name), name) for name in ("content", "style"))
         return Path(f"{number:03d}_{'_'.join(stems)}.png")
     if not isinstance(given, str | os.PathLike):
-        raise TypeError(f"`output` must be the name of a file, got {given!r}.")
+        raise TypeError(f"`output` must be the name of a file, got {shown(given)}.")
     path = Path(given)
     if path.is_absolute() or path.drive or ".." in path.parts:
         raise ValueError(
