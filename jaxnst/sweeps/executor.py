@@ -8,6 +8,7 @@ path.
 
 import concurrent.futures
 import functools
+import io
 import os
 import tempfile
 import time
@@ -29,13 +30,6 @@ _POLL_SECONDS = 0.5
 _LEFT = "process-{}.done"
 
 
-class _PictureFile(NamedTuple):
-    """A picture's file, to be written where there is none."""
-
-    name: str
-    data: bytes
-
-
 class PaintedFile(NamedTuple):
     """A result as a file: less to send than a `Result`, and already encoded."""
 
@@ -51,7 +45,7 @@ class PaintedFile(NamedTuple):
 
 
 def pack_job(job: PictureJob) -> dict[str, Any]:
-    """Return the arguments of `jaxnst.stylize`, with the files of the pictures."""
+    """Return the arguments of `jaxnst.stylize`, with what is in files of pictures."""
     arguments = {**job.arguments, "content": job.content, "style": job.style}
     files = [x for x in job.sources.values() if isinstance(x, str | os.PathLike)]
 
@@ -59,7 +53,9 @@ def pack_job(job: PictureJob) -> dict[str, Any]:
         if isinstance(value, list | tuple):
             return [packed(each) for each in value]
         if isinstance(value, str | os.PathLike) and value in files:
-            return _PictureFile(Path(value).name, Path(value).read_bytes())
+            file: Any = io.BytesIO(Path(value).read_bytes())
+            file.name = Path(value).name  # for the record; it is pickled, too
+            return file
         return value
 
     for name in ("content", "style", "masks", *({"init", "strength"} & {*job.sources})):
@@ -81,26 +77,13 @@ def paint_packed(
     from jaxnst.transfer.driver import stylize
 
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="jaxnst-") as folder:
-
-        def unpacked(value: Any, name: str) -> Any:
-            if isinstance(value, _PictureFile):
-                path = Path(folder) / name / value.name
-                path.parent.mkdir()
-                path.write_bytes(value.data)
-                return path
-            if isinstance(value, list):
-                return [unpacked(each, f"{name}-{i}") for i, each in enumerate(value)]
-            return value
-
-        found = {name: unpacked(value, name) for name, value in arguments.items()}
-        result = stylize(progress=False, metrics=metrics, **found)
-        if extension is None:
-            return result, time.perf_counter() - started
-        place = Path(folder) / f"result{extension}"
-        data = result.save(place, **(form or {})).read_bytes()
-    file = PaintedFile(data, result.record, result.history)
-    return file, time.perf_counter() - started
+    result = stylize(progress=False, metrics=metrics, **arguments)
+    if extension is not None:
+        with tempfile.TemporaryDirectory(prefix="jaxnst-") as folder:
+            place = Path(folder) / f"result{extension}"
+            data = result.save(place, **(form or {})).read_bytes()
+        result = PaintedFile(data, result.record, result.history)
+    return result, time.perf_counter() - started
 
 
 def paint_elsewhere(

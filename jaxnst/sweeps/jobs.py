@@ -71,15 +71,13 @@ class PictureJob:
         place: its name in messages, such as `style_weight 3` or `jobs.csv row 4`.
         labels: {axis: label} of the member; empty for a row.
         arguments: arguments of `jaxnst.stylize`, without `content` and `style`.
-        config: the settings that they come to.
         sources: {name in the record: picture} of all pictures it is painted from.
         shape: height and width of the result, in pixels.
         work: pixels times steps, over all sizes.
         digests: {name in the record: SHA-256} of `sources`, once they were read.
         weights: SHA-256 of the user's weights file, once it was read; None for weights
             of the registry, and for a network that is an object.
-        output: path of the picture of a row.
-        record: record of that picture, if it is there already, finished.
+        record: record of the picture at `output`, if it is there already, finished.
     """
 
     number: int
@@ -107,17 +105,15 @@ class PictureJob:
     def program(self) -> Hashable:
         """A key that is equal for jobs painted by the same programs, at equal shape."""
         config = self.config
-        fixed = {
-            field.name: getattr(config, field.name)
-            for field in dataclasses.fields(config)
-            if field.name not in DYNAMIC
-        }
-        for name in ("content_layers", "style_layers", "style_loss"):
-            fixed[name] = tuple(fixed[name])
+        fixed = [
+            tuple(value) if isinstance(value, Mapping) else value
+            for name, value in vars(config).items()
+            if name not in DYNAMIC
+        ]
         own = ()
         if "custom" in (config.network, config.optimizer):
             own = tuple(id(self.arguments.get(x)) for x in ("network", "optimizer"))
-        return *sorted(fixed.items(), key=lambda item: item[0]), own
+        return *fixed, own
 
 
 class JobLoader:
@@ -145,15 +141,12 @@ class JobLoader:
         rest = {**NOT_SET, **arguments}
         content, style = rest.pop("content", None), rest.pop("style", None)
         config, found = self._settle(rest)
-        problems = list(found)
-        sources: dict[str, Any] = {}
-        if content is None:
-            problems.append(ValueError("`content` is missing"))
-        else:
-            sources["content"] = content
-        if style is None:
-            problems.append(ValueError("`style` is missing"))
-        else:
+        pair = {"content": content, "style": style}
+        problems = found + [
+            ValueError(f"`{name}` is missing") for name, x in pair.items() if x is None
+        ]
+        sources = {} if content is None else {"content": content}
+        if style is not None:
             styles = listed(style)
             sources |= name_styles(styles)
             try:
@@ -199,18 +192,11 @@ class JobLoader:
 
     def load(self, job: PictureJob) -> Job:
         """Return pictures, settings and network of a job."""
-        key = job.pictures, job.program
-        preset = job.arguments["preset"]
+        key, preset = (job.pictures, job.program), job.arguments["preset"]
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # frees its memory first
-            loaded = set_up(
-                job.content,
-                job.style,
-                job.config,
-                job.arguments,
-                progress=self._progress,
-                loaders=self._loaders,
-            )
+            inputs = job.content, job.style, job.config, job.arguments
+            loaded = set_up(*inputs, progress=self._progress, loaders=self._loaders)
             self._loaded = key, loaded
         return self._loaded[1]._replace(config=job.config, preset=preset)
 
@@ -413,24 +399,14 @@ def _identity(jobs: Sequence[PictureJob]) -> dict[str, Any]:
         mask if isinstance(mask, str) and mask in MASK_NAMES else "picture"
         for mask in jobs[0].arguments.get("masks") or ()  # the same for all jobs
     ]
-    objects = {
-        name: {id(value): value for job in jobs if (value := job.arguments[name])}
-        for name in ("network", "optimizer")
+    networks = {
+        id(x): x for job in jobs if isinstance(x := job.arguments["network"], Network)
     }
-    return {
-        "masks": masks,
-        "weights": [
-            _weights_digest(network)
-            for network in objects["network"].values()
-            if isinstance(network, Network)
-        ],
-        # Nothing tells an optimizer from that of another process.
-        "optimizers": [
-            key
-            for key, optimizer in objects["optimizer"].items()
-            if not isinstance(optimizer, str)
-        ],
-    }
+    optimizers = [job.arguments["optimizer"] for job in jobs]
+    # Nothing tells an optimizer from that of another process.
+    own = dict.fromkeys(id(x) for x in optimizers if x and not isinstance(x, str))
+    digests = [*map(_weights_digest, networks.values())]
+    return {"masks": masks, "weights": digests, "optimizers": [*own]}
 
 
 def _weights_digest(network: Network) -> str:

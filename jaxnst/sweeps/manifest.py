@@ -136,8 +136,8 @@ def _differing(rows: Mapping[int, Row], names: Sequence[str]) -> list[str]:
 
 
 def _cell(value: object) -> object:
-    if hasattr(value, "item"):  # a number of NumPy
-        value = value.item()  # type: ignore[attr-defined]
+    if hasattr(value, "item"):
+        value = _as_plain(value)
     if value is None or isinstance(value, int | float):
         return value
     if not isinstance(value, str):

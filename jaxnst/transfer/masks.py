@@ -50,7 +50,8 @@ def split_strength(strength: Any) -> tuple[Any, PictureSource | None]:
     """Return the setting `strength`, and the map of strengths if it is one."""
     is_path = isinstance(strength, str | os.PathLike)
     is_number = strength is None or getattr(strength, "ndim", 0) == 0
-    if is_path or not is_number or hasattr(strength, "getbands"):
+    is_open = hasattr(strength, "getbands") or hasattr(strength, "read")
+    if is_path or not is_number or is_open:
         return STRENGTH_MAP, strength
     return strength, None
 
