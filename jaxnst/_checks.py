@@ -129,18 +129,9 @@ def _number(name: str, value: object) -> float:
     raise TypeError(f"`{name}` must be a number, got {shown(value)}.")
 
 
-def check_shares(name: str, value: object, known: Iterable[str]) -> dict[str, float]:
-    """Return {name: weight}, from one name, several, or names with weights."""
-    if not isinstance(value, Iterable):
-        raise TypeError(
-            f"`{name}` must be a name or {{name: weight}}, got {shown(value)}."
-        )
-    return check_layer_weights(name, value, known)
-
-
 def check_layer_weights(
     name: str,
-    layers: Mapping[str, object] | Iterable[str],
+    layers: object,
     known: Iterable[str] | None = None,
 ) -> dict[str, float]:
     """Return layers and their weights, of which one is above 0.
@@ -152,6 +143,10 @@ def check_layer_weights(
     """
     if isinstance(layers, str):
         layers = [layers]
+    if not isinstance(layers, Iterable):
+        raise TypeError(
+            f"`{name}` must be a name or {{name: weight}}, got {shown(layers)}."
+        )
     if isinstance(layers, Mapping):
         weights = dict(layers)
     else:

@@ -51,7 +51,6 @@ def as_argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return a parse function whose errors argparse shows as they are."""
 
     def parse_argument(text: str) -> Any:
-        """Return what the text of an argument means."""
         try:
             return parse_fn(text)
         except ValueError as error:
@@ -63,12 +62,8 @@ def as_argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
 # The type of flags that are whole numbers.
 WHOLE = as_argument(SETTINGS["seed"].parse_fn)
 QUIET = flag("-q --quiet", "print nothing but errors")
-FOLDER = option(
-    "-o --output",
-    "folder for the pictures; made if it is not there",
-    "FOLDER",
-    required=True,
-)
+_FOLDER_HELP = "folder for the pictures; made if it is not there"
+FOLDER = option("-o --output", _FOLDER_HELP, "FOLDER", required=True)
 LIMIT = option(
     "--max-megapixels",
     "largest picture that is read (89); larger ones may be an attack",
@@ -80,21 +75,12 @@ LIMIT = option(
 )
 # How pictures are read and written.
 FILE_OPTIONS = (
-    option(
-        "--bits",
-        "8, or 16 for .png and .tif",
-        "N",
-        group="the file",
-        type=WHOLE,
-        default=8,
-    ),
-    option(
-        "--quality",
-        ".jpg and .webp, 1 to 100 (95)",
-        "N",
-        group="the file",
-        type=WHOLE,
-        default=95,
+    *(
+        option(name, help, "N", group="the file", type=WHOLE, default=default)
+        for name, help, default in (
+            ("--bits", "8, or 16 for .png and .tif", 8),
+            ("--quality", ".jpg and .webp, 1 to 100 (95)", 95),
+        )
     ),
     LIMIT,
 )
@@ -111,36 +97,25 @@ def setting_options(
         are_swept: whether a flag may have several values, see `parse_values`.
         without: settings without a flag; "masks" and "like" may be among them.
     """
+    form: dict[str, Any]
     for name, declared in SETTINGS.items():
         if name in without:
             continue
-        parse_fn = declared.parse_fn
-        if are_swept:
-            parse_fn = functools.partial(parse_values, name)
-        form: dict[str, Any] = {
-            "type": as_argument(parse_fn),
-            "metavar": declared.metavar,
-        }
         if isinstance(declared.default, bool):
             form = {"action": argparse.BooleanOptionalAction}
-        default = declared.shown_default
-        yield option(
-            f"--{name.replace('_', '-')}",
-            declared.help + (f" ({default})" if default else ""),
-            group=declared.group,
-            default=argparse.SUPPRESS,
-            **form,
-        )
+        else:
+            swept = functools.partial(parse_values, name)
+            parse_fn = swept if are_swept else declared.parse_fn
+            form = {"type": as_argument(parse_fn), "metavar": declared.metavar}
+        form |= {"group": declared.group, "default": argparse.SUPPRESS}
+        text = declared.help
+        if default := declared.shown_default:
+            text += f" ({default})"
+        yield option(f"--{name.replace('_', '-')}", text, **form)
     if "masks" not in without:
-        yield option(
-            "--mask",
-            "white where a style is painted; one per style, or rest, or alpha",
-            "FILE",
-            group=GROUPS[1],
-            dest="masks",
-            action="append",
-            default=argparse.SUPPRESS,
-        )
+        text = "white where a style is painted; one per style, or rest, or alpha"
+        form = {"dest": "masks", "action": "append", "default": argparse.SUPPRESS}
+        yield option("--mask", text, "FILE", group=GROUPS[1], **form)
     if "like" not in without:
         yield option("--like", "use the settings kept in FILE", "FILE")
 

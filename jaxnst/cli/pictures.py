@@ -45,14 +45,8 @@ examples:
 class _Append(argparse.Action):
     """Note a filter and its amount, in the order of the command line."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        name = str(option_string).removeprefix("--")
+    def __call__(self, parser: Any, namespace: Any, values: Any, *_: Any) -> None:
+        name = self.option_strings[0].removeprefix("--")
         filters = namespace.filters or {}
         if name in filters:
             parser.error(f"--{name} is given twice")
