@@ -11,7 +11,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import tifffile
@@ -31,8 +31,8 @@ _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _NAMES = "JPEG, PNG, WebP, TIFF, BMP, PPM, GIF, AVIF, JPEG 2000 or HEIC"
-# A baseline JPEG above the limit is decoded at 1/2 to 1/8 of its size.
-_MAX_SHRINK = 8
+# A baseline JPEG above the limit is decoded at one of these fractions of its size.
+_SHRINKS = (2, 4, 8)
 # What of a PNG changes its pixels, beside its critical chunks.
 _PNG_COLORS = (b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"eXIf")
 # The last rows of a JPEG that may be missing: one row of blocks.
@@ -41,21 +41,12 @@ _MAX_MISSING = 16
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-@runtime_checkable
-class Readable(Protocol):
-    """A file that is open for reading bytes."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return so many bytes, by default all."""
-        ...
-
-
 PictureSource = (
     str
     | os.PathLike[str]
     | bytes
     | bytearray
-    | Readable
+    | IO[bytes]
     | PILImage.Image
     | Shaped[np.ndarray | Array, "..."]
 )
@@ -183,18 +174,18 @@ def _turned_shape(image: PILImage.Image) -> tuple[int, int]:
 
 def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | None:
     """Return content, name and name in messages of a file; None for other sources."""
+    name: Any = argument
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        with _open_file(Path(name), argument) as stream:
-            data = _read(stream)
+        data = _read_file(Path(name), argument)
     elif isinstance(source, bytes | bytearray):
-        name, data = argument, bytes(source)
-    elif isinstance(source, Readable) and not isinstance(source, PILImage.Image):
+        data = bytes(source)
+    elif callable(read_fn := getattr(source, "read", None)):
         with contextlib.suppress(AttributeError, OSError):
-            source.seek(0)  # type: ignore[attr-defined]
-        if not isinstance(source.read(0), bytes):
+            source.seek(0)  # type: ignore[union-attr]
+        if not isinstance(read_fn(0), bytes):
             raise TypeError(f"`{argument}` is a text file; open it with mode 'rb'.")
-        data, name = _read(source), getattr(source, "name", argument)
+        data, name = _read(read_fn), getattr(source, "name", argument)
         name = name if isinstance(name, str) else argument
     else:
         return None
@@ -204,13 +195,27 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
     return data, name, label
 
 
-def _read(stream: Readable) -> bytes:
+def _read(read_fn: Callable[[int], bytes]) -> bytes:
     """Return what a file holds, but not much more than `_MAX_FILE`."""
     pieces, count = [], 0
-    while count <= _MAX_FILE and (piece := stream.read(2**24)):
+    while count <= _MAX_FILE and (piece := read_fn(2**24)):
         pieces.append(piece)
         count += len(piece)
     return b"".join(pieces)
+
+
+def _read_file(path: Path, argument: str) -> bytes:
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"`{argument}` is a folder: {path}. Give a picture file inside it."
+        )
+    try:
+        with path.open("rb") as stream:
+            return _read(stream.read)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"`{argument}`: no such file: {path}") from None
+    except OSError as error:
+        raise OSError(f"`{argument}`: cannot read {path}: {error.strerror}") from error
 
 
 def _digest(array: np.ndarray, alpha: np.ndarray | None = None) -> str:
@@ -231,21 +236,6 @@ def bands_of(array: np.ndarray) -> Iterator[slice]:
         yield slice(top, min(top + step, height))
 
 
-@contextlib.contextmanager
-def _open_file(path: Path, argument: str) -> Iterator[Readable]:
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"`{argument}` is a folder: {path}. Give a picture file inside it."
-        )
-    try:
-        with path.open("rb") as stream:
-            yield stream
-    except FileNotFoundError:
-        raise FileNotFoundError(f"`{argument}`: no such file: {path}") from None
-    except OSError as error:
-        raise OSError(f"`{argument}`: cannot read {path}: {error.strerror}") from error
-
-
 def _from_pil(
     image: PILImage.Image, label: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -260,7 +250,7 @@ def _from_pil(
     except Exception:
         warnings.warn(f"{label}: its EXIF data is damaged and ignored.", stacklevel=2)
     rgb = np.empty((image.height, image.width, 3), np.float32)
-    if image.mode in _DEEP_GRAY_LIMITS or image.mode.startswith("I;16"):
+    if image.mode[0] in "IF":
         return rgb, _from_deep_gray(image, info, rgb, label)
     convert, alpha = srgb_converter(info, label), None
     for rows in bands_of(rgb):
@@ -286,21 +276,13 @@ def _transparent(image: PILImage.Image) -> bytes | int | tuple[int, ...]:
     return level
 
 
-_DEEP_GRAY_LIMITS = {"I": 65535.0, "F": 1.0}
-
-
 def _from_deep_gray(
     image: PILImage.Image, info: dict[str, Any], rgb: np.ndarray, label: str
 ) -> np.ndarray | None:
     """Write deep gray into `rgb`, and return its alpha, or None."""
-    limit = _DEEP_GRAY_LIMITS.get(image.mode, 65535.0)
+    limit = 1.0 if image.mode == "F" else 65535.0
     values = np.asarray(image)
-    least, most = values.min(), values.max()
-    if not (least >= 0 and most <= limit):
-        raise RefusedError(
-            f"{label} has values outside 0 to {limit:g} (from {least:g} to {most:g}), "
-            "which are no gray levels; scale them first."
-        )
+    _check_levels(values, limit, label)
     curve = gray_curve(info, label)
     for rows in bands_of(values):
         levels = values[rows].astype(np.float32) / limit
@@ -308,6 +290,15 @@ def _from_deep_gray(
             rgb[rows, :, i] = np.interp(levels, np.linspace(0, 1, 256), curve[:, i])
     transparent = info.get("transparency")
     return None if transparent is None else (values != transparent).astype(np.float32)
+
+
+def _check_levels(values: np.ndarray, limit: float, label: str) -> None:
+    least, most = values.min(), values.max()
+    if not (least >= 0 and most <= limit):  # NaN is refused, too
+        raise RefusedError(
+            f"{label} has values outside 0 to {limit:g} (from {least:g} to {most:g}), "
+            "which are no colors; scale them first."
+        )
 
 
 def _split_alpha(
@@ -482,7 +473,7 @@ def _shrink(image: JpegImagePlugin.JpegImageFile, label: str) -> None:
     # A progressive one is kept in memory as a whole, however small it is decoded.
     if limit is None or num_pixels <= limit or "progressive" in image.info:
         return
-    for scale in (2, 4, _MAX_SHRINK):
+    for scale in _SHRINKS:
         if num_pixels <= limit * scale**2:
             whole = image.size
             image.draft(None, (-(-image.width // scale), -(-image.height // scale)))
@@ -527,11 +518,7 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
             "with 8 or 16 bits, or as PNG."
         ) from None
     if array.dtype.kind == "f":
-        if not np.all((array >= 0) & (array <= 1)):
-            raise RefusedError(
-                f"{label} has values outside 0 to 1 (from {array.min():g} to "
-                f"{array.max():g}), which are no colors; scale them first."
-            )
+        _check_levels(array, 1, label)
         array = np.round(array * 255).astype(np.uint8)
     elif array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         array = (array >> 8 * (array.dtype.itemsize - 1)).astype(np.uint8)
@@ -547,16 +534,15 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
 def _mend(data: bytes) -> tuple[bytes, str] | None:
     """Return a file with harmless damage left out, and what it was; None for others."""
     if data.startswith(_PNG):
-        kept = b"".join(_PNG if not place else chunk for place, chunk in _chunks(data))
+        kept = _PNG + b"".join(_sound_chunks(data))
         return kept, "its extra data is damaged or too large, and is ignored"
     if data.startswith(_JPEG) and _has_all_rows(data):
         return data + b"\xff\xd9", "its end is missing; what is there is read"
     return None
 
 
-def _chunks(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield place and bytes of the chunks of a PNG that are needed and undamaged."""
-    yield 0, b""
+def _sound_chunks(data: bytes) -> Iterator[bytes]:
+    """Yield the chunks of a PNG that are needed and undamaged."""
     place = len(_PNG)
     while place + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
@@ -564,7 +550,7 @@ def _chunks(data: bytes) -> Iterator[tuple[int, bytes]]:
         is_critical = not kind[0] & 0x20
         is_whole = chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
         if is_critical or (kind in _PNG_COLORS and is_whole):
-            yield place, chunk
+            yield chunk
         place += len(chunk)
 
 
