@@ -380,12 +380,7 @@ class RefusedError(ValueError):
 
 
 def use_picture(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) -> T:
-    """Return what a function makes of the picture in a file.
-
-    Args:
-        data: content of the file.
-        label: name of the picture, for messages.
-        use_fn: function of the opened picture, which may not be decoded yet.
+    """Return what a function makes of the opened picture in a file, not yet decoded.
 
     Raises:
         ValueError: if it is no picture, is damaged, or is too large.

@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,8 @@ def split_axes(
             continue
         if name in _NEVER:
             raise TypeError(f"`{name}` is for the whole sweep and cannot be a list.")
-        values = tuple(_listed(value))
+        # Numbers of Python, which JSON can hold.
+        values = tuple(value.tolist() if isinstance(value, np.ndarray) else value)
         if not values:
             raise ValueError(f"`{name}` is an empty list; give at least one value.")
         if name == "strength" and not all(map(is_number, values)):
@@ -143,17 +144,13 @@ def make_members(axes: Sequence[Axis], mode: str) -> list[Row]:
             f"with mode='zip' all lists must be of one length, got {found}."
         )
     combine = itertools.product if mode == "product" else zip
-    labels = combine(*(axis.labels for axis in axes))
-    values = combine(*(axis.values for axis in axes))
+    labels, values = (
+        [dict(zip(lengths, member, strict=True)) for member in combine(*columns)]
+        for columns in ([axis.labels for axis in axes], [axis.values for axis in axes])
+    )
     return [
-        Row(
-            index=index,
-            labels=dict(zip(lengths, own_labels, strict=True)),
-            settings=dict(zip(lengths, own_values, strict=True)),
-        )
-        for index, (own_labels, own_values) in enumerate(
-            zip(labels, values, strict=True)
-        )
+        Row(index=index, labels=labels[index], settings=values[index])
+        for index in range(len(labels))
     ]
 
 
@@ -203,11 +200,6 @@ def _is_list(value: Any) -> bool:
         return value.ndim > 0
     # An optax transformation is a named tuple.
     return isinstance(value, list | tuple | range) and not hasattr(value, "_fields")
-
-
-def _listed(value: Iterable[Any]) -> list[Any]:
-    # Python's numbers, which JSON can hold.
-    return value.tolist() if isinstance(value, np.ndarray) else list(value)
 
 
 def _same_layers(

@@ -7,13 +7,14 @@ import codecs
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import math
 import os
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _DELIMITERS = ",;\t"
 # A row or a column that begins with it is a note.
 _NOTE = "#"
 _PARTS = ("defaults", "jobs")
+_EXTENSIONS = (".csv", ".tsv", ".json", ".toml")
 # Why pictures ended that are painted again.
 _UNFINISHED = ("interrupted", "not finite")
 # Parts of a name that is made from those of other files.
@@ -76,7 +78,6 @@ class JobTable:
         defaults: {column: value} of all rows that do not say otherwise.
         rows: {number: {column: value}}. A value is text where it came as text. The
             number is that of a spreadsheet, or the place in the list, from 1.
-        problems: all that is wrong.
     """
 
     name: str
@@ -135,13 +136,13 @@ def read_jobs(
     else:
         path = Path(source)
         extension = path.suffix.lower()
-        if extension not in _READERS and path.is_file():
+        if extension not in _EXTENSIONS and path.is_file():  # it may be a pipe
             raise ValueError(
                 f"jobs {path}: unknown extension {extension!r}; known: "
-                f"{', '.join(_READERS)}"
+                f"{', '.join(_EXTENSIONS)}"
             )
-        text = _read_text(path)
-        table = _READERS.get(extension, _read_table)(path, text)  # or a pipe
+        is_document = extension in (".json", ".toml")
+        table = (_read_document if is_document else _read_table)(path, _read_text(path))
     if not table.rows:
         raise ValueError(f"{table.name or 'the list'} holds no {table.noun}s to paint.")
     return table
@@ -199,12 +200,11 @@ def plan_table(
             if job.number not in bad:
                 jobs[place] = _resumed(job, loader)
         except (OSError, ValueError) as error:
-            if not overwrite:
-                text = (
-                    f"output {job.output} is there already, and {one_line(error)}; "
-                    "`overwrite` replaces it, or give another `output`"
-                )
-                problems.append((job.number, text))
+            text = (
+                f"output {job.output} is there already, and {one_line(error)}; "
+                "`overwrite` replaces it, or give another `output`"
+            )
+            problems += [] if overwrite else [(job.number, text)]
     if problems:
         raise BadJobs(_as_lines(problems, table))
     return jobs
@@ -275,16 +275,16 @@ def _read_table(path: Path, text: str) -> JobTable:
             for column, cell in zip(columns, cells, strict=False)
             if column is not None and cell
         }
-        for index, cell in enumerate(cells):
-            if cell and index >= len(header):
+        for cell, name in itertools.zip_longest(cells, header):
+            if not cell or name:
+                continue
+            problem = f"{cell!r} is in a column without a name"
+            if name is None:
                 problem = (
                     f"{cell!r} is one cell more than there are columns; a cell that "
                     "holds a separator must stand in quotes"
                 )
-                table.problems.append((number, problem))
-            elif cell and not header[index]:
-                problem = f"{cell!r} is in a column without a name"
-                table.problems.append((number, problem))
+            table.problems.append((number, problem))
     return table
 
 
@@ -342,26 +342,15 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_READERS: Mapping[str, Callable[[Path, str], JobTable]] = {
-    ".csv": _read_table,
-    ".tsv": _read_table,
-    ".json": _read_document,
-    ".toml": _read_document,
-}
-
-
 def _from_document(document: Any, *, name: str, folder: Path) -> JobTable:
     place = name or "jobs"
     if isinstance(document, list):
         document = {"jobs": document}
     if not isinstance(document, dict):
         raise ValueError(f"{place} must be a list of jobs, or have 'jobs' in it.")
-    for key in document:
-        if key not in _PARTS:
-            raise ValueError(
-                f"{place} has {key!r}.{suggestion(key, _PARTS)} Known: "
-                f"{', '.join(_PARTS)}."
-            )
+    if unknown := [key for key in document if key not in _PARTS]:
+        hint = f"{suggestion(unknown[0], _PARTS)} Known: {', '.join(_PARTS)}."
+        raise ValueError(f"{place} has {unknown[0]!r}.{hint}")
     entries, defaults = document.get("jobs", []), document.get("defaults", {})
     if not isinstance(entries, list) or not isinstance(defaults, dict):
         raise ValueError(f"{place}: 'jobs' must be a list, and 'defaults' an object.")
