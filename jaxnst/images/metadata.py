@@ -19,6 +19,8 @@ from typing import Any
 
 from PIL import ExifTags, Image as PILImage, PngImagePlugin
 
+from jaxnst._checks import check_path, path_text, shown
+
 
 # What Pillow may try. A list of our own, because some of its other readers start
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
@@ -64,7 +66,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: if the file is no picture, holds no record, or a field of it holds
             what it may not; the message names the field.
     """
-    name = os.fspath(path)
+    name = path_text(check_path("path", path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -98,8 +100,6 @@ _MAX_ITEMS = 10_000
 _MAX_TEXT = 1000
 _MAX_KEY = 100
 _MAX_NUMBER = 1e30
-# Number of characters of a value that a message shows.
-_MAX_SHOWN = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,12 +199,6 @@ def check_record(record: Mapping[str, Any]) -> dict[str, Any]:
     if fault is not None:
         raise ValueError(f"the record's {fault}.")
     return dict(record)
-
-
-def shown(value: object) -> str:
-    """Return a value as a message shows it: escaped, and not too long."""
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _unbounded(value: Any, place: str, depth: int) -> str | None:

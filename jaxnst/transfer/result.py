@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image as PILImage
 
 from jaxnst import __version__
+from jaxnst._checks import shown
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import CUSTOM, INIT_IMAGE, INITS, SETTINGS, STRENGTH_MAP
 from jaxnst.images import save_picture, to_pil
-from jaxnst.images.metadata import shown
 from jaxnst.networks.devices import default_device
 from jaxnst.optimize.member import SizeReport
 from jaxnst.pretrained import get_spec
