@@ -21,6 +21,7 @@ from ._checks import (
     check_choice,
     check_count,
     check_layer_weights,
+    check_names,
     check_number,
     check_range,
     shown,
@@ -240,14 +241,7 @@ def check_filters(
             or if a tiled picture would not tile after it.
         TypeError: if `filters` is of another kind, or an amount is not a number.
     """
-    if isinstance(filters, str):
-        filters = [filters]
-    if not isinstance(filters, Iterable):
-        raise TypeError(
-            f"`{name}` must be {{filter: amount}} or names of filters, got "
-            f"{shown(filters)}."
-        )
-    names = [check_choice(name, each, FILTERS) for each in filters]
+    names = [check_choice(name, x, FILTERS) for x in check_names(name, filters)]
     if len(set(names)) < len(names):
         raise ValueError(f"`{name}` names a filter twice: {', '.join(names)}.")
     amounts = filters if isinstance(filters, Mapping) else dict.fromkeys(names)

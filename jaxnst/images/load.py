@@ -7,6 +7,8 @@ import io
 import logging
 import os
 import struct
+import tempfile
+import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ import tifffile
 from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
-from jaxnst._checks import MIN_SIDE as MIN_SIDE
+from jaxnst._checks import MIN_SIDE as MIN_SIDE, check_path, path_text
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import gray_curve, srgb_converter
@@ -38,7 +40,10 @@ _PNG_COLORS = (b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"eXIf")
 # The last rows of a JPEG that may be missing: one row of blocks.
 _MAX_MISSING = 16
 # A library says nothing on stderr where no logging was set up.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+for _name in ("PIL", "tifffile"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+# Only one thread at a time may move standard error.
+_MOVING = threading.Lock()
 
 
 PictureSource = (
@@ -116,6 +121,7 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
         rgb, alpha = use_picture(data, label, lambda image: _from_pil(image, label))
         digest = hashlib.sha256(data).hexdigest()
     elif isinstance(source, PILImage.Image):
+        _check_pixels(source.height, source.width, argument)
         try:
             rgb, alpha = _from_pil(source, f"`{argument}`")
         except RefusedError:
@@ -125,6 +131,7 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
         digest = _digest(rgb, alpha)
     elif hasattr(source, "__array__") and hasattr(source, "dtype"):
         array = np.asarray(source)
+        _check_array(array, argument)
         digest = _digest(array)
         rgb, alpha = _from_array(array, argument)
     else:
@@ -176,7 +183,7 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
     """Return content, name and name in messages of a file; None for other sources."""
     name: Any = argument
     if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
+        name = check_path(argument, source)
         data = _read_file(Path(name), argument)
     elif isinstance(source, bytes | bytearray):
         data = bytes(source)
@@ -189,7 +196,8 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
         name = name if isinstance(name, str) else argument
     else:
         return None
-    label = f"`{argument}`" if name == argument else f"`{argument}` ({name})"
+    shown = "" if name == argument else f" ({path_text(name)})"
+    label = f"`{argument}`{shown}"
     if len(data) > _MAX_FILE:
         raise ValueError(f"{label} is a file of more than 1 GiB; save it smaller.")
     return data, name, label
@@ -205,17 +213,18 @@ def _read(read_fn: Callable[[int], bytes]) -> bytes:
 
 
 def _read_file(path: Path, argument: str) -> bytes:
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"`{argument}` is a folder: {path}. Give a picture file inside it."
-        )
+    shown = path_text(path)
     try:
         with path.open("rb") as stream:
             return _read(stream.read)
     except FileNotFoundError:
-        raise FileNotFoundError(f"`{argument}`: no such file: {path}") from None
+        raise FileNotFoundError(f"`{argument}`: no such file: {shown}") from None
+    except IsADirectoryError:
+        raise IsADirectoryError(
+            f"`{argument}` is a folder: {shown}. Give a picture file inside it."
+        ) from None
     except OSError as error:
-        raise OSError(f"`{argument}`: cannot read {path}: {error.strerror}") from error
+        raise OSError(f"`{argument}`: cannot read {shown}: {error.strerror}") from error
 
 
 def _digest(array: np.ndarray, alpha: np.ndarray | None = None) -> str:
@@ -243,7 +252,7 @@ def _from_pil(
     info: dict[str, Any] = dict(image.info)  # type: ignore[arg-type]
     if "transparency" in info:
         info["transparency"] = _transparent(image)
-    image.load()
+    _decode(image)
     try:
         image = ImageOps.exif_transpose(image)
     # A damaged EXIF block may raise anything, and is no reason to refuse a picture.
@@ -262,6 +271,28 @@ def _from_pil(
             alpha = np.empty(rgb.shape[:2], np.float32) if alpha is None else alpha
             np.divide(np.asarray(opacity), np.float32(255), out=alpha[rows])
     return rgb, alpha
+
+
+def _decode(image: PILImage.Image) -> None:
+    """Decode a picture; what libtiff says on standard error becomes part of errors."""
+    try:
+        kept = os.dup(2) if image.format == "TIFF" else None
+    except OSError:  # there is no standard error
+        kept = None
+    if kept is None:
+        image.load()
+        return
+    with _MOVING, tempfile.TemporaryFile() as words:
+        os.dup2(words.fileno(), 2)
+        try:
+            image.load()
+        except Exception as error:
+            words.seek(0)
+            said = words.readline(200).decode(errors="replace").strip()
+            raise OSError(f"{error} ({said})" if said else str(error)) from error
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _transparent(image: PILImage.Image) -> bytes | int | tuple[int, ...]:
@@ -315,17 +346,33 @@ def _split_alpha(
     return image, None
 
 
-def _from_array(
-    array: np.ndarray, argument: str
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Check an array, and return it as RGB and alpha, or None."""
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
+def _check_array(array: np.ndarray, argument: str) -> None:
+    """Check what an array is before it is converted, which takes memory."""
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[-1] not in (1, 3, 4)):
         raise ValueError(
             f"`{argument}` must have shape (height, width), optionally with 1, 3 or 4 "
             f"channels last and no batch axis, got {array.shape}."
         )
+    _check_pixels(*array.shape[:2], argument)
+
+
+def _check_pixels(height: int, width: int, argument: str) -> None:
+    """Check a picture in memory before it is converted."""
+    _check_shape(height, width, argument)
+    limit = PILImage.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > limit:
+        raise ValueError(
+            f"`{argument}` is {width} x {height} px, more than {limit // 1_000_000} "
+            "megapixels; shrink it, or set `PIL.Image.MAX_IMAGE_PIXELS`."
+        )
+
+
+def _from_array(
+    array: np.ndarray, argument: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Check the values of an array, and return it as RGB and alpha, or None."""
+    if array.ndim == 2:
+        array = array[..., None]
     # Compared by kind and size, because arrays from files may be big-endian.
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         values = array.astype(np.float32) / np.iinfo(array.dtype).max
@@ -508,9 +555,11 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
         raise
     # As with Pillow, damage shows as nearly any exception.
     except Exception as error:
+        is_said = isinstance(error, ValueError | NotImplementedError)
+        fault = f"{kind}: {error}" if is_said else f"{kind}, damaged"
         raise RefusedError(
-            f"{label} is a TIFF that cannot be read ({kind}: {error}); save it as RGB "
-            "with 8 or 16 bits, or as PNG."
+            f"{label} is a TIFF that cannot be read ({fault}); save it as RGB with "
+            "8 or 16 bits, or as PNG."
         ) from None
     if array.dtype.kind == "f":
         _check_levels(array, 1, label)

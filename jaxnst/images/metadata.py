@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import ExifTags, Image as PILImage, PngImagePlugin
 
-from jaxnst._checks import shown
+from jaxnst._checks import check_path, path_text, shown
 
 
 # What Pillow may try. A list of our own, because some of its other readers start
@@ -66,7 +66,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: if the file is no picture, holds no record, or a field of it holds
             what it may not; the message names the field.
     """
-    name = os.fspath(path)
+    name = path_text(check_path("path", path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxnst.images.files import atomic_write
+from jaxnst.sweeps.manifest import as_cell
 
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def save_history(history: History, path: str | os.PathLike[str]) -> Path:
         if target.suffix.lower() == ".csv":
             stream = io.StringIO()
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(history)
+            writer.writerow(map(as_cell, history))
             for row in zip(*history.values(), strict=True):
                 writer.writerow([f"{float(value):.7g}" for value in row])
             beside.write_text(stream.getvalue(), encoding="utf-8")

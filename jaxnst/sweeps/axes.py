@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnst._checks import check_choice
+from jaxnst._checks import check_choice, check_names
 
 
 MODES = ("product", "zip")
@@ -125,7 +125,7 @@ def split_axes(
             )
         if name in _LAYERS:
             # A name without a weight counts 1; a filter its usual amount.
-            values = _same_layers(values, None if name == "finish" else 1.0)
+            values = _same_layers(name, values, None if name == "finish" else 1.0)
         axes.append(Axis(name=name, values=values, labels=_labels(name, values, mode)))
     return axes, fixed
 
@@ -203,7 +203,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _same_layers(
-    values: Sequence[Any], weight: float | None
+    name: str, values: Sequence[Any], weight: float | None
 ) -> tuple[dict[str, Any], ...]:
     """Give all values the same layers, missing ones with weight 0.
 
@@ -212,7 +212,7 @@ def _same_layers(
     mappings = [
         dict(value)
         if isinstance(value, Mapping)
-        else dict.fromkeys([value] if isinstance(value, str) else value, weight)
+        else dict.fromkeys(check_names(name, value), weight)
         for value in values
     ]
     names = list(dict.fromkeys(name for mapping in mappings for name in mapping))
@@ -241,13 +241,13 @@ def _label(name: str, value: Any, number: int) -> str:
         return f"{value:g}"
     if isinstance(value, Mapping):
         label = ", ".join(
-            layer if weight in (1, None) else f"{layer} {weight:g}"
+            layer if weight in (1, None) else f"{layer} {_label(name, weight, number)}"
             for layer, weight in value.items()
             if weight != 0
         )
         if len(label) > _MAX_LABEL:
-            weights = value.values()
-            label = "/".join("" if w is None else f"{w:g}" for w in weights)
+            weights = ["" if weight is None else weight for weight in value.values()]
+            label = "/".join(_label(name, weight, number) for weight in weights)
         return label or "none"
     if isinstance(value, list | tuple):
         return "+".join(_label(name, each, number) for each in value)[:_MAX_LABEL]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxnst._checks import check_count, one_line, suggestion
+from jaxnst._checks import check_count, one_line, shown, suggestion
 from jaxnst.config import SETTINGS
 from jaxnst.images import check_format, check_output
 from jaxnst.transfer.result import FINISHED, Result
@@ -120,12 +120,12 @@ def sweep(
     for name in settings:
         if name not in (*SETTINGS, "masks"):
             raise TypeError(
-                f"{name!r} is no setting of `stylize`.{suggestion(name, SETTINGS)}"
+                f"{shown(name)} is no setting of `stylize`.{suggestion(name, SETTINGS)}"
             )
     if batch_size is not None:
         check_count("batch_size", batch_size)
     if callback is not None and not callable(callback):
-        raise TypeError(f"`callback` must be callable, got {callback!r}.")
+        raise TypeError(f"`callback` must be callable, got {shown(callback)}.")
     if executor is not None:
         check_executor(executor)
     check_format(f"any{extension}", bits=bits, quality=quality)
@@ -209,7 +209,7 @@ def batch(
     for name in defaults:
         if name not in COLUMNS or name == "output":
             hint = suggestion(name, COLUMNS)
-            raise TypeError(f"{name!r} is no setting of `stylize`.{hint}")
+            raise TypeError(f"{shown(name)} is no setting of `stylize`.{hint}")
     plan = plan_table(
         read_jobs(jobs),
         output,

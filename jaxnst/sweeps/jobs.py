@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from PIL import Image as PILImage
 
-from jaxnst._checks import FORESEEN, one_line
+from jaxnst._checks import FORESEEN, one_line, plain, shown
 from jaxnst.config import DYNAMIC, INITS, STRENGTH_MAP, TransferConfig
 from jaxnst.images import (
     Picture,
@@ -264,7 +264,8 @@ def find_difference(
     if different:
         name, *others = different
         more = f" (and {len(others)} settings more)" if others else ""
-        return f"its `{name}` is {made.get(name)}, not {wanted.get(name)}{more}"
+        values = [shown(x) for x in (made.get(name), wanted.get(name))]
+        return f"its `{name}` is {values[0]}, not {values[1]}{more}"
     for name in {**job.digests, **record["inputs"]}:
         if record["inputs"].get(name, {}).get("sha256") != job.digests.get(name):
             return f"it was made from another {name} picture"
@@ -388,7 +389,7 @@ def is_in_registry(network: str | os.PathLike[str]) -> bool:
 
 def _in_member(error: Exception, index: int, title: str) -> Exception:
     """Return an error that says in which member of the sweep it was."""
-    text = f"{one_line(error)} (in member {index}: {title})"
+    text = f"{one_line(error)} (in member {index}: {plain(title)})"
     kinds = (FileNotFoundError, IsADirectoryError, OSError, TypeError, ImportError)
     return next((x for x in kinds if isinstance(error, x)), ValueError)(text)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image as PILImage
 
-from jaxnst._checks import check_choice, one_line
+from jaxnst._checks import check_choice, one_line, shown
 from jaxnst.images import check_format, read_record
 from jaxnst.images.contact_sheet import thumbnail
 from jaxnst.transfer.result import Result
@@ -85,7 +85,7 @@ class SweepResult:
             ]
             if not labels:
                 raise ValueError(
-                    f"`{name}` is never {value!r}; it is {', '.join(axis.labels)}."
+                    f"`{name}` is never {shown(value)}; it is {', '.join(axis.labels)}."
                 )
             wanted[name] = labels[0]
         return [row for row in self.rows if wanted.items() <= row.labels.items()]

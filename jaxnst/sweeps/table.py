@@ -18,7 +18,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxnst._checks import one_line, suggestion
+from jaxnst._checks import (
+    check_list,
+    check_path,
+    one_line,
+    path_text,
+    shown,
+    suggestion,
+)
 from jaxnst.config import INITS, SETTINGS, parse_setting
 from jaxnst.images import check_format, read_record
 from jaxnst.pretrained.formats import SUFFIXES
@@ -107,10 +114,10 @@ class JobTable:
             if is_known or not column or column.startswith(_NOTE):
                 continue
             if column in COLUMNS:
-                problem = f"{noun} {name!r} is there twice"
+                problem = f"{noun} {shown(name)} is there twice"
             else:
                 hint = suggestion(column, COLUMNS) or f" Known: {', '.join(COLUMNS)}."
-                problem = f"unknown {noun} {name!r}.{hint}"
+                problem = f"unknown {noun} {shown(name)}.{hint}"
             self.problems.append((number, where + problem))
         return found
 
@@ -132,9 +139,10 @@ def read_jobs(
         OSError: if the file cannot be read.
     """
     if not isinstance(source, str | os.PathLike):
-        table = _from_document(list(source), name="", folder=Path())
+        entries = check_list("jobs", source, "a file or a list of mappings")
+        table = _from_document(entries, name="", folder=Path())
     else:
-        path = Path(source)
+        path = Path(check_path("jobs", source))
         extension = path.suffix.lower()
         if extension not in _EXTENSIONS and path.is_file():  # it may be a pipe
             raise ValueError(
@@ -238,11 +246,13 @@ def _read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise FileNotFoundError(f"jobs: no such file: {path}") from None
+        raise FileNotFoundError(f"jobs: no such file: {path_text(path)}") from None
     except IsADirectoryError:
         raise IsADirectoryError(f"jobs {path} is a folder; give a file") from None
     except OSError as error:
-        raise OSError(f"jobs: cannot read {path}: {error.strerror}") from error
+        raise OSError(
+            f"jobs: cannot read {path_text(path)}: {error.strerror}"
+        ) from error
     is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return data.decode("utf-16" if is_utf16 else "utf-8-sig")
@@ -278,11 +288,11 @@ def _read_table(path: Path, text: str) -> JobTable:
         for cell, name in itertools.zip_longest(cells, header):
             if not cell or name:
                 continue
-            problem = f"{cell!r} is in a column without a name"
+            problem = f"{shown(cell)} is in a column without a name"
             if name is None:
                 problem = (
-                    f"{cell!r} is one cell more than there are columns; a cell that "
-                    "holds a separator must stand in quotes"
+                    f"{shown(cell)} is one cell more than there are columns; a cell "
+                    "that holds a separator must stand in quotes"
                 )
             table.problems.append((number, problem))
     return table
@@ -337,7 +347,7 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{key!r} is there twice in one object")
+            raise ValueError(f"{shown(key)} is there twice in one object")
         found[key] = value
     return found
 
@@ -350,7 +360,7 @@ def _from_document(document: Any, *, name: str, folder: Path) -> JobTable:
         raise ValueError(f"{place} must be a list of jobs, or have 'jobs' in it.")
     if unknown := [key for key in document if key not in _PARTS]:
         hint = f"{suggestion(unknown[0], _PARTS)} Known: {', '.join(_PARTS)}."
-        raise ValueError(f"{place} has {unknown[0]!r}.{hint}")
+        raise ValueError(f"{place} has {shown(unknown[0])}.{hint}")
     entries, defaults = document.get("jobs", []), document.get("defaults", {})
     if not isinstance(entries, list) or not isinstance(defaults, dict):
         raise ValueError(f"{place}: 'jobs' must be a list, and 'defaults' an object.")
@@ -358,7 +368,7 @@ def _from_document(document: Any, *, name: str, folder: Path) -> JobTable:
     for number, entry in enumerate([defaults, *entries]):
         row = table.defaults if number == 0 else table.rows.setdefault(number, {})
         if not isinstance(entry, Mapping):
-            problem = f"expected names and values, got {entry!r:.60}"
+            problem = f"expected names and values, got {shown(entry)}"
             table.problems.append((number, problem))
             continue
         columns = table.columns(number, map(str, entry), "name")
@@ -483,15 +493,13 @@ def _output_name(number: int, values: Mapping[str, Any]) -> Path:
     if given is None:
         stems = (_stem(values.get(name), name) for name in ("content", "style"))
         return Path(f"{number:03d}_{'_'.join(stems)}.png")
-    if not isinstance(given, str | os.PathLike):
-        raise TypeError(f"`output` must be the name of a file, got {given!r}.")
-    path = Path(given)
+    path = Path(check_path("output", given))
     if path.is_absolute() or path.drive or ".." in path.parts:
         raise ValueError(
             f"output {path} is outside of the folder for the pictures; give a name in "
             "it."
         )
-    if max(len(os.fsencode(part)) for part in path.parts) > _MAX_NAME:
+    if max((len(os.fsencode(part)) for part in path.parts), default=0) > _MAX_NAME:
         raise ValueError(
             f"output {path.name[:_MAX_STEM]}...: a name may have {_MAX_NAME} bytes."
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnst._checks import check_count
+from jaxnst._checks import check_count, shown
 from jaxnst._types import HostImage
 from jaxnst.config import NOT_FOR_TEXTURES
 from jaxnst.images import Picture, PictureSource, load_picture, resize
@@ -114,7 +114,9 @@ def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
     """Return width and height."""
     sides = size if isinstance(size, list | tuple) else (size, size)
     if len(sides) != 2:
-        raise ValueError(f"`size` must be a number or (width, height), got {size!r}.")
+        raise ValueError(
+            f"`size` must be a number or (width, height), got {shown(size)}."
+        )
     width, height = (check_count("size", side, minimum=MIN_SIDE) for side in sides)
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ValueError(
