@@ -78,10 +78,11 @@ def _finish(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    output = None if args.json is None else _check_output(Path(args.json))
+    from jaxnst.images.files import atomic_write, check_place
+
+    output = None if args.json is None else check_place(Path(args.json))
 
     from jaxnst.images import load_picture, resize
-    from jaxnst.images.files import atomic_write
     from jaxnst.metrics import format_table, measure
     from jaxnst.metrics.evaluation import LEGEND
     from jaxnst.pretrained import load_lpips_network
@@ -120,10 +121,12 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
+    from jaxnst.images.files import check_place
+
     output = Path(args.output or Path(args.picture).with_suffix(".why.html"))
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"the report is a .html file, got {output.name!r}")
-    _check_output(output)
+    check_place(output)
     if args.sheets is not None and Path(args.sheets).is_file():
         raise ValueError(f"--sheets {args.sheets} is a file; give a folder")
 
@@ -175,16 +178,6 @@ def _text(value: object) -> str:
         is_flat = not any(isinstance(each, list | dict) for each in value)
         return (", " if is_flat else "; ").join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _check_output(path: Path) -> Path:
-    if path.is_dir():
-        raise IsADirectoryError(f"output {path} is a folder; give a file name")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"output {path}: no such folder: {path.parent}; make it first"
-        )
-    return path
 
 
 FINISH = Command(

@@ -15,7 +15,7 @@ from jaxnst import __version__
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import srgb_profile
-from .files import atomic_write, place_beside, resolved
+from .files import atomic_write, check_place
 from .load import bands_of
 from .metadata import TEXT_KEY, encode_record, exif, png_text
 
@@ -72,35 +72,9 @@ def check_output(
         OSError: if the folder or the file cannot be written.
     """
     path = Path(path)
-    folder = path.parent
     if path.suffix.lower() in EXTENSIONS or not path.is_dir():
         check_format(path, bits=bits, quality=quality)
-    # Try to write: missing permissions, a read-only disk or a name that is too long
-    # show now, and not after hours of painting.
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(
-                f"output {path} is a folder; give a file name, like {path / 'out.png'}"
-            )
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"output {path}: no such folder: {folder}; make it first"
-            )
-        target = resolved(path) if path.is_symlink() else path
-        is_new = not target.exists()
-        try:
-            for place in (place_beside(target), target):
-                with place.open("ab"):
-                    pass
-        finally:
-            place_beside(target).unlink(missing_ok=True)
-            if is_new:
-                target.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno is None:  # ours
-            raise
-        message = f"output {path} cannot be written: {error.strerror}"
-        raise type(error)(message) from error
+    check_place(path)
     return path
 
 

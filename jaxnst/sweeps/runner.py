@@ -57,14 +57,6 @@ class Done(NamedTuple):
     seconds: float
 
 
-def own_devices() -> list[Any]:
-    """Return the devices of this process, or the one that the user chose."""
-    device = default_device()
-    if getattr(jax.config, "jax_default_device", None) is not None:
-        return [device]
-    return local_devices()
-
-
 def paint_here(
     jobs: Sequence[PictureJob],
     load_fn: LoadFn,
@@ -82,7 +74,9 @@ def paint_here(
     Raises:
         KeyboardInterrupt: on Ctrl-C; the pictures under way are given up.
     """
-    devices = own_devices()
+    # Those of this process, or the one that the user chose.
+    is_chosen = getattr(jax.config, "jax_default_device", None) is not None
+    devices = [default_device()] if is_chosen else local_devices()
     shown = _Shown(jobs, enabled=progress)
     is_one_cpu = devices[0].platform == "cpu" and len(devices) == 1
     groups: dict[Hashable, list[PictureJob]] = {}
