@@ -133,17 +133,10 @@ def _explain(args: argparse.Namespace) -> int:
     from jaxnst.insight import explain
 
     check_platforms()
-    found = explain(
-        args.picture,
-        args.content,
-        one_or_all(args.style),
-        masks=args.masks,
-        strength=args.strength,
-        init=args.init,
-        network=args.network,
-        ablations=args.ablations,
-        progress=not args.quiet,
-    )
+    pictures = args.picture, args.content, one_or_all(args.style)
+    names = ("masks", "strength", "init", "network", "ablations")
+    given = {name: vars(args)[name] for name in names}
+    found = explain(*pictures, progress=not args.quiet, **given)
     found.save(output)
     sheets = [] if args.sheets is None else found.save_sheets(args.sheets)
     if not args.quiet:

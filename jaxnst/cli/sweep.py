@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # Of the files in a folder that are no pictures so many are named.
 _MAX_NAMED = 5
+# Arguments of `jaxnst.sweep` that are options of the same name.
+_PASSED_ON = ("mode", "output", "bits", "quality", "batch_size", "metrics")
 
 _SWEEP_DESCRIPTION = """\
 Paint a picture for each combination of settings: any option below may have
@@ -127,15 +129,10 @@ def _sweep(args: argparse.Namespace) -> int:
         result = sweep(
             one_or_all(contents),
             one_or_all(styles),
-            mode=args.mode,
-            output=args.output,
             extension=extension,
-            bits=args.bits,
-            quality=args.quality,
-            batch_size=args.batch_size,
-            metrics=args.metrics,
             callback=tell,
             progress=not args.quiet,
+            **{name: vars(args)[name] for name in _PASSED_ON},
             **settings,
         )
     except SweepInterrupted as interrupted:
@@ -232,15 +229,9 @@ def _batch(args: argparse.Namespace) -> int:
                 f"{jobs.place(number)} has a `preset`, which --like would replace; "
                 "give one of them"
             )
+    options = {"overwrite": args.overwrite, "bits": args.bits, "quality": args.quality}
     try:
-        plan = plan_table(
-            jobs,
-            args.output,
-            defaults=defaults,
-            overwrite=args.overwrite,
-            bits=args.bits,
-            quality=args.quality,
-        )
+        plan = plan_table(jobs, args.output, defaults=defaults, **options)
     except BadJobs as error:
         if args.debug:
             raise
@@ -270,14 +261,9 @@ def _paint_table(
     numbers: dict[str, list[str]] = {"painted": [], "skipped": [], "failed": []}
     is_interrupted = False
     failed_fn = traceback.print_exception if args.debug else lambda _: None
+    form = {"bits": args.bits, "quality": args.quality, "progress": not args.quiet}
     try:
-        for outcome in paint_table(
-            plan,
-            bits=args.bits,
-            quality=args.quality,
-            progress=not args.quiet,
-            failed_fn=failed_fn,
-        ):
+        for outcome in paint_table(plan, failed_fn=failed_fn, **form):
             numbers[outcome.status].append(str(outcome.number))
             _tell_outcome(outcome, noun, is_quiet=args.quiet)
     except KeyboardInterrupt:

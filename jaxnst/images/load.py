@@ -51,6 +51,7 @@ PictureSource = (
     | os.PathLike[str]
     | bytes
     | bytearray
+    | io.IOBase
     | IO[bytes]
     | PILImage.Image
     | Shaped[np.ndarray | Array, "..."]

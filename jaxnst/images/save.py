@@ -167,20 +167,16 @@ def _write(
     if pixels.dtype == np.uint16:
         _write_png16(stream, pixels, text, profile)
         return
-    image = PILImage.fromarray(pixels)
     if extension == ".png":
-        image.save(stream, "PNG", icc_profile=profile, pnginfo=png_text(text))
-        return
-    options: dict[str, Any] = {
-        "quality": quality,
-        "icc_profile": profile,
-        "exif": exif(text, software),
-    }
-    if extension == ".webp":
+        options: dict[str, Any] = {"format": "PNG", "pnginfo": png_text(text)}
+    elif extension == ".webp":
         # `exact` keeps the colors under transparent pixels; method 6 is the smallest.
-        image.save(stream, "WEBP", exact=True, method=6, **options)
+        options = {"format": "WEBP", "exact": True, "method": 6}
     else:
-        image.save(stream, "JPEG", subsampling="4:4:4", **options)
+        options = {"format": "JPEG", "subsampling": "4:4:4"}
+    if extension != ".png":
+        options |= {"quality": quality, "exif": exif(text, software)}
+    PILImage.fromarray(pixels).save(stream, icc_profile=profile, **options)
 
 
 def _write_png16(
