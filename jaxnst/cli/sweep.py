@@ -141,20 +141,14 @@ def _sweep(args: argparse.Namespace) -> int:
     counts = num_new, num_there, len(result.errors), len(result)
     is_done = not is_interrupted and not result.errors
     more = f": {Path(args.output) / 'index.html'}" if is_done else ""
-    return _end(*counts, more, is_interrupted=is_interrupted, is_quiet=args.quiet)
+    return _end(counts, more, is_interrupted=is_interrupted, is_quiet=args.quiet)
 
 
 def _end(
-    num_new: int,
-    num_there: int,
-    num_failed: int,
-    total: int,
-    more: str,
-    *,
-    is_interrupted: bool,
-    is_quiet: bool,
+    counts: Sequence[int], more: str, *, is_interrupted: bool, is_quiet: bool
 ) -> int:
-    """Say how many pictures there are, and return the exit code."""
+    """Say how many pictures are new, old, failed, of how many; return the exit code."""
+    num_new, num_there, num_failed, total = counts
     summary = f"{num_new} of {total} painted"
     summary += f", {num_there} already there" if num_there else ""
     summary += (f", {num_failed} failed" if num_failed else "") + more
@@ -272,7 +266,7 @@ def _paint_table(
     plural = "s" if len(failed) > 1 else ""
     more = f": {noun}{plural} {', '.join(failed)}" if failed else ""
     counts = *map(len, numbers.values()), len(plan)
-    return _end(*counts, more, is_interrupted=is_interrupted, is_quiet=args.quiet)
+    return _end(counts, more, is_interrupted=is_interrupted, is_quiet=args.quiet)
 
 
 def _tell_outcome(outcome: "Outcome", noun: str, *, is_quiet: bool) -> None:

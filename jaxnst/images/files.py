@@ -62,13 +62,8 @@ def atomic_write(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Yield a place to write to; the file written there is moved to `path` at the end.
 
     If writing fails, the place is cleared and `path` stays as it was. A symbolic link
-    stays, and the file that it names is written.
-
-    Args:
-        path: final place of the file.
-        folder: folder on the same disk that only this writer uses, where the file is
-            written under the name that `path` has; by default it is written beside
-            `path`, hidden.
+    stays, and the file that it names is written. The place is beside `path`, hidden, or
+    in a `folder` on the same disk that only this writer uses.
     """
     if path.is_symlink():
         path, folder = _resolved(path), None

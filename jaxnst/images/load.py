@@ -232,7 +232,7 @@ def _digest(array: np.ndarray, alpha: np.ndarray | None = None) -> str:
     """Return the hash of an array, its alpha as a last channel."""
     shape = array.shape if alpha is None else (*array.shape[:2], array.shape[2] + 1)
     digest = hashlib.sha256(f"{shape}{array.dtype}".encode())
-    for rows in bands_of(array) if array.ndim > 1 else [...]:
+    for rows in bands_of(array):
         band = array[rows] if alpha is None else np.dstack([array[rows], alpha[rows]])
         digest.update(np.ascontiguousarray(band).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
@@ -380,9 +380,9 @@ def _from_array(
     # ml_dtypes' bfloat16 is no np.floating, so compare the name too.
     elif np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16":
         values = array.astype(np.float32)
-        if not np.all(np.isfinite(values)):
+        least, most = values.min(), values.max()
+        if not np.all(np.isfinite([least, most])):
             raise ValueError(f"`{argument}` has NaN or infinite values.")
-        least, most = (values.min(), values.max()) if values.size else (0.0, 1.0)
         # Resizing and color conversion may leave values a little outside.
         if least < -_SLACK or most > 1 + _SLACK:
             advice = "divide by 255 or pass uint8" if most > 2 else "clip it"

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image as PILImage, PngImagePlugin
+from PIL import ExifTags, Image as PILImage
 
 from jaxnst._checks import check_path, path_text, shown
 
@@ -31,26 +31,6 @@ TEXT_KEY = "jaxnst"
 _MAX_EXIF_SEGMENTS = 64
 # Largest number of characters of a record; jaxnst writes some ten thousand.
 _MAX_RECORD = 2_000_000
-
-
-def encode_record(record: dict[str, Any]) -> str:
-    """Return a record as the text that files hold."""
-    return json.dumps({TEXT_KEY: record}, separators=(",", ":"))
-
-
-def png_text(text: str) -> PngImagePlugin.PngInfo:
-    """Return the PNG text chunk that holds `text`."""
-    info = PngImagePlugin.PngInfo()
-    info.add_text(TEXT_KEY, text)
-    return info
-
-
-def exif(text: str, software: str) -> PILImage.Exif:
-    """Return the EXIF block of a file that holds a record and names the program."""
-    block = PILImage.Exif()
-    block[ExifTags.Base.ImageDescription] = text
-    block[ExifTags.Base.Software] = software
-    return block
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:

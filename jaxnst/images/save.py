@@ -1,5 +1,6 @@
 """Writing of pictures: atomic, with an sRGB profile and the record inside."""
 
+import json
 import os
 import struct
 import warnings
@@ -9,7 +10,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
-from PIL import Image as PILImage
+from PIL import ExifTags, Image as PILImage
+from PIL.PngImagePlugin import PngInfo
 
 from jaxnst import __version__
 from jaxnst._types import HostAlpha, HostImage
@@ -17,7 +19,7 @@ from jaxnst._types import HostAlpha, HostImage
 from .color_profile import srgb_profile
 from .files import atomic_write, check_place
 from .load import bands_of
-from .metadata import TEXT_KEY, encode_record, exif, png_text
+from .metadata import TEXT_KEY
 
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -127,7 +129,9 @@ def save_picture(
         ValueError, OSError: if `check_output` raises them.
     """
     path = check_output(path, bits=bits, quality=quality)
-    text = "" if record is None else encode_record(record)
+    text = ""
+    if record is not None:
+        text = json.dumps({TEXT_KEY: record}, separators=(",", ":"))
     if path.suffix.lower() in _WITHOUT_ALPHA and alpha is not None:
         warnings.warn(
             f"{path.name}: JPEG has no transparency, so the picture is laid on white; "
@@ -168,14 +172,16 @@ def _write(
         _write_png16(stream, pixels, text, profile)
         return
     if extension == ".png":
-        options: dict[str, Any] = {"format": "PNG", "pnginfo": png_text(text)}
-    elif extension == ".webp":
-        # `exact` keeps the colors under transparent pixels; method 6 is the smallest.
-        options = {"format": "WEBP", "exact": True, "method": 6}
+        options: dict[str, Any] = {"format": "PNG", "pnginfo": PngInfo()}
+        options["pnginfo"].add_text(TEXT_KEY, text)
     else:
         options = {"format": "JPEG", "subsampling": "4:4:4"}
-    if extension != ".png":
-        options |= {"quality": quality, "exif": exif(text, software)}
+        if extension == ".webp":
+            # `exact` keeps colors under transparent pixels; method 6 is the smallest.
+            options = {"format": "WEBP", "exact": True, "method": 6}
+        options |= {"quality": quality, "exif": PILImage.Exif()}
+        options["exif"][ExifTags.Base.ImageDescription] = text
+        options["exif"][ExifTags.Base.Software] = software
     PILImage.fromarray(pixels).save(stream, icc_profile=profile, **options)
 
 
