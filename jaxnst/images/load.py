@@ -204,7 +204,7 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
     return data, name, label
 
 
-def _read(read_fn: Callable[[int], bytes]) -> bytes:
+def _read(read_fn: Callable[..., Any]) -> bytes:
     """Return what a file holds, but not much more than `_MAX_FILE`."""
     pieces, count = [], 0
     while count <= _MAX_FILE and (piece := read_fn(2**24)):
@@ -354,7 +354,7 @@ def _check_array(array: np.ndarray, argument: str) -> None:
             f"`{argument}` must have shape (height, width), optionally with 1, 3 or 4 "
             f"channels last and no batch axis, got {array.shape}."
         )
-    _check_pixels(*array.shape[:2], argument)
+    _check_pixels(array.shape[0], array.shape[1], argument)
 
 
 def _check_pixels(height: int, width: int, argument: str) -> None:

@@ -264,11 +264,11 @@ def paint_table(
             waiting.append(job)
     loader = JobLoader(progress=progress)
     for job, result, problem, _ in paint_here(waiting, loader.load, progress=progress):
-        try:
-            if result is not None:
+        if problem is None:
+            try:
                 result.save(job.output, **form)
-        except OSError as error:
-            problem = error
+            except OSError as error:
+                problem = error
         if problem is not None:
             yield outcome(job, "failed", error=problem)
             continue
