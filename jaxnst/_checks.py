@@ -171,9 +171,7 @@ def _number(name: str, value: object) -> float:
 
 
 def check_layer_weights(
-    name: str,
-    layers: object,
-    known: Iterable[str] | None = None,
+    name: str, layers: object, known: Iterable[str] | None = None
 ) -> dict[str, float]:
     """Return layers and their weights, of which one is above 0.
 

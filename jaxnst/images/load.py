@@ -333,9 +333,7 @@ def _check_levels(values: np.ndarray, limit: float, label: str) -> None:
         )
 
 
-def _split_alpha(
-    image: PILImage.Image,
-) -> tuple[PILImage.Image, PILImage.Image | None]:
+def _split_alpha(image: PILImage.Image) -> tuple[PILImage.Image, PILImage.Image | None]:
     """Return the picture without alpha, and its alpha or None."""
     if image.mode == "La":
         image = image.convert("LA")

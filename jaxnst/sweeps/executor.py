@@ -60,7 +60,7 @@ def pack_job(job: PictureJob) -> dict[str, Any]:
 
     for name in ("content", "style", "masks", *({"init", "strength"} & {*job.sources})):
         arguments[name] = packed(arguments.get(name))
-    network = arguments["network"]
+    network = arguments.get("network")
     if isinstance(network, str | os.PathLike) and Path(network).is_file():
         arguments["network"] = Path(network).absolute()
     return arguments

@@ -21,13 +21,7 @@ from PIL import Image as PILImage
 
 from jaxnst._checks import FORESEEN, one_line, plain, shown
 from jaxnst.config import DYNAMIC, INITS, STRENGTH_MAP, TransferConfig
-from jaxnst.images import (
-    Picture,
-    PictureSource,
-    check_picture,
-    load_picture,
-    to_pil,
-)
+from jaxnst.images import Picture, PictureSource, check_picture, load_picture, to_pil
 from jaxnst.images.files import file_sha256
 from jaxnst.networks import Network
 from jaxnst.pretrained import SPECS
@@ -35,24 +29,11 @@ from jaxnst.transfer.inputs import check_styles, result_shape
 from jaxnst.transfer.masks import MASK_NAMES, naming_choices
 from jaxnst.transfer.plan import work_of
 from jaxnst.transfer.result import name_styles
-from jaxnst.transfer.setup import (
-    Job,
-    Loaders,
-    load_used_network,
-    set_up,
-    settle_config,
-)
+from jaxnst.transfer.setup import Job, Loaders, load_used_network, set_up, settle_config
 
 from .axes import Axis, make_members, split_axes
 
 
-# Arguments that `settle_config` requires.
-NOT_SET: Mapping[str, Any] = {
-    "preset": "default",
-    "init": None,
-    "network": None,
-    "optimizer": None,
-}
 # Settings that others depend on, so they are checked first.
 _BASIC = ("preset", "network")
 # Pictures and networks kept in memory; a VGG-19 takes up to 200 MB.
@@ -138,7 +119,7 @@ class JobLoader:
         self, arguments: Mapping[str, Any], **fields: Any
     ) -> tuple[PictureJob | None, list[Exception]]:
         """Return a job with these other fields, or why it cannot be painted."""
-        rest = {**NOT_SET, **arguments}
+        rest = dict(arguments)
         content, style = rest.pop("content", None), rest.pop("style", None)
         config, found = self._settle(rest)
         pair = {"content": content, "style": style}
@@ -184,7 +165,7 @@ class JobLoader:
             else self._look(source, name.split()[0])[1]
             for name, source in job.sources.items()
         }
-        network = job.arguments["network"] or job.config.network
+        network = job.arguments.get("network") or job.config.network
         weights = None
         if not (isinstance(network, Network) or is_in_registry(network)):
             weights = self._file_digest(Path(network).expanduser())
@@ -192,7 +173,10 @@ class JobLoader:
 
     def load(self, job: PictureJob) -> Job:
         """Return pictures, settings and network of a job."""
-        key, preset = (job.pictures, job.program), job.arguments["preset"]
+        key, preset = (
+            (job.pictures, job.program),
+            job.arguments.get("preset", "default"),
+        )
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # frees its memory first
             inputs = job.content, job.style, job.config, job.arguments
@@ -231,7 +215,7 @@ class JobLoader:
         self, arguments: Mapping[str, Any]
     ) -> tuple[TransferConfig | None, list[Exception]]:
         """Return the settings that arguments come to, or an error for each bad one."""
-        if isinstance(arguments["network"], Network):  # its text is long
+        if isinstance(arguments.get("network"), Network):  # its text is long
             return _settle(arguments)
         # It may have to look into a file of weights, which can be slow.
         key = repr(sorted(arguments.items(), key=lambda item: item[0]))
@@ -338,7 +322,7 @@ def _settle(
     except FORESEEN as error:
         together = error
     found: list[Exception] = []
-    basis = dict(NOT_SET)
+    basis: dict[str, Any] = {}
     for name in sorted(arguments, key=lambda name: name not in _BASIC):
         try:
             settle_config(**(basis | {name: arguments[name]}))
@@ -355,7 +339,7 @@ def _guides(
 ) -> dict[str, Any]:
     """Return {name in the record: picture} besides content and styles."""
     found: dict[str, Any] = {}
-    init = arguments["init"]
+    init = arguments.get("init")
     if init is not None and not (isinstance(init, str) and init in INITS):
         found["init"] = init
     if config is None:
@@ -400,13 +384,12 @@ def _identity(jobs: Sequence[PictureJob]) -> dict[str, Any]:
         mask if isinstance(mask, str) and mask in MASK_NAMES else "picture"
         for mask in jobs[0].arguments.get("masks") or ()  # the same for all jobs
     ]
-    networks = {
-        id(x): x for job in jobs if isinstance(x := job.arguments["network"], Network)
-    }
-    optimizers = [job.arguments["optimizer"] for job in jobs]
+    networks = [job.arguments.get("network") for job in jobs]
+    models = {id(x): x for x in networks if isinstance(x, Network)}
+    optimizers = [job.arguments.get("optimizer") for job in jobs]
     # Nothing tells an optimizer from that of another process.
     own = dict.fromkeys(id(x) for x in optimizers if x and not isinstance(x, str))
-    digests = [*map(_weights_digest, networks.values())]
+    digests = [*map(_weights_digest, models.values())]
     return {"masks": masks, "weights": digests, "optimizers": [*own]}
 
 

@@ -122,9 +122,7 @@ class JobTable:
         return found
 
 
-def read_jobs(
-    source: str | os.PathLike[str] | Iterable[Mapping[str, Any]],
-) -> JobTable:
+def read_jobs(source: str | os.PathLike[str] | Iterable[Mapping[str, Any]]) -> JobTable:
     """Return the rows of a file or a list.
 
     Args:
