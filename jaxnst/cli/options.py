@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxnst._checks import FORESEEN, check_range, one_line, plain, short
 from jaxnst.config import GROUPS, SETTINGS, parse_number, parse_values
@@ -21,25 +21,18 @@ EXIT_TERMINATED = 143
 _FIRST = tuple(name for name, each in SETTINGS.items() if each.group == GROUPS[0])
 
 
-class Option(NamedTuple):
-    """An option or a positional argument: what `add_argument` of argparse gets.
-
-    Attributes:
-        group: title under which the help lists it; empty: with the first ones.
-    """
-
-    names: tuple[str, ...]
-    form: Mapping[str, Any]
-    group: str = ""
+# What `add_argument` of argparse gets, and the title under which the help lists it;
+# without one it is with the first ones.
+Option = tuple[list[str], dict[str, Any], str]
 
 
 def option(
     names: str, help: str, metavar: str | None = None, *, group: str = "", **form: Any
 ) -> Option:
-    """Return an option; `names` are separated by spaces."""
+    """Return an option or a positional argument; spaces separate its names."""
     if metavar is not None:
         form["metavar"] = metavar
-    return Option(tuple(names.split()), {"help": help, **form}, group)
+    return names.split(), {"help": help, **form}, group
 
 
 def flag(names: str, help: str, **form: Any) -> Option:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+
 from jaxnst._checks import check_count, one_line, shown, suggestion
 from jaxnst.config import SETTINGS
 from jaxnst.images import check_format, check_output
@@ -129,7 +131,9 @@ def sweep(
     if executor is not None:
         check_executor(executor)
     check_format(f"any{extension}", bits=bits, quality=quality)
-    hosts = Hosts.find() if executor is None else Hosts()
+    hosts = Hosts()
+    if executor is None:
+        hosts = Hosts(jax.process_index(), jax.process_count())
     if hosts.num_processes > 1 and output is None:
         raise ValueError(
             f"JAX runs in {hosts.num_processes} processes; give `output`, a folder "

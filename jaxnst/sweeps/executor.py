@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxnst.transfer.result import Result
@@ -168,11 +167,6 @@ class Hosts(NamedTuple):
 
     process: int = 0
     num_processes: int = 1
-
-    @classmethod
-    def find(cls) -> "Hosts":
-        """Return which process of JAX this is."""
-        return cls(jax.process_index(), jax.process_count())
 
     def share(self, missing: Sequence[int], count: int, folder: Path) -> list[int]:
         """Return the members that this process paints, once all processes are here.

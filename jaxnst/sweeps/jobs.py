@@ -173,10 +173,8 @@ class JobLoader:
 
     def load(self, job: PictureJob) -> Job:
         """Return pictures, settings and network of a job."""
-        key, preset = (
-            (job.pictures, job.program),
-            job.arguments.get("preset", "default"),
-        )
+        key = job.pictures, job.program
+        preset = job.arguments.get("preset", "default")
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # frees its memory first
             inputs = job.content, job.style, job.config, job.arguments
