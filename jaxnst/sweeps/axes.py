@@ -23,7 +23,7 @@ _PICTURES = ("content", "style", "init")
 # Settings of the sweep as a whole.
 _NEVER = ("callback", "progress")
 # Longer labels make names and sheets hard to read.
-_MAX_LABEL = 40
+MAX_LABEL = 40
 _MAX_FILE_NAME = 120
 # Most file systems allow 255 bytes; names of temporary files are longer than these.
 _MAX_FILE_NAME_BYTES = 192
@@ -245,17 +245,23 @@ def _label(name: str, value: Any, number: int) -> str:
             for layer, weight in value.items()
             if weight != 0
         )
-        if len(label) > _MAX_LABEL:
+        if len(label) > MAX_LABEL:
             weights = ["" if weight is None else weight for weight in value.values()]
             label = "/".join(_label(name, weight, number) for weight in weights)
         return label or "none"
-    if isinstance(value, list | tuple):
-        return "+".join(_label(name, each, number) for each in value)[:_MAX_LABEL]
     if name in _PICTURES:
-        if isinstance(value, str | os.PathLike):
-            return Path(value).stem[:_MAX_LABEL]
-        return f"{name} {number}"
-    return str(value)[:_MAX_LABEL]
+        return picture_name(value, f"{name} {number}")
+    if isinstance(value, list | tuple):
+        return "+".join(_label(name, each, number) for each in value)[:MAX_LABEL]
+    return str(value)[:MAX_LABEL]
+
+
+def picture_name(source: Any, other: str) -> str:
+    """Return the names of picture files, short; `other` for what is in no file."""
+    if isinstance(source, list | tuple):
+        return "+".join(picture_name(each, other) for each in source)[:MAX_LABEL]
+    is_file = isinstance(source, str | os.PathLike)
+    return Path(source).stem[:MAX_LABEL] if is_file else other
 
 
 def is_number(value: object) -> bool:

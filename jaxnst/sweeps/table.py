@@ -31,6 +31,7 @@ from jaxnst.images import check_format, read_record
 from jaxnst.pretrained.formats import SUFFIXES
 from jaxnst.transfer.result import FINISHED
 
+from .axes import MAX_LABEL, picture_name
 from .jobs import JobLoader, PictureJob, find_difference, is_in_registry, listed
 
 
@@ -43,8 +44,6 @@ _PARTS = ("defaults", "jobs")
 _EXTENSIONS = (".csv", ".tsv", ".json", ".toml")
 # Why pictures ended that are painted again.
 _UNFINISHED = ("interrupted", "not finite")
-# Parts of a name that is made from those of other files.
-_MAX_STEM = 40
 # Limit of file systems, in bytes.
 _MAX_NAME = 255
 # More problems are seldom read.
@@ -489,8 +488,8 @@ def _output_name(number: int, values: Mapping[str, Any]) -> Path:
     """
     given = values.get("output")
     if given is None:
-        stems = (_stem(values.get(name), name) for name in ("content", "style"))
-        return Path(f"{number:03d}_{'_'.join(stems)}.png")
+        names = (picture_name(values.get(name), name) for name in ("content", "style"))
+        return Path(f"{number:03d}_{'_'.join(names)}.png")
     path = Path(check_path("output", given))
     if path.is_absolute() or path.drive or ".." in path.parts:
         raise ValueError(
@@ -499,12 +498,6 @@ def _output_name(number: int, values: Mapping[str, Any]) -> Path:
         )
     if max((len(os.fsencode(part)) for part in path.parts), default=0) > _MAX_NAME:
         raise ValueError(
-            f"output {path.name[:_MAX_STEM]}...: a name may have {_MAX_NAME} bytes."
+            f"output {path.name[:MAX_LABEL]}...: a name may have {_MAX_NAME} bytes."
         )
     return path
-
-
-def _stem(source: object, name: str) -> str:
-    if isinstance(source, list):
-        return "+".join(_stem(each, name) for each in source)[:_MAX_STEM]
-    return source.stem[:_MAX_STEM] if isinstance(source, Path) else name
