@@ -395,6 +395,10 @@ def _count(
     return _setting(default, help, **(usual | options))
 
 
+def _side(default: int | None, help: str, least: int = MIN_SIDE) -> Any:
+    return _count(default, help, least, MAX_SIDE, metavar="PX")
+
+
 def _number(
     default: float | None, help: str, check_fn: Any = check_number, **options: Any
 ) -> Any:
@@ -432,9 +436,7 @@ class TransferConfig:
         TypeError: if a value is of the wrong kind.
     """
 
-    size: int = _count(
-        512, "longest side of the result", MIN_SIDE, MAX_SIDE, metavar="PX"
-    )
+    size: int = _side(512, "longest side of the result")
     # The two weights have no effect with a strength.
     strength: float | str | None = _setting(
         None,
@@ -521,12 +523,8 @@ class TransferConfig:
     normalization: str = _choice(
         "pair", "pair, or paper: the literal sums", NORMALIZATIONS
     )
-    style_size: int | None = _count(
-        None,
-        "longest side of the style picture, in place of a scale",
-        MIN_SIDE,
-        MAX_SIDE,
-        metavar="PX",
+    style_size: int | None = _side(
+        None, "longest side of the style picture, in place of a scale"
     )
     num_steps: int = _count(
         50, "steps at the full size", most=MAX_STEPS, is_static=False
@@ -534,12 +532,8 @@ class TransferConfig:
     coarse_steps: int = _count(
         70, "steps at each smaller size", most=MAX_STEPS, is_static=False
     )
-    min_size: int = _count(
-        128,
-        "longest side of the smallest size painted; 0: full size only",
-        0,
-        MAX_SIDE,
-        metavar="PX",
+    min_size: int = _side(
+        128, "longest side of the smallest size painted; 0: full size only", 0
     )
     optimizer: str = _choice("adam", "adam or lbfgs", OPTIMIZERS, stand_in=CUSTOM)
     learning_rate: float = _number(
