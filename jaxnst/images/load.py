@@ -13,7 +13,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import tifffile
@@ -46,13 +46,21 @@ for _name in ("PIL", "tifffile"):
 _MOVING = threading.Lock()
 
 
+@runtime_checkable
+class Readable(Protocol):
+    """A file that is open for reading bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return so many bytes, by default all."""
+        ...
+
+
 PictureSource = (
     str
     | os.PathLike[str]
     | bytes
     | bytearray
-    | io.IOBase
-    | IO[bytes]
+    | Readable
     | PILImage.Image
     | Shaped[np.ndarray | Array, "..."]
 )
@@ -182,18 +190,17 @@ def _turned_shape(image: PILImage.Image) -> tuple[int, int]:
 
 def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | None:
     """Return content, name and name in messages of a file; None for other sources."""
-    name: Any = argument
     if isinstance(source, str | os.PathLike):
         name = check_path(argument, source)
         data = _read_file(Path(name), argument)
     elif isinstance(source, bytes | bytearray):
-        data = bytes(source)
-    elif callable(read_fn := getattr(source, "read", None)):
+        name, data = argument, bytes(source)
+    elif isinstance(source, Readable) and not isinstance(source, PILImage.Image):
         with contextlib.suppress(AttributeError, OSError):
-            source.seek(0)  # type: ignore[union-attr]
-        if not isinstance(read_fn(0), bytes):
+            source.seek(0)  # type: ignore[attr-defined]
+        if not isinstance(source.read(0), bytes):
             raise TypeError(f"`{argument}` is a text file; open it with mode 'rb'.")
-        data, name = _read(read_fn), getattr(source, "name", argument)
+        data, name = _read(source), getattr(source, "name", argument)
         name = name if isinstance(name, str) else argument
     else:
         return None
@@ -204,10 +211,10 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
     return data, name, label
 
 
-def _read(read_fn: Callable[..., Any]) -> bytes:
+def _read(stream: Readable) -> bytes:
     """Return what a file holds, but not much more than `_MAX_FILE`."""
     pieces, count = [], 0
-    while count <= _MAX_FILE and (piece := read_fn(2**24)):
+    while count <= _MAX_FILE and (piece := stream.read(2**24)):
         pieces.append(piece)
         count += len(piece)
     return b"".join(pieces)
@@ -217,7 +224,7 @@ def _read_file(path: Path, argument: str) -> bytes:
     shown = path_text(path)
     try:
         with path.open("rb") as stream:
-            return _read(stream.read)
+            return _read(stream)
     except FileNotFoundError:
         raise FileNotFoundError(f"`{argument}`: no such file: {shown}") from None
     except IsADirectoryError:

@@ -7,6 +7,7 @@ path.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import io
 import os
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnst.images.load import Readable
 from jaxnst.transfer.result import Result
 from jaxnst.transfer.terminal import Screen
 
@@ -51,11 +53,18 @@ def pack_job(job: PictureJob) -> dict[str, Any]:
     def packed(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [packed(each) for each in value]
-        if isinstance(value, str | os.PathLike) and value in files:
-            file: Any = io.BytesIO(Path(value).read_bytes())
-            file.name = Path(value).name  # for the record; it is pickled, too
-            return file
-        return value
+        if isinstance(value, Readable):
+            with contextlib.suppress(AttributeError, OSError):
+                value.seek(0)  # type: ignore[attr-defined]
+            name, data = getattr(value, "name", None), value.read()
+        elif isinstance(value, str | os.PathLike) and value in files:
+            name, data = os.fspath(value), Path(value).read_bytes()
+        else:
+            return value
+        file: Any = io.BytesIO(data)
+        if isinstance(name, str):  # that of a pipe is a number
+            file.name = Path(name).name  # for the record; it is pickled, too
+        return file
 
     for name in ("content", "style", "masks", *({"init", "strength"} & {*job.sources})):
         arguments[name] = packed(arguments.get(name))

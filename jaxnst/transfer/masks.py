@@ -13,7 +13,7 @@ from jaxnst._checks import suggestion
 from jaxnst._types import HostAlpha
 from jaxnst.config import STRENGTH_MAP
 from jaxnst.images import Picture, PictureSource
-from jaxnst.images.load import EXTENSIONS
+from jaxnst.images.load import EXTENSIONS, Readable
 
 from .regions import Regions, find_levels, make_regions
 
@@ -48,10 +48,9 @@ class Guiding(NamedTuple):
 
 def split_strength(strength: Any) -> tuple[Any, PictureSource | None]:
     """Return the setting `strength`, and the map of strengths if it is one."""
-    is_path = isinstance(strength, str | os.PathLike)
+    is_file = isinstance(strength, str | os.PathLike | bytes | bytearray | Readable)
     is_number = strength is None or getattr(strength, "ndim", 0) == 0
-    is_open = hasattr(strength, "getbands") or hasattr(strength, "read")
-    if is_path or not is_number or is_open:
+    if is_file or not is_number or hasattr(strength, "getbands"):
         return STRENGTH_MAP, strength
     return strength, None
 
