@@ -44,6 +44,7 @@ def as_argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return a parse function whose errors argparse shows as they are."""
 
     def parse_argument(text: str) -> Any:
+        """Return what the text of an argument means."""
         try:
             return parse_fn(text)
         except ValueError as error:
