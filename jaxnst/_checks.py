@@ -7,9 +7,11 @@ of another kind, and ValueError for the others that it refuses.
 
 import difflib
 import math
+import os
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 # Errors whose text is clear without their type.
@@ -30,11 +32,12 @@ _SHORT.maxstring = _SHORT.maxother = _MAX_SHOWN
 
 
 def shown(value: object) -> str:
-    """Return a value as messages show it: its repr, cut at about 100 characters."""
+    """Return a value as messages show it: its repr in one line of about 100 letters."""
     try:
         text = _SHORT.repr(value)
     except ValueError:  # Python does not write integers of more than 4300 digits
         text = "a number of too many digits"
+    text = plain(" ".join(text.split()))
     return text if len(text) <= _MAX_SHOWN + 2 else f"{text[:_MAX_SHOWN]}..."
 
 
@@ -47,6 +50,11 @@ def short(text: str) -> str:
     """Return text in which words of hundreds of characters are cut in their middle."""
     text = re.sub(r"(\S{100})\S{100,}(\S{50})", r"\1...\2", text)
     return text if len(text) <= _MAX_LINE else f"{text[:_MAX_LINE]}..."
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """Return a path as messages show it: escaped, and not too long."""
+    return short(plain(str(path)))
 
 
 def one_line(error: BaseException) -> str:
@@ -62,6 +70,39 @@ def suggestion(value: object, known: Iterable[str]) -> str:
     name = value if isinstance(value, str) else ""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def check_path(name: str, value: object) -> str:
+    """Return the text of a path, if a file can have such a name."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise TypeError(f"`{name}` must be text or a path, got {shown(value)}.")
+    try:
+        is_name = "\0" not in os.fsdecode(os.fsencode(text))
+    except UnicodeEncodeError:
+        is_name = False
+    if not is_name:
+        raise ValueError(f"`{name}` is {shown(text)}, which no file can be named.")
+    return text
+
+
+def check_list(name: str, value: Any, wanted: str) -> list[Any]:
+    """Return the entries of a list, or of anything else that has entries but text."""
+    try:
+        if not isinstance(value, str | bytes):
+            return list(value)
+    except TypeError:
+        pass
+    raise TypeError(f"`{name}` must be {wanted}, got {shown(value)}.")
+
+
+def check_names(name: str, value: Any) -> list[str]:
+    """Return the names in one text, a list, or the keys of a mapping."""
+    wanted = "names or {name: number}"
+    names = [value] if isinstance(value, str) else check_list(name, value, wanted)
+    if not all(isinstance(each, str) for each in names):
+        raise TypeError(f"`{name}` must be {wanted}, got {shown(value)}.")
+    return names
 
 
 def check_choice(name: str, value: object, known: Iterable[str]) -> str:
@@ -129,19 +170,8 @@ def _number(name: str, value: object) -> float:
     raise TypeError(f"`{name}` must be a number, got {shown(value)}.")
 
 
-def check_shares(name: str, value: object, known: Iterable[str]) -> dict[str, float]:
-    """Return {name: weight}, from one name, several, or names with weights."""
-    if not isinstance(value, Iterable):
-        raise TypeError(
-            f"`{name}` must be a name or {{name: weight}}, got {shown(value)}."
-        )
-    return check_layer_weights(name, value, known)
-
-
 def check_layer_weights(
-    name: str,
-    layers: Mapping[str, object] | Iterable[str],
-    known: Iterable[str] | None = None,
+    name: str, layers: object, known: Iterable[str] | None = None
 ) -> dict[str, float]:
     """Return layers and their weights, of which one is above 0.
 
@@ -150,15 +180,10 @@ def check_layer_weights(
         layers: {layer: weight}, or names, which weigh the same.
         known: the layers that there are; None: any name is accepted.
     """
-    if isinstance(layers, str):
-        layers = [layers]
-    if isinstance(layers, Mapping):
-        weights = dict(layers)
-    else:
-        names = list(layers)
-        weights = dict.fromkeys(names, 1.0)
-        if len(weights) < len(names):
-            raise ValueError(f"`{name}` names a layer twice: {', '.join(names)}.")
+    names = check_names(name, layers)
+    weights = layers if isinstance(layers, Mapping) else dict.fromkeys(names, 1.0)
+    if len(weights) < len(names):
+        raise ValueError(f"`{name}` names a layer twice: {shown(names)}.")
     if known is not None:
         known = list(known)
         for layer in weights:
@@ -177,9 +202,7 @@ def check_blend(
     name: str, shares: object
 ) -> tuple[float, ...] | tuple[tuple[float, ...], ...]:
     """Return weights of styles, at least one above 0, or equally long rows of them."""
-    if isinstance(shares, str) or not isinstance(shares, Iterable):
-        raise TypeError(f"`{name}` must be a list of numbers, got {shown(shares)}.")
-    shares = list(shares)
+    shares = check_list(name, shares, "a list of numbers")
     if shares and all(isinstance(row, list | tuple) for row in shares):
         rows = tuple(check_blend(f"{name}[{i}]", row) for i, row in enumerate(shares))
         if len({len(row) for row in rows}) > 1:

@@ -21,9 +21,9 @@ from ._checks import (
     check_choice,
     check_count,
     check_layer_weights,
+    check_names,
     check_number,
     check_range,
-    check_shares,
     shown,
 )
 
@@ -242,14 +242,7 @@ def check_filters(
             or if a tiled picture would not tile after it.
         TypeError: if `filters` is of another kind, or an amount is not a number.
     """
-    if isinstance(filters, str):
-        filters = [filters]
-    if not isinstance(filters, Iterable):
-        raise TypeError(
-            f"`{name}` must be {{filter: amount}} or names of filters, got "
-            f"{shown(filters)}."
-        )
-    names = [check_choice(name, each, FILTERS) for each in filters]
+    names = [check_choice(name, x, FILTERS) for x in check_names(name, filters)]
     if len(set(names)) < len(names):
         raise ValueError(f"`{name}` names a filter twice: {', '.join(names)}.")
     amounts = filters if isinstance(filters, Mapping) else dict.fromkeys(names)
@@ -316,6 +309,18 @@ def _check_tile(name: str, value: object) -> str | None:
     return check_choice(name, value, TILINGS)
 
 
+# {the first setting of a group: the title of the group}; the others follow in order.
+_GROUP_STARTS = {
+    "size": "first of all",
+    "style_weight": "more control",
+    "content_weight": "the loss",
+    "style_size": "the painting",
+    "network": "the network",
+    "conv": "the machine",
+}
+GROUPS = tuple(_GROUP_STARTS.values())
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
     """The declaration of a setting, beside its name and its type.
@@ -335,7 +340,7 @@ class Setting:
 
     default: Any
     help: str
-    group: str
+    group: str = GROUPS[0]
     metavar: str = "NAME"
     parse_fn: Callable[[str], Any] = str
     check_fn: Callable[[str, Any], Any]
@@ -372,19 +377,8 @@ class Setting:
         return self.check_fn(name, value)
 
 
-_FIRST, _MORE, _LOSS, _PAINTING, _NETWORK, _MACHINE = GROUPS = (
-    "first of all",
-    "more control",
-    "the loss",
-    "the painting",
-    "the network",
-    "the machine",
-)
-
-
-def _setting(default: Any, help: str, group: str, **options: Any) -> Any:
-    declared = Setting(default=default, help=help, group=group, **options)
-    metadata = {"setting": declared}
+def _setting(default: Any, help: str, **options: Any) -> Any:
+    metadata = {"setting": Setting(default=default, help=help, **options)}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -393,34 +387,37 @@ def _setting(default: Any, help: str, group: str, **options: Any) -> Any:
 def _count(
     default: int | None,
     help: str,
-    group: str,
     least: int = 1,
     most: int = MAX_COUNT,
-    *,
-    metavar: str = "N",
     **options: Any,
 ) -> Any:
     check_fn = functools.partial(check_count, minimum=least, maximum=most)
-    options |= {"metavar": metavar, "parse_fn": _parse_count, "check_fn": check_fn}
-    return _setting(default, help, group, **options)
+    usual = {"metavar": "N", "parse_fn": _parse_count, "check_fn": check_fn}
+    return _setting(default, help, **(usual | options))
+
+
+def _side(default: int | None, help: str, least: int = MIN_SIDE) -> Any:
+    return _count(default, help, least, MAX_SIDE, metavar="PX")
 
 
 def _number(
-    default: float | None,
-    help: str,
-    group: str,
-    check_fn: Callable[[str, Any], float] = check_number,
-    **options: Any,
+    default: float | None, help: str, check_fn: Any = check_number, **options: Any
 ) -> Any:
-    options = {"metavar": "W", "parse_fn": parse_number, "check_fn": check_fn} | options
-    return _setting(default, help, group, **options)
+    usual = {"metavar": "W", "parse_fn": parse_number, "check_fn": check_fn}
+    return _setting(default, help, **(usual | options))
 
 
 def _choice(
-    default: str | None, help: str, group: str, known: Iterable[str], **options: Any
+    default: str | None, help: str, known: Iterable[str], **options: Any
 ) -> Any:
     check_fn = functools.partial(check_choice, known=known)
-    return _setting(default, help, group, check_fn=check_fn, **options)
+    return _setting(default, help, check_fn=check_fn, **options)
+
+
+def _layers(default: Any, help: str, default_text: str, **options: Any) -> Any:
+    usual = {"metavar": "L[:W],...", "check_fn": check_layer_weights}
+    options = usual | {"parse_fn": _parse_layers} | options
+    return _setting(default, help, default_text=default_text, **options)
 
 
 _positive = functools.partial(check_number, positive=True)
@@ -440,14 +437,11 @@ class TransferConfig:
         TypeError: if a value is of the wrong kind.
     """
 
-    size: int = _count(
-        512, "longest side of the result", _FIRST, MIN_SIDE, MAX_SIDE, metavar="PX"
-    )
+    size: int = _side(512, "longest side of the result")
     # The two weights have no effect with a strength.
     strength: float | str | None = _setting(
         None,
         "0: the photo, 1: all of the style; or a gray picture of strengths",
-        _FIRST,
         metavar="S",
         parse_fn=_parse_strength,
         check_fn=_part,
@@ -457,24 +451,21 @@ class TransferConfig:
     style_scale: float = _number(
         1.0,
         "size of the strokes: 0.5 half as large, 2 twice as large",
-        _FIRST,
         functools.partial(_positive, most=MAX_SCALE),
         metavar="F",
     )
     style_weight: float = _number(
-        1.0, "3: more of the painting, 0.3: more of the photo", _MORE, is_static=False
+        1.0, "3: more of the painting, 0.3: more of the photo", is_static=False
     )
     color: str = _choice(
         "style",
         "style, or the photo's colors: content, luminance, match, histogram; or "
         "palette-only",
-        _MORE,
         COLORS,
     )
     detail: float = _number(
         0.0,
         "1: fine strokes of the style, -1: its coarse shapes",
-        _MORE,
         functools.partial(check_range, least=-1, most=1),
         metavar="D",
         is_static=False,
@@ -483,7 +474,6 @@ class TransferConfig:
         None,
         "weights of several styles; 1,0/0,1: fine strokes of the first, coarse shapes "
         "of the second",
-        _MORE,
         metavar="B,B,...",
         parse_fn=_parse_blend,
         check_fn=check_blend,
@@ -493,7 +483,6 @@ class TransferConfig:
     tile: str | None = _setting(
         None,
         "yes: repeats without a seam; x, y: only across, only down",
-        _MORE,
         metavar="WAY",
         parse_fn=_parse_tile,
         check_fn=_check_tile,
@@ -502,7 +491,6 @@ class TransferConfig:
     finish: Mapping[str, float] = _setting(
         {},
         f"filters at the end: {', '.join(FILTERS)}",
-        _MORE,
         metavar="NAME:A,...",
         parse_fn=_parse_finish,
         check_fn=check_filters,
@@ -510,71 +498,48 @@ class TransferConfig:
         default_text="none",
     )
     content_weight: float = _number(
-        0.25, "weight of the photo's content", _LOSS, is_static=False
+        0.25, "weight of the photo's content", is_static=False
     )
     tv_weight: float = _number(
-        0.0, "weight of smoothness (total variation)", _LOSS, is_static=False
+        0.0, "weight of smoothness (total variation)", is_static=False
     )
-    content_layers: Mapping[str, float] = _setting(
+    content_layers: Mapping[str, float] = _layers(
         dict(CONTENT_LAYERS),
         "layers that keep the content, with weights",
-        _LOSS,
-        metavar="L[:W],...",
-        parse_fn=_parse_layers,
-        check_fn=check_layer_weights,
-        default_text="the network's; VGG: relu4_2",
+        "the network's; VGG: relu4_2",
     )
-    style_layers: Mapping[str, float] = _setting(
+    style_layers: Mapping[str, float] = _layers(
         dict(STYLE_LAYERS),
         "layers that take on the style, with weights",
-        _LOSS,
-        metavar="L[:W],...",
-        parse_fn=_parse_layers,
-        check_fn=check_layer_weights,
-        default_text="the network's; VGG: relu1_1 to relu5_1",
+        "the network's; VGG: relu1_1 to relu5_1",
     )
     # `__post_init__` replaces None.
-    style_loss: Mapping[str, float] = _setting(
+    style_loss: Mapping[str, float] = _layers(
         None,
         f"what of the style is compared: {', '.join(STYLE_LOSSES)}",
-        _LOSS,
+        "gram,moments",
         metavar="NAME[:W],...",
-        parse_fn=_parse_layers,
-        check_fn=functools.partial(check_shares, known=STYLE_LOSSES),
-        default_text="gram,moments",
+        check_fn=functools.partial(check_layer_weights, known=STYLE_LOSSES),
     )
     normalization: str = _choice(
-        "pair", "pair, or paper: the literal sums", _LOSS, NORMALIZATIONS
+        "pair", "pair, or paper: the literal sums", NORMALIZATIONS
     )
-    style_size: int | None = _count(
-        None,
-        "longest side of the style picture, in place of a scale",
-        _PAINTING,
-        MIN_SIDE,
-        MAX_SIDE,
-        metavar="PX",
+    style_size: int | None = _side(
+        None, "longest side of the style picture, in place of a scale"
     )
     num_steps: int = _count(
-        50, "steps at the full size", _PAINTING, most=MAX_STEPS, is_static=False
+        50, "steps at the full size", most=MAX_STEPS, is_static=False
     )
     coarse_steps: int = _count(
-        70, "steps at each smaller size", _PAINTING, most=MAX_STEPS, is_static=False
+        70, "steps at each smaller size", most=MAX_STEPS, is_static=False
     )
-    min_size: int = _count(
-        128,
-        "longest side of the smallest size painted; 0: full size only",
-        _PAINTING,
-        0,
-        MAX_SIDE,
-        metavar="PX",
+    min_size: int = _side(
+        128, "longest side of the smallest size painted; 0: full size only", 0
     )
-    optimizer: str = _choice(
-        "adam", "adam or lbfgs", _PAINTING, OPTIMIZERS, stand_in=CUSTOM
-    )
+    optimizer: str = _choice("adam", "adam or lbfgs", OPTIMIZERS, stand_in=CUSTOM)
     learning_rate: float = _number(
         0.03,
         "step size of adam, in pixel values (0 to 1) per step",
-        _PAINTING,
         _positive,
         metavar="R",
         is_static=False,
@@ -582,7 +547,6 @@ class TransferConfig:
     decay: float = _number(
         0.7,
         "part of the last steps in which the learning rate falls to 0",
-        _PAINTING,
         _part,
         metavar="P",
         is_static=False,
@@ -590,14 +554,12 @@ class TransferConfig:
     averaging: float = _number(
         0.0,
         "average the pictures of the steps: 0.9 the last ten or so; 0: off",
-        _PAINTING,
         _check_below_one,
         metavar="P",
     )
     tolerance: float = _number(
         0.0,
         "end a size when ten steps gain less than this part; 0: never",
-        _PAINTING,
         _check_below_one,
         metavar="P",
         is_static=False,
@@ -605,7 +567,6 @@ class TransferConfig:
     max_seconds: float | None = _number(
         None,
         "finish within this time",
-        _PAINTING,
         _positive,
         metavar="S",
         is_static=False,
@@ -614,73 +575,52 @@ class TransferConfig:
     steps_per_call: int | None = _count(
         None,
         "steps in one call of the device",
-        _PAINTING,
         most=MAX_STEPS_PER_CALL,
         default_text="1 on the CPU, 5 elsewhere",
     )
     content_detail: float = _number(
-        0.5,
-        "part of the photo's fine detail kept when sizes grow",
-        _PAINTING,
-        _part,
-        metavar="P",
+        0.5, "part of the photo's fine detail kept when sizes grow", _part, metavar="P"
     )
     init: str = _choice(
         "content",
         "start from content, recolored, style, noise, or a picture file",
-        _PAINTING,
         INITS,
         stand_in=INIT_IMAGE,
         metavar="NAME|FILE",
     )
-    seed: int = _count(0, "seed of the noise", _PAINTING, 0, 2**32 - 1, is_static=False)
+    seed: int = _count(0, "seed of the noise", 0, 2**32 - 1, is_static=False)
     network: str = _setting(
         "vgg19",
         "see `jaxnst networks`, NAME@REVISION; or a file of weights",
-        _NETWORK,
         metavar="NAME|FILE",
         check_fn=_check_network,
     )
-    pooling: str = _choice("max", "max or average", _NETWORK, POOLINGS)
-    padding: str = _choice(
-        "reflect", "reflect, replicate, zeros or circular", _NETWORK, PADDINGS
-    )
+    pooling: str = _choice("max", "max or average", POOLINGS)
+    padding: str = _choice("reflect", "reflect, replicate, zeros or circular", PADDINGS)
     smoothing: str = _choice(
         "none",
         "smoothing of activations, not for VGGs: none, log or softmax",
-        _NETWORK,
         SMOOTHINGS,
         default_text="the network's",
     )
     normalize_activations: bool = _setting(
         False,
         "rescale a VGG so that all its filters are equally loud",
-        _NETWORK,
         metavar="",
         parse_fn=_parse_flag,
         check_fn=_check_flag,
     )
-    conv: str = _choice(
-        "auto", "xla, winograd, or auto: the faster", _MACHINE, CONVOLUTIONS
-    )
+    conv: str = _choice("auto", "xla, winograd, or auto: the faster", CONVOLUTIONS)
     precision: str = _choice(
-        "float32",
-        "float32, or bfloat16: half the memory, and fast on GPUs",
-        _MACHINE,
-        PRECISIONS,
+        "float32", "float32, or bfloat16: half the memory, and fast on GPUs", PRECISIONS
     )
     memory: str = _choice(
         "auto",
         "fast, balanced, low, or auto: the first that fits",
-        _MACHINE,
         ("auto", *MEMORY_LEVELS),
     )
     devices: str | None = _choice(
-        None,
-        "all: spread the picture over all devices",
-        _MACHINE,
-        DEVICES,
-        default_text="one",
+        None, "all: spread the picture over all devices", DEVICES, default_text="one"
     )
 
     def __post_init__(self) -> None:
@@ -743,11 +683,16 @@ class TransferConfig:
         return dataclasses.asdict(self)
 
 
-_FIELDS = {
-    field.name: field.metadata["setting"]
-    for field in dataclasses.fields(TransferConfig)
-    if field.metadata
-}
+def _declared() -> dict[str, Setting]:
+    """Return {name: setting} of all fields, each with the title of its group."""
+    found, group = {}, ""
+    for field in dataclasses.fields(TransferConfig):
+        group = _GROUP_STARTS.get(field.name, group)
+        found[field.name] = dataclasses.replace(field.metadata["setting"], group=group)
+    return found
+
+
+_FIELDS = _declared()
 # Everything that text can set: the fields of `TransferConfig`, and the preset.
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     _FIELDS
@@ -755,7 +700,6 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         "preset": Setting(
             default="default",
             help="draft, default, fine; gatys2016: the paper's loss",
-            group=_FIRST,
             check_fn=lambda name, value: check_choice(name, value, PRESETS),
         )
     }

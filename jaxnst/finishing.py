@@ -7,7 +7,6 @@ side, so that a filter looks the same at every size.
 
 import math
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 import numpy as np
 import scipy.ndimage
@@ -228,18 +227,11 @@ def _screen_threshold(ink: np.ndarray) -> np.ndarray:
     return np.interp(ink, known, thresholds).astype(np.float32)
 
 
-_APPLY: Mapping[str, Callable[[HostImage, float], HostImage]] = MappingProxyType(
-    {
-        "denoise": denoise,
-        "sharpen": sharpen,
-        "contrast": contrast,
-        "levels": levels,
-        "saturation": saturation,
-        "grain": grain,
-        "vignette": vignette,
-        "halftone": halftone,
-    }
+_FILTERS = (
+    *(denoise, sharpen, contrast, levels),
+    *(saturation, grain, vignette, halftone),
 )
+_APPLY = {filter_fn.__name__: filter_fn for filter_fn in _FILTERS}
 # These look at neighboring pixels, over the border of a tiled picture as well.
 _LOCAL = ("denoise", "sharpen")
 

@@ -28,41 +28,38 @@ examples:
 
 
 def _get(args: argparse.Namespace) -> int:
-    from jaxnst.pretrained import inventory
+    from jaxnst.pretrained.inventory import get_weights
 
-    path = inventory.get_weights(args.name, source=args.source, progress=not args.quiet)
+    path = get_weights(args.name, source=args.source, progress=not args.quiet)
     return 0 if args.quiet else _tell_file(path)
 
 
 def _path(args: argparse.Namespace) -> int:
-    from jaxnst.pretrained import inventory
+    from jaxnst.pretrained.inventory import weights_path
 
-    say(str(inventory.weights_path(args.name)))
+    say(str(weights_path(args.name)))
     return 0
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from jaxnst.pretrained import inventory
+    from jaxnst.pretrained.inventory import remove_weights
 
-    for path in inventory.remove_weights(args.name):
+    for path in remove_weights(args.name):
         say(f"removed {path}")
     return 0
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from jaxnst.pretrained import inventory
+    from jaxnst.pretrained.inventory import convert_weights
 
-    return _tell_file(
-        inventory.convert_weights(
-            args.source, args.target, preprocessing=args.preprocessing
-        )
-    )
+    kind = args.preprocessing
+    return _tell_file(convert_weights(args.source, args.target, preprocessing=kind))
 
 
 def _tell_file(path: Path) -> int:
-    from jaxnst.pretrained import inventory
+    from jaxnst.pretrained.inventory import megabytes
 
-    say(f"{path}  ({inventory.megabytes(path.stat().st_size)})")
+    say(f"{path}  ({megabytes(path.stat().st_size)})")
     return 0
 
 
@@ -104,21 +101,22 @@ def _list(args: argparse.Namespace) -> int:
         if place := _place(spec.source):
             lines.append(("on the Hub", place))
         lines += [("file", str(path)) for path in entry.paths]
-        lines.append(("content", " ".join(spec.content_layers)))
-        lines.append(("style", " ".join(spec.style_layers)))
         # Before every relu1_1 there is a conv1_1, which is rarely used.
         names = [layer.name for layer in spec.architecture]
-        others = [
+        shown = [
             name
             for name in names
-            if name.startswith("conv") and name.replace("conv", "relu") in names
+            if name[:4] != "conv" or name.replace("conv", "relu") not in names
         ]
-        shown = [name for name in names if name not in others]
-        lines.append(("layers", " ".join(shown)))
+        lines += [
+            ("content", " ".join(spec.content_layers)),
+            ("style", " ".join(spec.style_layers)),
+            ("layers", " ".join(shown)),
+        ]
+        if shown != names:
+            lines.append(("", "(and conv*_* before each relu*_*)"))
         for key, line in lines:
             say(f"  {key:10} {line}")
-        if others:
-            say(f"  {'':10} (and conv*_* before each relu*_*)")
     return 0
 
 

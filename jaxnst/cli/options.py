@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxnst._checks import FORESEEN, check_range, one_line, plain, short
 from jaxnst.config import GROUPS, SETTINGS, parse_number, parse_values
@@ -21,25 +21,18 @@ EXIT_TERMINATED = 143
 _FIRST = tuple(name for name, each in SETTINGS.items() if each.group == GROUPS[0])
 
 
-class Option(NamedTuple):
-    """An option or a positional argument: what `add_argument` of argparse gets.
-
-    Attributes:
-        group: title under which the help lists it; empty: with the first ones.
-    """
-
-    names: tuple[str, ...]
-    form: Mapping[str, Any]
-    group: str = ""
+# What `add_argument` of argparse gets, and the title under which the help lists it;
+# without one it is with the first ones.
+Option = tuple[list[str], dict[str, Any], str]
 
 
 def option(
     names: str, help: str, metavar: str | None = None, *, group: str = "", **form: Any
 ) -> Option:
-    """Return an option; `names` are separated by spaces."""
+    """Return an option or a positional argument; spaces separate its names."""
     if metavar is not None:
         form["metavar"] = metavar
-    return Option(tuple(names.split()), {"help": help, **form}, group)
+    return names.split(), {"help": help, **form}, group
 
 
 def flag(names: str, help: str, **form: Any) -> Option:
@@ -63,12 +56,8 @@ def as_argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
 # The type of flags that are whole numbers.
 WHOLE = as_argument(SETTINGS["seed"].parse_fn)
 QUIET = flag("-q --quiet", "print nothing but errors")
-FOLDER = option(
-    "-o --output",
-    "folder for the pictures; made if it is not there",
-    "FOLDER",
-    required=True,
-)
+_FOLDER_HELP = "folder for the pictures; made if it is not there"
+FOLDER = option("-o --output", _FOLDER_HELP, "FOLDER", required=True)
 LIMIT = option(
     "--max-megapixels",
     "largest picture that is read (89); larger ones may be an attack",
@@ -80,21 +69,12 @@ LIMIT = option(
 )
 # How pictures are read and written.
 FILE_OPTIONS = (
-    option(
-        "--bits",
-        "8, or 16 for .png and .tif",
-        "N",
-        group="the file",
-        type=WHOLE,
-        default=8,
-    ),
-    option(
-        "--quality",
-        ".jpg and .webp, 1 to 100 (95)",
-        "N",
-        group="the file",
-        type=WHOLE,
-        default=95,
+    *(
+        option(name, help, "N", group="the file", type=WHOLE, default=default)
+        for name, help, default in (
+            ("--bits", "8, or 16 for .png and .tif", 8),
+            ("--quality", ".jpg and .webp, 1 to 100 (95)", 95),
+        )
     ),
     LIMIT,
 )
@@ -111,36 +91,25 @@ def setting_options(
         are_swept: whether a flag may have several values, see `parse_values`.
         without: settings without a flag; "masks" and "like" may be among them.
     """
+    form: dict[str, Any]
     for name, declared in SETTINGS.items():
         if name in without:
             continue
-        parse_fn = declared.parse_fn
-        if are_swept:
-            parse_fn = functools.partial(parse_values, name)
-        form: dict[str, Any] = {
-            "type": as_argument(parse_fn),
-            "metavar": declared.metavar,
-        }
         if isinstance(declared.default, bool):
             form = {"action": argparse.BooleanOptionalAction}
-        default = declared.shown_default
-        yield option(
-            f"--{name.replace('_', '-')}",
-            declared.help + (f" ({default})" if default else ""),
-            group=declared.group,
-            default=argparse.SUPPRESS,
-            **form,
-        )
+        else:
+            swept = functools.partial(parse_values, name)
+            parse_fn = swept if are_swept else declared.parse_fn
+            form = {"type": as_argument(parse_fn), "metavar": declared.metavar}
+        form |= {"group": declared.group, "default": argparse.SUPPRESS}
+        text = declared.help
+        if default := declared.shown_default:
+            text += f" ({default})"
+        yield option(f"--{name.replace('_', '-')}", text, **form)
     if "masks" not in without:
-        yield option(
-            "--mask",
-            "white where a style is painted; one per style, or rest, or alpha",
-            "FILE",
-            group=GROUPS[1],
-            dest="masks",
-            action="append",
-            default=argparse.SUPPRESS,
-        )
+        text = "white where a style is painted; one per style, or rest, or alpha"
+        form = {"dest": "masks", "action": "append", "default": argparse.SUPPRESS}
+        yield option("--mask", text, "FILE", group=GROUPS[1], **form)
     if "like" not in without:
         yield option("--like", "use the settings kept in FILE", "FILE")
 

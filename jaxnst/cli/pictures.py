@@ -44,14 +44,8 @@ examples:
 class _Append(argparse.Action):
     """Note a filter and its amount, in the order of the command line."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        name = str(option_string).removeprefix("--")
+    def __call__(self, parser: Any, namespace: Any, values: Any, *_: Any) -> None:
+        name = self.option_strings[0].removeprefix("--")
         filters = namespace.filters or {}
         if name in filters:
             parser.error(f"--{name} is given twice")
@@ -95,10 +89,11 @@ def _finish(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    output = None if args.json is None else _check_output(Path(args.json))
+    from jaxnst.images.files import atomic_write, check_place
+
+    output = None if args.json is None else check_place(Path(args.json))
 
     from jaxnst.images import load_picture, resize
-    from jaxnst.images.files import atomic_write
     from jaxnst.metrics import format_table, measure
     from jaxnst.metrics.evaluation import LEGEND
     from jaxnst.pretrained import load_lpips_network
@@ -136,26 +131,21 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
+    from jaxnst.images.files import check_place
+
     output = Path(args.output or Path(args.picture).with_suffix(".why.html"))
     if output.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"the report is a .html file, got {output.name!r}")
-    _check_output(output)
+    check_place(output)
     if args.sheets is not None and Path(args.sheets).is_file():
         raise ValueError(f"--sheets {args.sheets} is a file; give a folder")
 
     from jaxnst.insight import explain
 
-    found = explain(
-        args.picture,
-        args.content,
-        one_or_all(args.style),
-        masks=args.masks,
-        strength=args.strength,
-        init=args.init,
-        network=args.network,
-        ablations=args.ablations,
-        progress=not args.quiet,
-    )
+    pictures = args.picture, args.content, one_or_all(args.style)
+    names = ("masks", "strength", "init", "network", "ablations")
+    given = {name: vars(args)[name] for name in names}
+    found = explain(*pictures, progress=not args.quiet, **given)
     found.save(output)
     sheets = [] if args.sheets is None else found.save_sheets(args.sheets)
     if not args.quiet:
@@ -190,16 +180,6 @@ def _text(value: object) -> str:
         is_flat = not any(isinstance(each, list | dict) for each in value)
         return (", " if is_flat else "; ").join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _check_output(path: Path) -> Path:
-    if path.is_dir():
-        raise IsADirectoryError(f"output {path} is a folder; give a file name")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"output {path}: no such folder: {path.parent}; make it first"
-        )
-    return path
 
 
 FINISH = Command(

@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from jaxnst.sweeps.axes import Row
     from jaxnst.sweeps.driver import Outcome
     from jaxnst.sweeps.jobs import PictureJob
-    from jaxnst.sweeps.table import JobTable
 
 
 # Of the files in a folder that are no pictures so many are named.
 _MAX_NAMED = 5
+# Arguments of `jaxnst.sweep` that are options of the same name.
+_PASSED_ON = ("mode", "output", "bits", "quality", "batch_size", "metrics")
 
 _SWEEP_DESCRIPTION = """\
 Paint a picture for each combination of settings: any option below may have
@@ -107,9 +108,8 @@ exit code: 0 all is there, 1 some failed, 2 nothing was begun, 130 interrupted
 
 def _sweep(args: argparse.Namespace) -> int:
     settings = given_settings(args)
-    contents = _pictures(
-        [args.content, *args.more_contents], "content", is_quiet=args.quiet
-    )
+    contents = [args.content, *args.more_contents]
+    contents = _pictures(contents, "content", is_quiet=args.quiet)
     styles = _pictures(args.style, "style", is_quiet=args.quiet)
     extension = args.extension if args.extension[:1] == "." else f".{args.extension}"
 
@@ -127,50 +127,33 @@ def _sweep(args: argparse.Namespace) -> int:
         result = sweep(
             one_or_all(contents),
             one_or_all(styles),
-            mode=args.mode,
-            output=args.output,
             extension=extension,
-            bits=args.bits,
-            quality=args.quality,
-            batch_size=args.batch_size,
-            metrics=args.metrics,
             callback=tell,
             progress=not args.quiet,
+            **{name: vars(args)[name] for name in _PASSED_ON},
             **settings,
         )
     except SweepInterrupted as interrupted:
         result, is_interrupted = interrupted.result, True
-    summary = _summary(
-        num_new,
-        sum(row.error is None for row in result.rows) - num_new,
-        len(result.errors),
-        len(result),
-    )
-    if not is_interrupted and not result.errors:
-        summary += f": {Path(args.output) / 'index.html'}"
-    return _end(
-        summary,
-        is_interrupted=is_interrupted,
-        has_failed=bool(result.errors),
-        is_quiet=args.quiet,
-    )
-
-
-def _summary(num_new: int, num_there: int, num_failed: int, total: int) -> str:
-    """Return a text such as `8 of 10 painted, 1 already there, 1 failed`."""
-    text = f"{num_new} of {total} painted"
-    text += f", {num_there} already there" if num_there else ""
-    return text + (f", {num_failed} failed" if num_failed else "")
+    num_there = sum(row.error is None for row in result.rows) - num_new
+    counts = num_new, num_there, len(result.errors), len(result)
+    is_done = not is_interrupted and not result.errors
+    more = f": {Path(args.output) / 'index.html'}" if is_done else ""
+    return _end(counts, more, is_interrupted=is_interrupted, is_quiet=args.quiet)
 
 
 def _end(
-    summary: str, *, is_interrupted: bool, has_failed: bool, is_quiet: bool
+    counts: Sequence[int], more: str, *, is_interrupted: bool, is_quiet: bool
 ) -> int:
-    """Say how many pictures there are, and return the exit code."""
+    """Say how many pictures are new, old, failed, of how many; return the exit code."""
+    num_new, num_there, num_failed, total = counts
+    summary = f"{num_new} of {total} painted"
+    summary += f", {num_there} already there" if num_there else ""
+    summary += (f", {num_failed} failed" if num_failed else "") + more
     if is_interrupted:
         say_error(f"interrupted; {summary}; the same command again goes on from here")
         return EXIT_INTERRUPTED
-    if has_failed:
+    if num_failed:
         say_error(f"error: {summary}")
         return EXIT_FAILED
     if not is_quiet:
@@ -194,16 +177,16 @@ def _pictures(names: list[str], argument: str, *, is_quiet: bool) -> list[str]:
         )
         pictures = [str(path) for path in inside if path.suffix.lower() in EXTENSIONS]
         found += pictures
-        left_out = [path.name for path in inside if str(path) not in pictures]
-        what = "1 file" if len(left_out) == 1 else f"{len(left_out)} files"
-        more = ", ..." if len(left_out) > _MAX_NAMED else ""
-        told = f"{what} left out: {', '.join(left_out[:_MAX_NAMED])}{more}"
-        if any(name.lower().endswith((".heic", ".heif")) for name in left_out):
+        others = [path.name for path in inside if str(path) not in pictures]
+        what = "1 file" if len(others) == 1 else f"{len(others)} files"
+        more = ", ..." if len(others) > _MAX_NAMED else ""
+        told = f"{what} left out: {', '.join(others[:_MAX_NAMED])}{more}"
+        if any(other.lower().endswith((".heic", ".heif")) for other in others):
             told += " (HEIC needs pillow-heif: pip install 'jaxnst[heic]')"
         if not pictures:
-            told = f"; {told}" if left_out else ""
+            told = f"; {told}" if others else ""
             raise ValueError(f"`{argument}`: no pictures in folder {name}{told}")
-        if left_out and not is_quiet:
+        if others and not is_quiet:
             say_error(told)
     return found
 
@@ -231,17 +214,15 @@ def _batch(args: argparse.Namespace) -> int:
 
     jobs = read_jobs(args.jobs)
     defaults = given_settings(args)
-    if args.like is not None:
-        _refuse_presets(jobs)
+    for number, values in jobs.rows.items():
+        if args.like is not None and "preset" in jobs.defaults | values:
+            raise ValueError(
+                f"{jobs.place(number)} has a `preset`, which --like would replace; "
+                "give one of them"
+            )
+    options = {"overwrite": args.overwrite, "bits": args.bits, "quality": args.quality}
     try:
-        plan = plan_table(
-            jobs,
-            args.output,
-            defaults=defaults,
-            overwrite=args.overwrite,
-            bits=args.bits,
-            quality=args.quality,
-        )
+        plan = plan_table(jobs, args.output, defaults=defaults, **options)
     except BadJobs as error:
         if args.debug:
             raise
@@ -250,19 +231,16 @@ def _batch(args: argparse.Namespace) -> int:
         if len(error.problems) > 1:
             say_error(f"{len(error.problems)} problems; nothing was painted")
         return EXIT_ERROR
-    if args.check:
-        _tell_plan(plan, jobs.noun, is_quiet=args.quiet)
-        return 0
-    return _paint_table(plan, jobs.noun, args)
-
-
-def _refuse_presets(jobs: "JobTable") -> None:
-    for number, values in jobs.rows.items():
-        if "preset" in jobs.defaults or "preset" in values:
-            raise ValueError(
-                f"{jobs.place(number)} has a `preset`, which --like would replace; "
-                "give one of them"
-            )
+    if not args.check:
+        return _paint_table(plan, jobs.noun, args)
+    if not args.quiet:
+        for job in plan:
+            note = "" if job.record is None else "  (already there)"
+            say(f"{jobs.noun} {job.number}: {job.output}{note}")
+        num_there = sum(job.record is not None for job in plan)
+        there = f", {num_there} already there" if num_there else ""
+        say(f"all is well: {len(plan) - num_there} of {len(plan)} to be painted{there}")
+    return 0
 
 
 def _paint_table(
@@ -270,60 +248,34 @@ def _paint_table(
 ) -> int:
     from jaxnst.sweeps.driver import paint_table
 
-    outcomes: list[Outcome] = []
+    numbers: dict[str, list[str]] = {"painted": [], "skipped": [], "failed": []}
     is_interrupted = False
     failed_fn = traceback.print_exception if args.debug else lambda _: None
+    form = {"bits": args.bits, "quality": args.quality, "progress": not args.quiet}
     try:
-        for outcome in paint_table(
-            plan,
-            bits=args.bits,
-            quality=args.quality,
-            progress=not args.quiet,
-            failed_fn=failed_fn,
-        ):
-            outcomes.append(outcome)
+        for outcome in paint_table(plan, failed_fn=failed_fn, **form):
+            numbers[outcome.status].append(str(outcome.number))
             _tell_outcome(outcome, noun, is_quiet=args.quiet)
     except KeyboardInterrupt:
         is_interrupted = True
-    found = [outcome.status for outcome in outcomes]
-    failed = [str(each.number) for each in outcomes if each.status == "failed"]
-    summary = _summary(
-        found.count("painted"), found.count("skipped"), len(failed), len(plan)
-    )
-    if failed:
-        summary += f": {noun}{'s' if len(failed) > 1 else ''} {', '.join(failed)}"
-    return _end(
-        summary,
-        is_interrupted=is_interrupted,
-        has_failed=bool(failed),
-        is_quiet=args.quiet,
-    )
-
-
-def _tell_plan(plan: "Sequence[PictureJob]", noun: str, *, is_quiet: bool) -> None:
-    if is_quiet:
-        return
-    for job in plan:
-        note = "" if job.record is None else "  (already there)"
-        say(f"{noun} {job.number}: {job.output}{note}")
-    num_there = sum(job.record is not None for job in plan)
-    there = f", {num_there} already there" if num_there else ""
-    say(f"all is well: {len(plan) - num_there} of {len(plan)} to be painted{there}")
+    failed = numbers["failed"]
+    plural = "s" if len(failed) > 1 else ""
+    more = f": {noun}{plural} {', '.join(failed)}" if failed else ""
+    counts = *map(len, numbers.values()), len(plan)
+    return _end(counts, more, is_interrupted=is_interrupted, is_quiet=args.quiet)
 
 
 def _tell_outcome(outcome: "Outcome", noun: str, *, is_quiet: bool) -> None:
     if outcome.error is not None:
         say_error(f"error: {outcome.place}: {outcome.error}")
-    record = outcome.record
-    if record is None:
-        return
+    record, note = outcome.record or {}, "already there"
     if outcome.status != "skipped":
-        for recovery in record["recoveries"]:
+        for recovery in record.get("recoveries", ()):
             say_error(f"warning: {outcome.place}: {recovery_text(recovery)}")
-    if is_quiet or outcome.status == "failed":
-        return
-    note = result_text(record) if outcome.status == "painted" else "already there"
-    say(f"{noun} {outcome.number}: {outcome.path}  ({note})")
+    if outcome.status == "painted":
+        note = result_text(record)
+    if not is_quiet and outcome.status != "failed":
+        say(f"{noun} {outcome.number}: {outcome.path}  ({note})")
 
 
 SWEEP = Command(

@@ -36,12 +36,8 @@ def srgb_converter(
 ) -> Callable[[PILImage.Image], PILImage.Image]:
     """Return a function that converts a picture without alpha to sRGB, mode RGB.
 
-    It follows the embedded profile, or else the gamma of a PNG. A profile that cannot
-    be used is ignored with one warning.
-
-    Args:
-        info: metadata of the picture, as Pillow reads them.
-        label: name of the picture in the warning.
+    It follows the embedded profile in Pillow's `info`, or else the gamma of a PNG. A
+    profile that cannot be used is ignored with one warning.
     """
     profile = info.get("icc_profile")
     gamma = info.get("gamma") if not profile and "srgb" not in info else None

@@ -56,14 +56,10 @@ def draw_pictures(
     columns: int | None = None,
     inputs: Mapping[str, Source] | None = None,
 ) -> PILImage.Image:
-    """Return a contact sheet of pictures that are in memory or in files.
+    """Return a contact sheet of pictures, each at most `longest` pixels long.
 
-    Args:
-        pictures: pictures that run in lines; or {row label: pictures} of a table.
-        labels: a label for each picture, or for each column of a table.
-        longest: longest side of a picture on the sheet, in pixels.
-        columns: number of pictures in a line, by default all.
-        inputs: {name: picture} to be shown at the top.
+    They run in lines, of `columns` or of all; or they are the rows of a table,
+    {row label: pictures}, whose columns have the labels.
     """
     rows = pictures if isinstance(pictures, Mapping) else {"": pictures}
     small = [thumbnail(each, longest) for row in rows.values() for each in row]
@@ -89,17 +85,11 @@ def draw_sheet(
 ) -> PILImage.Image:
     """Return a contact sheet; equal arguments give equal pixels.
 
-    Pictures are never enlarged, and are as large as a sheet of `MAX_SIDE` allows.
-
-    Args:
-        tables: tables with equal numbers of rows and columns.
-        shapes: (width, height) of the pictures.
-        picture_fn: function of a picture's number and the longest side that it may
-            have; returns the picture, or a text to be shown in its place.
-        title: text at the top of the sheet.
-        note: text below the title.
-        inputs: {name: picture} to be shown below the note.
-        columns: number of columns after which a table is cut; chosen by default.
+    Pictures are never enlarged, and are as large as a sheet of `MAX_SIDE` allows. The
+    tables have equal numbers of rows and columns, and are cut after so many `columns`;
+    the shapes are (width, height) of the pictures. `picture_fn` gets a picture's number
+    and the longest side that it may have, and returns the picture, or a text to be
+    shown in its place. Title, note and inputs are at the top.
     """
     given = {name: thumbnail(each, MAX_CELL) for name, each in (inputs or {}).items()}
     names, pictures = _legible([*given]), list(given.values())
@@ -142,21 +132,16 @@ def draw_sheet(
 
 
 def thumbnail(source: Source, longest: int) -> PILImage.Image:
-    """Return a picture as RGB or RGBA, no side longer than `longest`; never enlarged.
-
-    Args:
-        source: picture, RGB array in [0, 1], or picture file.
-        longest: longest side, in pixels.
-    """
+    """Return a picture as RGB or RGBA, at most `longest` pixels long; not enlarged."""
     if isinstance(source, Path):
         with PILImage.open(source) as opened:
             return thumbnail(opened, longest)
     picture = to_pil(source) if isinstance(source, np.ndarray) else source
-    profile = picture.info.get("icc_profile")
+    kept = {name: x for name, x in picture.info.items() if name == "icc_profile"}
     picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     if max(picture.size) > longest:
         picture = ImageOps.contain(picture, (longest, longest), _LANCZOS)
-    picture.info = {} if profile is None else {"icc_profile": profile}
+    picture.info = kept
     return picture
 
 
@@ -245,8 +230,7 @@ def _draw(
     corner = left + picture.width, top + picture.height
     draw.rectangle((left - 1, top - 1, *corner), outline=_FRAME)
     # Pictures of one sheet have the same color profile, so the sheet has it, too.
-    if profile := picture.info.get("icc_profile"):
-        sheet.info.setdefault("icc_profile", profile)
+    sheet.info = picture.info | sheet.info
 
 
 def _legible(labels: Sequence[str]) -> list[str]:

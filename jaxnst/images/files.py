@@ -8,16 +8,53 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def place_beside(path: Path) -> Path:
+def _place_beside(path: Path) -> Path:
     """Return where a file is written before it is moved to its place."""
     # Process and thread keep two writers in one folder apart.
     writer = f"{os.getpid()}-{threading.get_ident()}"
     return path.with_name(f".jaxnst-{writer}{path.suffix}.part")
 
 
-def resolved(path: Path) -> Path:
+def _resolved(path: Path) -> Path:
     """Return the file that a symbolic link names, even where there is none yet."""
-    return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def check_place(path: Path) -> Path:
+    """Return `path` if a file can be written there; called before any work.
+
+    Raises:
+        IsADirectoryError: if the path is a folder.
+        FileNotFoundError: if the folder of the file does not exist.
+        OSError: if the folder or the file cannot be written.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(
+                f"output {path} is a folder; give a file name in it"
+            )
+        if not path.parent.is_dir():
+            raise FileNotFoundError(
+                f"output {path}: no such folder: {path.parent}; make it first"
+            )
+        # Missing permissions, a read-only disk or a name that is too long show now, and
+        # not after hours of painting.
+        target = _resolved(path)
+        is_new = not target.exists()
+        try:
+            for place in (_place_beside(target), target):
+                with place.open("ab"):
+                    pass
+        finally:
+            _place_beside(target).unlink(missing_ok=True)
+            if is_new:
+                target.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno is None:  # ours
+            raise
+        message = f"output {path} cannot be written: {error.strerror}"
+        raise type(error)(message) from error
+    return path
 
 
 @contextlib.contextmanager
@@ -25,17 +62,12 @@ def atomic_write(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Yield a place to write to; the file written there is moved to `path` at the end.
 
     If writing fails, the place is cleared and `path` stays as it was. A symbolic link
-    stays, and the file that it names is written.
-
-    Args:
-        path: final place of the file.
-        folder: folder on the same disk that only this writer uses, where the file is
-            written under the name that `path` has; by default it is written beside
-            `path`, hidden.
+    stays, and the file that it names is written. The place is beside `path`, hidden, or
+    in a `folder` on the same disk that only this writer uses.
     """
     if path.is_symlink():
-        path, folder = resolved(path), None
-    beside = place_beside(path) if folder is None else folder / path.name
+        path, folder = _resolved(path), None
+    beside = _place_beside(path) if folder is None else folder / path.name
     try:
         yield beside
         beside.replace(path)

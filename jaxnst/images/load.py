@@ -8,6 +8,8 @@ import io
 import logging
 import os
 import struct
+import tempfile
+import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ import tifffile
 from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
-from jaxnst._checks import MIN_SIDE as MIN_SIDE, one_line, short
+from jaxnst._checks import MIN_SIDE as MIN_SIDE, check_path, one_line, path_text
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import gray_curve, srgb_converter
@@ -32,14 +34,17 @@ _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _NAMES = "JPEG, PNG, WebP, TIFF, BMP, PPM, GIF, AVIF, JPEG 2000 or HEIC"
-# A baseline JPEG above the limit is decoded at 1/2 to 1/8 of its size.
-_MAX_SHRINK = 8
+# A baseline JPEG above the limit is decoded at one of these fractions of its size.
+_SHRINKS = (2, 4, 8)
 # What of a PNG changes its pixels, beside its critical chunks.
 _PNG_COLORS = (b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"eXIf")
 # The last rows of a JPEG that may be missing: one row of blocks.
 _MAX_MISSING = 16
 # A library says nothing on stderr where no logging was set up.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+for _name in ("PIL", "tifffile"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+# Only one thread at a time may move standard error.
+_MOVING = threading.Lock()
 
 
 @runtime_checkable
@@ -127,6 +132,7 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
         rgb, alpha = use_picture(data, label, lambda image: _from_pil(image, label))
         digest = hashlib.sha256(data).hexdigest()
     elif isinstance(source, PILImage.Image):
+        _check_pixels(source.height, source.width, argument)
         try:
             rgb, alpha = _from_pil(source, f"`{argument}`")
         except RefusedError:
@@ -136,6 +142,7 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
         digest = _digest(rgb, alpha)
     elif hasattr(source, "__array__") and hasattr(source, "dtype"):
         array = np.asarray(source)
+        _check_array(array, argument)
         digest = _digest(array)
         rgb, alpha = _from_array(array, argument)
     else:
@@ -186,9 +193,8 @@ def _turned_shape(image: PILImage.Image) -> tuple[int, int]:
 def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | None:
     """Return content, name and name in messages of a file; None for other sources."""
     if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        with _open_file(Path(name), argument) as stream:
-            data = _read(stream)
+        name = check_path(argument, source)
+        data = _read_file(Path(name), argument)
     elif isinstance(source, bytes | bytearray):
         name, data = argument, bytes(source)
     elif isinstance(source, Readable) and not isinstance(source, PILImage.Image):
@@ -206,7 +212,8 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
         name = name if isinstance(name, str) else argument
     else:
         return None
-    label = f"`{argument}`" if name == argument else f"`{argument}` ({name})"
+    shown = "" if name == argument else f" ({path_text(name)})"
+    label = f"`{argument}`{shown}"
     if len(data) > MAX_FILE:
         raise ValueError(f"{label} is a file of more than 1 GiB; save it smaller.")
     return data, name, label
@@ -221,11 +228,26 @@ def _read(stream: Readable) -> bytes:
     return b"".join(pieces)
 
 
+def _read_file(path: Path, argument: str) -> bytes:
+    shown = path_text(path)
+    try:
+        with path.open("rb") as stream:
+            return _read(stream)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"`{argument}`: no such file: {shown}") from None
+    except IsADirectoryError:
+        raise IsADirectoryError(
+            f"`{argument}` is a folder: {shown}. Give a picture file inside it."
+        ) from None
+    except OSError as error:
+        raise OSError(f"`{argument}`: cannot read {shown}: {error.strerror}") from error
+
+
 def _digest(array: np.ndarray, alpha: np.ndarray | None = None) -> str:
     """Return the hash of an array, its alpha as a last channel."""
     shape = array.shape if alpha is None else (*array.shape[:2], array.shape[2] + 1)
     digest = hashlib.sha256(f"{shape}{array.dtype}".encode())
-    for rows in bands_of(array) if array.ndim > 1 else [...]:
+    for rows in bands_of(array):
         band = array[rows] if alpha is None else np.dstack([array[rows], alpha[rows]])
         digest.update(np.ascontiguousarray(band).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
@@ -239,22 +261,6 @@ def bands_of(array: np.ndarray) -> Iterator[slice]:
         yield slice(top, min(top + step, height))
 
 
-@contextlib.contextmanager
-def _open_file(path: Path, argument: str) -> Iterator[Readable]:
-    try:
-        with path.open("rb") as stream:
-            yield stream
-    except IsADirectoryError:
-        raise IsADirectoryError(
-            f"`{argument}` is a folder: {path}. Give a picture file inside it."
-        ) from None
-    except FileNotFoundError:
-        raise FileNotFoundError(f"`{argument}`: no such file: {path}") from None
-    except OSError as error:
-        name = short(str(path))
-        raise OSError(f"`{argument}`: cannot read {name}: {error.strerror}") from error
-
-
 def _from_pil(
     image: PILImage.Image, label: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -262,14 +268,14 @@ def _from_pil(
     info: dict[str, Any] = dict(image.info)  # type: ignore[arg-type]
     if "transparency" in info:
         info["transparency"] = _transparent(image)
-    image.load()
+    _decode(image)
     try:
         image = ImageOps.exif_transpose(image)
     # A damaged EXIF block may raise anything, and is no reason to refuse a picture.
     except Exception:
         warnings.warn(f"{label}: its EXIF data is damaged and ignored.", stacklevel=2)
     rgb = np.empty((image.height, image.width, 3), np.float32)
-    if image.mode in _DEEP_GRAY_LIMITS or image.mode.startswith("I;16"):
+    if image.mode[0] in "IF":
         return rgb, _from_deep_gray(image, info, rgb, label)
     convert, alpha = srgb_converter(info, label), None
     for rows in bands_of(rgb):
@@ -281,6 +287,28 @@ def _from_pil(
             alpha = np.empty(rgb.shape[:2], np.float32) if alpha is None else alpha
             np.divide(np.asarray(opacity), np.float32(255), out=alpha[rows])
     return rgb, alpha
+
+
+def _decode(image: PILImage.Image) -> None:
+    """Decode a picture; what libtiff says on standard error becomes part of errors."""
+    try:
+        kept = os.dup(2) if image.format == "TIFF" else None
+    except OSError:  # there is no standard error
+        kept = None
+    if kept is None:
+        image.load()
+        return
+    with _MOVING, tempfile.TemporaryFile() as words:
+        os.dup2(words.fileno(), 2)
+        try:
+            image.load()
+        except Exception as error:
+            words.seek(0)
+            said = words.readline(200).decode(errors="replace").strip()
+            raise OSError(f"{error} ({said})" if said else str(error)) from error
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _transparent(image: PILImage.Image) -> bytes | int | tuple[int, ...]:
@@ -295,21 +323,13 @@ def _transparent(image: PILImage.Image) -> bytes | int | tuple[int, ...]:
     return level
 
 
-_DEEP_GRAY_LIMITS = {"I": 65535.0, "F": 1.0}
-
-
 def _from_deep_gray(
     image: PILImage.Image, info: dict[str, Any], rgb: np.ndarray, label: str
 ) -> np.ndarray | None:
     """Write deep gray into `rgb`, and return its alpha, or None."""
-    limit = _DEEP_GRAY_LIMITS.get(image.mode, 65535.0)
+    limit = 1.0 if image.mode == "F" else 65535.0
     values = np.asarray(image)
-    least, most = values.min(), values.max()
-    if not (least >= 0 and most <= limit):
-        raise RefusedError(
-            f"{label} has values outside 0 to {limit:g} (from {least:g} to {most:g}), "
-            "which are no gray levels; scale them first."
-        )
+    _check_levels(values, limit, label)
     curve = gray_curve(info, label)
     for rows in bands_of(values):
         levels = values[rows].astype(np.float32) / limit
@@ -319,9 +339,16 @@ def _from_deep_gray(
     return None if transparent is None else (values != transparent).astype(np.float32)
 
 
-def _split_alpha(
-    image: PILImage.Image,
-) -> tuple[PILImage.Image, PILImage.Image | None]:
+def _check_levels(values: np.ndarray, limit: float, label: str) -> None:
+    least, most = values.min(), values.max()
+    if not (least >= 0 and most <= limit):  # NaN is refused, too
+        raise RefusedError(
+            f"{label} has values outside 0 to {limit:g} (from {least:g} to {most:g}), "
+            "which are no colors; scale them first."
+        )
+
+
+def _split_alpha(image: PILImage.Image) -> tuple[PILImage.Image, PILImage.Image | None]:
     """Return the picture without alpha, and its alpha or None."""
     if image.mode == "La":
         image = image.convert("LA")
@@ -333,26 +360,42 @@ def _split_alpha(
     return image, None
 
 
-def _from_array(
-    array: np.ndarray, argument: str
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Check an array, and return it as RGB and alpha, or None."""
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
+def _check_array(array: np.ndarray, argument: str) -> None:
+    """Check what an array is before it is converted, which takes memory."""
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[-1] not in (1, 3, 4)):
         raise ValueError(
             f"`{argument}` must have shape (height, width), optionally with 1, 3 or 4 "
             f"channels last and no batch axis, got {array.shape}."
         )
+    _check_pixels(array.shape[0], array.shape[1], argument)
+
+
+def _check_pixels(height: int, width: int, argument: str) -> None:
+    """Check a picture in memory before it is converted."""
+    _check_shape(height, width, argument)
+    limit = PILImage.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > limit:
+        raise ValueError(
+            f"`{argument}` is {width} x {height} px, more than {limit // 1_000_000} "
+            "megapixels; shrink it, or set `PIL.Image.MAX_IMAGE_PIXELS`."
+        )
+
+
+def _from_array(
+    array: np.ndarray, argument: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Check the values of an array, and return it as RGB and alpha, or None."""
+    if array.ndim == 2:
+        array = array[..., None]
     # Compared by kind and size, because arrays from files may be big-endian.
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         values = array.astype(np.float32) / np.iinfo(array.dtype).max
     # ml_dtypes' bfloat16 is no np.floating, so compare the name too.
     elif np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16":
         values = array.astype(np.float32)
-        if not np.all(np.isfinite(values)):
+        least, most = values.min(), values.max()
+        if not np.all(np.isfinite([least, most])):
             raise ValueError(f"`{argument}` has NaN or infinite values.")
-        least, most = (values.min(), values.max()) if values.size else (0.0, 1.0)
         # Resizing and color conversion may leave values a little outside.
         if least < -_SLACK or most > 1 + _SLACK:
             advice = "divide by 255 or pass uint8" if most > 2 else "clip it"
@@ -398,12 +441,7 @@ class RefusedError(ValueError):
 
 
 def use_picture(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) -> T:
-    """Return what a function makes of the picture in a file.
-
-    Args:
-        data: content of the file.
-        label: name of the picture, for messages.
-        use_fn: function of the opened picture, which may not be decoded yet.
+    """Return what a function makes of the opened picture in a file, not yet decoded.
 
     Raises:
         ValueError: if it is no picture, is damaged, or is too large.
@@ -491,7 +529,7 @@ def _shrink(image: JpegImagePlugin.JpegImageFile, label: str) -> None:
     # A progressive one is kept in memory as a whole, however small it is decoded.
     if limit is None or num_pixels <= limit or "progressive" in image.info:
         return
-    for scale in (2, 4, _MAX_SHRINK):
+    for scale in _SHRINKS:
         if num_pixels <= limit * scale**2:
             whole = image.size
             image.draft(None, (-(-image.width // scale), -(-image.height // scale)))
@@ -531,16 +569,14 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
         raise
     # As with Pillow, damage shows as nearly any exception.
     except Exception as error:
+        is_said = isinstance(error, ValueError | NotImplementedError)
+        fault = f"{kind}: {error}" if is_said else f"{kind}, damaged"
         raise RefusedError(
-            f"{label} is a TIFF that cannot be read ({kind}: {error}); save it as RGB "
-            "with 8 or 16 bits, or as PNG."
+            f"{label} is a TIFF that cannot be read ({fault}); save it as RGB with "
+            "8 or 16 bits, or as PNG."
         ) from None
     if array.dtype.kind == "f":
-        if not np.all((array >= 0) & (array <= 1)):
-            raise RefusedError(
-                f"{label} has values outside 0 to 1 (from {array.min():g} to "
-                f"{array.max():g}), which are no colors; scale them first."
-            )
+        _check_levels(array, 1, label)
         array = np.round(array * 255).astype(np.uint8)
     elif array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         array = (array >> 8 * (array.dtype.itemsize - 1)).astype(np.uint8)
@@ -556,16 +592,15 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
 def _mend(data: bytes) -> tuple[bytes, str] | None:
     """Return a file with harmless damage left out, and what it was; None for others."""
     if data.startswith(_PNG):
-        kept = b"".join(_PNG if not place else chunk for place, chunk in _chunks(data))
+        kept = _PNG + b"".join(_sound_chunks(data))
         return kept, "its extra data is damaged or too large, and is ignored"
     if data.startswith(_JPEG) and _has_all_rows(data):
         return data + b"\xff\xd9", "its end is missing; what is there is read"
     return None
 
 
-def _chunks(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield place and bytes of the chunks of a PNG that are needed and undamaged."""
-    yield 0, b""
+def _sound_chunks(data: bytes) -> Iterator[bytes]:
+    """Yield the chunks of a PNG that are needed and undamaged."""
     place = len(_PNG)
     while place + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
@@ -573,7 +608,7 @@ def _chunks(data: bytes) -> Iterator[tuple[int, bytes]]:
         is_critical = not kind[0] & 0x20
         is_whole = chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
         if is_critical or (kind in _PNG_COLORS and is_whole):
-            yield place, chunk
+            yield chunk
         place += len(chunk)
 
 

@@ -15,11 +15,12 @@ import re
 import struct
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image as PILImage, PngImagePlugin
+from PIL import ExifTags, Image as PILImage
 
-from jaxnst._checks import shown
+from jaxnst._checks import check_path, path_text, shown
 
 
 # What Pillow may try. A list of our own, because some of its other readers start
@@ -32,26 +33,6 @@ _MAX_EXIF_SEGMENTS = 64
 MAX_FILE = 2**30
 # Largest number of characters of a record; jaxnst writes some ten thousand.
 _MAX_RECORD = 2_000_000
-
-
-def encode_record(record: dict[str, Any]) -> str:
-    """Return a record as the text that files hold."""
-    return json.dumps({TEXT_KEY: record}, separators=(",", ":"))
-
-
-def png_text(text: str) -> PngImagePlugin.PngInfo:
-    """Return the PNG text chunk that holds `text`."""
-    info = PngImagePlugin.PngInfo()
-    info.add_text(TEXT_KEY, text)
-    return info
-
-
-def exif(text: str, software: str) -> PILImage.Exif:
-    """Return the EXIF block of a file that holds a record and names the program."""
-    block = PILImage.Exif()
-    block[ExifTags.Base.ImageDescription] = text
-    block[ExifTags.Base.Software] = software
-    return block
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -68,11 +49,13 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: if the file is no picture, holds no record, or a field of it holds
             what it may not; the message names the field.
     """
-    name = os.fspath(path)
+    name = path_text(check_path("path", path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with PILImage.open(_opened(path), formats=FORMATS) as image:
+            with Path(path).open("rb") as file:
+                stream = io.BytesIO(lean(file.read(MAX_FILE)))
+            with PILImage.open(stream, formats=FORMATS) as image:
                 text = getattr(image, "text", {}).get(TEXT_KEY)
                 text = text or image.getexif().get(ExifTags.Base.ImageDescription, "")
         record = json.loads(text)[TEXT_KEY] if len(text) <= _MAX_RECORD else None
@@ -192,7 +175,7 @@ def check_record(record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: if one does not; the message names the field.
     """
-    fault = _unbounded(record, "", 0) or _fault(record, _SCHEMA, "")
+    fault = _fault(record, _SCHEMA, "")
     if fault is None:
         made = record.get("result", {})
         counts = {len(x) for x in made.get("strength", {}).values() if type(x) is list}
@@ -203,8 +186,8 @@ def check_record(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(record)
 
 
-def _unbounded(value: Any, place: str, depth: int) -> str | None:
-    """Return what is too deep, too long or too large in a value; None if nothing is."""
+def _fault(value: Any, schema: Any, place: str, depth: int = 0) -> str | None:
+    """Return what is wrong, too deep, too long or too large; None if nothing is."""
     title = f"`{place}`" if place else "content"
     if depth > _MAX_DEPTH:
         return f"{title} is nested too deeply"
@@ -212,40 +195,30 @@ def _unbounded(value: Any, place: str, depth: int) -> str | None:
         return f"{title} has {len(value)} characters, more than {_MAX_TEXT}"
     if type(value) is int and abs(value) > _MAX_NUMBER:
         return f"{title} is a number above {_MAX_NUMBER:g}"
-    if not isinstance(value, dict | list):
-        return None
-    if len(value) > _MAX_ITEMS:
+    if isinstance(value, dict | list) and len(value) > _MAX_ITEMS:
         return f"{title} has {len(value)} entries, more than {_MAX_ITEMS}"
-    if isinstance(value, list):
-        entries = [(f"{place}[{number}]", each) for number, each in enumerate(value)]
-    else:
-        entries = [(_below(place, name), each) for name, each in value.items()]
-        if bad := [name for name in value if len(name) > _MAX_KEY]:
-            return f"{title} has an entry named {shown(bad[0])}"
-    found = (_unbounded(each, name, depth + 1) for name, each in entries)
-    return next(filter(None, found), None)
-
-
-def _fault(value: Any, schema: Any, place: str) -> str | None:
-    """Return what is wrong in a value; None if nothing is."""
     ways = schema if isinstance(schema, tuple) else (schema,)
-    if not any(_fits(value, way) for way in ways):
+    way = next((way for way in ways if _fits(value, way)), None)
+    if way is None:
         wanted = " or ".join(
             way.wanted if isinstance(way, _Kind) else _CONTAINERS[type(way)]
             for way in ways
         )
-        return f"`{place}` must be {wanted}, got {shown(value)}"
-    (way,) = [way for way in ways if _fits(value, way)]
+        return f"{title} must be {wanted}, got {shown(value)}"
     entries: list[tuple[str, Any, Any]] = []
-    if isinstance(way, list):
-        entries = [(f"{place}[{i}]", x, way[0]) for i, x in enumerate(value)]
-    elif isinstance(way, dict):
-        others = way.get("*", _ANYTHING)
+    if isinstance(value, list):
+        kind = way[0] if isinstance(way, list) else _ANYTHING
+        entries = [(f"{place}[{i}]", each, kind) for i, each in enumerate(value)]
+    elif isinstance(value, dict):
+        if bad := [name for name in value if len(name) > _MAX_KEY]:
+            return f"{title} has an entry named {shown(bad[0])}"
+        kinds = way if isinstance(way, dict) else {}
+        others = kinds.get("*", _ANYTHING)
         entries = [
-            (_below(place, name), each, way.get(name, others))
+            (_below(place, name), each, kinds.get(name, others))
             for name, each in value.items()
         ]
-    faults = (_fault(each, kind, name) for name, each, kind in entries)
+    faults = (_fault(each, kind, name, depth + 1) for name, each, kind in entries)
     return next(filter(None, faults), None)
 
 
@@ -256,11 +229,6 @@ def _below(place: str, name: str) -> str:
 
 def _fits(value: Any, way: Any) -> bool:
     return way.is_right(value) if isinstance(way, _Kind) else type(value) is type(way)
-
-
-def _opened(path: str | os.PathLike[str]) -> io.BytesIO:
-    with open(path, "rb") as file:  # noqa: PTH123
-        return io.BytesIO(lean(file.read(MAX_FILE)))
 
 
 def lean(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Writing of pictures: atomic, with an sRGB profile and the record inside."""
 
+import json
 import os
 import struct
 import warnings
@@ -9,16 +10,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
-from PIL import Image as PILImage
+from PIL import ExifTags, Image as PILImage
+from PIL.PngImagePlugin import PngInfo
 
 from jaxnst import __version__
 from jaxnst._checks import check_count, shown
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import srgb_profile
-from .files import atomic_write, place_beside, resolved
+from .files import atomic_write, check_place
 from .load import bands_of
-from .metadata import TEXT_KEY, encode_record, exif, png_text
+from .metadata import TEXT_KEY
 
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -72,35 +74,9 @@ def check_output(
         OSError: if the folder or the file cannot be written.
     """
     path = Path(path)
-    folder = path.parent
     if path.suffix.lower() in EXTENSIONS or not path.is_dir():
         check_format(path, bits=bits, quality=quality)
-    # Try to write: missing permissions, a read-only disk or a name that is too long
-    # show now, and not after hours of painting.
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(
-                f"output {path} is a folder; give a file name, like {path / 'out.png'}"
-            )
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"output {path}: no such folder: {folder}; make it first"
-            )
-        target = resolved(path) if path.is_symlink() else path
-        is_new = not target.exists()
-        try:
-            for place in (place_beside(target), target):
-                with place.open("ab"):
-                    pass
-        finally:
-            place_beside(target).unlink(missing_ok=True)
-            if is_new:
-                target.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno is None:  # ours
-            raise
-        message = f"output {path} cannot be written: {error.strerror}"
-        raise type(error)(message) from error
+    check_place(path)
     return path
 
 
@@ -153,7 +129,9 @@ def save_picture(
         ValueError, OSError: if `check_output` raises them.
     """
     path = check_output(path, bits=bits, quality=quality)
-    text = "" if record is None else encode_record(record)
+    text = ""
+    if record is not None:
+        text = json.dumps({TEXT_KEY: record}, separators=(",", ":"))
     if path.suffix.lower() in _WITHOUT_ALPHA and alpha is not None:
         warnings.warn(
             f"{path.name}: JPEG has no transparency, so the picture is laid on white; "
@@ -193,20 +171,18 @@ def _write(
     if pixels.dtype == np.uint16:
         _write_png16(stream, pixels, text, profile)
         return
-    image = PILImage.fromarray(pixels)
     if extension == ".png":
-        image.save(stream, "PNG", icc_profile=profile, pnginfo=png_text(text))
-        return
-    options: dict[str, Any] = {
-        "quality": quality,
-        "icc_profile": profile,
-        "exif": exif(text, software),
-    }
-    if extension == ".webp":
-        # `exact` keeps the colors under transparent pixels; method 6 is the smallest.
-        image.save(stream, "WEBP", exact=True, method=6, **options)
+        options: dict[str, Any] = {"format": "PNG", "pnginfo": PngInfo()}
+        options["pnginfo"].add_text(TEXT_KEY, text)
     else:
-        image.save(stream, "JPEG", subsampling="4:4:4", **options)
+        options = {"format": "JPEG", "subsampling": "4:4:4"}
+        if extension == ".webp":
+            # `exact` keeps colors under transparent pixels; method 6 is the smallest.
+            options = {"format": "WEBP", "exact": True, "method": 6}
+        options |= {"quality": quality, "exif": PILImage.Exif()}
+        options["exif"][ExifTags.Base.ImageDescription] = text
+        options["exif"][ExifTags.Base.Software] = software
+    PILImage.fromarray(pixels).save(stream, icc_profile=profile, **options)
 
 
 def _write_png16(

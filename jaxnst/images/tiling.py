@@ -57,10 +57,6 @@ def plan_fade(image: AnyHostImage, tile: str | None) -> Fade:
     0 for borders that fit already. Otherwise about an eighth of the side, chosen so
     that the picture is similar on both sides of the new border: an outline along the
     border would look like a seam.
-
-    Args:
-        image: RGB, [0, 1].
-        tile: "x", "y", "xy" or None, as in `TransferConfig`.
     """
     return Fade(
         *(
@@ -88,16 +84,8 @@ def place_border(
     """Return by how many rows and columns to roll a picture that tiles.
 
     Its border then is a line whose step is like the steps beside it: the nearest such
-    line, or the least conspicuous one nearby.
-
-    Args:
-        image: RGB, [0, 1].
-        ways: whether it may be rolled vertically and horizontally.
-        farthest: greatest shift as a fraction of the side; eight pixels are always
-            allowed.
-
-    Returns:
-        Shifts for `np.roll`; 0 where it may not be rolled.
+    line, or the least conspicuous one nearby. The farthest shift is a fraction of the
+    side; eight pixels are always allowed.
     """
     down, across = (
         _best_shift(image, axis, farthest) if may_move else 0
@@ -107,13 +95,7 @@ def place_border(
 
 
 def move(image: Plane, by: tuple[int, int], shape: tuple[int, int]) -> Plane:
-    """Return an array that belongs to a rolled picture, rolled in proportion.
-
-    Args:
-        image: picture, alpha or mask, of any size.
-        by: rows and columns by which the picture was rolled.
-        shape: height and width of the picture.
-    """
+    """Return an array rolled as a picture of another shape was rolled `by` pixels."""
     shifts = [
         round(shift * own / length)
         for shift, own, length in zip(by, image.shape[:2], shape, strict=True)
@@ -172,13 +154,8 @@ def multiples_of(tile: str | None) -> tuple[int, int]:
 def line_scores(image: Image, axis: int) -> Float[Array, " lines"]:
     """Return the step into every line of a tiled picture, over the steps beside it.
 
-    Args:
-        image: RGB, [0, 1].
-        axis: 0 for rows, 1 for columns.
-
-    Returns:
-        One number for each line, for the step from the line before it; the first is
-        `jaxnst.metrics.seam_score`.
+    The lines are rows for axis 0, columns for axis 1. The step is that from the line
+    before it; the first is `jaxnst.metrics.seam_score`.
     """
     steps = jnp.abs(image - jnp.roll(image, 1, axis))
     lines = jnp.mean(steps, (1 - axis, 2))

@@ -12,7 +12,7 @@ import numpy as np
 from jaxnst._checks import check_count
 from jaxnst._types import AnyHostImage, HostImage
 from jaxnst.images import PictureSource
-from jaxnst.images.files import atomic_write
+from jaxnst.images.files import atomic_write, check_place
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.metrics import Metrics
 from jaxnst.pretrained import load_lpips_network
@@ -36,7 +36,6 @@ from .correspondence import (
 )
 from .differences import Differences, measure_differences
 from .inputs import load_painted_picture
-from .plots import check_is_writable
 
 
 # A larger picture takes longer to explain, and its report shows no more.
@@ -110,7 +109,7 @@ class Explanation:
                 f"a report is a .html file, got {target.name!r}; `save_sheets` writes "
                 "PNG."
             )
-        check_is_writable(target)
+        check_place(target)
         text = make_report(self, title=title)
         with atomic_write(target) as beside:
             beside.write_text(text, encoding="utf-8")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from jaxnst.images.files import atomic_write
+from jaxnst.images.files import atomic_write, check_place
+from jaxnst.sweeps.manifest import as_cell
 
 
 if TYPE_CHECKING:
@@ -183,14 +184,6 @@ def plot_history(history: History, *, title: str = "") -> "Figure":
     return figure
 
 
-def check_is_writable(target: Path) -> None:
-    """Raise OSError if a path is a folder, or its folder is missing."""
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; give a file name.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"no such folder: {target.parent}; make it first.")
-
-
 def check_history_path(path: str | os.PathLike[str]) -> Path:
     """Return where losses would be written.
 
@@ -204,7 +197,7 @@ def check_history_path(path: str | os.PathLike[str]) -> Path:
         raise ValueError(
             f"losses are written as {', '.join(EXTENSIONS)}, got {target.name!r}."
         )
-    check_is_writable(target)
+    check_place(target)
     if target.suffix.lower() != ".csv":
         try:
             import matplotlib  # noqa: F401
@@ -230,7 +223,7 @@ def save_history(history: History, path: str | os.PathLike[str]) -> Path:
         if target.suffix.lower() == ".csv":
             stream = io.StringIO()
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(history)
+            writer.writerow(map(as_cell, history))
             for row in zip(*history.values(), strict=True):
                 writer.writerow([f"{float(value):.7g}" for value in row])
             beside.write_text(stream.getvalue(), encoding="utf-8")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from jaxnst._checks import check_choice, shown, suggestion
+from jaxnst._checks import check_choice, check_path, path_text, shown, suggestion
 from jaxnst.networks import (
     CAFFE,
     GOOGLENET,
@@ -268,7 +268,7 @@ def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
         FileNotFoundError: if it is a path, by its ending or its folders, without a
             file.
     """
-    text = os.fspath(network)
+    text = check_path("network", network)
     known = text.partition("@")[0]
     if isinstance(network, str) and known in SPECS:
         return get_spec(text)
@@ -280,10 +280,10 @@ def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
         return path
     is_path = not isinstance(network, str) or path.suffix.lower() in SUFFIXES
     if is_path or os.sep in text or "/" in text:
-        raise FileNotFoundError(f"`network`: no such file: {text}")
+        raise FileNotFoundError(f"`network`: no such file: {path_text(text)}")
     raise ValueError(
-        f"`network` is {shown(text)}.{suggestion(known, SPECS)} "
-        f"Known: {', '.join(SPECS)}; or the path of a file of weights."
+        f"`network` is {shown(text)}.{suggestion(known, SPECS)} Known: "
+        f"{', '.join(SPECS)}; or the path of a file of weights."
     )
 
 

@@ -7,13 +7,13 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxnst._checks import check_choice
+from jaxnst._checks import check_choice, check_names
 
 
 MODES = ("product", "zip")
@@ -23,7 +23,7 @@ _PICTURES = ("content", "style", "init")
 # Settings of the sweep as a whole.
 _NEVER = ("callback", "progress")
 # Longer labels make names and sheets hard to read.
-_MAX_LABEL = 40
+MAX_LABEL = 40
 _MAX_FILE_NAME = 120
 # Most file systems allow 255 bytes; names of temporary files are longer than these.
 _MAX_FILE_NAME_BYTES = 192
@@ -114,7 +114,8 @@ def split_axes(
             continue
         if name in _NEVER:
             raise TypeError(f"`{name}` is for the whole sweep and cannot be a list.")
-        values = tuple(_listed(value))
+        # Numbers of Python, which JSON can hold.
+        values = tuple(value.tolist() if isinstance(value, np.ndarray) else value)
         if not values:
             raise ValueError(f"`{name}` is an empty list; give at least one value.")
         if name == "strength" and not all(map(is_number, values)):
@@ -124,7 +125,7 @@ def split_axes(
             )
         if name in _LAYERS:
             # A name without a weight counts 1; a filter its usual amount.
-            values = _same_layers(values, None if name == "finish" else 1.0)
+            values = _same_layers(name, values, None if name == "finish" else 1.0)
         axes.append(Axis(name=name, values=values, labels=_labels(name, values, mode)))
     return axes, fixed
 
@@ -143,17 +144,13 @@ def make_members(axes: Sequence[Axis], mode: str) -> list[Row]:
             f"with mode='zip' all lists must be of one length, got {found}."
         )
     combine = itertools.product if mode == "product" else zip
-    labels = combine(*(axis.labels for axis in axes))
-    values = combine(*(axis.values for axis in axes))
+    labels, values = (
+        [dict(zip(lengths, member, strict=True)) for member in combine(*columns)]
+        for columns in ([axis.labels for axis in axes], [axis.values for axis in axes])
+    )
     return [
-        Row(
-            index=index,
-            labels=dict(zip(lengths, own_labels, strict=True)),
-            settings=dict(zip(lengths, own_values, strict=True)),
-        )
-        for index, (own_labels, own_values) in enumerate(
-            zip(labels, values, strict=True)
-        )
+        Row(index=index, labels=labels[index], settings=values[index])
+        for index in range(len(labels))
     ]
 
 
@@ -205,13 +202,8 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple | range) and not hasattr(value, "_fields")
 
 
-def _listed(value: Iterable[Any]) -> list[Any]:
-    # Python's numbers, which JSON can hold.
-    return value.tolist() if isinstance(value, np.ndarray) else list(value)
-
-
 def _same_layers(
-    values: Sequence[Any], weight: float | None
+    name: str, values: Sequence[Any], weight: float | None
 ) -> tuple[dict[str, Any], ...]:
     """Give all values the same layers, missing ones with weight 0.
 
@@ -220,7 +212,7 @@ def _same_layers(
     mappings = [
         dict(value)
         if isinstance(value, Mapping)
-        else dict.fromkeys([value] if isinstance(value, str) else value, weight)
+        else dict.fromkeys(check_names(name, value), weight)
         for value in values
     ]
     names = list(dict.fromkeys(name for mapping in mappings for name in mapping))
@@ -249,21 +241,27 @@ def _label(name: str, value: Any, number: int) -> str:
         return f"{value:g}"
     if isinstance(value, Mapping):
         label = ", ".join(
-            layer if weight in (1, None) else f"{layer} {weight:g}"
+            layer if weight in (1, None) else f"{layer} {_label(name, weight, number)}"
             for layer, weight in value.items()
             if weight != 0
         )
-        if len(label) > _MAX_LABEL:
-            weights = value.values()
-            label = "/".join("" if w is None else f"{w:g}" for w in weights)
+        if len(label) > MAX_LABEL:
+            weights = ["" if weight is None else weight for weight in value.values()]
+            label = "/".join(_label(name, weight, number) for weight in weights)
         return label or "none"
-    if isinstance(value, list | tuple):
-        return "+".join(_label(name, each, number) for each in value)[:_MAX_LABEL]
     if name in _PICTURES:
-        if isinstance(value, str | os.PathLike):
-            return Path(value).stem[:_MAX_LABEL]
-        return f"{name} {number}"
-    return str(value)[:_MAX_LABEL]
+        return picture_name(value, f"{name} {number}")
+    if isinstance(value, list | tuple):
+        return "+".join(_label(name, each, number) for each in value)[:MAX_LABEL]
+    return str(value)[:MAX_LABEL]
+
+
+def picture_name(source: Any, other: str) -> str:
+    """Return the names of picture files, short; `other` for what is in no file."""
+    if isinstance(source, list | tuple):
+        return "+".join(picture_name(each, other) for each in source)[:MAX_LABEL]
+    is_file = isinstance(source, str | os.PathLike)
+    return Path(source).stem[:MAX_LABEL] if is_file else other
 
 
 def is_number(value: object) -> bool:

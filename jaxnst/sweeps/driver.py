@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+
 from jaxnst._checks import check_count, one_line, shown, suggestion
 from jaxnst.config import SETTINGS
 from jaxnst.images import check_format, check_output
+from jaxnst.networks.devices import check_platforms
 from jaxnst.transfer.result import FINISHED, Result
 
 from .axes import Row
@@ -125,11 +128,14 @@ def sweep(
     if batch_size is not None:
         check_count("batch_size", batch_size)
     if callback is not None and not callable(callback):
-        raise TypeError(f"`callback` must be callable, got {callback!r}.")
+        raise TypeError(f"`callback` must be callable, got {shown(callback)}.")
     if executor is not None:
         check_executor(executor)
     check_format(f"any{extension}", bits=bits, quality=quality)
-    hosts = Hosts.find() if executor is None else Hosts()
+    hosts = Hosts()
+    if executor is None:
+        check_platforms()
+        hosts = Hosts(jax.process_index(), jax.process_count())
     if hosts.num_processes > 1 and output is None:
         raise ValueError(
             f"JAX runs in {hosts.num_processes} processes; give `output`, a folder "
@@ -151,18 +157,12 @@ def sweep(
             form=form,
             **shared,
         )
-    paint = functools.partial(_paint_members, plan, paint_fn, callback)
     if output is None:
-        return paint(None, hosts, form)
+        return _paint_members(plan, paint_fn, callback, None, hosts, form)
     with open_folder(
-        plan,
-        output,
-        extension=extension,
-        form=form,
-        process=hosts.process,
-        num_processes=hosts.num_processes,
+        plan, output, extension=extension, form=form, **hosts._asdict()
     ) as folder:
-        return paint(folder, hosts, form)
+        return _paint_members(plan, paint_fn, callback, folder, hosts, form)
 
 
 def batch(
@@ -246,61 +246,47 @@ def paint_table(
     """
     form = {"bits": bits, "quality": quality}
 
-    def failed(job: PictureJob, error: Exception | None) -> Outcome:
-        assert error is not None
-        failed_fn(error)
-        return _outcome(job, "failed", error=one_line(error))
+    def outcome(job: PictureJob, status: Any, **about: Any) -> Outcome:
+        assert job.output is not None
+        if isinstance(error := about.get("error"), Exception):
+            failed_fn(error)
+            about["error"] = one_line(error)
+        return Outcome(
+            number=job.number, place=job.place, status=status, path=job.output, **about
+        )
 
     waiting = []
     for job in jobs:
         assert job.output is not None
         if job.record is not None:
-            yield _outcome(job, "skipped", record=job.record)
+            yield outcome(job, "skipped", record=job.record)
             continue
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
             check_output(job.output, **form)
         except (OSError, ValueError) as error:
-            yield failed(job, error)
+            yield outcome(job, "failed", error=error)
         else:
             waiting.append(job)
     loader = JobLoader(progress=progress)
-    for done in paint_here(waiting, loader.load, progress=progress):
-        if done.result is None:
-            yield failed(done.job, done.error)
+    for job, result, problem, _ in paint_here(waiting, loader.load, progress=progress):
+        if problem is None:
+            try:
+                result.save(job.output, **form)
+            except OSError as error:
+                problem = error
+        if problem is not None:
+            yield outcome(job, "failed", error=problem)
             continue
-        try:
-            done.result.save(done.job.output, **form)
-        except OSError as error:
-            yield failed(done.job, error)
+        made = result.record["result"]
+        if made["stopped"] in FINISHED:
+            yield outcome(job, "painted", record=result.record)
             continue
-        record, error = done.result.record, None
-        made = record["result"]
-        if made["stopped"] not in FINISHED:
-            error = (
-                f"stopped after {made['steps']} steps ({made['stopped']}); the last "
-                f"good picture is in {done.job.output}"
-            )
-        status = "failed" if error else "painted"
-        yield _outcome(done.job, status, record=record, error=error)
-
-
-def _outcome(
-    job: PictureJob,
-    status: Literal["painted", "skipped", "failed"],
-    *,
-    record: Mapping[str, Any] | None = None,
-    error: str | None = None,
-) -> Outcome:
-    assert job.output is not None
-    return Outcome(
-        number=job.number,
-        place=job.place,
-        status=status,
-        path=job.output,
-        record=record,
-        error=error,
-    )
+        text = (
+            f"stopped after {made['steps']} steps ({made['stopped']}); the last good "
+            f"picture is in {job.output}"
+        )
+        yield outcome(job, "failed", record=result.record, error=text)
 
 
 def _paint_members(
@@ -330,13 +316,11 @@ def _paint_members(
         for done in paint_fn(jobs):
             row, result = make_row(done.job, done), done.result
             if folder is not None:
-                save_fn = None
-                if result is not None:
-                    save_fn = functools.partial(result.save, **form)
+                save_fn = result and functools.partial(result.save, **form)
                 row = folder.add(row, save_fn)
-            elif result is not None:
-                results[row.index] = result
             rows[row.index] = row
+            if folder is None and result is not None:
+                results[row.index] = result
             if callback is not None:
                 callback(row)
         if folder is not None:

@@ -9,6 +9,7 @@ path.
 import concurrent.futures
 import contextlib
 import functools
+import io
 import os
 import tempfile
 import time
@@ -16,11 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxnst.images.load import Readable
-from jaxnst.networks.devices import check_platforms
 from jaxnst.transfer.result import Result
 from jaxnst.transfer.terminal import Screen
 
@@ -30,13 +29,6 @@ from .runner import Done
 
 _POLL_SECONDS = 0.5
 _LEFT = "process-{}.done"
-
-
-class _PictureFile(NamedTuple):
-    """A picture's file, to be written where there is none."""
-
-    name: str
-    data: bytes
 
 
 class PaintedFile(NamedTuple):
@@ -54,26 +46,29 @@ class PaintedFile(NamedTuple):
 
 
 def pack_job(job: PictureJob) -> dict[str, Any]:
-    """Return the arguments of `jaxnst.stylize`, with the files of the pictures."""
+    """Return the arguments of `jaxnst.stylize`, with what is in files of pictures."""
     arguments = {**job.arguments, "content": job.content, "style": job.style}
     files = [x for x in job.sources.values() if isinstance(x, str | os.PathLike)]
 
     def packed(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [packed(each) for each in value]
-        if isinstance(value, str | os.PathLike) and value in files:
-            return _PictureFile(Path(value).name, Path(value).read_bytes())
         if isinstance(value, Readable):
             with contextlib.suppress(AttributeError, OSError):
                 value.seek(0)  # type: ignore[attr-defined]
             name, data = getattr(value, "name", None), value.read()
-            name = name if isinstance(name, str) else None  # of a pipe it is a number
-            return data if name is None else _PictureFile(Path(name).name, data)
-        return value
+        elif isinstance(value, str | os.PathLike) and value in files:
+            name, data = os.fspath(value), Path(value).read_bytes()
+        else:
+            return value
+        file: Any = io.BytesIO(data)
+        if isinstance(name, str):  # that of a pipe is a number
+            file.name = Path(name).name  # for the record; it is pickled, too
+        return file
 
     for name in ("content", "style", "masks", *({"init", "strength"} & {*job.sources})):
         arguments[name] = packed(arguments.get(name))
-    network = arguments["network"]
+    network = arguments.get("network")
     if isinstance(network, str | os.PathLike) and Path(network).is_file():
         arguments["network"] = Path(network).absolute()
     return arguments
@@ -90,26 +85,13 @@ def paint_packed(
     from jaxnst.transfer.driver import stylize
 
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="jaxnst-") as folder:
-
-        def unpacked(value: Any, name: str) -> Any:
-            if isinstance(value, _PictureFile):
-                path = Path(folder) / name / value.name
-                path.parent.mkdir()
-                path.write_bytes(value.data)
-                return path
-            if isinstance(value, list):
-                return [unpacked(each, f"{name}-{i}") for i, each in enumerate(value)]
-            return value
-
-        found = {name: unpacked(value, name) for name, value in arguments.items()}
-        result = stylize(progress=False, metrics=metrics, **found)
-        if extension is None:
-            return result, time.perf_counter() - started
-        place = Path(folder) / f"result{extension}"
-        data = result.save(place, **(form or {})).read_bytes()
-    file = PaintedFile(data, result.record, result.history)
-    return file, time.perf_counter() - started
+    result = stylize(progress=False, metrics=metrics, **arguments)
+    if extension is not None:
+        with tempfile.TemporaryDirectory(prefix="jaxnst-") as folder:
+            place = Path(folder) / f"result{extension}"
+            data = result.save(place, **(form or {})).read_bytes()
+        result = PaintedFile(data, result.record, result.history)
+    return result, time.perf_counter() - started
 
 
 def paint_elsewhere(
@@ -194,12 +176,6 @@ class Hosts(NamedTuple):
 
     process: int = 0
     num_processes: int = 1
-
-    @classmethod
-    def find(cls) -> "Hosts":
-        """Return which process of JAX this is."""
-        check_platforms()
-        return cls(jax.process_index(), jax.process_count())
 
     def share(self, missing: Sequence[int], count: int, folder: Path) -> list[int]:
         """Return the members that this process paints, once all processes are here.

@@ -19,7 +19,6 @@ import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import filelock
@@ -86,14 +85,12 @@ class SweepFolder:
         self._process, self._num_processes = process, num_processes
         self._inputs = inputs
         num_digits = len(str(max(self._blank, default=0)))
-        self._places = {
-            row.index: self.path
-            / make_file_name(row.index, row.labels, num_digits, extension)
-            for row in rows
-        }
-        self._notes = {
-            row.index: self._state / f"{row.index:0{num_digits}}.json" for row in rows
-        }
+        self._places, self._notes = {}, {}
+        for row in rows:
+            name = make_file_name(row.index, row.labels, num_digits, extension)
+            note = f"{row.index:0{num_digits}}.json"
+            self._places[row.index] = self.path / name
+            self._notes[row.index] = self._state / note
         # {index: (state of its files, row)}
         self._rows: dict[int, tuple[Any, Row | None]] = {}
         self._thumbnails: dict[int, tuple[str | None, int, PILImage.Image | None]] = {}
@@ -114,12 +111,7 @@ class SweepFolder:
     def __enter__(self) -> "SweepFolder":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if error is None:
             self.close()
             return

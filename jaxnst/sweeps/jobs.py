@@ -19,15 +19,9 @@ import jax
 import numpy as np
 from PIL import Image as PILImage
 
-from jaxnst._checks import FORESEEN, one_line
+from jaxnst._checks import FORESEEN, one_line, plain, shown
 from jaxnst.config import DYNAMIC, INITS, STRENGTH_MAP, TransferConfig
-from jaxnst.images import (
-    Picture,
-    PictureSource,
-    check_picture,
-    load_picture,
-    to_pil,
-)
+from jaxnst.images import Picture, PictureSource, check_picture, load_picture, to_pil
 from jaxnst.images.files import file_sha256
 from jaxnst.networks import Network
 from jaxnst.pretrained import SPECS
@@ -35,24 +29,11 @@ from jaxnst.transfer.inputs import check_styles, result_shape
 from jaxnst.transfer.masks import MASK_NAMES, naming_choices
 from jaxnst.transfer.plan import work_of
 from jaxnst.transfer.result import name_styles
-from jaxnst.transfer.setup import (
-    Job,
-    Loaders,
-    load_used_network,
-    set_up,
-    settle_config,
-)
+from jaxnst.transfer.setup import Job, Loaders, load_used_network, set_up, settle_config
 
 from .axes import Axis, make_members, split_axes
 
 
-# Arguments that `settle_config` requires.
-NOT_SET: Mapping[str, Any] = {
-    "preset": "default",
-    "init": None,
-    "network": None,
-    "optimizer": None,
-}
 # Settings that others depend on, so they are checked first.
 _BASIC = ("preset", "network")
 # Pictures and networks kept in memory; a VGG-19 takes up to 200 MB.
@@ -71,15 +52,13 @@ class PictureJob:
         place: its name in messages, such as `style_weight 3` or `jobs.csv row 4`.
         labels: {axis: label} of the member; empty for a row.
         arguments: arguments of `jaxnst.stylize`, without `content` and `style`.
-        config: the settings that they come to.
         sources: {name in the record: picture} of all pictures it is painted from.
         shape: height and width of the result, in pixels.
         work: pixels times steps, over all sizes.
         digests: {name in the record: SHA-256} of `sources`, once they were read.
         weights: SHA-256 of the user's weights file, once it was read; None for weights
             of the registry, and for a network that is an object.
-        output: path of the picture of a row.
-        record: record of that picture, if it is there already, finished.
+        record: record of the picture at `output`, if it is there already, finished.
     """
 
     number: int
@@ -107,17 +86,15 @@ class PictureJob:
     def program(self) -> Hashable:
         """A key that is equal for jobs painted by the same programs, at equal shape."""
         config = self.config
-        fixed = {
-            field.name: getattr(config, field.name)
-            for field in dataclasses.fields(config)
-            if field.name not in DYNAMIC
-        }
-        for name in ("content_layers", "style_layers", "style_loss"):
-            fixed[name] = tuple(fixed[name])
+        fixed = [
+            tuple(value) if isinstance(value, Mapping) else value
+            for name, value in vars(config).items()
+            if name not in DYNAMIC
+        ]
         own = ()
         if "custom" in (config.network, config.optimizer):
             own = tuple(id(self.arguments.get(x)) for x in ("network", "optimizer"))
-        return *sorted(fixed.items(), key=lambda item: item[0]), own
+        return *fixed, own
 
 
 class JobLoader:
@@ -142,18 +119,15 @@ class JobLoader:
         self, arguments: Mapping[str, Any], **fields: Any
     ) -> tuple[PictureJob | None, list[Exception]]:
         """Return a job with these other fields, or why it cannot be painted."""
-        rest = {**NOT_SET, **arguments}
+        rest = dict(arguments)
         content, style = rest.pop("content", None), rest.pop("style", None)
         config, found = self._settle(rest)
-        problems = list(found)
-        sources: dict[str, Any] = {}
-        if content is None:
-            problems.append(ValueError("`content` is missing"))
-        else:
-            sources["content"] = content
-        if style is None:
-            problems.append(ValueError("`style` is missing"))
-        else:
+        pair = {"content": content, "style": style}
+        problems = found + [
+            ValueError(f"`{name}` is missing") for name, x in pair.items() if x is None
+        ]
+        sources = {} if content is None else {"content": content}
+        if style is not None:
             styles = listed(style)
             sources |= name_styles(styles)
             try:
@@ -191,7 +165,7 @@ class JobLoader:
             else self._look(source, name.split()[0])[1]
             for name, source in job.sources.items()
         }
-        network = job.arguments["network"] or job.config.network
+        network = job.arguments.get("network") or job.config.network
         weights = None
         if not (isinstance(network, Network) or is_in_registry(network)):
             weights = self._file_digest(Path(network).expanduser())
@@ -200,17 +174,11 @@ class JobLoader:
     def load(self, job: PictureJob) -> Job:
         """Return pictures, settings and network of a job."""
         key = job.pictures, job.program
-        preset = job.arguments["preset"]
+        preset = job.arguments.get("preset", "default")
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # frees its memory first
-            loaded = set_up(
-                job.content,
-                job.style,
-                job.config,
-                job.arguments,
-                progress=self._progress,
-                loaders=self._loaders,
-            )
+            inputs = job.content, job.style, job.config, job.arguments
+            loaded = set_up(*inputs, progress=self._progress, loaders=self._loaders)
             self._loaded = key, loaded
         return self._loaded[1]._replace(config=job.config, preset=preset)
 
@@ -245,7 +213,7 @@ class JobLoader:
         self, arguments: Mapping[str, Any]
     ) -> tuple[TransferConfig | None, list[Exception]]:
         """Return the settings that arguments come to, or an error for each bad one."""
-        if isinstance(arguments["network"], Network):  # its text is long
+        if isinstance(arguments.get("network"), Network):  # its text is long
             return _settle(arguments)
         # It may have to look into a file of weights, which can be slow.
         key = repr(sorted(arguments.items(), key=lambda item: item[0]))
@@ -278,7 +246,8 @@ def find_difference(
     if different:
         name, *others = different
         more = f" (and {len(others)} settings more)" if others else ""
-        return f"its `{name}` is {made.get(name)}, not {wanted.get(name)}{more}"
+        values = [shown(x) for x in (made.get(name), wanted.get(name))]
+        return f"its `{name}` is {values[0]}, not {values[1]}{more}"
     for name in {**job.digests, **record["inputs"]}:
         if record["inputs"].get(name, {}).get("sha256") != job.digests.get(name):
             return f"it was made from another {name} picture"
@@ -351,7 +320,7 @@ def _settle(
     except FORESEEN as error:
         together = error
     found: list[Exception] = []
-    basis = dict(NOT_SET)
+    basis: dict[str, Any] = {}
     for name in sorted(arguments, key=lambda name: name not in _BASIC):
         try:
             settle_config(**(basis | {name: arguments[name]}))
@@ -368,7 +337,7 @@ def _guides(
 ) -> dict[str, Any]:
     """Return {name in the record: picture} besides content and styles."""
     found: dict[str, Any] = {}
-    init = arguments["init"]
+    init = arguments.get("init")
     if init is not None and not (isinstance(init, str) and init in INITS):
         found["init"] = init
     if config is None:
@@ -402,7 +371,7 @@ def is_in_registry(network: str | os.PathLike[str]) -> bool:
 
 def _in_member(error: Exception, index: int, title: str) -> Exception:
     """Return an error that says in which member of the sweep it was."""
-    text = f"{one_line(error)} (in member {index}: {title})"
+    text = f"{one_line(error)} (in member {index}: {plain(title)})"
     kinds = (FileNotFoundError, IsADirectoryError, OSError, TypeError, ImportError)
     return next((x for x in kinds if isinstance(error, x)), ValueError)(text)
 
@@ -413,24 +382,13 @@ def _identity(jobs: Sequence[PictureJob]) -> dict[str, Any]:
         mask if isinstance(mask, str) and mask in MASK_NAMES else "picture"
         for mask in jobs[0].arguments.get("masks") or ()  # the same for all jobs
     ]
-    objects = {
-        name: {id(value): value for job in jobs if (value := job.arguments[name])}
-        for name in ("network", "optimizer")
-    }
-    return {
-        "masks": masks,
-        "weights": [
-            _weights_digest(network)
-            for network in objects["network"].values()
-            if isinstance(network, Network)
-        ],
-        # Nothing tells an optimizer from that of another process.
-        "optimizers": [
-            key
-            for key, optimizer in objects["optimizer"].items()
-            if not isinstance(optimizer, str)
-        ],
-    }
+    networks = [job.arguments.get("network") for job in jobs]
+    models = {id(x): x for x in networks if isinstance(x, Network)}
+    optimizers = [job.arguments.get("optimizer") for job in jobs]
+    # Nothing tells an optimizer from that of another process.
+    own = dict.fromkeys(id(x) for x in optimizers if x and not isinstance(x, str))
+    digests = [*map(_weights_digest, models.values())]
+    return {"masks": masks, "weights": digests, "optimizers": [*own]}
 
 
 def _weights_digest(network: Network) -> str:

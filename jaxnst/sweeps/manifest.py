@@ -104,7 +104,7 @@ def manifest_csv(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> by
     head = ["index", *names, *others, "status", "stopped", "steps", "width", "height"]
     head += [*(f"{name}_loss" for name in losses), *metrics]
     head += ["seconds", "file", "sha256", "error"]
-    writer.writerow(map(_cell, head))
+    writer.writerow(map(as_cell, head))
     for member in make_members(axes, mode):
         row = rows.get(member.index)
         cells: list[object] = [member.index]
@@ -121,7 +121,7 @@ def manifest_csv(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> by
             cells += [row.metrics.get(name) for name in metrics]
             cells += [row.seconds, row.file, row.sha256, row.error]
         cells += [None] * (len(head) - len(cells))
-        writer.writerow(map(_cell, cells))
+        writer.writerow(map(as_cell, cells))
     text = stream.getvalue()
     return text.encode("utf-8" if text.isascii() else "utf-8-sig", errors="replace")
 
@@ -135,9 +135,10 @@ def _differing(rows: Mapping[int, Row], names: Sequence[str]) -> list[str]:
     return [name for name in found if len(found[name]) > 1 and name not in names]
 
 
-def _cell(value: object) -> object:
-    if hasattr(value, "item"):  # a number of NumPy
-        value = value.item()  # type: ignore[attr-defined]
+def as_cell(value: object) -> object:
+    """Return a value as a cell that no spreadsheet takes for a formula."""
+    if hasattr(value, "item"):
+        value = _as_plain(value)
     if value is None or isinstance(value, int | float):
         return value
     if not isinstance(value, str):

@@ -29,12 +29,11 @@ def make_row(job: PictureJob, done: Done | None = None) -> Row:
     row = Row(index=job.number, labels=dict(job.labels), settings=job.config.to_dict())
     if done is None:
         return row
-    row = dataclasses.replace(row, seconds=round(done.seconds, 3))
     if done.result is None:
-        error = one_line(done.error) if done.error is not None else "unknown"
-        return dataclasses.replace(row, error=error)
-    fields = fields_of_record(done.result.record, done.result.history)
-    return dataclasses.replace(row, **fields)
+        fields = {"error": one_line(done.error) if done.error else "unknown"}
+    else:
+        fields = fields_of_record(done.result.record, done.result.history)
+    return dataclasses.replace(row, seconds=round(done.seconds, 3), **fields)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,13 +112,9 @@ class SweepResult:
 
     def sheet(self) -> PILImage.Image:
         """Return the contact sheet: all pictures, small, with their settings."""
-        rows = {
-            # A row with a file has a picture, also where that is in memory.
-            row.index: dataclasses.replace(row, file=row.file or "in memory")
-            if row.index in self.results
-            else row
-            for row in self.rows
-        }
+        rows = {row.index: row for row in self.rows}
+        for index in self.results:  # a row with a file has a picture
+            rows[index] = dataclasses.replace(rows[index], file="in memory")
         return make_sheet(
             self.axes,
             self.mode,
@@ -185,10 +180,8 @@ def open_folder(
     plan: SweepPlan,
     folder: str | os.PathLike[str],
     *,
-    extension: str,
     form: Mapping[str, int],
-    process: int = 0,
-    num_processes: int = 1,
+    **options: Any,
 ) -> SweepFolder:
     """Return the folder of a sweep, new or resumed; `form` has bits and quality."""
     jobs = {job.number: job for job in plan.jobs}
@@ -211,10 +204,8 @@ def open_folder(
         mode=plan.mode,
         rows=[make_row(job) for job in plan.jobs],
         read_fn=read,
-        process=process,
-        num_processes=num_processes,
-        extension=extension,
         inputs=plan.inputs,
+        **options,
     )
 
 

@@ -57,14 +57,6 @@ class Done(NamedTuple):
     seconds: float
 
 
-def own_devices() -> list[Any]:
-    """Return the devices of this process, or the one that the user chose."""
-    device = default_device()
-    if getattr(jax.config, "jax_default_device", None) is not None:
-        return [device]
-    return local_devices()
-
-
 def paint_here(
     jobs: Sequence[PictureJob],
     load_fn: LoadFn,
@@ -82,7 +74,9 @@ def paint_here(
     Raises:
         KeyboardInterrupt: on Ctrl-C; the pictures under way are given up.
     """
-    devices = own_devices()
+    # Those of this process, or the one that the user chose.
+    is_chosen = getattr(jax.config, "jax_default_device", None) is not None
+    devices = [default_device()] if is_chosen else local_devices()
     shown = _Shown(jobs, enabled=progress)
     is_one_cpu = devices[0].platform == "cpu" and len(devices) == 1
     groups: dict[Hashable, list[PictureJob]] = {}
@@ -209,8 +203,7 @@ def _paint_batch(
     """Paint a batch, and yield its pictures once all of it is done."""
     started = time.perf_counter()
     callback = shown.callback(batch)
-    ready: list[tuple[PictureJob, Job]] = []
-    levels = []
+    ready: list[tuple[PictureJob, Job, str]] = []
     for picture in batch:
         try:
             job = load_fn(picture)
@@ -222,15 +215,12 @@ def _paint_batch(
         if ready and _shapes_of(job) != _shapes_of(ready[0][1]):
             yield _paint_alone(picture, load_fn, shown, metrics)
         else:
-            ready.append((picture, job))
-            levels.append(level)
+            ready.append((picture, job, level))
     if not ready:
         return
+    pictures, jobs, levels = zip(*ready, strict=True)
     memory = max(levels, key=MEMORY_LEVELS.index)  # the one that needs the least
-    jobs = [job for _, job in ready]
-    kinds = {
-        (picture.pictures, str(picture.config.style_blend)) for picture, _ in ready
-    }
+    kinds = {(each.pictures, str(each.config.style_blend)) for each in pictures}
     slowest = _Slowest(callback, len(jobs))
     painted, problem = [], None
     try:
@@ -246,24 +236,21 @@ def _paint_batch(
                 devices=devices,
                 shares_targets=len(kinds) == 1,
             )
-            callbacks = [
-                functools.partial(slowest.show, number) for number in range(len(jobs))
-            ]
+            show_fns = [functools.partial(slowest.show, i) for i in range(len(jobs))]
             painted = paint(
-                jobs, plan, callbacks=callbacks, is_interrupted=is_interrupted
+                jobs, plan, callbacks=show_fns, is_interrupted=is_interrupted
             )
             if is_interrupted():
                 raise KeyboardInterrupt
     except Exception as error:
         problem = error
     wall = time.perf_counter() - started
-    for number, (picture, job) in enumerate(ready):
+    about = {"memory": memory, "seconds": wall, "metrics": metrics}
+    for number, picture in enumerate(pictures):
         result = None
         if problem is None:
-            result = finish(
-                job, painted[number], memory=memory, seconds=wall, metrics=metrics
-            )
-        yield Done(picture, result, problem, wall / len(ready))
+            result = finish(jobs[number], painted[number], **about)
+        yield Done(picture, result, problem, wall / len(jobs))
 
 
 def _shapes_of(job: Job) -> Hashable:

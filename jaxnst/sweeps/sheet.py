@@ -1,7 +1,6 @@
 """The contact sheet of a sweep: which picture lies where, and what is written there."""
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,10 +8,9 @@ from PIL import Image as PILImage
 
 from jaxnst.images.contact_sheet import Source, Table, draw_sheet, thumbnail
 
-from .axes import Axis, Row
+from .axes import Axis, Row, make_members
 
 
-_TIMES = "\N{MULTIPLICATION SIGN}"
 # Given a row and the longest side wanted, returns its picture; None if there is none.
 _ThumbnailFn = Callable[[Row, int], PILImage.Image | None]
 
@@ -71,7 +69,7 @@ def make_tables(axes: Sequence[Axis], mode: str) -> list[Table]:
         [" ".join(f"{axis.name} {label}".split()) for label in axis.labels]
         for axis in varied
     ]
-    count = _count_members(axes, mode)
+    count = len(make_members(axes, mode))
     if mode == "zip" or count == 1:
         captions = tuple(map("\n".join, zip(*labels, strict=True)))
         return [Table(captions, (tuple(range(count)),))]
@@ -91,18 +89,12 @@ def make_tables(axes: Sequence[Axis], mode: str) -> list[Table]:
     ]
 
 
-def _count_members(axes: Sequence[Axis], mode: str) -> int:
-    counts = [len(axis.labels) for axis in axes]
-    return counts[0] if mode == "zip" else math.prod(counts)
-
-
 def heading(axes: Sequence[Axis], mode: str) -> str:
     """Return the title of a sweep, such as `6 pictures: seed, size`."""
     varied = [axis for axis in axes if len(axis.labels) > 1] or axes
-    count = _count_members(axes, mode)
-    names = (", " if mode == "zip" else f" {_TIMES} ").join(
-        axis.name for axis in varied
-    )
+    count = len(make_members(axes, mode))
+    joint = ", " if mode == "zip" else " \N{MULTIPLICATION SIGN} "
+    names = joint.join(axis.name for axis in varied)
     return f"{count} picture{'' if count == 1 else 's'}: {names}"
 
 

@@ -7,22 +7,31 @@ import codecs
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import math
 import os
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxnst._checks import one_line, shown, suggestion
+from jaxnst._checks import (
+    check_list,
+    check_path,
+    one_line,
+    path_text,
+    shown,
+    suggestion,
+)
 from jaxnst.config import INITS, SETTINGS, parse_setting
 from jaxnst.images import check_format, read_record
 from jaxnst.pretrained.formats import SUFFIXES
 from jaxnst.transfer.result import FINISHED
 
+from .axes import MAX_LABEL, picture_name
 from .jobs import JobLoader, PictureJob, find_difference, is_in_registry, listed
 
 
@@ -32,10 +41,9 @@ _DELIMITERS = ",;\t"
 # A row or a column that begins with it is a note.
 _NOTE = "#"
 _PARTS = ("defaults", "jobs")
+_EXTENSIONS = (".csv", ".tsv", ".json", ".toml")
 # Why pictures ended that are painted again.
 _UNFINISHED = ("interrupted", "not finite")
-# Parts of a name that is made from those of other files.
-_MAX_STEM = 40
 # Limit of file systems, in bytes.
 _MAX_NAME = 255
 # Limit of a table, in bytes; a device may have no end.
@@ -78,7 +86,6 @@ class JobTable:
         defaults: {column: value} of all rows that do not say otherwise.
         rows: {number: {column: value}}. A value is text where it came as text. The
             number is that of a spreadsheet, or the place in the list, from 1.
-        problems: all that is wrong.
     """
 
     name: str
@@ -116,9 +123,7 @@ class JobTable:
         return found
 
 
-def read_jobs(
-    source: str | os.PathLike[str] | Iterable[Mapping[str, Any]],
-) -> JobTable:
+def read_jobs(source: str | os.PathLike[str] | Iterable[Mapping[str, Any]]) -> JobTable:
     """Return the rows of a file or a list.
 
     Args:
@@ -133,17 +138,18 @@ def read_jobs(
         OSError: if the file cannot be read.
     """
     if not isinstance(source, str | os.PathLike):
-        table = _from_document(list(source), name="", folder=Path())
+        entries = check_list("jobs", source, "a file or a list of mappings")
+        table = _from_document(entries, name="", folder=Path())
     else:
-        path = Path(source)
+        path = Path(check_path("jobs", source))
         extension = path.suffix.lower()
-        if extension not in _READERS and path.is_file():
+        if extension not in _EXTENSIONS and path.is_file():  # it may be a pipe
             raise ValueError(
                 f"jobs {path}: unknown extension {shown(extension)}; known: "
-                f"{', '.join(_READERS)}"
+                f"{', '.join(_EXTENSIONS)}"
             )
-        text = _read_text(path)
-        table = _READERS.get(extension, _read_table)(path, text)  # or a pipe
+        is_document = extension in (".json", ".toml")
+        table = (_read_document if is_document else _read_table)(path, _read_text(path))
     if not table.rows:
         raise ValueError(f"{table.name or 'the list'} holds no {table.noun}s to paint.")
     return table
@@ -201,12 +207,11 @@ def plan_table(
             if job.number not in bad:
                 jobs[place] = _resumed(job, loader)
         except (OSError, ValueError) as error:
-            if not overwrite:
-                text = (
-                    f"output {job.output} is there already, and {one_line(error)}; "
-                    "`overwrite` replaces it, or give another `output`"
-                )
-                problems.append((job.number, text))
+            text = (
+                f"output {job.output} is there already, and {one_line(error)}; "
+                "`overwrite` replaces it, or give another `output`"
+            )
+            problems += [] if overwrite else [(job.number, text)]
     if problems:
         raise BadJobs(_as_lines(problems, table))
     return jobs
@@ -241,13 +246,17 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(_MAX_TABLE + 1)
     except FileNotFoundError:
-        raise FileNotFoundError(f"jobs: no such file: {path}") from None
+        raise FileNotFoundError(f"jobs: no such file: {path_text(path)}") from None
     except IsADirectoryError:
         raise IsADirectoryError(f"jobs {path} is a folder; give a file") from None
     except OSError as error:
-        raise OSError(f"jobs: cannot read {path}: {error.strerror}") from error
+        raise OSError(
+            f"jobs: cannot read {path_text(path)}: {error.strerror}"
+        ) from error
     if len(data) > _MAX_TABLE:
-        raise ValueError(f"jobs {path} is larger than {_MAX_TABLE // 2**20} MiB.")
+        raise ValueError(
+            f"jobs {path_text(path)} is larger than {_MAX_TABLE // 2**20} MiB."
+        )
     is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return data.decode("utf-16" if is_utf16 else "utf-8-sig")
@@ -280,16 +289,16 @@ def _read_table(path: Path, text: str) -> JobTable:
             for column, cell in zip(columns, cells, strict=False)
             if column is not None and cell
         }
-        for index, cell in enumerate(cells):
-            if cell and index >= len(header):
+        for cell, name in itertools.zip_longest(cells, header):
+            if not cell or name:
+                continue
+            problem = f"{shown(cell)} is in a column without a name"
+            if name is None:
                 problem = (
                     f"{shown(cell)} is one cell more than there are columns; a cell "
                     "that holds a separator must stand in quotes"
                 )
-                table.problems.append((number, problem))
-            elif cell and not header[index]:
-                problem = f"{shown(cell)} is in a column without a name"
-                table.problems.append((number, problem))
+            table.problems.append((number, problem))
     return table
 
 
@@ -347,26 +356,15 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_READERS: Mapping[str, Callable[[Path, str], JobTable]] = {
-    ".csv": _read_table,
-    ".tsv": _read_table,
-    ".json": _read_document,
-    ".toml": _read_document,
-}
-
-
 def _from_document(document: Any, *, name: str, folder: Path) -> JobTable:
     place = name or "jobs"
     if isinstance(document, list):
         document = {"jobs": document}
     if not isinstance(document, dict):
         raise ValueError(f"{place} must be a list of jobs, or have 'jobs' in it.")
-    for key in document:
-        if key not in _PARTS:
-            raise ValueError(
-                f"{place} has {shown(key)}.{suggestion(key, _PARTS)} Known: "
-                f"{', '.join(_PARTS)}."
-            )
+    if unknown := [key for key in document if key not in _PARTS]:
+        hint = f"{suggestion(unknown[0], _PARTS)} Known: {', '.join(_PARTS)}."
+        raise ValueError(f"{place} has {shown(unknown[0])}.{hint}")
     entries, defaults = document.get("jobs", []), document.get("defaults", {})
     if not isinstance(entries, list) or not isinstance(defaults, dict):
         raise ValueError(f"{place}: 'jobs' must be a list, and 'defaults' an object.")
@@ -374,7 +372,7 @@ def _from_document(document: Any, *, name: str, folder: Path) -> JobTable:
     for number, entry in enumerate([defaults, *entries]):
         row = table.defaults if number == 0 else table.rows.setdefault(number, {})
         if not isinstance(entry, Mapping):
-            problem = f"expected names and values, got {entry!r:.60}"
+            problem = f"expected names and values, got {shown(entry)}"
             table.problems.append((number, problem))
             continue
         columns = table.columns(number, map(str, entry), "name")
@@ -497,24 +495,16 @@ def _output_name(number: int, values: Mapping[str, Any]) -> Path:
     """
     given = values.get("output")
     if given is None:
-        stems = (_stem(values.get(name), name) for name in ("content", "style"))
-        return Path(f"{number:03d}_{'_'.join(stems)}.png")
-    if not isinstance(given, str | os.PathLike):
-        raise TypeError(f"`output` must be the name of a file, got {shown(given)}.")
-    path = Path(given)
+        names = (picture_name(values.get(name), name) for name in ("content", "style"))
+        return Path(f"{number:03d}_{'_'.join(names)}.png")
+    path = Path(check_path("output", given))
     if path.is_absolute() or path.drive or ".." in path.parts:
         raise ValueError(
             f"output {path} is outside of the folder for the pictures; give a name in "
             "it."
         )
-    if max(len(os.fsencode(part)) for part in path.parts) > _MAX_NAME:
+    if max((len(os.fsencode(part)) for part in path.parts), default=0) > _MAX_NAME:
         raise ValueError(
-            f"output {path.name[:_MAX_STEM]}...: a name may have {_MAX_NAME} bytes."
+            f"output {path.name[:MAX_LABEL]}...: a name may have {_MAX_NAME} bytes."
         )
     return path
-
-
-def _stem(source: object, name: str) -> str:
-    if isinstance(source, list):
-        return "+".join(_stem(each, name) for each in source)[:_MAX_STEM]
-    return source.stem[:_MAX_STEM] if isinstance(source, Path) else name

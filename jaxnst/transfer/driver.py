@@ -9,6 +9,7 @@ from typing import Any
 
 import optax
 
+from jaxnst._checks import shown
 from jaxnst._types import HostImage
 from jaxnst.coloring import AFTERWARDS, is_gray, keep_luminance
 from jaxnst.config import LayerWeights
@@ -343,13 +344,13 @@ def stylize(
     given = dict(locals())
     started = time.perf_counter()
     if callback is not None and not callable(callback):
-        raise TypeError(f"`callback` must be callable, got {callback!r}.")
+        raise TypeError(f"`callback` must be callable, got {shown(callback)}.")
     for name in ("content", "style", "metrics", "callback", "progress"):
         del given[name]
     config = settle_config(**given)
     job = set_up(content, style, config, given, progress=progress)
-    shown = ProgressCallback(enabled=progress, inner=callback)
-    return run_job(job, shown, started=started, metrics=metrics)
+    bar = ProgressCallback(enabled=progress, inner=callback)
+    return run_job(job, bar, started=started, metrics=metrics)
 
 
 def estimate(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import optax
 
-from jaxnst._checks import check_layer_weights
+from jaxnst._checks import check_layer_weights, shown
 from jaxnst.config import CUSTOM, INIT_IMAGE, INITS, TransferConfig, make_config
 from jaxnst.images import Picture, PictureSource, fitted_shape, load_picture, resize
 from jaxnst.networks import (
@@ -133,8 +133,8 @@ def _network_settings(network: Network, settings: Mapping[str, Any]) -> dict[str
     for name, value in own.items():
         if settings.get(name) not in (None, value):
             raise ValueError(
-                f"`{name}` is {settings[name]!r}, but the network given has {value!r}; "
-                "set it where the network is made."
+                f"`{name}` is {shown(settings[name])}, but the network given has "
+                f"{value!r}; set it where the network is made."
             )
     if network.memory != "fast" and settings.get("memory") is None:
         own["memory"] = network.memory

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from jaxnst._checks import plain
+
 
 # Errors of a pipe whose reader has gone; rich turns them into SystemExit.
 _GONE = (BrokenPipeError, SystemExit)
@@ -39,7 +41,7 @@ class Screen:
         """Show a line, above the bar if there is one."""
         if self.is_on:
             with self._for_its_reader():
-                self._open_console().print(line, soft_wrap=True, markup=False)
+                self._open_console().print(plain(line), soft_wrap=True, markup=False)
 
     def start_bar(self, *columns: Any, is_transient: bool, **task: Any) -> None:
         """Show a bar with one task, as `rich.progress.Progress.add_task` takes it."""

@@ -31,6 +31,8 @@ _UNTHOUGHT = re.compile(
     r"|Exceeds the limit|too large to convert|Python int too large"
     r"|incompatible shapes|cannot reshape|setting an array element"
     r"|zero-size array|loop of ufunc|ufunc '|No loop matching"
+    r"|truth value of|iteration over a 0-d|empty sequence|argument is empty"
+    r"|has no len\(\)|only (?:length-1|0-dimensional|integer)"
 )
 
 

@@ -367,8 +367,8 @@ def _remember_explanations() -> None:
     for name in (
         "measure_attribution",
         "targets_of",
-        "terms_of",
-        "measure_changes",
-        "find_origins",
+        "measure_terms",
+        "measure_differences",
+        "find_correspondences",
     ):
         setattr(explanation, name, remembered(getattr(explanation, name)))
