@@ -4,6 +4,7 @@ A row has columns named like the arguments of `jaxnst.stylize`. A blank cell is 
 """
 
 import codecs
+import contextlib
 import csv
 import dataclasses
 import io
@@ -43,8 +44,6 @@ _PARTS = ("defaults", "jobs")
 _UNFINISHED = ("interrupted", "not finite")
 # Parts of a name that is made from those of other files.
 _MAX_STEM = 40
-# Limit of file systems, in bytes.
-_MAX_NAME = 255
 # More problems are seldom read.
 _MAX_PROBLEMS = 20
 
@@ -173,7 +172,7 @@ def plan_table(
         ValueError: if `bits` or `quality` is out of range.
     """
     check_format("any.png", bits=bits, quality=quality)
-    folder = Path(output)
+    folder = Path(check_path("output", output))
     loader = JobLoader(is_whole=False)
     problems = [*table.problems, *_folder_problems(folder)]
     common = place_paths(table.defaults, table.folder) | place_paths(defaults, Path())
@@ -223,7 +222,11 @@ def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     def placed(value: Any) -> Any:
         is_path = isinstance(value, str | os.PathLike)
-        return folder / Path(value).expanduser() if is_path else value
+        if not is_path:
+            return value
+        with contextlib.suppress(RuntimeError):  # the home of nobody known
+            value = Path(value).expanduser()
+        return folder / value
 
     found = dict(values)
     for name in ("content", "style", "init", "network"):
@@ -236,7 +239,7 @@ def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             is_name = name == "init" and value in INITS
             if name == "network" and isinstance(value, str):
                 path = placed(value)
-                is_file = path.suffix.lower() in SUFFIXES or path.is_file()
+                is_file = path.suffix.lower() in SUFFIXES or os.path.isfile(path)  # noqa: PTH113
                 is_name = is_in_registry(value) or not ("/" in value or is_file)
             found[name] = value if is_name else placed(value)
     return found
@@ -433,8 +436,9 @@ def _clashes(
     for values in rows.values():
         for name in ("content", "style", "init"):
             for source in listed(values.get(name)):
-                if isinstance(source, Path) and source.exists():
-                    inputs.setdefault(_inode(source), name)
+                if isinstance(source, Path):
+                    with contextlib.suppress(OSError, ValueError):  # there is none
+                        inputs.setdefault(_inode(source), name)
     taken: dict[str, int] = {}
     for number, output in outputs.items():
         # Disks of Macs and Windows do not tell `a.png` from `A.png`.
@@ -509,10 +513,6 @@ def _output_name(number: int, values: Mapping[str, Any]) -> Path:
         raise ValueError(
             f"output {path} is outside of the folder for the pictures; give a name in "
             "it."
-        )
-    if max((len(os.fsencode(part)) for part in path.parts), default=0) > _MAX_NAME:
-        raise ValueError(
-            f"output {path.name[:_MAX_STEM]}...: a name may have {_MAX_NAME} bytes."
         )
     return path
 
