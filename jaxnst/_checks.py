@@ -13,6 +13,7 @@ import os
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -92,6 +93,13 @@ def check_path(name: str, value: object) -> str:
             f"`{name}` is {shown(text)}, but a name may have {_MAX_NAME} bytes."
         )
     return text
+
+
+def expand_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path in which `~` is the home of a user, if there is such a user."""
+    with contextlib.suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
 
 
 def check_list(name: str, value: Any, wanted: str) -> list[Any]:

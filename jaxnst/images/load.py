@@ -362,7 +362,7 @@ def _check_array(array: np.ndarray, argument: str) -> None:
             f"`{argument}` must have shape (height, width), optionally with 1, 3 or 4 "
             f"channels last and no batch axis, got {array.shape}."
         )
-    _check_pixels(*array.shape[:2], argument)
+    _check_pixels(array.shape[0], array.shape[1], argument)
 
 
 def _check_pixels(height: int, width: int, argument: str) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from jaxnst._checks import (
     check_list,
     check_path,
+    expand_home,
     one_line,
     path_text,
     shown,
@@ -222,11 +223,7 @@ def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     def placed(value: Any) -> Any:
         is_path = isinstance(value, str | os.PathLike)
-        if not is_path:
-            return value
-        with contextlib.suppress(RuntimeError):  # the home of nobody known
-            value = Path(value).expanduser()
-        return folder / value
+        return folder / expand_home(value) if is_path else value
 
     found = dict(values)
     for name in ("content", "style", "init", "network"):
