@@ -404,7 +404,7 @@ def test_what_is_wrong_with_every_row_is_said_once(write, capsys):
         ({"output": 3}, "job 2: `output` must be text or a path, got 3"),
         ({"size": "64", "Size": 32}, "job 2: name 'Size' is there twice"),
         ({"size": 64.5}, "job 2: `size` must be a whole number, got 64.5"),
-        ({"content": 3}, "job 2: `content` must be a path, a PIL image or an array"),
+        ({"content": 3}, "job 2: `content` must be a path, a PIL image, an array"),
         ({"init": 3}, "job 2: `init` must be a path"),
         ({"sise": 3}, "job 2: unknown name 'sise'. Did you mean 'size'"),
         ({"style_weight": True}, "job 2: `style_weight` must be a number, got True"),
