@@ -5,12 +5,15 @@ A check takes the argument's name first, for its message; it raises TypeError fo
 of another kind, and ValueError for the others that it refuses.
 """
 
+import contextlib
 import difflib
 import math
+import operator
 import os
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -23,6 +26,8 @@ MAX_SIDE = 65_535
 MAX_COUNT = 2**31 - 1
 # Larger weights and rates would overflow float32 once multiplied with a loss.
 MAX_NUMBER = 1e20
+# Limit of file systems for one part of a path, in bytes.
+_MAX_NAME = 255
 # Most characters of a value in a message.
 _MAX_SHOWN = 100
 # Most characters of a message whose values were not cut.
@@ -78,12 +83,23 @@ def check_path(name: str, value: object) -> str:
     if not isinstance(text, str):
         raise TypeError(f"`{name}` must be text or a path, got {shown(value)}.")
     try:
-        is_name = "\0" not in os.fsdecode(os.fsencode(text))
+        parts = os.fsencode(text).split(b"/")
     except UnicodeEncodeError:
-        is_name = False
-    if not is_name:
+        parts = [b"\0"]
+    if any(b"\0" in part for part in parts):
         raise ValueError(f"`{name}` is {shown(text)}, which no file can be named.")
+    if max(map(len, parts)) > _MAX_NAME:
+        raise ValueError(
+            f"`{name}` is {shown(text)}, but a name may have {_MAX_NAME} bytes."
+        )
     return text
+
+
+def expand_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path in which `~` is the home of a user, if there is such a user."""
+    with contextlib.suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
 
 
 def check_list(name: str, value: Any, wanted: str) -> list[Any]:
@@ -117,16 +133,16 @@ def check_choice(name: str, value: object, known: Iterable[str]) -> str:
 
 
 def check_count(
-    name: str, value: object, *, minimum: int = 1, maximum: int = MAX_COUNT
+    name: str, value: Any, *, minimum: int = 1, maximum: int = MAX_COUNT
 ) -> int:
     """Return a whole number as an int; 512.0 is one, as tables and JSON have it."""
-    is_whole = not isinstance(value, bool) and (
-        hasattr(value, "__index__")
-        or (hasattr(value, "is_integer") and value.is_integer())  # type: ignore[attr-defined]
-    )
-    if not is_whole:
+    count = None
+    if not isinstance(value, bool):
+        with contextlib.suppress(TypeError):
+            is_whole = hasattr(value, "is_integer") and value.is_integer()
+            count = int(value) if is_whole else operator.index(value)
+    if count is None:
         raise TypeError(f"`{name}` must be a whole number, got {shown(value)}.")
-    count = int(value)  # type: ignore[call-overload]
     if count < minimum:
         raise ValueError(f"`{name}` must be at least {minimum}, got {shown(count)}.")
     if count > maximum:

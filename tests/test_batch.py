@@ -402,7 +402,7 @@ def test_what_is_wrong_with_every_row_is_said_once(write, capsys):
     ("entry", "message"),
     [
         ({"optimizer": 3}, "job 2: `optimizer` must be a name or an optax transf"),
-        ({"output": 3}, "job 2: `output` must be the name of a file, got 3"),
+        ({"output": 3}, "job 2: `output` must be text or a path, got 3"),
         ({"size": "64", "Size": 32}, "job 2: name 'Size' is there twice"),
         ({"size": 64.5}, "job 2: `size` must be a whole number, got 64.5"),
         ({"content": 3}, "job 2: `content` must be a path, a PIL image, an array"),

@@ -53,8 +53,9 @@ def srgb_converter(
         # Little CMS may raise any of these, for what is wrong with the profile.
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
             profile = None
+            fault = "damaged" if isinstance(error, TypeError) else error
             warnings.warn(
-                f"{label}: its color profile cannot be used ({error}); "
+                f"{label}: its color profile cannot be used ({fault}); "
                 "its colors are read as sRGB.",
                 stacklevel=2,
             )

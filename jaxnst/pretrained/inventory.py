@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxnst._checks import expand_home
 from jaxnst.images.files import atomic_write, file_sha256
 from jaxnst.networks import Preprocessing
 
@@ -111,7 +112,7 @@ def get_weights(
     if source is not None:
         if spec.name not in SPECS:
             raise ValueError("give a revision or a file to take them from, not both")
-        return hub.keep_own(spec, Path(source).expanduser())
+        return hub.keep_own(spec, expand_home(source))
     path = kept_path(spec)
     is_fixed = not isinstance(spec.source, HubFile) or hub.is_commit(
         spec.source.revision
@@ -155,7 +156,7 @@ def convert_weights(
         preprocessing: input that the network was trained on, as for `load_network`;
             the new file says it.
     """
-    source, target = Path(source).expanduser(), Path(target).expanduser()
+    source, target = expand_home(source), expand_home(target)
     if target.suffix.lower() != ".safetensors":
         raise ValueError(f"output {target} must end in .safetensors.")
     if target.exists() and source.exists() and target.samefile(source):

@@ -3,7 +3,6 @@
 Bundled files are found, and checked, here too.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -12,7 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from jaxnst._checks import check_choice, check_path, path_text, shown, suggestion
+from jaxnst._checks import (
+    check_choice,
+    check_path,
+    expand_home,
+    path_text,
+    shown,
+    suggestion,
+)
 from jaxnst.networks import (
     CAFFE,
     GOOGLENET,
@@ -272,9 +278,7 @@ def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
     known = text.partition("@")[0]
     if isinstance(network, str) and known in SPECS:
         return get_spec(text)
-    path = Path(text)
-    with contextlib.suppress(RuntimeError):  # the home of nobody known
-        path = path.expanduser()
+    path = expand_home(text)
     # A folder called `vgg` is no answer to a slip of the finger.
     if path.is_file():
         return path

@@ -24,6 +24,7 @@ from typing import Any
 import filelock
 from PIL import Image as PILImage
 
+from jaxnst._checks import check_path, plain
 from jaxnst.images import EXTENSIONS
 from jaxnst.images.files import atomic_write, file_sha256
 
@@ -76,7 +77,7 @@ class SweepFolder:
         extension: str = ".png",
         inputs: Mapping[str, PILImage.Image] | None = None,
     ):
-        self.path = Path(path)
+        self.path = Path(check_path("output", path))
         self._state = self.path / STATE
         self._stage = self._state / f"process-{process}"
         self._identity, self._axes, self._mode = identity, axes, mode
@@ -234,8 +235,8 @@ class SweepFolder:
 
     def _is_another(self, why: str) -> ValueError:
         return ValueError(
-            f"output {self.path} holds another sweep: {why}. Give another folder, or "
-            "remove this one."
+            f"output {self.path} holds another sweep: {plain(why)}. Give another "
+            "folder, or remove this one."
         )
 
     def _read_rows(self) -> dict[int, Row]:

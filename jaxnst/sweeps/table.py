@@ -4,6 +4,7 @@ A row has columns named like the arguments of `jaxnst.stylize`. A blank cell is 
 """
 
 import codecs
+import contextlib
 import csv
 import dataclasses
 import io
@@ -21,6 +22,7 @@ from typing import Any
 from jaxnst._checks import (
     check_list,
     check_path,
+    expand_home,
     one_line,
     path_text,
     shown,
@@ -31,7 +33,7 @@ from jaxnst.images import check_format, read_record
 from jaxnst.pretrained.formats import SUFFIXES
 from jaxnst.transfer.result import FINISHED
 
-from .axes import MAX_LABEL, picture_name
+from .axes import picture_name
 from .jobs import JobLoader, PictureJob, find_difference, is_in_registry, listed
 
 
@@ -44,8 +46,6 @@ _PARTS = ("defaults", "jobs")
 _EXTENSIONS = (".csv", ".tsv", ".json", ".toml")
 # Why pictures ended that are painted again.
 _UNFINISHED = ("interrupted", "not finite")
-# Limit of file systems, in bytes.
-_MAX_NAME = 255
 # Limit of a table, in bytes; a device may have no end.
 _MAX_TABLE = 2**26
 # More problems are seldom read.
@@ -173,7 +173,7 @@ def plan_table(
         ValueError: if `bits` or `quality` is out of range.
     """
     check_format("any.png", bits=bits, quality=quality)
-    folder = Path(output)
+    folder = Path(check_path("output", output))
     loader = JobLoader(is_whole=False)
     problems = [*table.problems, *_folder_problems(folder)]
     common = place_paths(table.defaults, table.folder) | place_paths(defaults, Path())
@@ -222,7 +222,7 @@ def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     def placed(value: Any) -> Any:
         is_path = isinstance(value, str | os.PathLike)
-        return folder / Path(value).expanduser() if is_path else value
+        return folder / expand_home(value) if is_path else value
 
     found = dict(values)
     for name in ("content", "style", "init", "network"):
@@ -235,7 +235,7 @@ def place_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             is_name = name == "init" and value in INITS
             if name == "network" and isinstance(value, str):
                 path = placed(value)
-                is_file = path.suffix.lower() in SUFFIXES or path.is_file()
+                is_file = path.suffix.lower() in SUFFIXES or os.path.isfile(path)  # noqa: PTH113
                 is_name = is_in_registry(value) or not ("/" in value or is_file)
             found[name] = value if is_name else placed(value)
     return found
@@ -426,8 +426,9 @@ def _clashes(
     for values in rows.values():
         for name in ("content", "style", "init"):
             for source in listed(values.get(name)):
-                if isinstance(source, Path) and source.exists():
-                    inputs.setdefault(_inode(source), name)
+                if isinstance(source, Path):
+                    with contextlib.suppress(OSError, ValueError):  # there is none
+                        inputs.setdefault(_inode(source), name)
     taken: dict[str, int] = {}
     for number, output in outputs.items():
         # Disks of Macs and Windows do not tell `a.png` from `A.png`.
@@ -502,9 +503,5 @@ def _output_name(number: int, values: Mapping[str, Any]) -> Path:
         raise ValueError(
             f"output {path} is outside of the folder for the pictures; give a name in "
             "it."
-        )
-    if max((len(os.fsencode(part)) for part in path.parts), default=0) > _MAX_NAME:
-        raise ValueError(
-            f"output {path.name[:MAX_LABEL]}...: a name may have {_MAX_NAME} bytes."
         )
     return path

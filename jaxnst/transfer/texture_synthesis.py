@@ -74,7 +74,7 @@ def texture(
         "content_weight": 0.0,
         "content_detail": 0.0,
         "size": max(width, height),
-        "tile": tile or None,
+        "tile": None if tile is False else tile,
         "seed": seed,
         **settings,
     }

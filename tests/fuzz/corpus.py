@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import io
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,7 @@ from PIL import ExifTags, Image, features
 
 
 class Corpus:
-    """Good pictures, records, sweeps and weights; each is made when first used.
-
-    Args:
-        folder: folder of the worker.
-    """
+    """Good pictures, records, sweeps and weights; each is made when first used."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -223,8 +218,3 @@ def _zipped(files: dict[str, bytes]) -> bytes:
         for name, data in files.items():
             archive.writestr(name, data)
     return stream.getvalue()
-
-
-def as_json(document: Any) -> bytes:
-    """Return a document as the bytes of a file."""
-    return json.dumps(document).encode()

@@ -27,6 +27,7 @@ TEXTS = (
     *("sharpen:1e9", "halftone", "vgg19", "vgg19@", "vgg19@main", "@main", "resnet50"),
     *("a/b/c@d", "vgg19.tv_in1k@refs/pr/1", "x.safetensors", "x.png", "no/x.png"),
     *("content.png", "style.png", "./content.png", ".", "..", "../x.png", "jobs.csv"),
+    "~nobody/x.png",
     *("é.png", "\u202egnp.exe", "a\nb", "a\r\nb", "\t", ESCAPE, LARGE, "\ud800"),
     *("a\0b", "%s%n", "{}", "{0.__class__}", "=1+1", "+1", "@SUM(1)", HTML),
     *("<b id=x>", "'"),
@@ -41,10 +42,6 @@ VALUES: tuple[Any, ...] = (
     *({"relu1_1": [1]}, {"grain": 9}, {"grain": None}, {"grain": "x"}, ["grain", 1]),
     *({ESCAPE: ESCAPE}, {HTML: HTML}, {LARGE: 1}, [[[[[[[[1]]]]]]]], *TEXTS),
 )
-
-
-def any_of(rng: random.Random, *choices: Any) -> Any:
-    return rng.choice(choices)
 
 
 def nested(depth: int) -> list[Any]:

@@ -37,13 +37,7 @@ _UNTHOUGHT = re.compile(
 
 
 class Problem(NamedTuple):
-    """One thing that was wrong.
-
-    Attributes:
-        what: the kind of failure, a word or two.
-        detail: what was seen.
-        where: the innermost line of jaxnst that raised; empty if unknown.
-    """
+    """One thing that was wrong: `where` is the innermost line of jaxnst that raised."""
 
     what: str
     detail: str
@@ -67,19 +61,13 @@ class Seen:
         code: exit code of a command; None for a call of a function.
         error: the exception that came out, or that a command turned into its message.
         where: the innermost line of jaxnst that raised it.
-        out, err: all text on standard output and standard error.
-        warned: texts of the warnings of a call of a function.
-        left: new files, as paths relative to the folder.
-        broken: new files that cannot be read.
+        left, broken: new files, and those of them that cannot be read.
         injected: new pages and tables in which text of a record is code.
-        changed: inputs that are not as they were.
         opened: canaries that were opened, whose names only a record has.
         asked: hosts that were asked, and programs that were started.
         seconds: processor time.
         grown: bytes by which the peak of memory grew.
-        may_ask: whether the input may name a host itself.
-        many_lines: whether several errors are listed, one a line.
-        may_chat: whether progress is shown on standard error.
+        may_ask, many_lines, may_chat: see `Case`.
     """
 
     code: int | None = None

@@ -108,13 +108,7 @@ class _Guarded:
 
 @dataclasses.dataclass
 class Report:
-    """How many inputs of each kind there were, and what became of them.
-
-    Attributes:
-        counts: {kind: numbers of "inputs", "refused", "accepted", "failures"}.
-        failures: {what failures have in common: outcomes, a few of each}.
-        seconds: how long it took.
-    """
+    """How many inputs of each kind there were, and a few outcomes of each failure."""
 
     counts: dict[str, collections.Counter[str]]
     failures: dict[str, list[Outcome]] = dataclasses.field(default_factory=dict)
@@ -175,13 +169,8 @@ def fuzz(
 ) -> Report:
     """Return what became of many inputs, of each kind in turn.
 
-    Args:
-        kinds: kinds of inputs.
-        seconds: how long to go on.
-        inputs: how many of each kind at most.
-        seed: number of the first input of each kind.
-        found: folder that failing inputs are kept in.
-        say: called with a line for each new failure, and now and then the table.
+    At most so many `inputs` of each kind, from number `seed` on; failing ones are kept
+    in the folder `found`, and `say` gets a line for each.
     """
     report = Report({kind: collections.Counter() for kind in kinds})
     started = told = time.monotonic()

@@ -27,15 +27,7 @@ _REPOSITORY = Path(__file__).parents[2]
 
 
 class Outcome(NamedTuple):
-    """What became of one input.
-
-    Attributes:
-        kind, number: the input.
-        is_accepted: whether it was accepted.
-        problems: all that was wrong.
-        title: the command line or the call.
-        output: everything that was printed or raised.
-    """
+    """What became of one input; `output` is all that was printed or raised."""
 
     kind: str
     number: int
@@ -74,11 +66,7 @@ def serve(connection: Connection, folder: Path) -> None:
 
 
 class Worker:
-    """A process made ready: environment, stand-ins, captured output.
-
-    Args:
-        folder: a folder of its own.
-    """
+    """A process made ready: environment, stand-ins, captured output."""
 
     def __init__(self, folder: Path):
         self.folder = folder.absolute()
