@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optax
 
 from jaxnst._types import HostImage
@@ -70,9 +71,7 @@ def run_job(
             memory = choose_memory(job)
         with (
             callback,
-            clear_memory_errors(
-                memory, size, is_foreign=lambda error: error is callback.error
-            ),
+            clear_memory_errors(memory, size, foreign_fn=lambda: callback.error),
             deferred_interrupt(notice_fn or callback.notice) as is_interrupted,
         ):
             (painted,) = paint(
@@ -82,13 +81,8 @@ def run_job(
                 deadline=None if limit is None else started + limit,
                 is_interrupted=is_interrupted,
             )
-    result = finish(
-        job,
-        painted,
-        memory=memory,
-        seconds=time.perf_counter() - started,
-        metrics=metrics,
-    )
+    seconds = time.perf_counter() - started
+    result = finish(job, painted, memory=memory, seconds=seconds, metrics=metrics)
     if painted.stopped == "interrupted":
         raise Interrupted(result)
     return result
@@ -136,18 +130,10 @@ def measure_result(image: HostImage, job: Job) -> dict[str, float]:
     judge = load_lpips_network()
     found = [measure(image, content, each.rgb, judge=judge) for each in inputs.styles]
     shares = blend_of(job.config, len(found), inputs.regions).mean((0, 1))
+    means = Metrics(*(shares.astype(float) @ np.array(found)).tolist())
+    scores = {name: round(mean, 5) for name, mean in means._asdict().items()}
     seams = seam_scores(image, job.config.tile or "")
-    means = {
-        name: round(
-            sum(
-                float(share) * getattr(each, name)
-                for share, each in zip(shares, found, strict=True)
-            ),
-            5,
-        )
-        for name in Metrics._fields
-    }
-    return means | {name: round(score, 4) for name, score in seams.items()}
+    return scores | {name: round(score, 4) for name, score in seams.items()}
 
 
 def stylize(

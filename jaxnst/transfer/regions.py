@@ -12,9 +12,7 @@ References:
 """
 
 import dataclasses
-import functools
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -67,18 +65,6 @@ class Regions:
     def shares(self) -> HostNumbers:
         """Each region's fraction of the picture."""
         return self.maps.mean((1, 2)).astype(np.float32)
-
-
-class Guides(NamedTuple):
-    """The weights of feature-map positions in each region.
-
-    Attributes:
-        guides: {layer: weights [0, 1] of shape (regions, rows, columns)}.
-        shares: each region's fraction of the picture.
-    """
-
-    guides: Mapping[str, Float[np.ndarray, "regions _ _"]]
-    shares: HostNumbers
 
 
 def make_regions(
@@ -187,23 +173,23 @@ def guides_at(
     network: Network,
     shape: tuple[int, int],
     layers: Collection[str],
-) -> Guides:
-    """Return the weights of feature-map positions in each region."""
+) -> dict[str, Float[np.ndarray, "regions _ _"]]:
+    """Return {layer: weight of each feature-map position in each region, [0, 1]}."""
     wraps = network.wraps
     maps = np.stack(
         [resize(each, shape, wraps=wraps, is_mask=True) for each in regions.maps]
     )
     down, across = network.margins
     seen = np.pad(maps, ((0, 0), (down, down), (across, across)), mode="reflect")
-    guides = {}
-    for layer, layer_shape in layer_shapes(network, shape, layers).items():
-        guides[layer] = np.stack(
+    return {
+        layer: np.stack(
             [
                 _shrunk(resize(each, layer_shape, wraps=wraps, is_mask=True), wraps)
                 for each in seen
             ]
         ).astype(np.float32)
-    return Guides(guides, regions.shares)
+        for layer, layer_shape in layer_shapes(network, shape, layers).items()
+    }
 
 
 def keep_outside(
@@ -233,13 +219,9 @@ def layer_shapes(
     """Return {layer: height and width of its feature map}."""
     image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
     found = jax.eval_shape(
-        functools.partial(_features, layers=tuple(layers)), network, image
+        lambda network, image: network(image, tuple(layers)), network, image
     )
     return {layer: found[layer].shape[:2] for layer in layers}
-
-
-def _features(network, image, *, layers):
-    return network(image, layers)
 
 
 def _shrunk(guide: np.ndarray, wraps: tuple[bool, bool]) -> np.ndarray:
