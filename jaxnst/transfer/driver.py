@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import optax
+import psutil
 
 from jaxnst._types import HostImage
 from jaxnst.coloring import AFTERWARDS, is_gray, keep_luminance
@@ -29,7 +30,6 @@ from .memory import (
     choose_memory,
     clear_memory_errors,
     make_estimate,
-    process_memory,
 )
 from .plan import blend_of, make_plan
 from .progress import ProgressCallback
@@ -364,7 +364,8 @@ def estimate(
     """
     config = settle_config(**settings)
     job = set_up(content, style, config, settings, progress=progress)
-    holds = process_memory()  # before compiling, which painting may not have to do
+    # Before compiling, which painting may not have to do.
+    holds = psutil.Process().memory_info().rss
     memory = MEMORY_LEVELS[-1] if config.memory == "auto" else config.memory
     with contextlib.suppress(OutOfMemory):  # the estimate shows by how much
         memory = choose_memory(job)

@@ -56,10 +56,7 @@ def available_memory(num_devices: int = 1) -> int | None:
 
     `JAXNST_MEMORY_LIMIT` (such as `6G`) overrides it. On an accelerator the device
     tells. On the CPU it is what the system can give without swapping, or the
-    container's limit if that is lower.
-
-    Args:
-        num_devices: number of devices; several devices of the CPU share its memory.
+    container's limit if that is lower; its devices share it.
 
     Raises:
         ValueError: if `JAXNST_MEMORY_LIMIT` is not a size.
@@ -75,11 +72,6 @@ def available_memory(num_devices: int = 1) -> int | None:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     found = [psutil.virtual_memory().available, *container_memory()]
     return min(found) // between
-
-
-def process_memory() -> int:
-    """Return how many bytes of memory this process holds now."""
-    return psutil.Process().memory_info().rss
 
 
 def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:

@@ -13,6 +13,7 @@ References:
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +82,6 @@ def make_regions(
     """
     check_masks(masks)
     if strength_map is None:
-        assert masks
         maps = np.stack(masks).astype(np.float32)
         return Regions(maps=maps, styles=tuple(range(len(masks))), strengths=None)
     levels = find_levels(strength_map) if levels is None else levels
@@ -226,19 +226,9 @@ def layer_shapes(
 
 def _shrunk(guide: np.ndarray, wraps: tuple[bool, bool]) -> np.ndarray:
     """Return a guide, drawn back from the border of its region."""
+    modes: Any = ["wrap" if each else "nearest" for each in wraps]
     for reach in range(_SHRINKING, 0, -1):
-        smaller = _least_near(guide, reach, wraps)
+        smaller = scipy.ndimage.minimum_filter(guide, 2 * reach + 1, mode=modes)
         if smaller.sum() >= _LEFT * guide.sum():
             return smaller
-    return guide
-
-
-def _least_near(guide: np.ndarray, reach: int, wraps: tuple[bool, bool]) -> np.ndarray:
-    """Return the least value within `reach` of each position (an erosion)."""
-    for axis in (0, 1):
-        around = [(0, 0), (0, 0)]
-        around[axis] = (reach, reach)
-        padded = np.pad(guide, around, mode="wrap" if wraps[axis] else "edge")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis)
-        guide = windows.min(-1)
     return guide

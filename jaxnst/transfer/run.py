@@ -267,6 +267,7 @@ def make_steering(config: TransferConfig, regions: Regions | None) -> Steering |
         return Steering(regions.strengths, regions.shares)
     if config.strength is None:
         return None
+    assert not isinstance(config.strength, str)  # a map makes regions
     shares = np.ones(1) if regions is None else regions.shares
     return Steering([config.strength] * len(shares), shares)
 
