@@ -33,7 +33,7 @@ from jaxtyping import Array, Float
 
 from ._types import AnyImage, FeatureMap, Features, Image, Scalar, StyleImage
 from .losses import content_loss, gram_loss, total_variation_loss
-from .losses.registry import STYLE_LOSSES, region_distance, region_statistics
+from .losses.registry import STYLE_LOSSES, region_distance
 from .networks import Network, after, is_whole, measure_features
 from .networks.remat import MeasureFn, Part, filling
 
@@ -121,8 +121,7 @@ def compute_targets(
     if isinstance(network, Network) and any(network.wraps):
         # Only the image wraps around, the style pictures do not.
         style_network = network.changed(padding="reflect")
-    descriptions: list[dict[str, dict[str, Any]]] = []
-    squares: list[dict[str, Scalar]] = []
+    descriptions, squares = [], []
     scaled_layers = content_layers if normalization == "pair" else ()
     # One picture after the other, so that only one at a time needs memory.
     before: Scalar | None = None
@@ -135,8 +134,8 @@ def compute_targets(
         descriptions.append(description)
         squares.append(square)
         before = jnp.sum(jax.tree.leaves(description)[-1].ravel()[:1])
-    if before is not None:
-        content = after(content, before)
+    assert before is not None
+    content = after(content, before)
     style_targets: dict[str, RegionTargets] = {
         layer: {
             name: tuple(
@@ -226,14 +225,8 @@ def _measure(
     """Return {layer: {style loss: statistics of each region, "content": ...}}.
 
     They are measured in one pass, and strip by strip where the network says so, which
-    is why they are given as functions of a part of the feature map.
-
-    Args:
-        network: feature extractor.
-        image: picture to measure.
-        style: {layer: {style loss: target of each region}}.
-        guides: {layer: weight of every pixel in each region}.
-        content_fns: {layer: function whose result is "content"}.
+    is why they are given as functions of a part of the feature map. `content_fns` give
+    what is called "content".
     """
     measures: dict[str, dict[str, MeasureFn]] = {
         layer: {
@@ -262,16 +255,12 @@ def _style_distances(
     **options: float,
 ) -> Regional:
     """Return |G - A| of each region, for "gram", smooth at zero."""
-    return jnp.stack(
-        [
-            region_distance(
-                name, found, _guide(guides, layer, region), target, **options
-            )
-            for region, (found, target) in enumerate(
-                zip(statistics, targets, strict=True)
-            )
-        ]
-    )
+    pairs = zip(statistics, targets, strict=True)
+    distances = [
+        region_distance(name, found, _guide(guides, layer, region), target, **options)
+        for region, (found, target) in enumerate(pairs)
+    ]
+    return jnp.stack(distances)
 
 
 def _style_gaps(
@@ -298,23 +287,8 @@ def _guide(
     return None if guides is None else guides[layer][region]
 
 
-def _whole(features: FeatureMap, rows: Part) -> FeatureMap:
-    del rows
-    return features
-
-
 def _mean_square(features: FeatureMap) -> Scalar:
     return content_loss(features, jnp.zeros_like(features))
-
-
-def _square_of_rows(features: FeatureMap, rows: Part) -> Scalar:
-    del rows
-    return _mean_square(features)
-
-
-def _describe_rows(name: str, features: FeatureMap, rows: Part) -> Any:
-    del rows
-    return STYLE_LOSSES[name].describe_fn(features)
 
 
 def _statistics(
@@ -323,8 +297,9 @@ def _statistics(
     features: FeatureMap,
     rows: Part,
 ) -> tuple[Any, ...]:
+    statistics_fn = STYLE_LOSSES[name].statistics_fn
     return tuple(
-        region_statistics(name, guide, target, features, rows)
+        statistics_fn(features, None if guide is None else guide[rows], target)
         for guide, target in regions
     )
 
@@ -337,10 +312,11 @@ def _content_error(
 
 # `Partial`s, because JAX takes no plain function as an argument. Made once, because
 # whatever in them is no array is compared by identity.
-_WHOLE = Partial(_whole)
-_SQUARE = Partial(_square_of_rows)
+_WHOLE = Partial(lambda features, rows: features)
+_SQUARE = Partial(lambda features, rows: _mean_square(features))
 _DESCRIBE = {
-    name: Partial(functools.partial(_describe_rows, name)) for name in STYLE_LOSSES
+    name: Partial(lambda features, rows, loss=loss: loss.describe_fn(features))
+    for name, loss in STYLE_LOSSES.items()
 }
 _STATISTICS = {name: functools.partial(_statistics, name) for name in STYLE_LOSSES}
 

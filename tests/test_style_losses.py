@@ -30,7 +30,6 @@ from jaxnst.losses.registry import (
     PARTWISE,
     STYLE_LOSSES,
     region_distance,
-    region_statistics,
 )
 from jaxnst.losses.sliced_wasserstein import NUM_QUANTILES, projection_directions
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
@@ -114,7 +113,7 @@ def distance(name, picture, style, guide=None, smoothing=5e-3):
 def _plain_distance(name, picture, style, guide, smoothing):
     loss = STYLE_LOSSES[name]
     target = loss.combine_fn([loss.describe_fn(style)], jnp.ones(1))
-    found = region_statistics(name, guide, target, picture, slice(None))
+    found = STYLE_LOSSES[name].statistics_fn(picture, guide, target)
     return region_distance(name, found, guide, target, smoothing)
 
 
@@ -263,7 +262,7 @@ def test_parts_of_a_picture_add_up(rng, name):
     def statistics():
         target = loss.combine_fn([loss.describe_fn(style)], jnp.ones(1))
         return [
-            region_statistics(name, guide, target, picture[rows], rows)
+            loss.statistics_fn(picture[rows], guide[rows], target)
             for rows in (slice(None), slice(0, 2), slice(2, 8))
         ]
 

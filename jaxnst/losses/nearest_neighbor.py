@@ -19,7 +19,6 @@ _MAX_SAMPLES = 4096
 _MIN_SAMPLES = 64
 # Number of similarities held at a time.
 _MAX_HELD = 2**22
-_SEED = 0
 
 
 class Samples(NamedTuple):
@@ -49,7 +48,7 @@ def style_samples(features: FeatureMap) -> Float[Array, "samples channels"]:
     count = max(_MIN_SAMPLES, min(_MAX_SAMPLES, _MAX_PAIRS // num_pixels))
     if count >= num_pixels:
         return flat
-    generator = np.random.default_rng(_SEED)
+    generator = np.random.default_rng(0)
     places = np.sort(generator.choice(num_pixels, count, replace=False))
     return flat[places.astype(np.int32)]
 

@@ -177,23 +177,6 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
 PARTWISE = tuple(
     name for name, loss in STYLE_LOSSES.items() if loss.statistics_are_means
 )
-# Below this fraction of the target's size a distance is a parabola.
-SMOOTHING = 5e-3
-
-
-def region_statistics(
-    name: str,
-    guide: Float[Array, "_ _"] | None,
-    target: Any,
-    features: FeatureMap,
-    rows: slice | tuple[slice, slice],
-) -> Any:
-    """Return the statistics of one region in the `rows` that `features` are of.
-
-    `guide` is the weight of every pixel of the whole feature map; None: all weigh 1.
-    """
-    own = None if guide is None else guide[rows]
-    return STYLE_LOSSES[name].statistics_fn(features, own, target)
 
 
 def region_distance(
@@ -201,11 +184,12 @@ def region_distance(
     statistics: Any,
     guide: Float[Array, "_ _"] | None,
     target: Any,
-    smoothing: float = SMOOTHING,
+    smoothing: float = 5e-3,
 ) -> Scalar:
     """Return the distance of a region from its target, 0 or more.
 
-    `statistics` are averaged over all rows; `guide` is that of `region_statistics`.
+    `statistics` are averaged over all rows, and `guide` is that of the whole feature
+    map. Below a fraction `smoothing` of the target's size, the distance is a parabola.
     """
     loss = STYLE_LOSSES[name]
     if guide is not None and loss.statistics_are_means:

@@ -83,12 +83,9 @@ def measure(
     shape = (picture.shape[0], picture.shape[1])
     photo = load_picture(content, argument="content").rgb
     painting = load_picture(style, argument="style").rgb
-    found = compiled_metrics(
-        load_lpips_network() if judge is None else judge,
-        jnp.asarray(picture),
-        jnp.asarray(_content_at(photo, shape)),
-        jnp.asarray(_style_at(painting, shape)),
-    )
+    pictures = picture, _content_at(photo, shape), _style_at(painting, shape)
+    judge = load_lpips_network() if judge is None else judge
+    found = compiled_metrics(judge, *map(jnp.asarray, pictures))
     return Metrics(*map(float, jax.device_get(found)))
 
 

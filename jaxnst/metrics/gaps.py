@@ -30,8 +30,7 @@ _SMALLEST_GAP = 1e-3
 # For a style picture whose statistics are all 0.
 _SMALLEST_SIZE = 1e-6
 
-# The distance of any features from those of the style, and the size of the style's
-# statistics in the same units.
+# The distance of any features from the style's, and the size of the style's statistics.
 _Distances = tuple[Callable[[Array], Scalar], Scalar]
 
 
@@ -147,11 +146,9 @@ def _sliced_distances(style: Array, directions: np.ndarray | None = None) -> _Di
 
 
 def _palette_distances(style: StyleImage) -> _Distances:
-    distance_fn, size = _sliced_distances(oklab(style), _hemisphere(_NUM_HUES))
+    distance_fn, size = _sliced_distances(oklab(style), _hemisphere(64))
     return lambda image: distance_fn(oklab(image)), size
 
-
-_NUM_HUES = 64
 
 # Ottosson's matrices: from linear sRGB to the responses of the cones, and from their
 # cube roots to lightness, green-red and blue-yellow.
@@ -190,8 +187,7 @@ def oklab(image: Image) -> Image:
     linear = jnp.where(
         image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4
     )
-    cones = _apply(_TO_CONES, linear)
-    return _apply(_TO_LAB, jnp.cbrt(cones))
+    return _apply(_TO_LAB, jnp.cbrt(_apply(_TO_CONES, linear)))
 
 
 def _hemisphere(num_directions: int) -> np.ndarray:

@@ -6,9 +6,6 @@ from jaxnst._types import FeatureMap, Features, Image, Scalar
 from jaxnst.networks import LPIPSNetwork
 
 
-_EPSILON = 1e-10  # as in LPIPS's own code
-
-
 def lpips(judge: LPIPSNetwork, image: Image, reference: Image) -> Scalar:
     r"""Return the LPIPS distance of two pictures.
 
@@ -56,4 +53,4 @@ def lpips_of_features(
 
 def _unit_length(features: FeatureMap) -> FeatureMap:
     norm = jnp.sqrt(jnp.sum(jnp.square(features), axis=-1, keepdims=True))
-    return features / (norm + _EPSILON)
+    return features / (norm + 1e-10)  # as in LPIPS's own code

@@ -42,9 +42,6 @@ class StepProgram:
     """The compiled step of one picture, or of a batch of them.
 
     Attributes:
-        network: the frozen feature extractor.
-        optimizer: any optax transformation.
-        normalization: "pair" or "paper".
         averaging: decay of the average of the pictures, from 0 (no average) to below 1.
         steps_per_call: largest number of steps in one call.
         num_members: number of rows of the batch; a multiple of the devices. Rows
@@ -66,15 +63,9 @@ class StepProgram:
 
     def __post_init__(self):
         self._mesh: Mesh | None = None
-        if self.devices is None:
-            return
-        if self.num_members % len(self.devices):
-            raise ValueError(
-                f"a batch of {self.num_members} pictures cannot be distributed evenly "
-                f"over {len(self.devices)} devices; use a multiple of them."
-            )
-        self._mesh = Mesh(np.array(self.devices), (_MEMBERS,))
-        self.network = jax.device_put(self.network, self._placed(PartitionSpec()))
+        if self.devices is not None:
+            self._mesh = Mesh(np.array(self.devices), (_MEMBERS,))
+            self.network = jax.device_put(self.network, self._placed(PartitionSpec()))
 
     @property
     def is_batch(self) -> bool:
@@ -96,12 +87,8 @@ class StepProgram:
     ) -> Program:
         """Return the program of one call, with its arguments.
 
-        Args:
-            state: state of all pictures, or its shapes.
-            targets: targets of `stack_targets`, or their shapes.
-            weights: loss weights of each picture.
-            rates: learning rates, with a row for each picture and a column for each
-                step; rows and columns that are missing are 0.
+        State and targets may be shapes. `rates` are the learning rates, with a row for
+        each picture and a column for each step; those that are missing are 0.
         """
         static = {"optimizer": self.optimizer, "normalization": self.normalization}
         padded = np.zeros((self.num_members, self.steps_per_call), np.float32)
@@ -132,11 +119,7 @@ class StepProgram:
         weights: Sequence[LossWeights],
         rates: Any,
     ) -> tuple[TransferState, StepInfo]:
-        """Make one step for each column of `rates`, see `prepare`.
-
-        Returns:
-            The next state, in the buffers of `state`; and infos, still on the device.
-        """
+        """Return the next state, in the buffers of `state`, and infos on the device."""
         program = self.prepare(state, targets, weights, rates)
         return program.function(*program.args, **program.static)
 
@@ -149,14 +132,14 @@ class StepProgram:
         wraps: tuple[bool, bool],
     ) -> TransferState:
         """Return the state at the size of the content pictures, see `resize_state`."""
-        static = {
-            "optimizer": self.optimizer,
-            "content_detail": content_detail,
-            "wraps": wraps,
-        }
-        if self._mesh is None:
-            return _compiled_resize(state, jnp.asarray(contents[0]), **static)
-        return _batch_resize(self._mesh)(state, self.stack(contents), **static)
+        function = _compiled_resize if self._mesh is None else _batch_resize(self._mesh)
+        return function(
+            state,
+            self.stack(contents),
+            optimizer=self.optimizer,
+            content_detail=content_detail,
+            wraps=wraps,
+        )
 
     def stack(self, members: Sequence[Any]) -> Any:
         """Return the arrays of the batch from those of each picture."""
@@ -252,26 +235,14 @@ def _batch_step(mesh: Mesh, is_one_step: bool, shares_targets: bool) -> Any:
     function = step if is_one_step else steps
     axes = (0, None, None if shares_targets else 0, 0, 0, None)
 
-    def batch(
-        state: Any,
-        network: Any,
-        targets: Any,
-        weights: Any,
-        rates: Any,
-        rest: Any,
-        **static: Any,
-    ) -> Any:
+    def batch(*args: Any, **static: Any) -> Any:
         def one(*args: Any) -> Any:
             return function(*args[:-1], *args[-1], **static)
 
-        args = (state, network, targets, weights, rates, rest)
         return _over_members(one, mesh, axes)(*args)
 
-    return jax.jit(
-        batch,
-        static_argnames=("optimizer", "normalization"),
-        donate_argnames=("state",),
-    )
+    static = ("optimizer", "normalization")
+    return jax.jit(batch, static_argnames=static, donate_argnums=0)
 
 
 _RESIZE_STATIC = ("optimizer", "content_detail", "wraps")

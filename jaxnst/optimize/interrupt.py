@@ -14,10 +14,7 @@ def deferred_interrupt(
 
     So a step can be completed after the first Ctrl-C, and the picture is not lost.
     Nothing changes outside the main thread, or if the program has its own handler of
-    Ctrl-C.
-
-    Args:
-        notice_fn: function that shows a message at the first Ctrl-C.
+    Ctrl-C. `notice_fn` shows a message at the first Ctrl-C.
     """
     flag = threading.Event()
     previous = signal.getsignal(signal.SIGINT)
@@ -28,8 +25,7 @@ def deferred_interrupt(
         yield flag.is_set
         return
 
-    def handler(signum: int, frame: object) -> None:
-        del signum, frame
+    def handler(*_: object) -> None:
         flag.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         notice_fn("stopping after this step; Ctrl-C again to give up the picture")

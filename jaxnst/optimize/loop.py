@@ -48,7 +48,7 @@ def run_size(
     full_shape: tuple[int, int],
     is_interrupted: Callable[[], bool] = lambda: False,
 ) -> tuple[TransferState, list[SizeReport]]:
-    """Paint a batch of pictures at one size.
+    """Paint a batch of pictures at one size; return the last state, and reports.
 
     If the steps of a member diverge, it goes back to its best picture and takes gentler
     steps.
@@ -60,9 +60,6 @@ def run_size(
         members: settings and progress of each picture, which are updated.
         full_shape: height and width of the result.
         is_interrupted: function called after each step; it returns True to stop all.
-
-    Returns:
-        The last state, and the report of each member.
     """
     runs = [
         MemberRun(member, program.member(state.image, index), full_shape)
@@ -83,10 +80,9 @@ def run_size(
     num_calls = max(run.schedule.done for run in runs)
     later = (seconds - first_seconds) / max(1, num_calls - 1)
     compile_seconds = max(0.0, first_seconds - later)
-    if any(member.steering is not None for member in members):
-        for member in members:
-            if member.steering is not None:
-                member.steering.begin_size()
+    if steerings := [each.steering for each in members if each.steering is not None]:
+        for steering in steerings:
+            steering.begin_size()
         if members[0].budget.is_last:
             state = _trim(state, targets, program, runs, is_interrupted)
     elif state.average is not None:
@@ -128,12 +124,10 @@ def _run_steps(
         for info, count, indices in waiting:
             observe(info, count, indices.intersection(ending), is_last=True)
             indices.difference_update(ending)
-        images = {index: runs[index].end() for index in ending}
-        starts = {
-            index: program.init(image)
-            for index, image in images.items()
-            if image is not None
-        }
+        starts = {}
+        for index in ending:
+            if (image := runs[index].end()) is not None:
+                starts[index] = program.init(image)
         state = program.replace(state, starts)
         if not all(run.is_done for run in runs):
             for index in ending:
@@ -249,12 +243,13 @@ def _trim(
 ) -> TransferState:
     """Bring the pictures to the strengths that were asked for."""
     trimmers: dict[int, Trimmer] = {}
+    starts = {}
     for index, run in enumerate(runs):
         steering = run.member.steering
         if steering is not None and run.is_painted_out:
             trimmers[index] = Trimmer(steering, run.member.weights)
-    images = {index: program.member(state.image, index) for index in trimmers}
-    state = program.replace(state, {i: program.init(images[i]) for i in images})
+            starts[index] = program.init(program.member(state.image, index))
+    state = program.replace(state, starts)
     while active := {i: each for i, each in trimmers.items() if not each.is_done}:
         images = {i: program.member(state.image, i).copy() for i in active}
         weights = [run.member.weights for run in runs]
@@ -294,8 +289,8 @@ def _take_averages(
     if not averages:
         return state
     weights = [run.weights for run in runs]
-    last = program.measure(images, targets, weights)
     means = [averages.get(index, image) for index, image in enumerate(images)]
+    last = program.measure(images, targets, weights)
     mean = program.measure(means, targets, weights)
     better = [index for index in averages if mean[index] < last[index]]
     for index in better:

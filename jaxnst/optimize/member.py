@@ -17,7 +17,7 @@ from .monitor import LossMonitor
 from .recovery import KEPT_BEST, MAX_RECOVERIES, Method, Recovery, gentler
 from .schedule import Budget, SizeSchedule
 from .stepping import Average
-from .strength import Steering, Trimmed
+from .strength import Steering, Trimmed, weigh
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,14 +69,10 @@ class Member:
 
     Attributes:
         method: optimizer and learning rate; gentler after a recovery.
-        weights: weights of the loss terms.
         budget: plan of the steps of all sizes, at the size that is painted.
-        tolerance: relative decrease of the loss below which a size ends, see
-            `SizeSchedule`.
+        tolerance: see `SizeSchedule`.
         steering: control of the strength, which changes the weights from step to step;
             None if no strength was asked for.
-        callback: function called after each step with a `StepView`; it returns True to
-            stop.
         num_steps: number of steps made at the sizes before.
         is_over: whether the picture was stopped for good at an earlier size.
     """
@@ -98,13 +94,11 @@ class SizeReport:
     Attributes:
         size: longest side, in pixels.
         terms: loss terms of each step, on the host.
-        num_steps: number of steps that were made.
         num_evaluations: number of evaluations of loss and gradient.
         stopped: reason for fewer steps than planned: "callback", "interrupted",
             "not finite", "out of time", "converged" or "skipped"; None if all were
             made.
         is_averaged: whether the picture is the average of the steps' pictures.
-        recoveries: recoveries, in the order of the steps.
         compile_seconds: seconds of the first step beyond those of a later one.
         trimmed: result of trimming to a strength; None if none was asked for.
     """
@@ -123,15 +117,8 @@ class SizeReport:
 class MemberRun:
     """One member at one size: when it ends or recovers, and its report.
 
-    Args:
-        member: the picture's settings.
-        image: the picture before the first step.
-        full_shape: height and width of the result.
-
     Attributes:
-        report: report of the size, filled on the way.
-        schedule: number of its steps and their learning rates.
-        monitor: monitor of its losses since the last recovery.
+        monitor: monitor of the losses since the last recovery.
         is_done: whether it makes no more steps.
         average: average of the pictures, if SciPy made the steps.
     """
@@ -154,8 +141,7 @@ class MemberRun:
 
     def _begin(self, image: Any) -> None:
         """Go on from a picture, with a new monitor."""
-        is_steered = self.member.steering is not None
-        self.monitor = LossMonitor(image, is_steered=is_steered)
+        self.monitor = LossMonitor(image, self.member.steering is not None)
         self._done_before = self.schedule.done
 
     def _decay(self) -> float:
@@ -165,7 +151,9 @@ class MemberRun:
     def weights(self) -> LossWeights:
         """Loss weights of the next step."""
         steering, base = self.member.steering, self.member.weights
-        return base if steering is None else steering.weigh(base)
+        if steering is None:
+            return base
+        return weigh(base, steering.log_ratios, steering.shares)
 
     def observe(
         self, terms: LossTerms, are_finite: np.ndarray, *, is_last: bool = False
@@ -196,10 +184,8 @@ class MemberRun:
     ) -> None:
         """Keep the picture if it is time to, and ask whether to stop.
 
-        Args:
-            image_fn: returns the picture after the steps.
-            terms_fn: returns the loss terms of the picture before the last step.
-            is_interrupted: returns whether to stop.
+        `image_fn` returns the picture after the steps, and `terms_fn` the loss terms of
+        the picture before the last step.
         """
         self.monitor.offer(image_fn, self.schedule.done - self._done_before)
         if self.monitor.trouble is None:
@@ -270,7 +256,9 @@ class MemberRun:
             _image_fn=image_fn,
             _terms_fn=terms_fn,
         )
-        if _is_true(member.callback(view)):
+        answer = member.callback(view)
+        # True of Python, NumPy or JAX only: most functions return something else.
+        if isinstance(answer, bool | np.bool_ | jax.Array) and bool(answer):
             self.report.stopped = "callback"
 
     def finish(self, compile_seconds: float) -> SizeReport:
@@ -281,8 +269,3 @@ class MemberRun:
         report.stopped = report.stopped or self.schedule.stopped
         report.compile_seconds = compile_seconds
         return report
-
-
-def _is_true(answer: object) -> bool:
-    """Return whether a callback returned True (of Python, NumPy or JAX only)."""
-    return isinstance(answer, bool | np.bool_ | jax.Array) and bool(answer)

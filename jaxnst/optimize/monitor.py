@@ -24,20 +24,16 @@ class LossMonitor:
     """Monitor of the losses from one start or restart; it keeps the best picture.
 
     The best picture is a copy, as steps donate the buffers of their pictures. It is
-    made on the device, where that costs next to nothing.
-
-    Args:
-        image: picture from which the first step starts.
-        is_steered: whether the weights change from step to step, so that losses cannot
-            be compared; then only values that are not finite count as trouble.
+    made on the device, where that costs next to nothing. If the picture `is_steered`,
+    its weights change from step to step, so that losses cannot be compared; then only
+    values that are not finite count as trouble.
 
     Attributes:
         losses: total losses of the steps so far.
         trouble: problem of the steps, "not finite" or "the loss rose"; or None.
-        best: best picture so far.
     """
 
-    def __init__(self, image: Any, *, is_steered: bool = False):
+    def __init__(self, image: Any, is_steered: bool):
         self._is_steered = is_steered
         self.losses: list[float] = []
         self.trouble: str | None = None
@@ -48,23 +44,13 @@ class LossMonitor:
         self._candidates: dict[int, Any] = {0: self.best}
 
     def offer(self, image_fn: Callable[[], Any], num_steps: int) -> None:
-        """Copy the picture, if enough steps were made since the last copy.
-
-        Args:
-            image_fn: function that returns the picture.
-            num_steps: number of steps that led to the picture.
-        """
+        """Copy the picture after `num_steps`, if the last copy is old enough."""
         if num_steps // _KEEP_EVERY > self._offered // _KEEP_EVERY:
             self._candidates[num_steps] = image_fn().copy()
             self._offered = num_steps
 
     def observe(self, losses: np.ndarray, are_finite: np.ndarray) -> list[float]:
-        """Record the losses before steps, and return those before the first failure.
-
-        Args:
-            losses: total losses, in the order of the steps.
-            are_finite: whether each step was finite.
-        """
+        """Record the losses before steps, and return those before the first failure."""
         seen = []
         for loss, is_finite in zip(losses, are_finite, strict=True):
             if not is_finite:

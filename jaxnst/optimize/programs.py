@@ -32,10 +32,7 @@ _MAX_CACHE_BYTES = 1_000_000_000
 class Program(NamedTuple):
     """A jitted function with the arguments it will be called with.
 
-    Attributes:
-        function: function of `jax.jit`.
-        args: arguments, or `jax.ShapeDtypeStruct`s if their values are not known yet.
-        static: static arguments, by name.
+    Arguments whose values are not known yet are `jax.ShapeDtypeStruct`s.
     """
 
     function: Any
@@ -58,11 +55,8 @@ _is_ending = threading.Event()
 def compile_in_background(programs: Iterable[Program]) -> threading.Thread:
     """Start a thread that compiles programs, and return it.
 
-    An error there need not be handled: the call of the program raises it again.
-
-    Args:
-        programs: programs in the order in which they will be needed. A generator runs
-            in the thread.
+    A generator of programs runs in the thread. An error there need not be handled: the
+    call of the program raises it again.
     """
     # `with jax.default_device(...)` holds for the calling thread alone. Without one,
     # none may be set here either: JAX would compile another program.

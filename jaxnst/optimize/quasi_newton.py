@@ -36,7 +36,6 @@ class LBFGSResult(NamedTuple):
     """Best picture of a minimization, and how it ended.
 
     Attributes:
-        num_evaluations: number of pictures measured, the first one included.
         reason: reason for fewer steps than asked for: "converged" (nothing to
             gain), "stopped" (by `step_fn`), "line search stalled" or "not finite";
             None if all were made.
@@ -55,7 +54,6 @@ def minimize_lbfgs(
     num_steps: int,
     *,
     step_fn: Callable[[HostImage, Evaluation], bool],
-    memory: int = 10,
 ) -> LBFGSResult:
     """Return the picture with the lowest loss that `num_steps` steps of L-BFGS find.
 
@@ -68,7 +66,6 @@ def minimize_lbfgs(
         num_steps: largest number of steps, 1 or more.
         step_fn: function called after every step with the new picture and its
             evaluation; it returns True to stop.
-        memory: number of past steps from which the curvature is estimated.
     """
     best = trial = LBFGSResult(image, evaluate_fn(image))
     if not _is_finite(best.evaluation):
@@ -109,7 +106,7 @@ def minimize_lbfgs(
         bounds=scipy.optimize.Bounds(0, 1),
         callback=accept,
         options={
-            "maxcor": memory,
+            "maxcor": 10,  # past steps, from which the curvature is estimated
             "maxiter": num_steps,
             "maxls": _MAX_TRIALS,
             # A failed search is repeated once, without the memory.

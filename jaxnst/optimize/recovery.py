@@ -26,7 +26,6 @@ class Method(NamedTuple):
     """Optimizer and learning rate of the steps; after a recovery gentler for all sizes.
 
     Attributes:
-        optimizer: any optax transformation, or that of `make_optimizer("lbfgs")`.
         learning_rate: factor on the optimizer's updates at first.
         decay: fraction of the last size's steps over which the rate falls to zero.
         max_rate: upper bound of the learning rate after a recovery, in pixel values per
@@ -58,9 +57,7 @@ class Recovery(NamedTuple):
 def gentler(method: Method, *, is_first: bool) -> tuple[Method, str]:
     """Return a method with gentler steps, and the change in words.
 
-    Args:
-        method: method whose steps diverged.
-        is_first: whether this is the first recovery at this size for this reason.
+    `is_first`: whether this is the first recovery at this size for this reason.
     """
     if is_lbfgs(method.optimizer):
         if is_first:

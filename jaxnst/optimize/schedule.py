@@ -96,9 +96,8 @@ class Budget:
         part = left / work
         if part >= 1:
             return planned
-        return max(
-            1, min(math.floor(part * planned), math.floor((left - reserve) / here))
-        )
+        most = math.floor((left - reserve) / here)
+        return max(1, min(math.floor(part * planned), most))
 
     @property
     def planned(self) -> int:
@@ -140,22 +139,15 @@ _FINISH_STEPS = 10
 
 
 def learning_rate_at(rate: float, step: int, num_steps: int, decay: float) -> float:
-    """Return the rate of a step: constant, then along a cosine towards zero.
+    """Return the rate of a step, from 0: constant, then along a cosine towards zero.
 
-    Args:
-        rate: learning rate at the start.
-        step: number of the step, from 0.
-        num_steps: number of all steps.
-        decay: fraction of the steps, at their end, over which the rate falls; 0 to 1.
+    It falls over a fraction `decay` of the steps, at their end.
     """
     start = num_steps * (1 - decay)
     if step < start:
         return rate
-    return (
-        rate
-        * 0.5
-        * (1 + math.cos(math.pi * (step - start + 1) / (num_steps * decay + 1)))
-    )
+    angle = math.pi * (step - start + 1) / (num_steps * decay + 1)
+    return rate * 0.5 * (1 + math.cos(angle))
 
 
 class SizeSchedule:
@@ -165,8 +157,6 @@ class SizeSchedule:
     steps than planned, "converged" or "out of time"; None if there is none.
 
     Args:
-        learning_rate: learning rate of the first step.
-        num_steps: largest number of steps.
         decay: fraction of the steps, at their end, over which the rate falls to zero.
         tolerance: relative decrease of the mean loss from ten steps to the next ten
             below which the size ends; 0: never. If `decay` is above 0, the rate first
@@ -193,11 +183,6 @@ class SizeSchedule:
         self._losses: deque[float] = deque(maxlen=2 * _WINDOW)
         # An early end: its first step, the rate then, and the number of steps.
         self._finish: tuple[int, float, int] | None = None
-
-    @property
-    def num_steps(self) -> int:
-        """Number of steps in all, as estimated now."""
-        return self._plan()[0]
 
     def num_left(self) -> int:
         """Return the number of steps left, as estimated now; 0 sets `stopped`."""
@@ -239,10 +224,10 @@ class SizeSchedule:
             if self._tolerance and self._finish is None and self._is_enough():
                 self._start_to_finish()
 
-    def soften(self, learning_rate: float, *, decay: float | None = None) -> None:
-        """Go on from an earlier picture with another rate; decay None: as before."""
+    def soften(self, learning_rate: float, *, decay: float) -> None:
+        """Go on from an earlier picture with another rate."""
         self.learning_rate = learning_rate
-        self.decay = self.decay if decay is None else decay
+        self.decay = decay
         self._losses.clear()
         self._finish = None
 
@@ -258,7 +243,7 @@ class SizeSchedule:
         return before - after < self._tolerance * before
 
     def _start_to_finish(self) -> None:
-        total = self.num_steps
+        total, _ = self._plan()
         length = min(total - self.done, _FINISH_STEPS) if self.decay else 0
         self._finish = self.done, self._rate_at(self.done, total), length
 

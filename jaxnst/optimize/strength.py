@@ -61,10 +61,6 @@ class Steering:
         self.log_ratios = self._first
         self._seen: list[np.ndarray] = []
 
-    def weigh(self, weights: LossWeights) -> LossWeights:
-        """Return weights with the current ratio; content and style add up to 1."""
-        return weigh(weights, self.log_ratios, self.shares)
-
     def observe(self, gaps: Sequence[np.ndarray] | np.ndarray) -> None:
         """Adjust the ratios to finite style terms, with a row for each step."""
         for gap in gaps:
@@ -87,10 +83,7 @@ def weigh(
 ) -> LossWeights:
     """Return weights with ratios of style to content, which add up to 1.
 
-    Args:
-        weights: weights whose `content` and `style` are replaced.
-        log_ratios: logarithm of each region's style weight over the content weight.
-        shares: each region's fraction of the picture.
+    `log_ratios` and `shares` are those of `Steering`.
     """
     ratios = np.exp(log_ratios)
     total = 1 + np.sum(shares * ratios) / max(np.sum(shares), 1e-6)
@@ -128,10 +121,6 @@ class Trimmer:
     Each step takes its weights and its learning rate from `weights` and `rate`, and
     passes its style terms to `observe`.
 
-    Args:
-        steering: control of the strength, with the target gaps.
-        weights: weights of which the ratio of content and style is changed.
-
     Attributes:
         rate: learning rate of the next step, in pixel values.
         is_done: whether the gaps are reached, or all steps are made.
@@ -166,13 +155,11 @@ class Trimmer:
         return Trimmed(self._best[2], self._best[1], self._num_steps)
 
     def observe(self, gaps: np.ndarray, picture: Any) -> bool:
-        """Record a picture, and return whether the next step starts from it again.
+        """Record a picture and its style terms, before the step that measured them.
 
-        Otherwise the next step starts from the result of the last one.
-
-        Args:
-            gaps: style term of each region of the picture.
-            picture: picture before the step that measured it.
+        Returns:
+            Whether the next step starts from that picture again, not from the result of
+            the last step.
         """
         self._num_steps += 1
         steering = self._steering

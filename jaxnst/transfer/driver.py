@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optax
+import psutil
 
 from jaxnst._checks import shown
 from jaxnst._types import HostImage
@@ -29,7 +31,6 @@ from .memory import (
     choose_memory,
     clear_memory_errors,
     make_estimate,
-    process_memory,
 )
 from .plan import blend_of, make_plan
 from .progress import ProgressCallback
@@ -71,9 +72,7 @@ def run_job(
             memory = choose_memory(job)
         with (
             callback,
-            clear_memory_errors(
-                memory, size, is_foreign=lambda error: error is callback.error
-            ),
+            clear_memory_errors(memory, size, foreign_fn=lambda: callback.error),
             deferred_interrupt(notice_fn or callback.notice) as is_interrupted,
         ):
             (painted,) = paint(
@@ -83,13 +82,8 @@ def run_job(
                 deadline=None if limit is None else started + limit,
                 is_interrupted=is_interrupted,
             )
-    result = finish(
-        job,
-        painted,
-        memory=memory,
-        seconds=time.perf_counter() - started,
-        metrics=metrics,
-    )
+    seconds = time.perf_counter() - started
+    result = finish(job, painted, memory=memory, seconds=seconds, metrics=metrics)
     if painted.stopped == "interrupted":
         raise Interrupted(result)
     return result
@@ -137,18 +131,10 @@ def measure_result(image: HostImage, job: Job) -> dict[str, float]:
     judge = load_lpips_network()
     found = [measure(image, content, each.rgb, judge=judge) for each in inputs.styles]
     shares = blend_of(job.config, len(found), inputs.regions).mean((0, 1))
+    means = Metrics(*(shares.astype(float) @ np.array(found)).tolist())
+    scores = {name: round(mean, 5) for name, mean in means._asdict().items()}
     seams = seam_scores(image, job.config.tile or "")
-    means = {
-        name: round(
-            sum(
-                float(share) * getattr(each, name)
-                for share, each in zip(shares, found, strict=True)
-            ),
-            5,
-        )
-        for name in Metrics._fields
-    }
-    return means | {name: round(score, 4) for name, score in seams.items()}
+    return scores | {name: round(score, 4) for name, score in seams.items()}
 
 
 def stylize(
@@ -379,7 +365,8 @@ def estimate(
     """
     config = settle_config(**settings)
     job = set_up(content, style, config, settings, progress=progress)
-    holds = process_memory()  # before compiling, which painting may not have to do
+    # Before compiling, which painting may not have to do.
+    holds = psutil.Process().memory_info().rss
     memory = MEMORY_LEVELS[-1] if config.memory == "auto" else config.memory
     with contextlib.suppress(OutOfMemory):  # the estimate shows by how much
         memory = choose_memory(job)

@@ -14,7 +14,6 @@ from jaxnst.images import Picture, PictureSource, fitted_shape, resize
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.images.resizing import only_visible
 from jaxnst.images.tiling import (
-    Fade,
     make_tileable,
     move,
     multiples_of,
@@ -39,7 +38,6 @@ class Inputs(NamedTuple):
     """The pictures of one transfer.
 
     Attributes:
-        content: content picture, as read or made tileable.
         shape: height and width of the result.
         alpha: opacity of the result; None if it has none.
         regions: regions of the result; None: the whole picture is one region.
@@ -66,21 +64,17 @@ class Inputs(NamedTuple):
     def moved(self, by: tuple[int, int]) -> "Inputs":
         """Return the inputs of a picture that was moved, see `place_border`."""
 
-        def along(picture: Picture) -> Picture:
-            alpha = picture.alpha
-            if alpha is not None:
-                alpha = move(alpha, by, self.shape)
-            rgb = move(picture.rgb, by, self.shape)
-            return dataclasses.replace(picture, rgb=rgb, alpha=alpha)
+        def shift_fn(values: np.ndarray) -> np.ndarray:
+            return move(values, by, self.shape)
 
         regions = self.regions
         if regions is not None:
-            maps = np.stack([move(each, by, self.shape) for each in regions.maps])
+            maps = np.stack([shift_fn(each) for each in regions.maps])
             regions = dataclasses.replace(regions, maps=maps)
         return self._replace(
-            content=along(self.content),
-            init=None if self.init is None else along(self.init),
-            alpha=None if self.alpha is None else move(self.alpha, by, self.shape),
+            content=_changed(self.content, shift_fn),
+            init=None if self.init is None else _changed(self.init, shift_fn),
+            alpha=None if self.alpha is None else shift_fn(self.alpha),
             regions=regions,
         )
 
@@ -104,7 +98,11 @@ def load_inputs(
     original = picture_fn(content, argument="content")
     # The start, the opacity and the masks are faded like the content.
     fade, wraps = plan_fade(original.rgb, config.tile), wraps_of(config.tile)
-    content_picture = _tileable(original, fade)
+
+    def fade_fn(values: np.ndarray) -> np.ndarray:
+        return make_tileable(values, fade)
+
+    content_picture = _changed(original, fade_fn)
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))
     style_pictures = tuple(
@@ -119,14 +117,14 @@ def load_inputs(
     if init is not None:
         with naming_choices(init, INITS):
             init_picture = picture_fn(init, argument="init")
-        init_picture = _tileable(init_picture, fade)
+        init_picture = _changed(init_picture, fade_fn)
     shape = result_shape(content_picture.rgb.shape, config.size, tile=config.tile)
     alpha = content_picture.alpha
     if alpha is not None:
         alpha = resize(alpha, shape, wraps=wraps)
 
     def fit_fn(values: np.ndarray) -> np.ndarray:
-        return resize(make_tileable(values, fade), shape, wraps=wraps, is_mask=True)
+        return resize(fade_fn(values), shape, wraps=wraps, is_mask=True)
 
     regions, pictures = None, ()
     if masks is not None or strength is not None:
@@ -151,11 +149,9 @@ def load_inputs(
     )
 
 
-def _tileable(picture: Picture, fade: Fade) -> Picture:
-    alpha = None if picture.alpha is None else make_tileable(picture.alpha, fade)
-    return dataclasses.replace(
-        picture, rgb=make_tileable(picture.rgb, fade), alpha=alpha
-    )
+def _changed(picture: Picture, change_fn: Callable[[np.ndarray], Any]) -> Picture:
+    alpha = None if picture.alpha is None else change_fn(picture.alpha)
+    return dataclasses.replace(picture, rgb=change_fn(picture.rgb), alpha=alpha)
 
 
 def _recolored(style: Picture, content: Picture, color: str) -> Picture:

@@ -5,12 +5,11 @@ import os
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from jaxnst._checks import suggestion
-from jaxnst._types import HostAlpha
 from jaxnst.config import STRENGTH_MAP
 from jaxnst.images import Picture, PictureSource
 from jaxnst.images.load import EXTENSIONS, Readable
@@ -32,18 +31,6 @@ _MAX_CLASSES = 64
 _CLASS_SHARE = 0.005
 # A mask that fills less than this fraction of the picture is told.
 _HARDLY = 0.005
-
-
-class Guiding(NamedTuple):
-    """Regions, and the pictures they were made from.
-
-    Attributes:
-        regions: regions of the result.
-        pictures: (name in a record, picture) of each mask or map that was read.
-    """
-
-    regions: Regions
-    pictures: tuple[tuple[str, Picture], ...]
 
 
 def split_strength(strength: Any) -> tuple[Any, PictureSource | None]:
@@ -99,8 +86,8 @@ def load_guiding(
     num_styles: int,
     fit_fn: Callable[[np.ndarray], np.ndarray],
     picture_fn: Callable[..., Picture],
-) -> Guiding:
-    """Return the regions of masks and a map of strengths.
+) -> tuple[Regions, tuple[tuple[str, Picture], ...]]:
+    """Return the regions, and (name in a record, picture) of each mask and the map.
 
     `fit_fn` gives a mask or map of the content's shape that of the result.
     """
@@ -116,7 +103,12 @@ def load_guiding(
         if isinstance(mask, str) and mask == "rest":
             maps.append(None)
         elif isinstance(mask, str) and mask == "alpha":
-            maps.append(fit_fn(_opacity(content)))
+            if content.alpha is None:
+                raise ValueError(
+                    "`masks` has 'alpha', but the content picture has no transparency; "
+                    "give a picture as the mask."
+                )
+            maps.append(fit_fn(content.alpha))
         else:
             if getattr(mask, "dtype", None) == np.bool_:
                 mask = np.asarray(mask).astype(np.float32)
@@ -146,7 +138,7 @@ def load_guiding(
         # Found before resizing, which makes strengths that nobody asked for.
         levels = find_levels(_gray(picture))
         strengths = fit_fn(_gray(picture))
-    return Guiding(make_regions(filled, strengths, levels), tuple(pictures))
+    return make_regions(filled, strengths, levels), tuple(pictures)
 
 
 def read_mask(picture: Picture, title: str) -> np.ndarray:
@@ -220,15 +212,6 @@ def _tell(title: str, text: str) -> None:
 def _gray(picture: Picture) -> np.ndarray:
     gray = picture.rgb.mean(-1)
     return gray if picture.alpha is None else gray * picture.alpha
-
-
-def _opacity(content: Picture) -> HostAlpha:
-    if content.alpha is None:
-        raise ValueError(
-            "`masks` has 'alpha', but the content picture has no transparency; give a "
-            "picture as the mask."
-        )
-    return content.alpha
 
 
 def _check_proportions(picture: Picture, content: Picture, title: str) -> None:

@@ -28,13 +28,7 @@ from jaxnst.networks.devices import default_device
 from jaxnst.optimize.optimizers import is_lbfgs
 from jaxnst.optimize.programs import Program
 
-from .plan import (
-    Plan,
-    SizePlan,
-    make_plan,
-    size_programs,
-    style_shapes_at,
-)
+from .plan import Plan, SizePlan, make_plan, size_programs, style_shapes_at
 from .setup import Job
 
 
@@ -62,10 +56,7 @@ def available_memory(num_devices: int = 1) -> int | None:
 
     `JAXNST_MEMORY_LIMIT` (such as `6G`) overrides it. On an accelerator the device
     tells. On the CPU it is what the system can give without swapping, or the
-    container's limit if that is lower.
-
-    Args:
-        num_devices: number of devices; several devices of the CPU share its memory.
+    container's limit if that is lower; its devices share it.
 
     Raises:
         ValueError: if `JAXNST_MEMORY_LIMIT` is not a size.
@@ -81,11 +72,6 @@ def available_memory(num_devices: int = 1) -> int | None:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     found = [psutil.virtual_memory().available, *container_memory()]
     return min(found) // between
-
-
-def process_memory() -> int:
-    """Return how many bytes of memory this process holds now."""
-    return psutil.Process().memory_info().rss
 
 
 def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
@@ -150,10 +136,13 @@ def choose_memory(job: Job) -> str:
         OutOfMemory: if no level fits, or the one in the settings does not.
     """
     config, shape = job.config, job.inputs.shape
-    asked, size, num_devices = config.memory, max(shape), job.network.num_devices
+    size, num_devices = max(shape), job.network.num_devices
+    # A loss that sorts all pixels of a layer at once cannot be computed in strips.
+    levels = MEMORY_LEVELS if set(config.style_loss) <= set(PARTWISE) else ("fast",)
+    tried = levels if config.memory == "auto" else (config.memory,)
     available = available_memory(num_devices)
     if available is None or _upper_bound(job) <= _USABLE * available:
-        return "fast" if asked == "auto" else asked
+        return tried[0]
     usable = int(_USABLE * available)
 
     @functools.cache
@@ -163,12 +152,10 @@ def choose_memory(job: Job) -> str:
         plan = make_plan([job._replace(config=own_config, inputs=own_inputs)], level)
         return needed_memory(plan, plan.sizes[-1])
 
-    # A loss that sorts all pixels of a layer at once cannot be computed in strips.
-    levels = MEMORY_LEVELS if set(config.style_loss) <= set(PARTWISE) else ("fast",)
-    level = asked
-    for level in levels if asked == "auto" else (asked,):
-        if needed_at(level, size) <= usable:
-            return level
+    for each in tried:
+        if needed_at(each, size) <= usable:
+            return each
+    level = tried[-1]
     least = needed_at(level, size)
     lower = levels[levels.index(level) + 1 :]
     ways = [f"memory={low!r}" for low in lower if needed_at(low, size) <= usable]
@@ -177,10 +164,10 @@ def choose_memory(job: Job) -> str:
         if needed_at(level, smaller) <= usable:
             ways.append(f"`size` {smaller}")
             break
-    each = " on each device" if num_devices > 1 else ""
+    where = " on each device" if num_devices > 1 else ""
     advice = f"use {' or '.join(ways)}, or close" if ways else "no size fits; close"
     raise OutOfMemory(
-        f"`size` {size} needs {as_text(least)}{each} with memory={level!r}, but only "
+        f"`size` {size} needs {as_text(least)}{where} with memory={level!r}, but only "
         f"{as_text(usable)} can be used; {advice} other programs. "
         "JAXNST_MEMORY_LIMIT=100G paints regardless."
     )
@@ -209,12 +196,9 @@ def _smaller_sizes(shape: tuple[int, int], part: float) -> Iterator[int]:
 
 @contextlib.contextmanager
 def clear_memory_errors(
-    memory: str,
-    size: int,
-    *,
-    is_foreign: Callable[[BaseException], bool] = lambda _: False,
+    memory: str, size: int, *, foreign_fn: Callable[[], Any] = lambda: None
 ) -> Iterator[None]:
-    """Turn XLA's errors about memory into `OutOfMemory`, but for those `is_foreign`.
+    """Turn XLA's errors about memory into `OutOfMemory`, but for that of `foreign_fn`.
 
     Raises:
         OutOfMemory: if memory runs out in the block inside.
@@ -224,7 +208,7 @@ def clear_memory_errors(
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         text = str(error)
         is_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text
-        if isinstance(error, OutOfMemory) or not is_memory or is_foreign(error):
+        if isinstance(error, OutOfMemory) or not is_memory or error is foreign_fn():
             raise
         level = memory if memory in MEMORY_LEVELS else "fast"
         lower = MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]
@@ -248,9 +232,6 @@ class SizeEstimate:
     """Memory and time that one size will take.
 
     Attributes:
-        height: height of the picture, in pixels.
-        width: width of the picture, in pixels.
-        num_steps: number of steps.
         memory: bytes needed on each device, besides what the process holds before.
         step_seconds: seconds of one step.
         seconds: seconds of all steps and of computing the targets.
@@ -373,19 +354,20 @@ def _time_step(step: Program) -> float:
     program = step.compile()
     seconds = []
     for _ in range(3):
-        args = jax.tree.map(_filled, step.args)
+        # The shapes among the arguments as gray pictures.
+        args = jax.tree.map(
+            lambda leaf: (
+                jnp.full(leaf.shape, 0.5, leaf.dtype, device=leaf.sharding)
+                if isinstance(leaf, jax.ShapeDtypeStruct)
+                else leaf
+            ),
+            step.args,
+        )
         jax.block_until_ready(args)
         started = time.perf_counter()
         jax.block_until_ready(program(*args))
         seconds.append(time.perf_counter() - started)
     return min(seconds)
-
-
-def _filled(leaf: Any) -> Any:
-    """Return an array of the shape, if the leaf is only a shape."""
-    if not isinstance(leaf, jax.ShapeDtypeStruct):
-        return leaf
-    return jnp.full(leaf.shape, 0.5, leaf.dtype, device=leaf.sharding)
 
 
 def _scaled(measured: dict[int, float], shape: tuple[int, int]) -> float:

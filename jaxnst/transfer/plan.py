@@ -19,7 +19,7 @@ from jaxnst.images.tiling import multiples_of
 from jaxnst.networks import Network, lay_by_rows, lay_whole
 from jaxnst.networks.devices import default_device
 from jaxnst.objective import LossWeights, compute_targets, make_loss_weights
-from jaxnst.optimize import init_state, pyramid_sizes
+from jaxnst.optimize import pyramid_sizes
 from jaxnst.optimize.batching import StepProgram
 from jaxnst.optimize.optimizers import is_lbfgs
 from jaxnst.optimize.programs import Program
@@ -41,13 +41,7 @@ compiled_targets = jax.jit(
 
 
 class SizePlan(NamedTuple):
-    """The plan of one size.
-
-    Attributes:
-        style_shapes: height and width of each style picture at this size; in a batch
-            those of the first picture.
-        num_steps: number of steps, unless painting stops early.
-    """
+    """The plan of one size; in a batch with the style shapes of its first picture."""
 
     shape: tuple[int, int]
     style_shapes: tuple[tuple[int, int], ...]
@@ -59,8 +53,6 @@ class Plan(NamedTuple):
 
     Attributes:
         sizes: the sizes, the coarsest first.
-        weights: loss weights of each picture.
-        blends: weight of each style in each region and layer, for each picture.
         targets_static: static arguments of `compiled_targets`.
         has_regions: whether styles or strengths differ from place to place.
     """
@@ -83,11 +75,6 @@ class Plan(NamedTuple):
         """Whether the arrays have an axis of members."""
         return self.step.is_batch
 
-    @property
-    def pixels(self) -> list[int]:
-        """Number of pixels of each size."""
-        return [math.prod(size.shape) for size in self.sizes]
-
 
 class SizePrograms(NamedTuple):
     """The programs of one size: for the targets, and for a step or its line search."""
@@ -104,23 +91,19 @@ def make_plan(
     devices: Sequence[Any] | None = None,
     shares_targets: bool = False,
 ) -> Plan:
-    """Return the plan of one picture, or of a batch.
+    """Return the plan of one picture, or of a batch, see `StepProgram`.
 
-    Args:
-        jobs: pictures of one shape, with the same static settings and network.
-        memory: level of memory, "fast", "balanced" or "low".
-        num_members: number of rows of the batch, at least as many as jobs.
-        devices: devices that a batch is distributed over; None for one picture.
-        shares_targets: whether all pictures have the same targets.
+    All `jobs` have one shape, the same static settings and the same network.
     """
     first = jobs[0]
     config, inputs = first.config, first.inputs
+    is_cpu = default_device().platform == "cpu"
     step = StepProgram(
         first.network.with_memory(memory),
         first.optimizer,
         normalization=config.normalization,
         averaging=config.averaging,
-        steps_per_call=config.steps_per_call or _default_steps_per_call(),
+        steps_per_call=config.steps_per_call or (1 if is_cpu else _STEPS_PER_CALL),
         num_members=num_members,
         devices=devices,
         shares_targets=shares_targets,
@@ -168,28 +151,16 @@ def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
     targets = compiled_targets.eval_shape(*pictures, **static)
     by_rows = lay_by_rows(network, image, targets.content)
     targets = lay_whole(network, targets)._replace(content=by_rows)
-    state = lay_whole(
-        network,
-        jax.eval_shape(
-            lambda image: init_state(
-                image, plan.step.optimizer, use_average=plan.step.averaging > 0
-            ),
-            image,
-        ),
-    )
     if is_lbfgs(plan.step.optimizer):
         step = plan.step.prepare_loss(image, targets, weights)
     else:
+        state = lay_whole(network, jax.eval_shape(plan.step.init, image))
         step = plan.step.prepare(state, targets, [weights])
     return SizePrograms(Program(compiled_targets, pictures, static), step)
 
 
 def _array(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-
-def _default_steps_per_call() -> int:
-    return 1 if default_device().platform == "cpu" else _STEPS_PER_CALL
 
 
 def weights_of(config: TransferConfig, regions: Regions | None = None) -> LossWeights:
@@ -211,12 +182,7 @@ def weights_of(config: TransferConfig, regions: Regions | None = None) -> LossWe
 
 
 def tilt(layers: Mapping[str, float], detail: float) -> dict[str, float]:
-    """Return weights of layers, tilted towards the fine or the coarse ones.
-
-    Args:
-        layers: {layer: weight}, from fine to coarse.
-        detail: amount of the tilt, from -1 (coarse) to 1 (fine).
-    """
+    """Return the weights of layers, from fine to coarse, tilted as `detail` says."""
     heights = np.linspace(1, -1, len(layers)) if len(layers) > 1 else [0.0]
     return {
         layer: float(weight * _TILT ** (detail * height))
@@ -243,15 +209,16 @@ def blend_of(
     return parts.astype(np.float32)
 
 
-def shapes_of(config: TransferConfig, full: tuple[int, int]) -> list[tuple[int, int]]:
+def shapes_of(
+    config: TransferConfig, full: tuple[int, int]
+) -> tuple[tuple[int, int], ...]:
     """Return height and width of every size, the coarsest first."""
-    shapes = pyramid_sizes(
+    return pyramid_sizes(
         full,
         min_size=config.min_size,
         min_side=MIN_SIDE,
         multiples=multiples_of(config.tile),
     )
-    return list(shapes)
 
 
 def work_of(config: TransferConfig, full: tuple[int, int]) -> float:

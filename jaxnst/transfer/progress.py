@@ -2,7 +2,6 @@
 
 import datetime
 import time
-from types import TracebackType
 from typing import Any
 
 from jaxnst.optimize import StepCallback, StepView
@@ -67,7 +66,6 @@ class ProgressCallback:
     """A callback that shows progress on standard error, then calls the user's callback.
 
     Args:
-        console: rich console to show it on; by default one on standard error.
         title: name of the picture, if there are many; its bar is removed at its end.
         workload: work of all pictures; by default of this picture alone.
         work: work of this picture, in the unit of `workload`.
@@ -118,12 +116,7 @@ class ProgressCallback:
             self._screen.print(f"{self._title or 'compiling'} ...")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Remove the bar; if the painting ended early, show its last step."""
         if self._unshown is not None and kind is None:
             self._show(self._unshown, is_last=True)

@@ -12,9 +12,8 @@ References:
 """
 
 import dataclasses
-import functools
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,18 +68,6 @@ class Regions:
         return self.maps.mean((1, 2)).astype(np.float32)
 
 
-class Guides(NamedTuple):
-    """The weights of feature-map positions in each region.
-
-    Attributes:
-        guides: {layer: weights [0, 1] of shape (regions, rows, columns)}.
-        shares: each region's fraction of the picture.
-    """
-
-    guides: Mapping[str, Float[np.ndarray, "regions _ _"]]
-    shares: HostNumbers
-
-
 def make_regions(
     masks: Sequence[np.ndarray],
     strength_map: np.ndarray | None,
@@ -95,7 +82,6 @@ def make_regions(
     """
     check_masks(masks)
     if strength_map is None:
-        assert masks
         maps = np.stack(masks).astype(np.float32)
         return Regions(maps=maps, styles=tuple(range(len(masks))), strengths=None)
     levels = find_levels(strength_map) if levels is None else levels
@@ -187,23 +173,23 @@ def guides_at(
     network: Network,
     shape: tuple[int, int],
     layers: Collection[str],
-) -> Guides:
-    """Return the weights of feature-map positions in each region."""
+) -> dict[str, Float[np.ndarray, "regions _ _"]]:
+    """Return {layer: weight of each feature-map position in each region, [0, 1]}."""
     wraps = network.wraps
     maps = np.stack(
         [resize(each, shape, wraps=wraps, is_mask=True) for each in regions.maps]
     )
     down, across = network.margins
     seen = np.pad(maps, ((0, 0), (down, down), (across, across)), mode="reflect")
-    guides = {}
-    for layer, layer_shape in layer_shapes(network, shape, layers).items():
-        guides[layer] = np.stack(
+    return {
+        layer: np.stack(
             [
                 _shrunk(resize(each, layer_shape, wraps=wraps, is_mask=True), wraps)
                 for each in seen
             ]
         ).astype(np.float32)
-    return Guides(guides, regions.shares)
+        for layer, layer_shape in layer_shapes(network, shape, layers).items()
+    }
 
 
 def keep_outside(
@@ -233,30 +219,16 @@ def layer_shapes(
     """Return {layer: height and width of its feature map}."""
     image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
     found = jax.eval_shape(
-        functools.partial(_features, layers=tuple(layers)), network, image
+        lambda network, image: network(image, tuple(layers)), network, image
     )
     return {layer: found[layer].shape[:2] for layer in layers}
 
 
-def _features(network, image, *, layers):
-    return network(image, layers)
-
-
 def _shrunk(guide: np.ndarray, wraps: tuple[bool, bool]) -> np.ndarray:
     """Return a guide, drawn back from the border of its region."""
+    modes: Any = ["wrap" if each else "nearest" for each in wraps]
     for reach in range(_SHRINKING, 0, -1):
-        smaller = _least_near(guide, reach, wraps)
+        smaller = scipy.ndimage.minimum_filter(guide, 2 * reach + 1, mode=modes)
         if smaller.sum() >= _LEFT * guide.sum():
             return smaller
-    return guide
-
-
-def _least_near(guide: np.ndarray, reach: int, wraps: tuple[bool, bool]) -> np.ndarray:
-    """Return the least value within `reach` of each position (an erosion)."""
-    for axis in (0, 1):
-        around = [(0, 0), (0, 0)]
-        around[axis] = (reach, reach)
-        padded = np.pad(guide, around, mode="wrap" if wraps[axis] else "edge")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis)
-        guide = windows.min(-1)
     return guide

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image as PILImage
@@ -25,11 +25,8 @@ from .run import Painted
 from .setup import Job
 
 
-T = TypeVar("T")
-
-# Number of steps whose losses a picture's file keeps, and of digits of each loss.
+# Number of steps whose losses a picture's file keeps.
 _MAX_TRACE = 96
-_DIGITS = 4
 # Longest message of a check that is passed on.
 _MAX_MESSAGE = 300
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
@@ -41,7 +38,7 @@ def make_record(
     *,
     memory: str,
     seconds: float,
-    moved: tuple[int, int] = (0, 0),
+    moved: tuple[int, int],
 ) -> dict[str, Any]:
     """Return the record of one picture, from which it can be made again."""
     inputs = job.inputs
@@ -124,16 +121,13 @@ def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None
         ]
     ).astype(int)
 
-    def short(values: np.ndarray) -> list[float | None]:
-        numbers = map(float, values[kept])
-        # JSON has no infinity and no NaN.
-        return [float(f"{x:.{_DIGITS}g}") if np.isfinite(x) else None for x in numbers]
-
     trace: dict[str, Any] = {}
     for name, values in history.items():
-        values = np.asarray(values)
-        is_count = name in ("step", "size")
-        trace[name] = values[kept].tolist() if is_count else short(values)
+        numbers = np.asarray(values)[kept].tolist()
+        if name not in ("step", "size"):
+            # JSON has no infinity and no NaN.
+            numbers = [float(f"{x:.4g}") if np.isfinite(x) else None for x in numbers]
+        trace[name] = numbers
     return trace
 
 
@@ -146,13 +140,11 @@ def read_trace(record: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
         columns = {name: np.asarray(trace[name], np.float64) for name in trace}
     except (TypeError, ValueError):
         return None
-    shapes = {column.shape for column in columns.values()}
-    if len(shapes) != 1 or not len(columns["step"]) or columns["step"].ndim != 1:
-        return None
-    return columns
+    shape, *others = {column.shape for column in columns.values()}
+    return None if others or len(shape) != 1 or shape == (0,) else columns
 
 
-def name_styles(styles: Sequence[T]) -> dict[str, T]:
+def name_styles(styles: Sequence[Any]) -> dict[str, Any]:
     """Return {name in a record: style picture}."""
     if len(styles) == 1:
         return {"style": styles[0]}

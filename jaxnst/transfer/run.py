@@ -67,10 +67,9 @@ def paint(
     """Return one picture, or a batch of them, painted from coarse to fine.
 
     Args:
-        jobs: pictures to be painted.
-        plan: plan of the jobs.
-        callbacks: callback of each picture, called after every step; it returns True to
-            stop that picture.
+        jobs: pictures of `plan`.
+        plan: plan of all sizes.
+        callbacks: callback of each picture.
         deadline: time by which to be done, on the clock of `time.perf_counter`.
         is_interrupted: function called after each step; it returns True to stop all.
     """
@@ -94,7 +93,7 @@ def paint(
         begun = [member.budget.begin_size(index) for member in members]
         if not all(begun):
             for own in reports:
-                own.append(_skipped(size))
+                own.append(SizeReport(size=max(size.shape), stopped="skipped"))
             continue
         before = time.perf_counter()
         if ahead is not None:
@@ -102,18 +101,24 @@ def paint(
         elif not plan.is_batch:
             ahead = compile_in_background([size_programs(plan, size).step])
         contents = [job.inputs.content_at(size.shape) for job in jobs]
-        targets = _measure_all(jobs, plan, size, contents)
-        jax.block_until_ready(targets)
+        measured = [
+            measure_targets(job, plan, size, content, number)
+            for number, (job, content) in enumerate(zip(jobs, contents, strict=True))
+            if number == 0 or not step.shares_targets
+        ]
+        targets = jax.block_until_ready(step.stack_targets(measured))
         compile_seconds += time.perf_counter() - before
         if members[0].method.optimizer is not step.optimizer:
             step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
             plan = plan._replace(step=step)
         if state is None:
             firsts = [
-                step.init(_first_image(job, plan, size, number))
-                for number, job in enumerate(jobs)
+                first_image(
+                    job.inputs, job.config, content, _styles_at(job, size.shape), blend
+                )
+                for job, content, blend in zip(jobs, contents, plan.blends, strict=True)
             ]
-            state = step.stack(firsts)
+            state = step.stack([step.init(image) for image in firsts])
         else:
             state = step.resize(
                 state,
@@ -186,19 +191,16 @@ def _make_member(
     """Return the settings of one picture of the batch, for `run_size`."""
     config = job.config
     max_rate = math.inf if config.optimizer == "custom" else _MAX_RATE
+    pixels = [math.prod(size.shape) for size in plan.sizes]
     steps = [size.num_steps for size in plan.sizes]
     return Member(
         method=Method(job.optimizer, config.learning_rate, config.decay, max_rate),
         weights=plan.weights[index],
-        budget=Budget(plan.pixels, steps, deadline=deadline),
+        budget=Budget(pixels, steps, deadline=deadline),
         tolerance=config.tolerance,
         steering=make_steering(config, job.inputs.regions),
         callback=callback,
     )
-
-
-def _skipped(size: SizePlan) -> SizeReport:
-    return SizeReport(size=max(size.shape), stopped="skipped")
 
 
 def measure_targets(
@@ -206,38 +208,22 @@ def measure_targets(
 ) -> Targets:
     """Return the targets of one picture, the one of that `number` in its batch."""
     inputs = job.inputs
-    guides = None, None
+    guides = shares = None
     if inputs.regions is not None:
         layers = plan.targets_static["style_layers"]
         guides = guides_at(inputs.regions, plan.network, size.shape, layers)
-    pictures = (content, _styles_at(job, size), plan.blends[number], *guides)
+        shares = inputs.regions.shares
+    styles = _styles_at(job, size.shape)
+    pictures = (content, styles, plan.blends[number], guides, shares)
     pictures = jax.tree.map(jnp.asarray, pictures)
     network = job.network.with_memory(plan.memory)
     return compiled_targets(network, *pictures, **plan.targets_static)
 
 
-def _measure_all(
-    jobs: Sequence[Job], plan: Plan, size: SizePlan, contents: Sequence[HostImage]
-) -> Targets:
-    """Return the targets of one picture, of a batch, or those that a batch shares."""
-    count = 1 if plan.step.shares_targets else len(jobs)
-    measured = [
-        measure_targets(jobs[number], plan, size, contents[number], number)
-        for number in range(count)
-    ]
-    return plan.step.stack_targets(measured)
-
-
-def _first_image(job: Job, plan: Plan, size: SizePlan, number: int) -> HostImage:
-    content = job.inputs.content_at(size.shape)
-    styles = _styles_at(job, size)
-    return first_image(job.inputs, job.config, content, styles, plan.blends[number])
-
-
-def _styles_at(job: Job, size: SizePlan) -> tuple[HostImage, ...]:
+def _styles_at(job: Job, shape: tuple[int, int]) -> tuple[HostImage, ...]:
     # The plan of a batch has the shapes of its first picture's styles.
     inputs = job.inputs
-    shapes = style_shapes_at(job.config, inputs.style_shapes, size.shape, inputs.shape)
+    shapes = style_shapes_at(job.config, inputs.style_shapes, shape, inputs.shape)
     return tuple(
         resize(style.rgb, shape)
         for style, shape in zip(inputs.styles, shapes, strict=True)
@@ -268,13 +254,8 @@ def leave_unpainted(job: Job) -> Painted:
     if config.strength == 0:
         strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0, "trimming_steps": 0}
     elif config.color == "palette-only":
-        shapes = style_shapes_at(
-            config, inputs.style_shapes, inputs.shape, inputs.shape
-        )
-        colors = [
-            resize(style.rgb, shape).reshape(1, -1, 3)
-            for style, shape in zip(inputs.styles, shapes, strict=True)
-        ]
+        styles = _styles_at(job, inputs.shape)
+        colors = [style.reshape(1, -1, 3) for style in styles]
         taken = take_palette(image, np.concatenate(colors, axis=1))
         image = smooth_recoloring(image, taken)
     return Painted(image, [], None, 0.0, 0.0, strength)
@@ -287,9 +268,8 @@ def make_steering(config: TransferConfig, regions: Regions | None) -> Steering |
     if config.strength is None:
         return None
     assert not isinstance(config.strength, str)  # a map makes regions
-    if regions is None:
-        return Steering([config.strength])
-    return Steering([config.strength] * len(regions.maps), regions.shares)
+    shares = np.ones(1) if regions is None else regions.shares
+    return Steering([config.strength] * len(shares), shares)
 
 
 def report_strength(
@@ -304,22 +284,23 @@ def report_strength(
     if steering is None:
         return None
     ratios = [round(float(ratio), 6) for ratio in np.exp(steering.log_ratios)]
-    reached: list[float] | None = None
-    if trimmed is not None:
-        reached = [round(float(1 - gap), 4) for gap in trimmed.gaps]
-    count = {"trimming_steps": 0 if trimmed is None else trimmed.num_steps}
+    reached = None if trimmed is None else _rounded(1 - trimmed.gaps)
+    num_steps = 0 if trimmed is None else trimmed.num_steps
     if job.inputs.regions is None:
-        first = None if reached is None else reached[0]
         return {
             "asked": job.config.strength,
-            "reached": first,
+            "reached": reached and reached[0],
             "ratio": ratios[0],
-            **count,
+            "trimming_steps": num_steps,
         }
     return {
-        "asked": [round(float(1 - gap), 4) for gap in steering.gaps],
+        "asked": _rounded(1 - steering.gaps),
         "reached": reached,
         "ratio": ratios,
-        "shares": [round(float(share), 4) for share in steering.shares],
-        **count,
+        "shares": _rounded(steering.shares),
+        "trimming_steps": num_steps,
     }
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 4) for value in values]

@@ -64,12 +64,7 @@ class Job(NamedTuple):
 
 
 class Loaders(NamedTuple):
-    """Functions that load pictures and networks; a sweep or batch caches its own.
-
-    Attributes:
-        picture_fn: function that loads a picture, as `load_picture`.
-        network_fn: function that loads a network, as `load_used_network`.
-    """
+    """Functions that load pictures and networks; a sweep or batch caches its own."""
 
     picture_fn: Callable[..., Picture]
     network_fn: Callable[..., tuple[Network, UsedWeights]]
@@ -187,14 +182,9 @@ def set_up(
 ) -> Job:
     """Return a job, with its pictures and its network loaded and checked.
 
-    Args:
-        content: content picture, as for `jaxnst.stylize`.
-        style: style picture, or a list of them, as for `jaxnst.stylize`.
-        config: settings, from `settle_config` with the same arguments.
-        arguments: arguments of `jaxnst.stylize`, which may be objects that a config
-            cannot hold, such as a network, an optimizer or masks.
-        progress: whether to show a bar if weights have to be downloaded.
-        loaders: loaders of pictures and networks.
+    The `arguments` are those of `jaxnst.stylize`; some are objects that a config cannot
+    hold, such as a network or masks. `config` is that of `settle_config` for them.
+    `progress` shows a bar if weights have to be downloaded.
     """
     use_program_cache()
     mesh = device_mesh(config.devices)

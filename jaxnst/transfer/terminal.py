@@ -8,17 +8,10 @@ from typing import Any
 from jaxnst._checks import plain
 
 
-# Errors of a pipe whose reader has gone; rich turns them into SystemExit.
-_GONE = (BrokenPipeError, SystemExit)
-
-
 class Screen:
     """Lines on standard error, and a bar if that is a terminal.
 
     If the reader of a pipe has gone, nothing more is shown, and work goes on.
-
-    Args:
-        console: rich console to show it on; by default one on standard error.
     """
 
     def __init__(self, *, enabled: bool = True, console: Any = None):
@@ -81,5 +74,5 @@ class Screen:
     def _for_its_reader(self) -> Iterator[None]:
         try:
             yield
-        except _GONE:
+        except (BrokenPipeError, SystemExit):  # rich turns the first into the second
             self.is_on = False

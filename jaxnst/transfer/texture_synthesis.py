@@ -87,7 +87,7 @@ def texture(
     check_styles(config.style_blend, len(styles))
     pictures = [only_visible(load_picture(each, argument="style")) for each in styles]
     down, across = multiples_of(config.tile)
-    shape = _rounded(height, down), _rounded(width, across)
+    shape = round(height / down) * down, round(width / across) * across
     start = _disorder(pictures, shapes_of(config, shape)[0], shape, seed)
     read = {id(each): found for each, found in zip(styles, pictures, strict=True)}
 
@@ -128,10 +128,6 @@ def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
     return width, height
 
 
-def _rounded(length: int, multiple: int) -> int:
-    return max(-(-MIN_SIDE // multiple), round(length / multiple)) * multiple
-
-
 def _disorder(
     pictures: Sequence[Picture],
     coarsest: tuple[int, int],
@@ -158,11 +154,9 @@ def _disorder(
 
 def _as_texture(result: Result, tile: str | None) -> Result:
     """Return the result without its content, shifted to an inconspicuous border."""
-    shape = result.image.shape[:2]
     # A texture has no place to keep, so it may be shifted by any distance.
     moved = place_border(result.image, wraps_of(tile), farthest=1 / 2)
-    image = move(result.image, moved, shape)
-    record = dict(result.record)
-    record["inputs"] = {k: v for k, v in record["inputs"].items() if k != "content"}
-    record["kind"] = "texture"
+    image = move(result.image, moved, result.image.shape[:2])
+    inputs = {k: v for k, v in result.record["inputs"].items() if k != "content"}
+    record = {**result.record, "inputs": inputs, "kind": "texture"}
     return dataclasses.replace(result, image=image, record=record)
