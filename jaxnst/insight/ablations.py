@@ -59,11 +59,7 @@ def paint_ablations(
     They are painted by one program. Steps of Adam are longer than those of the result,
     as there are few. None if there is only one style layer.
     """
-    layers = {
-        layer: weight
-        for layer, weight in painted.job.config.style_layers.items()
-        if weight
-    }
+    layers = {name: x for name, x in painted.job.config.style_layers.items() if x}
     if len(layers) < 2:
         return None
     job = smaller(painted, _SIZE, _NUM_STEPS)
@@ -148,12 +144,10 @@ def _paint(
         )
         for number, (name, layers) in enumerate(choices.items())
     ]
-
-    def load(picture: PictureJob) -> Job:
-        return job._replace(config=picture.config)
-
     pictures = {}
-    for done in paint_here(jobs, load, progress=progress):
+    for done in paint_here(
+        jobs, lambda each: job._replace(config=each.config), progress=progress
+    ):
         if done.error is not None:
             raise done.error
         pictures[done.job.place] = done.result.image

@@ -44,14 +44,6 @@ def all_kept(spec: WeightSpec) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def kept_size(path: Path) -> int:
-    """Return how many bytes kept weights take on disk."""
-    size = path.stat().st_size
-    with contextlib.suppress(FileNotFoundError):
-        size += _hash_path(path).stat().st_size
-    return size
-
-
 def check_kept(path: Path) -> str:
     """Return the SHA-256 of kept weights, or raise a ValueError if it has changed."""
     digest = expected = ""

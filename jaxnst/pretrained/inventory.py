@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jaxnst.images.files import atomic_write, file_sha256
 from jaxnst.networks import Preprocessing
 
-from .cache import all_kept, check_kept, kept_path, kept_size, remove_kept
+from .cache import all_kept, check_kept, kept_path, remove_kept
 from .formats import naming, open_tensors
 from .layouts import expected_bytes, save_weights, take_weights
 from .registry import SPECS, BundledFile, HubFile, WeightSpec, bundled_path, get_spec
@@ -64,7 +64,8 @@ def _entry(spec: WeightSpec) -> InventoryEntry:
     paths.sort(key=lambda path: (path != own, path))
     if not paths:
         return InventoryEntry(spec, (), expected_bytes(spec.architecture))
-    return InventoryEntry(spec, tuple(paths), sum(map(kept_size, paths)))
+    size = sum(path.stat().st_size for path in paths)
+    return InventoryEntry(spec, tuple(paths), size)
 
 
 def weights_path(name: str) -> Path:
@@ -91,13 +92,8 @@ def get_weights(
     """Return the path of weights, downloading them if they are not on disk.
 
     Undamaged weights of a commit are not downloaded again; a branch or tag is.
-
-    Args:
-        name: name of the weights, as for `get_spec`.
-        source: file to take them from instead; for use offline, or for networks that
-            the Hub does not have.
-        token: access token of the Hub, as for `load_network`.
-        progress: show a bar on standard error while downloading.
+    `source` is a file to take them from instead; for use offline, or for networks that
+    the Hub does not have.
     """
     from . import hub
 
@@ -112,11 +108,8 @@ def get_weights(
         if spec.name not in SPECS:
             raise ValueError("give a revision or a file to take them from, not both")
         return hub.keep_own(spec, Path(source).expanduser())
-    path = kept_path(spec)
-    is_fixed = not isinstance(spec.source, HubFile) or hub.is_commit(
-        spec.source.revision
-    )
-    if is_fixed:
+    if not isinstance(spec.source, HubFile) or hub.is_commit(spec.source.revision):
+        path = kept_path(spec)
         with contextlib.suppress(OSError, ValueError):  # not there, or damaged
             check_kept(path)
             return path
@@ -149,11 +142,7 @@ def convert_weights(
 ) -> Path:
     """Write the convolutions in a file as jaxnst keeps them, and return the path.
 
-    Args:
-        source: file of weights, of any format that `load_network` reads.
-        target: path of the new file, ending in .safetensors.
-        preprocessing: input that the network was trained on, as for `load_network`;
-            the new file says it.
+    The new file says the `preprocessing`, which is given as for `load_network`.
     """
     source, target = Path(source).expanduser(), Path(target).expanduser()
     if target.suffix.lower() != ".safetensors":
