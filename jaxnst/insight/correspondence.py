@@ -165,12 +165,7 @@ def position_map(
 def position_colors(
     down: Float[np.ndarray, "*shape"], across: Float[np.ndarray, "*shape"]
 ) -> Float[np.ndarray, "*shape 3"]:
-    """Return colors that stand for positions, interpolated between four corners.
-
-    Args:
-        down: vertical position, 0 at the top, 1 at the bottom.
-        across: horizontal position, 0 at the left, 1 at the right.
-    """
+    """Return colors that stand for positions, from 0 at the top left to 1."""
     # The color-blind can tell these four apart (blue, turquoise, red, yellow).
     corners = np.array(
         [

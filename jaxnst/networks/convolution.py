@@ -188,10 +188,6 @@ def winograd_convolution(x: Pixels, points: _Points) -> Pixels:
     """Return the convolution of a picture of the same size, with zeros around it.
 
     It agrees with the direct convolution within 2e-5 of the largest value in float32.
-
-    Args:
-        x: picture of any size.
-        points: result of `transform_kernel`.
     """
     height, width, _ = x.shape
     products = _product(_mix(_INPUT_2D, _windows(x)), points, (2, 1))

@@ -110,16 +110,11 @@ def pool_windows(
     wraps: tuple[bool, bool],
     num_rows: int | None = None,
 ) -> Activations:
-    """Return the maximum or the mean of the pixels in every window.
+    """Return the maximum ("max") or mean ("average") of the pixels in every window.
 
-    Args:
-        x: activations, at least one window.
-        window: windows to pool.
-        kind: "max" or "average".
-        wraps: whether windows wrap around, vertically and horizontally; otherwise
-            pixels beyond the border do not count.
-        num_rows: number of rows of the picture, if rows of zeros follow; the result
-            for those has no meaning. Not for vertical wrapping.
+    Windows wrap around where `wraps`, vertically and horizontally, says so; else pixels
+    beyond the border do not count. `num_rows` are the rows of the picture, if rows of
+    zeros follow, for which the result has no meaning; not for vertical wrapping.
     """
     down, across = wraps
     x = _pool_axis(x, 2, window, kind, across, x.shape[2])

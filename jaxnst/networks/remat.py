@@ -1,12 +1,8 @@
 """Rematerialization: statistics of activations without keeping all activations.
 
 The backward pass needs the activations of every layer. They are kept ("fast") or
-computed a second time, block by block. `Network.memory` is the level, and
-`Architecture.recomputed` the blocks of a network that are computed again:
-
-`"balanced"`: the first blocks, which hold most of all activations.
-
-`"low"`: every block.
+computed a second time, block by block: the first blocks, which hold most of all
+activations ("balanced"), or every block ("low"), as `Architecture.recomputed` says.
 
 Blocks of a VGG are computed again in strips of rows, one after the other; "low" makes
 more strips. Strips overlap by the rows that their convolutions reach, so the result is

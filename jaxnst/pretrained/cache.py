@@ -38,10 +38,10 @@ def _root() -> Path:
 
 
 def all_kept(spec: WeightSpec) -> list[Path]:
-    """Return all kept weights of a spec, of every revision."""
-    path = kept_path(spec)
-    found = path.parent.parent.glob(f"*/{path.name}")
-    return sorted(path for path in found if path.is_file())
+    """Return all kept weights of a spec, of every revision, its own first."""
+    own = kept_path(spec)
+    found = [x for x in own.parent.parent.glob(f"*/{own.name}") if x.is_file()]
+    return sorted(found, key=lambda path: (path != own, path))
 
 
 def check_kept(path: Path) -> str:

@@ -49,23 +49,18 @@ class InventoryEntry(NamedTuple):
 
 def list_weights() -> list[InventoryEntry]:
     """Return all weights of the registry, and their files on disk."""
-    return [_entry(spec) for spec in SPECS.values()]
-
-
-def _entry(spec: WeightSpec) -> InventoryEntry:
-    if isinstance(spec.source, BundledFile):
-        try:
-            path = bundled_path(spec)
-        except FileNotFoundError:
-            return InventoryEntry(spec, (), 0)
-        return InventoryEntry(spec, (path,), path.stat().st_size)
-    paths = all_kept(spec)
-    own = kept_path(spec)
-    paths.sort(key=lambda path: (path != own, path))
-    if not paths:
-        return InventoryEntry(spec, (), expected_bytes(spec.architecture))
-    size = sum(path.stat().st_size for path in paths)
-    return InventoryEntry(spec, tuple(paths), size)
+    entries = []
+    for spec in SPECS.values():
+        paths: list[Path] = []
+        missing = 0
+        if isinstance(spec.source, BundledFile):
+            with contextlib.suppress(FileNotFoundError):
+                paths = [bundled_path(spec)]
+        else:
+            paths, missing = all_kept(spec), expected_bytes(spec.architecture)
+        size = sum(path.stat().st_size for path in paths)
+        entries.append(InventoryEntry(spec, tuple(paths), size or missing))
+    return entries
 
 
 def weights_path(name: str) -> Path:
