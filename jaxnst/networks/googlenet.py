@@ -46,9 +46,9 @@ class Inception(NamedTuple):
     branch4: int
 
     @property
-    def out_width(self) -> int:
-        """The number of channels of all branches."""
-        return self.branch1 + self.branch2 + self.branch3 + self.branch4
+    def branches(self) -> tuple[int, int, int, int]:
+        """The numbers of output channels of the branches."""
+        return self.branch1, self.branch2, self.branch3, self.branch4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,9 +78,9 @@ class GoogLeNetArchitecture(Architecture):
                 yield Layer("pool", f"pool{group}", int(group), width, width, 2)
                 group = module.name[0]
             name = f"inception{module.name}"
-            branches = (module.branch1, module.branch2, module.branch3, module.branch4)
-            parts = tuple((f"{name}.branch{k}", n) for k, n in enumerate(branches, 1))
-            out_width = sum(branches)
+            widths = enumerate(module.branches, start=1)
+            parts = tuple((f"{name}.branch{k}", n) for k, n in widths)
+            out_width = sum(module.branches)
             yield Layer("inception", name, int(group), width, out_width, parts=parts)
             width = out_width
 
@@ -103,7 +103,7 @@ class GoogLeNetArchitecture(Architecture):
                 ConvShape(f"{name}.branch3.1", 3, module.reduced3, module.branch3),
                 ConvShape(f"{name}.branch4", 1, width, module.branch4),
             ]
-            width = module.out_width
+            width = sum(module.branches)
         return tuple(shapes)
 
     @property
