@@ -36,30 +36,6 @@ if TYPE_CHECKING:
     from .transfer.result import Interrupted as Interrupted, Result as Result
     from .transfer.texture_synthesis import texture as texture
 
-__all__ = [
-    "PRESETS",
-    "BadJobs",
-    "Estimate",
-    "Explanation",
-    "Interrupted",
-    "OutOfMemory",
-    "Outcome",
-    "Result",
-    "SweepInterrupted",
-    "SweepResult",
-    "TransferConfig",
-    "__version__",
-    "batch",
-    "estimate",
-    "explain",
-    "load_network",
-    "load_picture",
-    "read_record",
-    "stylize",
-    "sweep",
-    "texture",
-]
-
 # Imported when first used (PEP 562): JAX takes a second or two, and `jaxnst --help` has
 # no use for it.
 _HOMES = {
@@ -84,6 +60,7 @@ _HOMES = {
     "sweep": "sweeps.driver",
     "texture": "transfer.texture_synthesis",
 }
+__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 _SUBMODULES = {
     "images",
     "insight",

@@ -15,6 +15,8 @@ Image = Float[Array, "height width 3"]
 StyleImage = Float[Array, "style_height style_width 3"]
 # Several pictures differ in shape, so their axes have no common names.
 AnyImage = Float[Array, "_ _ 3"]
+# A feature map inside of a network, with its batch of one.
+Activations = Float[Array, "1 _ _ _"]
 FeatureMap = Float[Array, "rows columns channels"]
 GramMatrix = Float[Array, "channels channels"]
 Scalar = Float[Array, ""]

@@ -34,8 +34,8 @@ from jaxtyping import Array, Float
 from ._types import AnyImage, FeatureMap, Features, Image, Scalar, StyleImage
 from .losses import content_loss, gram_loss, total_variation_loss
 from .losses.registry import STYLE_LOSSES, region_distance
-from .networks import Network, after, is_whole, measure_features
-from .networks.remat import MeasureFn, Part, filling
+from .networks import Network, measure_features
+from .networks.remat import MeasureFn, Part, after, filling, is_whole
 
 
 # Smaller gaps, relative to the size of the style's own statistics, count as this one:

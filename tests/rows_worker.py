@@ -129,13 +129,8 @@ def step_program(devices: str | None) -> dict:
     import jax.numpy as jnp
     from conftest import CAFFE, build
 
-    from jaxnst.networks import (
-        VGGArchitecture,
-        device_mesh,
-        lay_by_rows,
-        lay_whole,
-        spread_network,
-    )
+    from jaxnst.networks import VGGArchitecture, device_mesh, spread_network
+    from jaxnst.networks.transforms import lay_by_rows, lay_whole
     from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
 
     # As in real networks activations outweigh the picture and the weights.

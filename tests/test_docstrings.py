@@ -133,7 +133,7 @@ def test_docstrings_say_what_comes_in_and_what_comes_out():
     faults = {}
     for name, value in public_members():
         check_fn = faults_of_class if inspect.isclass(value) else faults_of_function
-        if found := check_fn(inspect.unwrap(value)):
+        if found := check_fn(value):
             faults[name] = found
     assert not faults
 

@@ -157,7 +157,7 @@ def test_all_that_does_not_fit_is_named_together(tiny_network):
     message = str(caught.value)
     assert "missing conv2_1.bias" in message
     assert "unexpected conv9_9.bias" in message
-    assert "conv1_2.kernel has shape (3, 3, 4, 5), expected (3, 3, 4, 4)" in message
+    assert "wrong shape conv1_2.kernel (3, 3, 4, 5), expected (3, 3, 4, 4)" in message
 
 
 def test_specs_are_complete():

@@ -5,7 +5,6 @@ from .advice import Convergence as Convergence
 from .attribution import Attribution as Attribution
 from .correspondence import (
     Correspondence as Correspondence,
-    Match as Match,
     find_correspondences as find_correspondences,
 )
 from .differences import (

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -59,11 +58,7 @@ def paint_ablations(
     They are painted by one program. Steps of Adam are longer than those of the result,
     as there are few. None if there is only one style layer.
     """
-    layers = {
-        layer: weight
-        for layer, weight in painted.job.config.style_layers.items()
-        if weight
-    }
+    layers = {name: x for name, x in painted.job.config.style_layers.items() if x}
     if len(layers) < 2:
         return None
     job = smaller(painted, _SIZE, _NUM_STEPS)
@@ -73,7 +68,28 @@ def paint_ablations(
         f"alone {name}": {other: float(other == name) for other in layers}
         for name in layers
     }
-    pictures = _paint(job, choices, progress=progress)
+    shape = job.inputs.shape
+    jobs = [
+        PictureJob(
+            number=number,
+            place=name,
+            content=None,
+            style=None,
+            arguments={"preset": ""},
+            config=dataclasses.replace(job.config, style_layers=chosen),
+            sources={},
+            shape=shape,
+            work=float(math.prod(shape) * job.config.num_steps),
+        )
+        for number, (name, chosen) in enumerate(choices.items())
+    ]
+    pictures: dict[str, HostImage] = {}
+    for done in paint_here(
+        jobs, lambda each: job._replace(config=each.config), progress=progress
+    ):
+        if done.error is not None:
+            raise done.error
+        pictures[done.job.place] = done.result.image
     whole = pictures["whole"]
     without = {name: pictures[f"without {name}"] for name in layers}
     return Ablations(
@@ -127,34 +143,3 @@ def smaller(painted: PaintedPicture, size: int, num_steps: int) -> Job:
     # Without fading borders nothing is moved, so all pictures lie as the result does.
     inputs = inputs._replace(shape=shape, faded=(False, False))
     return painted.job._replace(inputs=inputs, config=config)
-
-
-def _paint(
-    job: Job, choices: Mapping[str, Mapping[str, float]], *, progress: bool
-) -> dict[str, HostImage]:
-    """Return {name: picture} for each choice {name: style layers}."""
-    shape = job.inputs.shape
-    jobs = [
-        PictureJob(
-            number=number,
-            place=name,
-            content=None,
-            style=None,
-            arguments={"preset": ""},
-            config=dataclasses.replace(job.config, style_layers=layers),
-            sources={},
-            shape=shape,
-            work=float(math.prod(shape) * job.config.num_steps),
-        )
-        for number, (name, layers) in enumerate(choices.items())
-    ]
-
-    def load(picture: PictureJob) -> Job:
-        return job._replace(config=picture.config)
-
-    pictures = {}
-    for done in paint_here(jobs, load, progress=progress):
-        if done.error is not None:
-            raise done.error
-        pictures[done.job.place] = done.result.image
-    return pictures

@@ -1,6 +1,6 @@
 """Advice on which settings to change, and whether more steps would have helped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ _LOST = 0.7
 _PALETTE_FAR = 0.45
 # Fine detail, relative to the style picture's.
 _NOISY, _BLURRED = 1.6, 0.5
+# Share of one layer in the style's influence that leaves too little to the others.
+_LOUD = 0.6
 _MIN_STEPS = 8
 # Twice as many steps gain this part of what the second half of the steps gained: 0.66
 # to 1.03, for three pairs and 25 to 100 steps (benchmarks/README.md).
@@ -93,9 +95,7 @@ def give_advice(
     found = [
         *_judge_scales(config, gaps),
         *_judge_balance(config, gaps, metrics),
-        *_judge_steps(config, convergence),
-        *_judge_surface(config, metrics),
-        *_judge_layers(attribution),
+        *_judge_others(config, metrics, convergence, attribution),
     ]
     urgent = [text for _, text in sorted(found, key=lambda each: -each[0])]
     return urgent or [
@@ -105,18 +105,20 @@ def give_advice(
     ]
 
 
-def _judge_scales(config: TransferConfig, gaps: Mapping[str, float]) -> list[Advice]:
+def _judge_scales(
+    config: TransferConfig, gaps: Mapping[str, float]
+) -> Iterator[Advice]:
     """Fine or coarse layers that stay behind."""
-    names, values = list(gaps), np.asarray(list(gaps.values()))
+    names, values = list(gaps), list(gaps.values())
     if len(names) < 3:
-        return []
+        return
     half = len(names) // 2
-    fine, coarse = float(values[:half].mean()), float(values[-half:].mean())
+    fine, coarse = float(np.mean(values[:half])), float(np.mean(values[-half:]))
     side = names[-half:] if coarse > fine else names[:half]
     reached = [name for name, value in gaps.items() if value <= _REACHED]
     behind = [name for name in side if gaps[name] > _BEHIND]
     if abs(coarse - fine) < _TILT or not behind:
-        return []
+        return
     start = f"Style is reached at {_join(reached)}" if reached else "Style comes near"
     start += f" but not at {_join(behind)}:"
     if coarse > fine:
@@ -125,95 +127,82 @@ def _judge_scales(config: TransferConfig, gaps: Mapping[str, float]) -> list[Adv
             remedy = f"style_size={round(1.5 * config.style_size)}"
         if config.detail > -0.5:
             remedy += " or detail=-0.5"
-        text = f"{start} the large shapes are still the photograph's; try {remedy}."
-        return [(coarse - fine, text)]
-    remedy = "detail=0.5" if config.detail < 0.5 else "more num_steps"
-    text = (
-        f"{start} the shapes are the painting's, the brushwork is not yet; try "
-        f"{remedy}."
-    )
-    return [(fine - coarse, text)]
+        text = "the large shapes are still the photograph's"
+    else:
+        remedy = "detail=0.5" if config.detail < 0.5 else "more num_steps"
+        text = "the shapes are the painting's, the brushwork is not yet"
+    yield abs(coarse - fine), f"{start} {text}; try {remedy}."
 
 
 def _judge_balance(
     config: TransferConfig, gaps: Mapping[str, float], metrics: Metrics
-) -> list[Advice]:
+) -> Iterator[Advice]:
     """Content against style as a whole."""
     left, lpips = float(np.mean(list(gaps.values()))), float(metrics.lpips)
-    name = "style_weight"
-    more, less = 3 * config.style_weight, config.style_weight / 3
-    if config.strength is not None:
-        if not isinstance(config.strength, float):
-            return []
+    if config.strength is None:
+        name = "style_weight"
+        more, less = 3 * config.style_weight, config.style_weight / 3
+    elif isinstance(config.strength, float):
         name = "strength"
         more, less = min(0.95, config.strength + 0.15), max(0.1, config.strength - 0.15)
+    else:
+        return
     if lpips > _LOST:
-        text = (
+        yield (
+            lpips - _LOST + 0.3,
             f"The photograph is hard to recognize (LPIPS {lpips:.2f}); try "
-            f"{name}={less:.2g}."
+            f"{name}={less:.2g}.",
         )
-        return [(lpips - _LOST + 0.3, text)]
-    if left > _FAR and lpips < _LOST:
-        text = (
+    elif left > _FAR:
+        yield (
+            left,
             f"{left:.0%} of the way to the painting's style remains; try "
-            f"{name}={more:.2g}."
+            f"{name}={more:.2g}.",
         )
-        return [(left, text)]
-    return []
 
 
-def _judge_steps(
-    config: TransferConfig, convergence: Convergence | None
-) -> list[Advice]:
-    if convergence is None or not convergence.is_known or convergence.is_done:
-        return []
-    text = (
-        "The loss was still falling at the end: twice as many steps "
-        f"(num_steps={2 * config.num_steps}) would lower it by about "
-        f"{convergence.gain:.0%} more."
-    )
-    return [(1.5 * convergence.gain, text)]
-
-
-def _judge_surface(config: TransferConfig, metrics: Metrics) -> list[Advice]:
-    """Colors and fine detail."""
-    found = []
+def _judge_others(
+    config: TransferConfig,
+    metrics: Metrics,
+    convergence: Convergence | None,
+    attribution: Attribution,
+) -> Iterator[Advice]:
+    """Steps, colors, fine detail, and a layer with far more influence than others."""
+    if convergence is not None and convergence.is_known and not convergence.is_done:
+        yield (
+            1.5 * convergence.gain,
+            "The loss was still falling at the end: twice as many steps "
+            f"(num_steps={2 * config.num_steps}) would lower it by about "
+            f"{convergence.gain:.0%} more.",
+        )
     palette, detail = float(metrics.palette_gap), float(metrics.style_detail)
     if config.color == "style" and palette > _PALETTE_FAR:
-        text = (
+        yield (
+            0.6 * palette,
             f"{palette:.0%} of the way to the painting's colors remains; the finest "
-            "layers set the colors: try detail=0.5 or a higher style_weight."
+            "layers set the colors: try detail=0.5 or a higher style_weight.",
         )
-        found.append((0.6 * palette, text))
     if detail > _NOISY:
-        text = (
+        yield (
+            0.3 * (detail - 1),
             f"There is {detail:.1f} times as much fine detail as in the painting, "
-            'which looks noisy; try tv_weight=1 or finish="denoise".'
+            'which looks noisy; try tv_weight=1 or finish="denoise".',
         )
-        found.append((0.3 * (detail - 1), text))
     elif detail < _BLURRED:
-        text = (
+        yield (
+            0.5 * (1 - detail),
             f"There is only {detail:.1f} times as much fine detail as in the painting; "
-            "try detail=0.5, or a larger size."
+            "try detail=0.5, or a larger size.",
         )
-        found.append((0.5 * (1 - detail), text))
-    return found
-
-
-def _judge_layers(attribution: Attribution) -> list[Advice]:
-    """A style layer with far more influence than the others."""
     styles = {k: v for k, v in attribution.overall.items() if k.startswith("style/")}
-    if len(styles) < 3:
-        return []
-    name, share = max(styles.items(), key=lambda item: item[1])
+    name, share = max(styles.items(), key=lambda item: item[1], default=("", 0.0))
     share /= max(sum(styles.values()), 1e-9)
-    if share < 0.6:
-        return []
-    text = (
-        f"{name.partition('/')[2]} has {share:.0%} of the style's influence; lower its "
-        "weight in style_layers to give more to the other layers."
-    )
-    return [(0.3 * share, text)]
+    if len(styles) > 2 and share >= _LOUD:
+        yield (
+            0.3 * share,
+            f"{name.partition('/')[2]} has {share:.0%} of the style's influence; lower "
+            "its weight in style_layers to give more to the other layers.",
+        )
 
 
 def _join(names: Sequence[str]) -> str:

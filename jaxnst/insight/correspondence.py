@@ -48,9 +48,7 @@ class Match(NamedTuple):
 
     Attributes:
         center: row and column of the patch's center in the picture, in pixels.
-        style: number of the style picture.
-        source: row and column of the center of the similar patch there, in pixels.
-        similarity: cosine of the two features, -1 to 1.
+        source: the same of the similar patch in its style picture.
     """
 
     center: tuple[float, float]
@@ -143,9 +141,7 @@ def rebuild(
         )
     )
     grid = np.ix_(rows, columns)
-    here = np.stack(
-        np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij"), axis=-1
-    )
+    here = np.moveaxis(np.indices(shape), 0, -1)
     there = nearest.sources[grid] + (here + 0.5 - nearest.centers[grid])
     rebuilt = np.zeros((*shape, 3), np.float32)
     for number, style in enumerate(styles):
@@ -162,25 +158,14 @@ def position_map(
     nearest: Correspondence, style_shapes: Sequence[tuple[int, int]]
 ) -> Float[np.ndarray, "rows columns 3"]:
     """Return the position of each most similar patch as a color."""
-    colors = np.zeros((*nearest.styles.shape, 3), np.float32)
-    for number, shape in enumerate(style_shapes):
-        y, x = (
-            np.clip(nearest.sources[..., axis] / shape[axis], 0, 1) for axis in (0, 1)
-        )
-        is_here = nearest.styles == number
-        colors[is_here] = position_colors(y, x)[is_here]
-    return colors
+    places = np.clip(nearest.sources / np.asarray(style_shapes)[nearest.styles], 0, 1)
+    return position_colors(places[..., 0], places[..., 1])
 
 
 def position_colors(
     down: Float[np.ndarray, "*shape"], across: Float[np.ndarray, "*shape"]
 ) -> Float[np.ndarray, "*shape 3"]:
-    """Return colors that stand for positions, interpolated between four corners.
-
-    Args:
-        down: vertical position, 0 at the top, 1 at the bottom.
-        across: horizontal position, 0 at the left, 1 at the right.
-    """
+    """Return colors that stand for positions, from 0 at the top left to 1."""
     # The color-blind can tell these four apart (blue, turquoise, red, yellow).
     corners = np.array(
         [

@@ -23,23 +23,10 @@ from jaxnst.transfer.terminal import Screen
 
 from .ablations import Ablations, paint_ablations
 from .advice import Convergence, give_advice, judge_convergence
-from .attribution import (
-    Attribution,
-    measure_attribution,
-    measure_terms,
-    targets_of,
-)
-from .correspondence import (
-    Correspondence,
-    correspondence_layers,
-    find_correspondences,
-)
+from .attribution import Attribution, measure_attribution, measure_terms, targets_of
+from .correspondence import Correspondence, correspondence_layers, find_correspondences
 from .differences import Differences, measure_differences
 from .inputs import load_painted_picture
-
-
-# A larger picture takes longer to explain, and its report shows no more.
-_MAX_SIZE = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,7 +132,7 @@ def explain(
     strength: PictureSource | None = None,
     init: PictureSource | None = None,
     network: Any = None,
-    max_size: int = _MAX_SIZE,
+    max_size: int = 1024,
     ablations: bool = True,
     progress: bool = True,
 ) -> Explanation:
@@ -161,7 +148,8 @@ def explain(
         init: initial picture of the file, if it was painted from one.
         network: network of the file, if it is not one of jaxnst's: a network, or a
             file of weights.
-        max_size: longest side, in pixels, to which larger pictures are shrunk.
+        max_size: longest side, in pixels, to which larger pictures are shrunk; a report
+            shows no more.
         ablations: whether to paint the pair, small, without each style layer and with
             it alone, which takes most of the time.
         progress: whether to report progress on standard error.

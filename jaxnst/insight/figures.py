@@ -10,6 +10,7 @@ from PIL import Image as PILImage, ImageOps
 from jaxnst._types import AnyHostImage
 from jaxnst.images import fitted_shape, resize, to_pil
 from jaxnst.images.contact_sheet import draw_pictures
+from jaxnst.transfer.result import name_styles
 
 from .attribution import Map
 from .correspondence import Correspondence, Match, pick_matches, position_map, rebuild
@@ -132,21 +133,20 @@ def embed(picture: AnyHostImage | PILImage.Image, longest: int) -> dict[str, obj
 
 def make_sheets(explanation: "Explanation") -> dict[str, PILImage.Image]:
     """Return {name of the sheet: sheet}, "pairs" and "layers" only if there are any."""
-    styles = explanation.styles
     picture: Figure = (explanation.image, "picture")
-    content: Figure = (explanation.content, "content")
-    names = ["style", *(f"style {n}" for n in range(2, len(styles) + 1))]
-    inputs: list[Figure] = [content, *zip(styles, names, strict=True)]
-    pairs: list[Figure] = []
-    for each in explanation.correspondences:
-        for match, here, there in matched_patches(explanation, each, _CELL // 2):
-            joined = PILImage.new("RGB", (_CELL, _CELL // 2))
-            joined.paste(here, (0, 0))
-            joined.paste(there, (_CELL // 2, 0))
-            pairs.append((joined, f"{each.layer}: similarity {match.similarity:.0%}"))
+    named = {"content": explanation.content, **name_styles(explanation.styles)}
+    inputs: list[Figure] = [(each, name) for name, each in named.items()]
+    pairs: list[Figure] = [
+        (
+            PILImage.fromarray(np.hstack([np.asarray(here), np.asarray(there)])),
+            f"{each.layer}: similarity {match.similarity:.0%}",
+        )
+        for each in explanation.correspondences
+        for match, here, there in matched_patches(explanation, each, _CELL // 2)
+    ]
     sheets = {
         "attribution": [picture, *attribution_figures(explanation)],
-        "differences": [content, picture, *difference_figures(explanation)],
+        "differences": [inputs[0], picture, *difference_figures(explanation)],
         "correspondence": [*inputs, picture, *correspondence_figures(explanation)],
         "pairs": pairs,
     }
@@ -166,8 +166,10 @@ def make_sheets(explanation: "Explanation") -> dict[str, PILImage.Image]:
             {name: list(map(_filling, each.values())) for name, each in rows.items()},
             list(painted.alone),
             longest=_CELL,
-            inputs={name: _filling(each) for each, name in inputs}
-            | {"all layers": _filling(painted.whole)},
+            inputs={
+                name: _filling(each)
+                for name, each in {**named, "all layers": painted.whole}.items()
+            },
         )
     return drawn
 

@@ -23,17 +23,7 @@ from jaxnst.transfer.setup import Job, set_up, settle_config
 
 
 class PaintedPicture(NamedTuple):
-    """A picture with its inputs, settings and network.
-
-    Attributes:
-        image: picture that is explained, perhaps smaller than its file.
-        content: content picture, of the same shape.
-        styles: style pictures, at the size at which they were used for painting.
-        job: inputs, settings and network.
-        record: record of the picture.
-        history: every loss term, see `jaxnst.Result`, with "step" from 1, perhaps
-            without some steps; None if unknown.
-    """
+    """A picture with its inputs, settings and network, see `Explanation`."""
 
     image: HostImage
     content: HostImage
@@ -93,18 +83,15 @@ def load_painted_picture(
         history, job = read_trace(record), None
     _check_kind(record)
     if job is None:
-        for name, value in (("content", content), ("style", style)):
-            if value is None:
-                raise ValueError(
-                    f"`{name}` is missing: give the {name} picture that the file was "
-                    "painted from, as the file holds only its sha256."
-                )
-        assert content is not None
-        assert style is not None
+        if content is None or style is None:
+            name = "content" if content is None else "style"
+            raise ValueError(
+                f"`{name}` is missing: give the {name} picture that the file was "
+                "painted from, as the file holds only its sha256."
+            )
         given = {"init": init, "network": network, "masks": masks, "strength": strength}
         given = {name: value for name, value in given.items() if value is not None}
-        settings = settings_of(record, given)
-        arguments = settings | given
+        arguments = settings_of(record, given) | given
         config = settle_config(**arguments)
         job = set_up(content, style, config, arguments, progress=progress)
         _check_inputs(job, record)
@@ -112,16 +99,6 @@ def load_painted_picture(
             job = job._replace(inputs=job.inputs.moved(tuple(moved)))
     if history is not None and not len(history["total"]):
         history = None
-    return _resized(image, job, record, history, max_size)
-
-
-def _resized(
-    image: HostImage,
-    job: Job,
-    record: Mapping[str, Any],
-    history: Mapping[str, np.ndarray] | None,
-    max_size: int,
-) -> PaintedPicture:
     inputs = job.inputs
     shape = inputs.shape
     if image.shape[:2] != shape:

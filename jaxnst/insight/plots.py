@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,30 +27,25 @@ _TITLES = {
 # Told apart by the color-blind, on white and on black.
 _COLORS = ("#0072b2", "#56b4e9", "#009e73", "#b8a000", "#e69f00", "#d55e00")
 _COLORS += ("#cc79a7", "#8a63d2")
-# Of a chart in a report, in its own units.
-_WIDTH, _HEIGHT = 760, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 130, 22, 34
+# Size of a chart in a report, and where its curves lie, in its own units.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 630, 22, 306
+_FRAME = {"width": 760, "height": 340}
+_FRAME |= {"left": _LEFT, "right": _RIGHT, "top": _TOP, "bottom": _BOTTOM}
 _LABEL_STEP = 14
 
 History = Mapping[str, np.ndarray]
 
 
-class _Curves(NamedTuple):
-    """The curves of a history, for a logarithmic scale.
+def _select_curves(
+    history: History,
+) -> tuple[np.ndarray, list[tuple[float, str]], dict[str, dict[str, np.ndarray]]]:
+    """Return the curves of a history, for a logarithmic scale.
 
-    Attributes:
-        steps: steps; NaN between two sizes, as each size begins anew.
-        marks: first step and name of each size.
-        panels: {title: {label: values at `steps`}}; NaN where they are not above 0.
+    Returns:
+        The steps, with NaN between two sizes, as each size begins anew; first step and
+        name of each size; and {title: {label: values at the steps}}, NaN where they
+        are not above 0.
     """
-
-    steps: np.ndarray
-    marks: list[tuple[float, str]]
-    panels: dict[str, dict[str, np.ndarray]]
-
-
-def _select_curves(history: History) -> _Curves:
-    """Return sums, style by layer and content by layer, without those that are 0."""
     steps = np.asarray(history["step"], float)
     sizes = np.asarray(history["size"]).astype(int)
     starts = np.flatnonzero(np.diff(sizes)) + 1
@@ -65,7 +60,7 @@ def _select_curves(history: History) -> _Curves:
             values = np.where(is_shown, values, np.nan)
             panels[title][layer or name] = np.insert(values, starts, np.nan)
     marks = [(float(steps[start]), f"{sizes[start]} px") for start in (0, *starts)]
-    return _Curves(np.insert(steps, starts, np.nan), marks, panels)
+    return np.insert(steps, starts, np.nan), marks, panels
 
 
 def lay_out_charts(history: History | None) -> dict[str, dict[str, Any]]:
@@ -74,10 +69,9 @@ def lay_out_charts(history: History | None) -> dict[str, dict[str, Any]]:
         return {}
     steps, marks, panels = _select_curves(history)
     first, last = steps[0], max(steps[-1], steps[0] + 1)
-    right, base = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
 
     def across(step: Any) -> Any:
-        return np.round(_LEFT + (step - first) / (last - first) * (right - _LEFT), 1)
+        return np.round(_LEFT + (step - first) / (last - first) * (_RIGHT - _LEFT), 1)
 
     charts = {}
     for title, curves in panels.items():
@@ -90,7 +84,7 @@ def lay_out_charts(history: History | None) -> dict[str, dict[str, Any]]:
 
         def down(value: Any, bottom: float = bottom, top: float = top) -> Any:
             part = (np.log10(np.maximum(value, 1e-6)) - bottom) / (top - bottom)
-            return np.round(base - part * (base - _TOP), 1)
+            return np.round(_BOTTOM - part * (_BOTTOM - _TOP), 1)
 
         lines, ends = [], []
         for number, (label, values) in enumerate(curves.items()):
@@ -101,12 +95,7 @@ def lay_out_charts(history: History | None) -> dict[str, dict[str, Any]]:
             if values[-1] > 0:
                 ends.append((float(down(values[-1])), label, color))
         charts[title] = {
-            "width": _WIDTH,
-            "height": _HEIGHT,
-            "left": _LEFT,
-            "right": right,
-            "top": _TOP,
-            "bottom": base,
+            **_FRAME,
             "ticks": [(down(tick), f"{tick:g}") for tick in _ticks(bottom, top)],
             "marks": [(across(step), text) for step, text in marks],
             "lines": lines,
@@ -120,7 +109,7 @@ def _spread(ends: list[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
     heights = [height for height, _, _ in ends]
     for row in range(1, len(heights)):
         heights[row] = max(heights[row], heights[row - 1] + _LABEL_STEP)
-    over = max([0.0, *(height - _HEIGHT + _BOTTOM for height in heights)])
+    over = max([0.0, *(height - _BOTTOM for height in heights)])
     return [
         (round(height - over, 1), label, color)
         for height, (_, label, color) in zip(heights, ends, strict=True)

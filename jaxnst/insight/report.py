@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import importlib.resources
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,8 @@ from .plots import lay_out_charts
 if TYPE_CHECKING:
     from .explanation import Explanation
 
-# Longest sides of pictures, in pixels: large ones, those in rows, and patches.
-_LARGE, _SMALL, _PATCH = 768, 320, 120
+# Sides of the patches that are shown, in pixels.
+_PATCH = 120
 
 
 def make_report(explanation: "Explanation", *, title: str = "") -> str:
@@ -40,22 +41,15 @@ def make_report(explanation: "Explanation", *, title: str = "") -> str:
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    assert environment.loader is not None
-    css, script = (
-        environment.loader.get_source(environment, f"report.{extension}")[0]
-        for extension in ("css", "js")
-    )
+    files = importlib.resources.files("jaxnst.insight")
+    script = files.joinpath("report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     record = {k: v for k, v in explanation.record.items() if k != "trace"}
     text = environment.get_template("report.html").render(
         title=title or _title(explanation.record),
-        css=css,
         script=script,
         digest=digest,
         embed=embed,
-        large=_LARGE,
-        small=_SMALL,
-        patch=_PATCH,
         explanation=explanation,
         made=explanation.record["result"],
         record=json.dumps(record, indent=1, default=str),

@@ -17,24 +17,18 @@ from jaxnst._types import Features, Image
 from .architecture import Preprocessing
 
 
-class _Convolution(NamedTuple):
-    in_width: int
-    out_width: int
-    size: int
-    stride: int
-    padding: int
-    is_pooled: bool  # a 3 x 3 max pooling of stride 2 follows its ReLU
-
-
+# Input and output channels, height and width of the kernel, stride, padding.
 _CONVOLUTIONS = (
-    _Convolution(3, 64, 11, 4, 2, True),
-    _Convolution(64, 192, 5, 1, 2, True),
-    _Convolution(192, 384, 3, 1, 1, False),
-    _Convolution(384, 256, 3, 1, 1, False),
-    _Convolution(256, 256, 3, 1, 1, False),
+    (3, 64, 11, 4, 2),
+    (64, 192, 5, 1, 2),
+    (192, 384, 3, 1, 1),
+    (384, 256, 3, 1, 1),
+    (256, 256, 3, 1, 1),
 )
+# So many of them are followed by a 3 x 3 max pooling of stride 2.
+_NUM_POOLED = 2
 # The smallest side that leaves a pixel at relu5: 31, 7, 3, 1 pixels.
-ALEXNET_MIN_SIDE = 31
+_MIN_SIDE = 31
 
 
 class AlexNet(nnx.Module):
@@ -49,18 +43,20 @@ class AlexNet(nnx.Module):
 
     def __init__(self, *, preprocessing: Preprocessing, rngs: nnx.Rngs):
         self.preprocessing = preprocessing
-        for index, layer in enumerate(_CONVOLUTIONS, start=1):
+        for name, (read, written, size, stride, padding) in zip(
+            self.layer_names, _CONVOLUTIONS, strict=True
+        ):
             conv = nnx.Conv(
-                layer.in_width,
-                layer.out_width,
-                kernel_size=(layer.size, layer.size),
-                strides=(layer.stride, layer.stride),
-                padding=layer.padding,
+                read,
+                written,
+                kernel_size=(size, size),
+                strides=(stride, stride),
+                padding=padding,
                 # As in `VGG`: the same numbers on every device.
                 precision=jax.lax.Precision.HIGHEST,
                 rngs=rngs,
             )
-            setattr(self, f"conv{index}", conv)
+            setattr(self, name.replace("relu", "conv"), conv)
 
     def __repr__(self) -> str:
         return "AlexNet()"
@@ -84,17 +80,17 @@ class AlexNet(nnx.Module):
             ValueError: if a side is shorter than 31 pixels.
         """
         height, width = image.shape[:2]
-        if min(height, width) < ALEXNET_MIN_SIDE:
+        if min(height, width) < _MIN_SIDE:
             raise ValueError(
                 f"a picture of {width} x {height} px is too small for AlexNet, which "
-                f"needs {ALEXNET_MIN_SIDE} px in both directions."
+                f"needs {_MIN_SIDE} px in both directions."
             )
         features: dict[str, Array] = {}
         x = self.preprocessing(image)[None]
-        for index, layer in enumerate(_CONVOLUTIONS, start=1):
-            x = jax.nn.relu(getattr(self, f"conv{index}")(x))
-            features[f"relu{index}"] = x[0]
-            if layer.is_pooled:
+        for name in self.layer_names:
+            x = jax.nn.relu(getattr(self, name.replace("relu", "conv"))(x))
+            features[name] = x[0]
+            if len(features) <= _NUM_POOLED:
                 x = nnx.max_pool(x, (3, 3), strides=(2, 2))
         return features
 

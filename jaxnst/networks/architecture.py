@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
 
+from jaxnst._checks import check_choice
 from jaxnst._types import Image
 from jaxnst.config import SMOOTHINGS
 
@@ -117,6 +118,8 @@ class Architecture(abc.ABC):
         smoothings: those of `SMOOTHINGS` that it supports.
         default_smoothing: smoothing that is used by default.
         is_rescalable: whether its average pooling can be rescaled.
+        bytes_per_pixel: upper bound of the bytes that a step needs for each pixel with
+            the networks of this kind in the registry; None if unknown.
         recomputed: {memory level: {block: number of strips in which it is computed
             again}}; by default blocks are computed again as a whole.
     """
@@ -126,6 +129,7 @@ class Architecture(abc.ABC):
     smoothings: ClassVar[tuple[str, ...]] = SMOOTHINGS
     default_smoothing: ClassVar[str] = "none"
     is_rescalable: ClassVar[bool] = False
+    bytes_per_pixel: ClassVar[int | None] = None
     recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
         "fast": {},
         "balanced": {1: 1, 2: 1},
@@ -152,11 +156,6 @@ class Architecture(abc.ABC):
         """The default style layers and their weights."""
 
     @property
-    def bytes_per_pixel(self) -> int | None:
-        """An upper bound of the bytes a step needs per pixel; None if unknown."""
-        return None
-
-    @property
     def layer_names(self) -> tuple[str, ...]:
         """The names of all activations, in order."""
         return tuple(name for layer in self for name in layer.names)
@@ -166,6 +165,20 @@ class Architecture(abc.ABC):
         layers = tuple(self)
         needed = [i for i, layer in enumerate(layers) if {*wanted} & {*layer.names}]
         return layers[: 1 + max(needed, default=-1)]
+
+    def check_smoothing(self, smoothing: str) -> str:
+        """Return `smoothing`, one of `SMOOTHINGS`, if the network supports it.
+
+        Raises:
+            ValueError: if it is unknown, or the network does not support it.
+        """
+        check_choice("smoothing", smoothing, SMOOTHINGS)
+        if smoothing not in self.smoothings:
+            raise ValueError(
+                f"`smoothing` is {smoothing!r}, which {self.name} cannot have; it can "
+                f"have {', '.join(self.smoothings)}."
+            )
+        return smoothing
 
     @abc.abstractmethod
     def build(self, **options: Any) -> "Network":

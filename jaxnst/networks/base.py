@@ -8,23 +8,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxnst._checks import check_choice
-from jaxnst._types import FeatureMap, Features, Image
-from jaxnst.config import MEMORY_LEVELS, PADDINGS, POOLINGS, check_convolution
+from jaxnst._types import Activations, FeatureMap, Features, Image
+from jaxnst.config import MEMORY_LEVELS, PADDINGS, POOLINGS
 
 from .architecture import Architecture, Layer, Preprocessing
 from .convolution import Border, Convolution
-from .layers import Window, check_smoothing, pool_windows, smooth
+from .layers import Window, pool_windows, smooth
 from .sharding import Rows, Spread, go_around, rows_of
 
 
 # By how many pixels "reflect" continues the picture on every side. 4 are enough to keep
 # rims of a pixel or two out of the result; 8 keep out the blotches behind them too.
 _REFLECT_MARGIN = 8
-
-Activations = Float[Array, "1 _ _ _"]
 
 
 class Network(nnx.Module, abc.ABC):
@@ -91,12 +89,9 @@ class Network(nnx.Module, abc.ABC):
         self.rescale_pooling = rescale_pooling
         self.padding = check_choice("padding", padding, PADDINGS)
         self.memory = check_choice("memory", memory, MEMORY_LEVELS)
-        check_convolution(conv, precision)
         self.conv = conv
         self.precision = precision
-        self.smoothing = check_smoothing(
-            smoothing, architecture.smoothings, architecture.name
-        )
+        self.smoothing = architecture.check_smoothing(smoothing)
         # Set by `jaxnst.networks.spread_network`, and for each picture by `over`.
         self.spread: Spread | None = None
         self.rows: Rows | None = None
@@ -121,13 +116,10 @@ class Network(nnx.Module, abc.ABC):
         )
 
     def __repr__(self) -> str:
-        smoothing = f", smoothing={self.smoothing!r}"
-        return (
-            f"{type(self).__name__}({self.architecture.name}, "
-            f"pooling={self.pooling!r}, padding={self.padding!r}, conv={self.conv!r}, "
-            f"precision={self.precision!r}"
-            f"{'' if self.smoothing == 'none' else smoothing})"
-        )
+        names = ["pooling", "padding", "conv", "precision"]
+        names += ["smoothing"] if self.smoothing != "none" else []
+        options = [f"{name}={getattr(self, name)!r}" for name in names]
+        return f"{type(self).__name__}({', '.join([self.architecture.name, *options])})"
 
     @property
     def layer_names(self) -> tuple[str, ...]:

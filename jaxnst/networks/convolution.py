@@ -11,7 +11,6 @@ Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, sec
 kernels serves both ways.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -67,15 +66,13 @@ _RESULT = np.array(
 )
 
 
-def _both_ways(transform: np.ndarray) -> np.ndarray:
-    """Return the transform of rows and columns as one matrix."""
-    return np.kron(transform, transform).astype(np.float32)
-
-
-_INPUT_2D, _KERNEL_2D, _RESULT_2D = map(_both_ways, (_INPUT, _KERNEL, _RESULT))
+# The transforms of rows and columns as one matrix.
+_INPUT_2D, _KERNEL_2D, _RESULT_2D = (
+    np.kron(each, each).astype(np.float32) for each in (_INPUT, _KERNEL, _RESULT)
+)
 
 Pixels = Float[Array, "rows columns _"]
-_Points = Float[Array, "36 in out"]
+_Points = Float[Array, "36 _ _"]
 _Tiles = Float[Array, "_ tiles _"]
 
 
@@ -112,11 +109,14 @@ class Convolution(nnx.Module):
         self.kernel_shape = (size, size, in_width, out_width)
         self.stride = stride
         self.precision = precision
-        self.is_winograd = (
-            precision == "float32"
-            and (size, stride) == (3, 1)
-            and _is_winograd(method, in_width, out_width)
-        )
+        if method == "auto":
+            is_cpu = default_device().platform == "cpu"
+            is_faster = is_cpu and min(in_width, out_width) >= _MIN_WIDTH
+        else:
+            # On the picture itself, with three channels, nothing would be saved.
+            is_faster = method == "winograd" and in_width > 3
+        is_possible = precision == "float32" and (size, stride) == (3, 1)
+        self.is_winograd = is_possible and is_faster
         kernel = nnx.initializers.he_normal()(rngs.params(), self.kernel_shape)
         if self.is_winograd:
             kernel = transform_kernel(kernel)
@@ -159,46 +159,28 @@ class Convolution(nnx.Module):
         if "circular" in borders:
             around = [(margin, margin) if b == "circular" else (0, 0) for b in borders]
             x = jnp.pad(x, ((0, 0), *around, (0, 0)), mode="wrap")
-        if not self.is_winograd:
+        if self.is_winograd:
+            y = winograd_convolution(x[0], kernel)[None]
+            inner = (slice(None) if b == "zeros" else slice(1, -1) for b in borders)
+            return y[:, *inner] + bias
+        y = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=(self.stride, self.stride),
             # As numbers: with a stride, "SAME" pads otherwise than in training.
-            zeros = [margin if border == "zeros" else 0 for border in borders]
-            return _direct(x, kernel, self.stride, zeros) + bias
-        y = winograd_convolution(x[0], kernel)[None]
-        rows, columns = (slice(None) if b == "zeros" else slice(1, -1) for b in borders)
-        return y[:, rows, columns] + bias
-
-
-def _is_winograd(method: str, in_width: int, out_width: int) -> bool:
-    if method == "auto":
-        is_cpu = default_device().platform == "cpu"
-        return is_cpu and min(in_width, out_width) >= _MIN_WIDTH
-    # On the picture itself, with three channels, nothing would be saved.
-    return method == "winograd" and in_width > 3
-
-
-def _direct(
-    x: Float[Array, "1 h w c"],
-    kernel: Float[Array, "k k c c2"],
-    stride: int,
-    zeros: Sequence[int],
-) -> Float[Array, "1 h2 w2 c2"]:
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=[(beyond, beyond) for beyond in zeros],
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        # Otherwise accelerators multiply in bfloat16 or TF32, and the same settings
-        # give another picture there. It changes nothing for bfloat16, whose products
-        # are summed in float32 everywhere.
-        precision=jax.lax.Precision.HIGHEST,
-    )
+            padding=[(margin, margin) if b == "zeros" else (0, 0) for b in borders],
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            # Otherwise accelerators multiply in bfloat16 or TF32, and the same settings
+            # give another picture there. It changes nothing for bfloat16, whose
+            # products are summed in float32 everywhere.
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        return y + bias
 
 
 def transform_kernel(kernel: Float[Array, "3 3 in out"]) -> _Points:
     """Return a 3 x 3 kernel transformed to the 36 points."""
-    flat = kernel.reshape(9, -1)
-    return _matmul(_KERNEL_2D, flat).reshape(36, *kernel.shape[2:])
+    return _mix(_KERNEL_2D, kernel.reshape(9, *kernel.shape[2:]))
 
 
 @jax.custom_vjp
@@ -206,13 +188,9 @@ def winograd_convolution(x: Pixels, points: _Points) -> Pixels:
     """Return the convolution of a picture of the same size, with zeros around it.
 
     It agrees with the direct convolution within 2e-5 of the largest value in float32.
-
-    Args:
-        x: picture of any size.
-        points: result of `transform_kernel`.
     """
     height, width, _ = x.shape
-    products = _product(_mix(_INPUT_2D, _windows(x)), points)
+    products = _product(_mix(_INPUT_2D, _windows(x)), points, (2, 1))
     return _join_tiles(_mix(_RESULT_2D, products), height, width)
 
 
@@ -226,35 +204,29 @@ def _backward(
     x, points = residuals
     height, width, _ = x.shape
     tiles = _mix(_RESULT_2D.T, _split_tiles(gradient))
-    back = _product(tiles, points, transposed=True)
+    back = _product(tiles, points, (2, 2))
     to_x = _add_windows(_mix(_INPUT_2D.T, back), height, width)
     # These networks are not trained, so XLA drops this gradient.
-    seen = _mix(_INPUT_2D, _windows(x))
-    to_points = jax.lax.dot_general(
-        seen, tiles, (((1,), (1,)), ((0,), (0,))), precision="highest"
-    )
+    to_points = _product(_mix(_INPUT_2D, _windows(x)), tiles, (1, 1))
     return to_x, to_points
 
 
 winograd_convolution.defvjp(_forward, _backward)
 
 
-def _matmul(left: np.ndarray, right: Array) -> Array:
-    matrix = jnp.asarray(left, right.dtype)
-    return jnp.matmul(matrix, right, precision=jax.lax.Precision.HIGHEST)
-
-
 def _mix(transform: np.ndarray, tiles: _Tiles) -> _Tiles:
     """Transform every tile, as one product of a small matrix and all tiles."""
-    mixed = _matmul(transform, tiles.reshape(tiles.shape[0], -1))
+    matrix = jnp.asarray(transform, tiles.dtype)
+    flat = tiles.reshape(tiles.shape[0], -1)
+    mixed = jnp.matmul(matrix, flat, precision=jax.lax.Precision.HIGHEST)
     return mixed.reshape(transform.shape[0], *tiles.shape[1:])
 
 
-def _product(tiles: _Tiles, points: _Points, *, transposed: bool = False) -> _Tiles:
-    """Mix the channels at each point."""
-    contracted = (((2,), (2 if transposed else 1,)), ((0,), (0,)))
+def _product(left: _Points, right: _Points, axes: tuple[int, int]) -> _Points:
+    """Return the product of two matrices at each point, over one axis of each."""
+    contracted = ((axes[:1], axes[1:]), ((0,), (0,)))
     return jax.lax.dot_general(
-        tiles, points, contracted, precision=jax.lax.Precision.HIGHEST
+        left, right, contracted, precision=jax.lax.Precision.HIGHEST
     )
 
 

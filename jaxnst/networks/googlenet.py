@@ -17,8 +17,10 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxnst._types import Activations
+
 from .architecture import Architecture, ConvShape, Layer
-from .base import Activations, Network
+from .base import Network
 from .layers import Window
 
 
@@ -44,9 +46,9 @@ class Inception(NamedTuple):
     branch4: int
 
     @property
-    def out_width(self) -> int:
-        """The number of channels of all branches."""
-        return self.branch1 + self.branch2 + self.branch3 + self.branch4
+    def branches(self) -> tuple[int, int, int, int]:
+        """The numbers of output channels of the branches."""
+        return self.branch1, self.branch2, self.branch3, self.branch4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,7 @@ class GoogLeNetArchitecture(Architecture):
     stem: tuple[int, int, int]
     modules: tuple[Inception, ...]
     norm_epsilon: ClassVar[float | None] = 1e-3
+    bytes_per_pixel: ClassVar[int | None] = 2000
 
     def __iter__(self) -> Iterator[Layer]:
         first, second, width = self.stem
@@ -75,17 +78,11 @@ class GoogLeNetArchitecture(Architecture):
                 yield Layer("pool", f"pool{group}", int(group), width, width, 2)
                 group = module.name[0]
             name = f"inception{module.name}"
-            branches = (module.branch1, module.branch2, module.branch3, module.branch4)
-            parts = [(f"{name}.branch{k}", n) for k, n in enumerate(branches, start=1)]
-            yield Layer(
-                "inception",
-                name,
-                int(group),
-                width,
-                module.out_width,
-                parts=tuple(parts),
-            )
-            width = module.out_width
+            widths = enumerate(module.branches, start=1)
+            parts = tuple((f"{name}.branch{k}", n) for k, n in widths)
+            out_width = sum(module.branches)
+            yield Layer("inception", name, int(group), width, out_width, parts=parts)
+            width = out_width
 
     @property
     def convolutions(self) -> tuple[ConvShape, ...]:
@@ -106,7 +103,7 @@ class GoogLeNetArchitecture(Architecture):
                 ConvShape(f"{name}.branch3.1", 3, module.reduced3, module.branch3),
                 ConvShape(f"{name}.branch4", 1, width, module.branch4),
             ]
-            width = module.out_width
+            width = sum(module.branches)
         return tuple(shapes)
 
     @property
@@ -124,11 +121,6 @@ class GoogLeNetArchitecture(Architecture):
         """Return those of the layers that exist; a smaller network may lack some."""
         known = [name for name in names if name in self.layer_names]
         return dict.fromkeys(known or ["conv3"], 1.0)
-
-    @property
-    def bytes_per_pixel(self) -> int | None:
-        """An upper bound of the bytes a step needs per pixel; None if unknown."""
-        return 2000 if self == GOOGLENET else None
 
     def build(self, **options: Any) -> "GoogLeNet":
         """Return a `GoogLeNet` with random weights."""
@@ -151,15 +143,6 @@ GOOGLENET = GoogLeNetArchitecture(
     ),
 )
 
-# The last window may be incomplete: "ceil mode" in torch.
-_POOLS = {
-    "pool1": Window(3, 2, is_ceil=True),
-    "pool2": Window(3, 2, is_ceil=True),
-    "pool3": Window(3, 2, is_ceil=True),
-    "pool4": Window(2, 2, is_ceil=True),
-}
-_BRANCH_POOL = Window(3, 1, margin=1)
-
 
 class GoogLeNet(Network):
     """A GoogLeNet, with activations "conv1", "pool1", ..., "inception5b".
@@ -168,23 +151,19 @@ class GoogLeNet(Network):
     "inception3a.branch1" to "inception3a.branch4". For everything else see `Network`.
     """
 
-    def apply_layer(self, layer: Layer, x: Activations) -> Activations:
-        """Return the output of one layer.
-
-        Args:
-            layer: layer to compute.
-            x: output of the layer before it.
-        """
+    def apply_layer(self, layer: Layer, x: Activations) -> Activations:  # noqa: D102
         if layer.kind == "conv":
             return self._rectified(layer.name, x)
         if layer.kind == "pool":
-            return self.pool(layer, x, _POOLS[layer.name])
+            size = 2 if layer.name == "pool4" else 3
+            # The last window may be incomplete: "ceil mode" in torch.
+            return self.pool(layer, x, Window(size, 2, is_ceil=True))
         name = f"{layer.name}.branch"
         branches = [
             self._rectified(f"{name}1", x),
             self._rectified(f"{name}2.1", self._rectified(f"{name}2.0", x)),
             self._rectified(f"{name}3.1", self._rectified(f"{name}3.0", x)),
-            self._rectified(f"{name}4", self.pool(layer, x, _BRANCH_POOL)),
+            self._rectified(f"{name}4", self.pool(layer, x, Window(3, 1, margin=1))),
         ]
         return jnp.concatenate(branches, axis=-1)
 

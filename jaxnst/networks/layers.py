@@ -5,25 +5,21 @@ far above all others, which dominate the Gram matrix (SWAG).
 """
 
 import functools
-from collections.abc import Collection
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, UInt8
 
-from jaxnst._checks import check_choice
-from jaxnst._types import FeatureMap
-from jaxnst.config import SMOOTHINGS
+from jaxnst._types import Activations, FeatureMap
 
 
-Pixels = Float[Array, "1 _ _ _"]
 _Corner = UInt8[Array, "1 _ _ _"]
 
 
 @jax.custom_vjp
-def max_pool(x: Pixels) -> Pixels:
+def max_pool(x: Activations) -> Activations:
     """Return the maximum of every 2 x 2 pixels; an odd last row or column is dropped.
 
     Same as `nnx.max_pool`, with its gradient, which goes to the first of equal pixels,
@@ -35,7 +31,7 @@ def max_pool(x: Pixels) -> Pixels:
     )
 
 
-def _forward(x: Pixels) -> tuple[Pixels, tuple[Pixels, _Corner]]:
+def _forward(x: Activations) -> tuple[Activations, tuple[Activations, _Corner]]:
     corners = _corners(x)
     largest = max_pool(x)
     # The index of the maximum, in a byte: a sixteenth of the memory of `x`.
@@ -46,7 +42,9 @@ def _forward(x: Pixels) -> tuple[Pixels, tuple[Pixels, _Corner]]:
     return largest, (x[..., :0], corner)
 
 
-def _backward(residuals: tuple[Pixels, _Corner], gradient: Pixels) -> tuple[Pixels]:
+def _backward(
+    residuals: tuple[Activations, _Corner], gradient: Activations
+) -> tuple[Activations]:
     shaped, corner = residuals
     parts = [jnp.where(corner == index, gradient, 0) for index in range(4)]
     _, rows, columns, channels = corner.shape
@@ -59,12 +57,12 @@ def _backward(residuals: tuple[Pixels, _Corner], gradient: Pixels) -> tuple[Pixe
 max_pool.defvjp(_forward, _backward)
 
 
-def average_pool(x: Pixels) -> Pixels:
+def average_pool(x: Activations) -> Activations:
     """Return the mean of every 2 x 2 pixels; an odd last row or column is dropped."""
     return sum(_corners(x)[1:], start=_corners(x)[0]) / 4
 
 
-def _corners(x: Pixels) -> list[Pixels]:
+def _corners(x: Activations) -> list[Activations]:
     rows, columns = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
     return [x[:, i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1)]
 
@@ -100,23 +98,18 @@ class Window(NamedTuple):
 
 
 def pool_windows(
-    x: Pixels,
+    x: Activations,
     window: Window,
     kind: str,
     *,
     wraps: tuple[bool, bool],
     num_rows: int | None = None,
-) -> Pixels:
-    """Return the maximum or the mean of the pixels in every window.
+) -> Activations:
+    """Return the maximum ("max") or mean ("average") of the pixels in every window.
 
-    Args:
-        x: activations, at least one window.
-        window: windows to pool.
-        kind: "max" or "average".
-        wraps: whether windows wrap around, vertically and horizontally; otherwise
-            pixels beyond the border do not count.
-        num_rows: number of rows of the picture, if rows of zeros follow; the result
-            for those has no meaning. Not for vertical wrapping.
+    Windows wrap around where `wraps`, vertically and horizontally, says so; else pixels
+    beyond the border do not count. `num_rows` are the rows of the picture, if rows of
+    zeros follow, for which the result has no meaning; not for vertical wrapping.
     """
     down, across = wraps
     x = _pool_axis(x, 2, window, kind, across, x.shape[2])
@@ -124,8 +117,8 @@ def pool_windows(
 
 
 def _pool_axis(
-    x: Pixels, axis: int, window: Window, kind: str, is_circular: bool, own: int
-) -> Pixels:
+    x: Activations, axis: int, window: Window, kind: str, is_circular: bool, own: int
+) -> Activations:
     """Pool along one axis, on which `own` pixels are of the picture."""
     length = x.shape[axis]
     before, behind = window.reach(length)
@@ -144,21 +137,16 @@ def _pool_axis(
     total = functools.reduce(jnp.add, _shifted(x, axis, window.size, window.stride))
     counts = np.full(window.count(length), window.size)
     if not is_circular:
-        counts[: window.count(own)] = _num_inside(window, own)
-    return total / jnp.asarray(np.expand_dims(counts, _other_axes(axis)), x.dtype)
+        # Pixels of the picture in each window.
+        starts = np.arange(window.count(own)) * window.stride - window.margin
+        inside = np.minimum(starts + window.size, own) - np.maximum(starts, 0)
+        counts[: len(inside)] = inside
+    shape = [1] * 4
+    shape[axis] = -1
+    return total / jnp.asarray(counts.reshape(shape), x.dtype)
 
 
-def _other_axes(axis: int) -> tuple[int, ...]:
-    return tuple(other for other in range(4) if other != axis)
-
-
-def _num_inside(window: Window, length: int) -> np.ndarray:
-    """Return the number of pixels of the picture in each window along an axis."""
-    starts = np.arange(window.count(length)) * window.stride - window.margin
-    return np.minimum(starts + window.size, length) - np.maximum(starts, 0)
-
-
-def _shifted(x: Pixels, axis: int, size: int, stride: int) -> list[Pixels]:
+def _shifted(x: Activations, axis: int, size: int, stride: int) -> list[Activations]:
     """Return the first pixels of all windows along an axis, the second ones, ..."""
     stop = (x.shape[axis] - size) // stride * stride + 1
     return [
@@ -168,7 +156,7 @@ def _shifted(x: Pixels, axis: int, size: int, stride: int) -> list[Pixels]:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _line_max(x: Pixels, axis: int, size: int, stride: int) -> Pixels:
+def _line_max(x: Activations, axis: int, size: int, stride: int) -> Activations:
     """Return the maximum of overlapping windows along one axis, see `max_pool`.
 
     Pooled along columns first, the gradient goes to the first of equal pixels.
@@ -177,9 +165,9 @@ def _line_max(x: Pixels, axis: int, size: int, stride: int) -> Pixels:
 
 
 def _line_forward(
-    x: Pixels, axis: int, size: int, stride: int
-) -> tuple[Pixels, tuple[Pixels, _Corner]]:
-    largest: Pixels = _line_max(x, axis, size, stride)
+    x: Activations, axis: int, size: int, stride: int
+) -> tuple[Activations, tuple[Activations, _Corner]]:
+    largest: Activations = _line_max(x, axis, size, stride)
     which = jnp.full(largest.shape, size - 1, jnp.uint8)
     pixels = _shifted(x, axis, size, stride)
     for index in reversed(range(size - 1)):
@@ -191,9 +179,9 @@ def _line_backward(
     axis: int,
     size: int,
     stride: int,
-    residuals: tuple[Pixels, _Corner],
-    gradient: Pixels,
-) -> tuple[Pixels]:
+    residuals: tuple[Activations, _Corner],
+    gradient: Activations,
+) -> tuple[Activations]:
     shaped, which = residuals
     zero = jnp.zeros((), gradient.dtype)
     spread = (gradient.shape[axis] - 1) * stride + 1
@@ -236,23 +224,3 @@ def smooth(features: FeatureMap, smoothing: str) -> FeatureMap:
     else:
         smoothed = jax.nn.softmax(values, axis=(0, 1, 2)) * values.size - 1
     return smoothed.astype(features.dtype)
-
-
-def check_smoothing(smoothing: str, known: Collection[str], network: str) -> str:
-    """Return `smoothing` if the network supports it.
-
-    Args:
-        smoothing: one of `SMOOTHINGS`.
-        known: smoothings that the network supports.
-        network: name of the network.
-
-    Raises:
-        ValueError: if `smoothing` is unknown, or the network does not support it.
-    """
-    check_choice("smoothing", smoothing, SMOOTHINGS)
-    if smoothing not in known:
-        raise ValueError(
-            f"`smoothing` is {smoothing!r}, which {network} cannot have; it can have "
-            f"{', '.join(known)}."
-        )
-    return smoothing

@@ -1,12 +1,8 @@
 """Rematerialization: statistics of activations without keeping all activations.
 
 The backward pass needs the activations of every layer. They are kept ("fast") or
-computed a second time, block by block. `Network.memory` is the level, and
-`Architecture.recomputed` the blocks of a network that are computed again:
-
-`"balanced"`: the first blocks, which hold most of all activations.
-
-`"low"`: every block.
+computed a second time, block by block: the first blocks, which hold most of all
+activations ("balanced"), or every block ("low"), as `Architecture.recomputed` says.
 
 Blocks of a VGG are computed again in strips of rows, one after the other; "low" makes
 more strips. Strips overlap by the rows that their convolutions reach, so the result is
@@ -20,7 +16,8 @@ second computation apart, finds it equal to the first and keeps everything.
 
 import functools
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -81,7 +78,9 @@ def measure_features(
     network = network.over(image)
     x = network.prepare(image)
     found: dict[str, dict[str, PyTree]] = {}
-    blocks = dict(_blocks(network, measures))
+    needed = network.architecture.up_to(measures)
+    by_block = itertools.groupby(needed, operator.attrgetter("block"))
+    blocks = {number: tuple(layers) for number, layers in by_block}
     for number, layers in blocks.items():
         names = [name for layer in layers for name in layer.names]
         wanted = {name: measures[name] for name in names if name in measures}
@@ -105,12 +104,7 @@ def filling(network: Callable, image: Image, features: FeatureMap) -> float:
 
 
 def is_whole(network: Callable, layer: str) -> bool:
-    """Return whether functions of `measure_features` get whole feature maps.
-
-    Args:
-        network: `Network` or any other function.
-        layer: name of the layer.
-    """
+    """Return whether functions of `measure_features` get whole feature maps."""
     if not isinstance(network, Network):
         return True
     if network.spread is not None:
@@ -118,15 +112,6 @@ def is_whole(network: Callable, layer: str) -> bool:
     blocks = {n: known.block for known in network.architecture for n in known.names}
     strips = network.architecture.recomputed[network.memory]
     return strips.get(blocks[layer], 1) == 1
-
-
-def _blocks(
-    network: Network, wanted: Collection[str]
-) -> Iterator[tuple[int, tuple[Layer, ...]]]:
-    """Yield the number and the layers of each block, up to the deepest one wanted."""
-    layers = network.architecture.up_to(wanted)
-    for block, group in itertools.groupby(layers, key=lambda layer: layer.block):
-        yield block, tuple(group)
 
 
 def _run(
@@ -152,7 +137,8 @@ def _run(
         for part, features in network.read(layer, x, measures).items():
             for name, measure_fn in measures[part].items():
                 own = _cut(features, above, above + stop - start, axis - 1)
-                mean = measure_fn(own, _part(start, stop, axis))
+                rows = slice(start, stop)
+                mean = measure_fn(own, rows if axis == 1 else (slice(None), rows))
                 share = (stop - start) / num_rows
                 if network.rows is not None:
                     share *= network.rows.filling(x.shape[1])
@@ -279,11 +265,6 @@ def _cut(x: Array, start: int, stop: int, axis: int) -> Array:
     return jax.lax.slice_in_dim(x, start, stop, axis=axis)
 
 
-def _part(start: int, stop: int, axis: int) -> Part:
-    inside = slice(start, stop)
-    return inside if axis == 1 else (slice(None), inside)
-
-
 def _first(x: Array, axis: int) -> Scalar:
     """Return one number that is known only once `x` is."""
     # A sum, as one number of rows that are sharded would have to be fetched.
@@ -295,9 +276,5 @@ def after(x: Float[Array, "*shape"], before: Scalar) -> Float[Array, "*shape"]:
 
     Compilers may not simplify 0 * x, which is NaN where x is not finite. So they can
     neither start earlier nor merge what follows with an equal computation.
-
-    Args:
-        x: any array.
-        before: result that has to be computed first.
     """
     return x + 0 * before

@@ -16,8 +16,10 @@ from typing import Any, ClassVar
 
 import jax
 
+from jaxnst._types import Activations
+
 from .architecture import Architecture, ConvShape, Layer
-from .base import Activations, Network
+from .base import Network
 from .layers import Window
 
 
@@ -39,6 +41,7 @@ class ResNetArchitecture(Architecture):
     widths: tuple[int, ...] = (64, 128, 256, 512)
     norm_epsilon: ClassVar[float | None] = 1e-5
     default_smoothing: ClassVar[str] = "log"
+    bytes_per_pixel: ClassVar[int | None] = 3000
 
     def __iter__(self) -> Iterator[Layer]:
         width = self.widths[0]
@@ -58,11 +61,11 @@ class ResNetArchitecture(Architecture):
         """The convolutions of the network, in the order in which they are computed."""
         shapes: list[ConvShape] = []
         for layer in self:
+            name, read, written = layer.name, layer.in_width, layer.out_width
             if layer.kind == "stem":
-                shapes.append(ConvShape("conv1", 7, 3, layer.out_width, 2))
+                shapes.append(ConvShape("conv1", 7, read, written, 2))
             if layer.kind != "residual":
                 continue
-            name, read, written = layer.name, layer.in_width, layer.out_width
             inner = written // _EXPANSION
             shapes += [
                 ConvShape(f"{name}.conv1", 1, read, inner),
@@ -86,11 +89,6 @@ class ResNetArchitecture(Architecture):
         last = [f"layer{k}.{depth - 1}" for k, depth in enumerate(self.depths, start=1)]
         return dict.fromkeys(["relu1", *last], 1.0)
 
-    @property
-    def bytes_per_pixel(self) -> int | None:
-        """An upper bound of the bytes a step needs per pixel; None if unknown."""
-        return 3000 if self == RESNET50 else None
-
     def build(self, **options: Any) -> "ResNet":
         """Return a `ResNet` with random weights."""
         return ResNet(self, **options)
@@ -111,13 +109,7 @@ class ResNet(Network):
     see `Network`.
     """
 
-    def apply_layer(self, layer: Layer, x: Activations) -> Activations:
-        """Return the output of one layer.
-
-        Args:
-            layer: layer to compute.
-            x: output of the layer before it.
-        """
+    def apply_layer(self, layer: Layer, x: Activations) -> Activations:  # noqa: D102
         if layer.kind == "stem":
             return jax.nn.relu(self.convolve("conv1", x))
         if layer.kind == "pool":

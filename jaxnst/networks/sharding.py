@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
+
+from jaxnst._types import Activations
 
 from .convolution import Border, Convolution
 
 
 AXIS = "rows"
 
-Activations = Float[Array, "1 _ _ _"]
 # With fewer rows per device, exchanging and adding rows costs more than it saves.
 _MIN_ROWS = 32
 

@@ -5,7 +5,7 @@ each convolutional filter over images and positions is equal to one". With ReLUs
 poolings that act on each channel, every feature map is only divided by a number.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jaxtyping import Array, Float
 
 from jaxnst._checks import check_choice
-from jaxnst._types import FeatureMap, Image
+from jaxnst._types import AnyImage, FeatureMap, Image
 from jaxnst.config import DEVICES
 
 from .architecture import Architecture
@@ -51,12 +51,8 @@ def cut_behind(network: Network, layers: Collection[str]) -> Network:
 # hardly active in these pictures may be active in others.
 _QUIETEST = 1e-3
 
-# Pictures differ in size, so their axes have no common names.
-_Images = Sequence[Float[Array, "_ _ 3"]]
-_Scales = Mapping[str, Float[np.ndarray, " _"]]
 
-
-def normalize_activations(network: Network, images: _Images) -> Network:
+def normalize_activations(network: Network, images: Sequence[AnyImage]) -> Network:
     """Return a VGG whose filters have a mean activation of 1 over pictures and pixels.
 
     `normalized(image)["relu3_1"]` is `network(image)["relu3_1"]` divided by its
@@ -75,50 +71,7 @@ def normalize_activations(network: Network, images: _Images) -> Network:
         times the mean of its layer.
     """
     check_normalizable(network.architecture)
-    return _divide_filters(network, filter_means(network, images))
-
-
-def check_normalizable(architecture: Architecture) -> None:
-    """Check that a network can be normalized.
-
-    Raises:
-        ValueError: if it is no VGG.
-    """
-    if not isinstance(architecture, VGGArchitecture):
-        # Other networks add or average feature maps.
-        raise ValueError(
-            f"`normalize_activations` is for VGGs, and this is {architecture.name}; "
-            "leave it out."
-        )
-
-
-def filter_means(network: Network, images: _Images) -> _Scales:
-    """Return the mean activation of each filter over pictures and pixels.
-
-    Args:
-        network: VGG.
-        images: pictures, RGB, [0, 1], of any size; all weigh the same.
-
-    Returns:
-        {"relu1_1": one number per filter, ...}, at least a thousandth of the mean of
-        the layer; 1 if the whole layer is 0.
-
-    Raises:
-        ValueError: if there is no picture.
-    """
-    if not len(images):
-        raise ValueError("`images` must hold at least one picture to measure.")
-    measured = [_compiled_means(network, image) for image in images]
-    scales = {}
-    for name in measured[0]:
-        mean = np.mean([np.asarray(each[name], np.float64) for each in measured], 0)
-        least = _QUIETEST * mean.mean()
-        scales[name] = np.maximum(mean, least) if least > 0 else np.ones_like(mean)
-    return scales
-
-
-def _divide_filters(network: Network, scales: _Scales) -> Network:
-    """Return a VGG whose feature maps after each ReLU are divided by numbers."""
+    scales = filter_means(network, images)
     divided = network.changed()
     before = np.ones(3)
     for shape in network.architecture.convolutions:
@@ -135,21 +88,51 @@ def _divide_filters(network: Network, scales: _Scales) -> Network:
     return divided
 
 
-def _means(network: Network, image: Image) -> dict[str, Float[Array, " _"]]:
-    names = [name for name in network.layer_names if name.startswith("relu")]
-    measures = {name: {"mean": jax.tree_util.Partial(_mean)} for name in names}
-    return {
-        name: found["mean"]
-        for name, found in measure_features(network, image, measures).items()
-    }
+def check_normalizable(architecture: Architecture) -> None:
+    """Raise a ValueError if a network cannot be normalized, as it is no VGG."""
+    if not isinstance(architecture, VGGArchitecture):
+        # Other networks add or average feature maps.
+        raise ValueError(
+            f"`normalize_activations` is for VGGs, and this is {architecture.name}; "
+            "leave it out."
+        )
 
 
-def _mean(features: FeatureMap, rows: Part) -> Float[Array, " channels"]:
-    del rows
+def filter_means(network: Network, images: Sequence[AnyImage]) -> dict[str, np.ndarray]:
+    """Return the mean activation of each filter over pictures and pixels.
+
+    Args:
+        network: VGG.
+        images: pictures, RGB, [0, 1], of any size; all weigh the same.
+
+    Returns:
+        {"relu1_1": one number per filter, ...}, at least a thousandth of the mean of
+        the layer; 1 if the whole layer is 0.
+
+    Raises:
+        ValueError: if there is no picture.
+    """
+    if not len(images):
+        raise ValueError("`images` must hold at least one picture to measure.")
+    measured = [_means(network, image) for image in images]
+    scales = {}
+    for name in measured[0]:
+        mean = np.mean([np.asarray(each[name], np.float64) for each in measured], 0)
+        least = _QUIETEST * mean.mean()
+        scales[name] = np.maximum(mean, least) if least > 0 else np.ones_like(mean)
+    return scales
+
+
+def _mean(features: FeatureMap, _: Part) -> Float[Array, " channels"]:
     return jnp.mean(features.astype(jnp.float32), axis=(0, 1))
 
 
-_compiled_means = jax.jit(_means)
+@jax.jit
+def _means(network: Network, image: Image) -> dict[str, Float[Array, " _"]]:
+    names = [name for name in network.layer_names if name.startswith("relu")]
+    measures = {name: {"mean": jax.tree_util.Partial(_mean)} for name in names}
+    found = measure_features(network, image, measures)
+    return {name: means["mean"] for name, means in found.items()}
 
 
 def device_mesh(devices: str | None) -> Mesh | None:
@@ -182,57 +165,41 @@ def spread_network(network: Network, mesh: Mesh, layers: Collection[str]) -> Net
     Raises:
         ValueError: if the network cannot be sharded.
     """
-    _check_spreadable(network)
+    name = network.architecture.name
+    if any(getattr(layer, "is_winograd", False) for layer in vars(network).values()):
+        raise ValueError(
+            "`devices` needs XLA's convolutions, and the given network has Winograd's; "
+            "make it with `conv` 'xla'."
+        )
+    if not isinstance(network.architecture, VGGArchitecture):
+        if any(network.wraps):
+            raise ValueError(
+                f"`devices` does not go with `padding` {network.padding!r} in {name}; "
+                "leave one of them out, or take a VGG."
+            )
+        if network.smoothing == "softmax":
+            raise ValueError(
+                f"`devices` does not go with `smoothing` 'softmax' in {name}; leave "
+                "one of them out, or take 'log'."
+            )
     deepest = network.architecture.up_to(layers)[-1].name
     spread = network.changed(spread=Spread(mesh, deepest))
     return jax.device_put(spread, whole(mesh))
 
 
-def _check_spreadable(network: Network) -> None:
-    """Refuse a network that cannot shard its pictures over devices."""
-    name = network.architecture.name
-    used = [shape.name for shape in network.architecture.convolutions]
-    if any(getattr(getattr(network, n, None), "is_winograd", False) for n in used):
-        raise ValueError(
-            "`devices` needs XLA's convolutions, and the given network has Winograd's; "
-            "make it with `conv` 'xla'."
-        )
-    if isinstance(network.architecture, VGGArchitecture):
-        return
-    if any(network.wraps):
-        raise ValueError(
-            f"`devices` does not go with `padding` {network.padding!r} in {name}; "
-            "leave one of them out, or take a VGG."
-        )
-    if network.smoothing == "softmax":
-        raise ValueError(
-            f"`devices` does not go with `smoothing` 'softmax' in {name}; leave one of "
-            "them out, or take 'log'."
-        )
-
-
 def lay_whole(network: Network, shapes: Any) -> Any:
     """Return shapes with the sharding of arrays that every device holds all of.
 
-    Args:
-        network: network; if it is not sharded, the shapes are returned as they are.
-        shapes: tree of `jax.ShapeDtypeStruct`.
+    If the network is not sharded, they are returned as they are.
     """
-    if network.spread is None:
-        return shapes
-    return _laid(shapes, whole(network.spread.mesh))
+    spread = network.spread
+    return shapes if spread is None else _laid(shapes, whole(spread.mesh))
 
 
 def lay_by_rows(
     network: Network, image: Image | jax.ShapeDtypeStruct, maps: Any
 ) -> Any:
-    """Return shapes of feature maps with their sharding.
-
-    Args:
-        network: network; if it is not sharded, the shapes are returned as they are.
-        image: picture that the feature maps are of, or its shape.
-        maps: tree of `jax.ShapeDtypeStruct`.
-    """
+    """Return shapes of the feature maps of a picture with their sharding."""
     spread = network.spread
     if spread is None or not spread.suits(image.shape[0]):
         return lay_whole(network, maps)
@@ -240,9 +207,4 @@ def lay_by_rows(
 
 
 def _laid(shapes: Any, placement: NamedSharding) -> Any:
-    def lay(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=placement, weak_type=leaf.weak_type
-        )
-
-    return jax.tree.map(lay, shapes)
+    return jax.tree.map(lambda leaf: leaf.update(sharding=placement), shapes)

@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 
 import jax
 
+from jaxnst._types import Activations
+
 from .architecture import Architecture, ConvShape, Layer
-from .base import Activations, Network
+from .base import Network
 from .layers import Window, average_pool, max_pool
 
 
@@ -30,6 +32,7 @@ class VGGArchitecture(Architecture):
     # Smoothing needs whole feature maps, and these networks may be computed in strips.
     smoothings: ClassVar[tuple[str, ...]] = ("none",)
     is_rescalable: ClassVar[bool] = True
+    bytes_per_pixel: ClassVar[int | None] = 6000
     # The first three blocks hold nine tenths of all activations, including the arrays
     # of Winograd's algorithm.
     recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
@@ -68,17 +71,6 @@ class VGGArchitecture(Architecture):
         """The style layers of Gatys et al. 2016: the first ReLU of every block."""
         return {f"relu{block}_1": 1.0 for block in range(1, len(self.depths) + 1)}
 
-    @property
-    def bytes_per_pixel(self) -> int | None:
-        """An upper bound of the bytes a step needs per pixel; None if unknown."""
-        largest = ((2, 2, 4, 4, 4), (64, 128, 256, 512, 512))
-        is_known = len(self.depths) <= 5 and all(
-            own <= known
-            for numbers, most in zip((self.depths, self.widths), largest, strict=True)
-            for own, known in zip(numbers, most, strict=False)
-        )
-        return 6000 if is_known else None
-
     def build(self, **options: Any) -> "VGG":
         """Return a `VGG` with random weights."""
         return VGG(self, **options)
@@ -94,13 +86,7 @@ class VGG(Network):
     For everything else see `Network`.
     """
 
-    def apply_layer(self, layer: Layer, x: Activations) -> Activations:
-        """Return the output of one layer.
-
-        Args:
-            layer: layer to compute.
-            x: output of the layer before it.
-        """
+    def apply_layer(self, layer: Layer, x: Activations) -> Activations:  # noqa: D102
         if layer.kind == "conv":
             return self.convolve(layer.name, x)
         if layer.kind == "relu":

@@ -6,7 +6,6 @@ from .layouts import (
     Weights as Weights,
 )
 from .loading import (
-    architecture_of_file as architecture_of_file,
     build_network as build_network,
     load_lpips_network as load_lpips_network,
     load_network as load_network,

@@ -38,18 +38,10 @@ def _root() -> Path:
 
 
 def all_kept(spec: WeightSpec) -> list[Path]:
-    """Return all kept weights of a spec, of every revision."""
-    path = kept_path(spec)
-    found = path.parent.parent.glob(f"*/{path.name}")
-    return sorted(path for path in found if path.is_file())
-
-
-def kept_size(path: Path) -> int:
-    """Return how many bytes kept weights take on disk."""
-    size = path.stat().st_size
-    with contextlib.suppress(FileNotFoundError):
-        size += _hash_path(path).stat().st_size
-    return size
+    """Return all kept weights of a spec, of every revision, its own first."""
+    own = kept_path(spec)
+    found = [x for x in own.parent.parent.glob(f"*/{own.name}") if x.is_file()]
+    return sorted(found, key=lambda path: (path != own, path))
 
 
 def check_kept(path: Path) -> str:
@@ -82,15 +74,14 @@ def lock_kept(path: Path) -> Iterator[None]:
             for part in folder.glob(".*.part"):  # of a process that was killed
                 part.unlink(missing_ok=True)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise _unwritable(path, error.strerror or error) from error
         yield
 
 
 def check_room(path: Path, num_bytes: int) -> None:
     """Raise an OSError if a disk has no room for weights, before the download."""
     if shutil.disk_usage(path.parent).free < num_bytes:
-        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        raise _unwritable(path, error, num_bytes)
+        raise _unwritable(path, os.strerror(errno.ENOSPC), num_bytes)
 
 
 def write_kept(path: Path, data: bytes) -> None:
@@ -102,7 +93,7 @@ def write_kept(path: Path, data: bytes) -> None:
             weights.write_bytes(data)
             described.write_text(line)
     except OSError as error:
-        raise _unwritable(path, error, len(data)) from error
+        raise _unwritable(path, error.strerror or error, len(data)) from error
 
 
 def remove_kept(path: Path) -> None:
@@ -119,10 +110,9 @@ def _hash_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _unwritable(path: Path, error: OSError, num_bytes: int | None = None) -> OSError:
+def _unwritable(path: Path, reason: object, num_bytes: int | None = None) -> OSError:
     needed = f", which needs {num_bytes / 1e6:.0f} MB" if num_bytes else ""
     return OSError(
-        f"the weights cannot be kept in {path.parent}{needed}: "
-        f"{error.strerror or error}. Make room or set HF_HOME to a folder that can be "
-        "written."
+        f"the weights cannot be kept in {path.parent}{needed}: {reason}. Make room or "
+        "set HF_HOME to a folder that can be written."
     )

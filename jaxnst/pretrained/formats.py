@@ -19,7 +19,6 @@ import safetensors
 import safetensors.numpy
 
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".h5", ".hdf5")
 # Before it, a file could run code even with weights_only=True (CVE-2025-32434).
 _MIN_TORCH = (2, 6)
 _DTYPES = {"uint8": "U8", "float16": "F16", "float32": "F32"}
@@ -58,17 +57,13 @@ def open_tensors(path: Path) -> TensorFile:
         raise FileNotFoundError(f"there is no file of weights {path}")
     if not path.is_file():
         raise ValueError("it is not a file")
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        return _open_safetensors(path)
-    if suffix in (".pth", ".pt"):
-        return _open_torch(path)
-    if suffix in (".h5", ".hdf5"):
-        return _open_h5(path)
-    raise ValueError(
-        f"its name must end in one of {', '.join(SUFFIXES)}; convert other formats to "
-        "safetensors"
-    )
+    open_fn = _OPENERS.get(path.suffix.lower())
+    if open_fn is None:
+        raise ValueError(
+            f"its name must end in one of {', '.join(SUFFIXES)}; convert other formats "
+            "to safetensors"
+        )
+    return open_fn(path)
 
 
 @contextlib.contextmanager
@@ -241,7 +236,10 @@ def _open_h5(path: Path) -> TensorFile:
         if isinstance(node, h5py.Dataset) and node.shape is not None:
             if node.external or node.is_virtual:
                 raise ValueError(f"its tensor {shorten(place)!r} lies in another file")
-            name = _short_name(place)
+            name = place.removeprefix("model_weights/")  # where it is a whole model
+            if match := _APPLICATION.fullmatch(name):
+                kind = "kernel" if match[2] in ("W", "kernel") else "bias"
+                name = f"{match[1]}/{kind}"
             if name in places:
                 raise ValueError(f"it names {shorten(name)!r} twice")
             places[name] = place
@@ -273,9 +271,11 @@ def _check_h5(name: str, tensor: Any) -> None:
         raise ValueError(f"its tensor {shorten(name)!r} has a shape, but no values")
 
 
-def _short_name(place: str) -> str:
-    name = place.removeprefix("model_weights/")  # where Keras saved a whole model
-    match = _APPLICATION.fullmatch(name)
-    if match is None:
-        return name
-    return f"{match[1]}/{'kernel' if match[2] in ('W', 'kernel') else 'bias'}"
+_OPENERS = {
+    ".safetensors": _open_safetensors,
+    ".pth": _open_torch,
+    ".pt": _open_torch,
+    ".h5": _open_h5,
+    ".hdf5": _open_h5,
+}
+SUFFIXES = tuple(_OPENERS)

@@ -214,22 +214,29 @@ def _open_remote(
                     f"{name} is at {start} to {end}, but has {needed} bytes"
                 )
         arrays: Arrays = {}
-        runs = _merge([(*infos[name].data_offsets, name) for name in names])
+        runs: list[tuple[int, int]] = []
+        for start, end in sorted(infos[name].data_offsets for name in names):
+            first, last = runs[-1] if runs else (start, -math.inf)
+            if start - last <= _MAX_GAP and end - first <= _MAX_REQUEST:
+                runs[-1] = first, max(int(last), end)
+            else:
+                runs.append((start, end))
         with tqdm(
-            total=sum(end - start for start, end, _ in runs),
+            total=sum(end - start for start, end in runs),
             desc=title,
             unit="B",
             unit_scale=True,
             disable=None if title else True,  # None: except on a terminal
         ) as bar:
-            for start, end, members in runs:
+            for start, end in runs:
                 data = _get(api, source, data_start + start, data_start + end)
                 bar.update(len(data))
-                for name in members:
-                    info = infos[name]
-                    first, last = (at - start for at in info.data_offsets)
-                    values = np.frombuffer(data[first:last], _FLOATS[info.dtype])
-                    arrays[name] = values.reshape(shapes[name])
+                for name in names:
+                    first, last = (at - start for at in infos[name].data_offsets)
+                    if first >= 0 and last <= len(data):
+                        dtype = _FLOATS[infos[name].dtype]
+                        values = np.frombuffer(data[first:last], dtype)
+                        arrays[name] = values.reshape(shapes[name])
         return arrays
 
     return TensorFile(shapes, header.metadata, read)
@@ -254,19 +261,6 @@ def _get(api: HfApi, source: HubFile, start: int, end: int) -> bytes:
             f"{len(response.content)} with status {response.status_code}"
         )
     return response.content
-
-
-def _merge(tensors: list[tuple[int, int, str]]) -> list[tuple[int, int, list[str]]]:
-    """Return (start, end, names) of requests for tensors at (start, end, name)."""
-    runs: list[tuple[int, int, list[str]]] = []
-    for start, end, name in sorted(tensors):
-        if runs:
-            first, last, names = runs[-1]
-            if start - last <= _MAX_GAP and end - first <= _MAX_REQUEST:
-                runs[-1] = first, max(last, end), [*names, name]
-                continue
-        runs.append((start, end, [name]))
-    return runs
 
 
 def _explained(error: Exception, spec: WeightSpec, source: HubFile) -> OSError:

@@ -9,7 +9,7 @@ from jaxnst._checks import expand_home
 from jaxnst.images.files import atomic_write, file_sha256
 from jaxnst.networks import Preprocessing
 
-from .cache import all_kept, check_kept, kept_path, kept_size, remove_kept
+from .cache import all_kept, check_kept, kept_path, remove_kept
 from .formats import naming, open_tensors
 from .layouts import expected_bytes, save_weights, take_weights
 from .registry import SPECS, BundledFile, HubFile, WeightSpec, bundled_path, get_spec
@@ -50,22 +50,18 @@ class InventoryEntry(NamedTuple):
 
 def list_weights() -> list[InventoryEntry]:
     """Return all weights of the registry, and their files on disk."""
-    return [_entry(spec) for spec in SPECS.values()]
-
-
-def _entry(spec: WeightSpec) -> InventoryEntry:
-    if isinstance(spec.source, BundledFile):
-        try:
-            path = bundled_path(spec)
-        except FileNotFoundError:
-            return InventoryEntry(spec, (), 0)
-        return InventoryEntry(spec, (path,), path.stat().st_size)
-    paths = all_kept(spec)
-    own = kept_path(spec)
-    paths.sort(key=lambda path: (path != own, path))
-    if not paths:
-        return InventoryEntry(spec, (), expected_bytes(spec.architecture))
-    return InventoryEntry(spec, tuple(paths), sum(map(kept_size, paths)))
+    entries = []
+    for spec in SPECS.values():
+        paths: list[Path] = []
+        missing = 0
+        if isinstance(spec.source, BundledFile):
+            with contextlib.suppress(FileNotFoundError):
+                paths = [bundled_path(spec)]
+        else:
+            paths, missing = all_kept(spec), expected_bytes(spec.architecture)
+        size = sum(path.stat().st_size for path in paths)
+        entries.append(InventoryEntry(spec, tuple(paths), size or missing))
+    return entries
 
 
 def weights_path(name: str) -> Path:
@@ -92,13 +88,8 @@ def get_weights(
     """Return the path of weights, downloading them if they are not on disk.
 
     Undamaged weights of a commit are not downloaded again; a branch or tag is.
-
-    Args:
-        name: name of the weights, as for `get_spec`.
-        source: file to take them from instead; for use offline, or for networks that
-            the Hub does not have.
-        token: access token of the Hub, as for `load_network`.
-        progress: show a bar on standard error while downloading.
+    `source` is a file to take them from instead; for use offline, or for networks that
+    the Hub does not have.
     """
     from . import hub
 
@@ -113,11 +104,8 @@ def get_weights(
         if spec.name not in SPECS:
             raise ValueError("give a revision or a file to take them from, not both")
         return hub.keep_own(spec, expand_home(source))
-    path = kept_path(spec)
-    is_fixed = not isinstance(spec.source, HubFile) or hub.is_commit(
-        spec.source.revision
-    )
-    if is_fixed:
+    if not isinstance(spec.source, HubFile) or hub.is_commit(spec.source.revision):
+        path = kept_path(spec)
         with contextlib.suppress(OSError, ValueError):  # not there, or damaged
             check_kept(path)
             return path
@@ -150,11 +138,7 @@ def convert_weights(
 ) -> Path:
     """Write the convolutions in a file as jaxnst keeps them, and return the path.
 
-    Args:
-        source: file of weights, of any format that `load_network` reads.
-        target: path of the new file, ending in .safetensors.
-        preprocessing: input that the network was trained on, as for `load_network`;
-            the new file says it.
+    The new file says the `preprocessing`, which is given as for `load_network`.
     """
     source, target = expand_home(source), expand_home(target)
     if target.suffix.lower() != ".safetensors":

@@ -185,7 +185,7 @@ def take_weights(
         raise ValueError(
             f"it holds the weights of {architecture.name}, not of {expected.name}"
         )
-    _check_tensors(architecture, layout, file.shapes, {})  # before any of it is read
+    check_tensors(architecture, layout, file.shapes, {})  # before any of it is read
     resolved = resolve_preprocessing(
         architecture, file.metadata, preprocessing, layout=layout
     )
@@ -206,7 +206,7 @@ def convert(
     # Overflow and NaN are refused by name.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         shapes = {name: x.shape for name, x in tensors.items()}
-        _check_tensors(architecture, layout, shapes, tensors)
+        check_tensors(architecture, layout, shapes, tensors)
         for conv in architecture.convolutions:
             key, other_keys = _keys_of(architecture, layout, conv)
             kernel = tensors[key].astype(np.float64)
@@ -233,17 +233,26 @@ def convert(
     return layers
 
 
-def _check_tensors(
+def check_tensors(
     architecture: Architecture,
     layout: str,
     shapes: Shapes,
     tensors: Mapping[str, np.ndarray],
 ) -> None:
-    """Check all shapes, and the types and values of the tensors that were read."""
+    """Check all shapes, and the types and values of the tensors that were read.
+
+    Raises:
+        ValueError: if something does not fit, with the names of it all.
+    """
     expected = expected_shapes(architecture, layout)
     given = {name: x for name, x in shapes.items() if not _is_unused(name, layout)}
     read = {name: x for name, x in tensors.items() if name in expected}
-    floating = {name: x for name, x in read.items() if _is_floating(x)}
+    # bfloat16, of ml_dtypes, is none of NumPy's own kinds.
+    floating = {
+        name: x
+        for name, x in read.items()
+        if x.dtype.kind == "f" or x.dtype.name == "bfloat16"
+    }
     problems = {
         "missing": [name for name in expected if name not in given],
         "unexpected": [name for name in given if name not in expected],
@@ -272,22 +281,16 @@ def _refuse(
     """Raise an error that names all problems, if there are any."""
     texts = []
     for problem, names in problems.items():
+        rest = len(names) - _MAX_NAMED
+        more = f" and {rest} more" if rest > 0 else ""
         if names:
-            rest = len(names) - _MAX_NAMED
-            more = f" and {rest} more" if rest > 0 else ""
-            texts.append(
-                f"{problem} {', '.join(map(shorten, names[:_MAX_NAMED]))}{more}"
-            )
+            named = ", ".join(map(shorten, names[:_MAX_NAMED]))
+            texts.append(f"{problem} {named}{more}")
     if texts:
         raise ValueError(
             f"the weights do not fit {architecture.name} in the layout of {layout}: "
             f"{'; '.join(texts)}."
         )
-
-
-def _is_floating(array: np.ndarray) -> bool:
-    # bfloat16, of ml_dtypes, is none of NumPy's own kinds.
-    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
 def resolve_preprocessing(
@@ -314,10 +317,6 @@ def resolve_preprocessing(
     text = metadata["preprocessing"]
     if text in PREPROCESSINGS:
         return PREPROCESSINGS[text]
-    return _parse_preprocessing(text)
-
-
-def _parse_preprocessing(text: str) -> Preprocessing:
     try:
         fields = json.loads(text)
         scale, mean, std = fields["scale"], fields["mean"], fields["std"]

@@ -15,7 +15,6 @@ from jaxnst.networks import (
     LPIPS,
     AlexNet,
     Architecture,
-    Convolution,
     LPIPSNetwork,
     Network,
     Preprocessing,
@@ -23,7 +22,7 @@ from jaxnst.networks import (
 from jaxnst.networks.devices import check_platforms
 
 from .formats import decode_codebook, naming, open_tensors
-from .layouts import UsedWeights, Weights, recognize, take_weights
+from .layouts import UsedWeights, Weights, check_tensors, recognize, take_weights
 from .registry import LPIPS_SPEC, BundledFile, at_revision, find_network, read_bundled
 
 
@@ -76,16 +75,7 @@ def _refuse(argument: str, value: object, name: object) -> None:
 
 
 def architecture_of_file(path: Path) -> Architecture:
-    """Return which network a file holds, without reading its tensors.
-
-    Args:
-        path: a file of weights, see `load_network`.
-
-    Raises:
-        ValueError: if the file is damaged, or holds no known network.
-        OSError: if it cannot be read.
-        ImportError: if a package that reads it is not installed.
-    """
+    """Return which network a file of weights holds, without reading its tensors."""
     with naming(path):
         return recognize(open_tensors(path).shapes)[0]
 
@@ -195,47 +185,22 @@ def load_lpips_network() -> LPIPSNetwork:
         lambda: AlexNet(preprocessing=LPIPS, rngs=nnx.Rngs(0))
     )
     heads = {
-        name: tensors.pop(f"head{index}.kernel")
-        for index, name in enumerate(network.layer_names, start=1)
+        name: jnp.asarray(tensors.pop(name.replace("relu", "head") + ".kernel"))
+        for name in network.layer_names
     }
-    layers: dict[str, dict] = {}
     for key, tensor in tensors.items():
         name, kind = key.split(".")
-        layers.setdefault(name, {})[kind] = tensor
-    set_weights(network, layers)
-    return LPIPSNetwork(
-        network, {name: jnp.asarray(head) for name, head in heads.items()}
-    )
+        parameter = nnx.Param(jnp.asarray(tensor, jnp.float32))
+        setattr(getattr(network, name), kind, parameter)
+    return LPIPSNetwork(network, heads)
 
 
-def set_weights(
-    network: Network | AlexNet, layers: dict[str, dict[str, np.ndarray]]
-) -> None:
+def set_weights(network: Network, layers: dict[str, dict[str, np.ndarray]]) -> None:
     """Put {layer: {"kernel": HWIO, "bias": O}} into a network, in place.
 
     Its parameters may be shapes only. A ValueError names all that does not fit.
     """
-    expected: dict[str, tuple[int, ...]] = {}
-    for name, x in vars(network).items():
-        if isinstance(x, nnx.Conv | Convolution):
-            expected[f"{name}.kernel"] = x.kernel_shape
-            expected[f"{name}.bias"] = x.kernel_shape[-1:]
-    given = {f"{name}.{k}": x.shape for name in layers for k, x in layers[name].items()}
-    problems = [f"missing {key}" for key in sorted(expected.keys() - given.keys())]
-    problems += [f"unexpected {key}" for key in sorted(given.keys() - expected.keys())]
-    problems += [
-        f"{key} has shape {given[key]}, expected {expected[key]}"
-        for key in sorted(expected.keys() & given.keys())
-        if given[key] != expected[key]
-    ]
-    if problems:
-        is_alexnet = isinstance(network, AlexNet)
-        name = "alexnet" if is_alexnet else network.architecture.name
-        raise ValueError(f"the weights do not fit {name}: {'; '.join(problems)}.")
+    shapes = {f"{n}.{kind}": x.shape for n in layers for kind, x in layers[n].items()}
+    check_tensors(network.architecture, "flax", shapes, {})
     for name, arrays in layers.items():
-        layer = getattr(network, name)
-        if isinstance(layer, Convolution):
-            layer.set_weights(arrays["kernel"], arrays["bias"])
-            continue
-        for kind, array in arrays.items():
-            setattr(layer, kind, nnx.Param(jnp.asarray(array, jnp.float32)))
+        getattr(network, name).set_weights(arrays["kernel"], arrays["bias"])

@@ -147,70 +147,60 @@ def _on_hub(
     )
 
 
-SPECS: Mapping[str, WeightSpec] = MappingProxyType(
-    {
-        spec.name: spec
-        for spec in (
-            WeightSpec(
-                name="vgg19",
-                architecture=VGG19,
-                preprocessing=CAFFE,
-                source=BundledFile(
-                    filename="vgg19_oxford_8bit.safetensors",
-                    sha256="c9685e9ac63f9e5f5f555da810a95062"
-                    "94259c0b2130feaf84d8d1fd32dc68c9",
-                ),
-                license="CC BY 4.0",
-                origin=(
-                    "Visual Geometry Group, University of Oxford; the original "
-                    "weights, as an 8-bit codebook"
-                ),
-                paper=_VGG_PAPER,
-            ),
-            _on_hub(
-                VGG19,
-                revision="128d4708565b3a414bcbb9bbad440b2fe37b9f18",
-                sha256="11aea017b543ff59233749d8f1cf544c"
-                "da749378f5790d2fedab841fb86b7669",
-                paper=_VGG_PAPER,
-            ),
-            _on_hub(
-                VGG16,
-                revision="3394518cba29aee1ea82a49d971be90d2dd1dab7",
-                sha256="57b026918159a6bf9faf8405c3a55190"
-                "3768e7138989d9c6224a14227203fad8",
-                paper=_VGG_PAPER,
-            ),
-            _on_hub(
-                RESNET50,
-                revision="aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8",
-                sha256="5d061a3c593d795bfe682d9b152bafbc"
-                "f550579873492def3515b46db1189888",
-                paper="He, Zhang, Ren, Sun, CVPR 2016, arXiv:1512.03385",
-            ),
-            WeightSpec(
-                name="googlenet",
-                architecture=GOOGLENET,
-                preprocessing=TENSORFLOW,
-                source=OwnFile(
-                    advice=(
-                        "the Hub is not known to have torchvision's GoogLeNet as "
-                        "safetensors; where torch and torchvision are installed, make "
-                        'the file once: python -c "import torchvision, '
-                        "safetensors.torch as s; s.save_file(torchvision.models."
-                        "googlenet(weights='IMAGENET1K_V1').state_dict(), "
-                        "'googlenet.safetensors')\"; then: jaxnst networks get "
-                        "googlenet --from googlenet.safetensors"
-                    )
-                ),
-                license="BSD-3-Clause",
-                origin="torchvision (IMAGENET1K_V1), from TensorFlow; the user's file",
-                paper="Szegedy et al., CVPR 2015, arXiv:1409.4842",
-            ),
-        )
-    }
+_SPECS = (
+    WeightSpec(
+        name="vgg19",
+        architecture=VGG19,
+        preprocessing=CAFFE,
+        source=BundledFile(
+            filename="vgg19_oxford_8bit.safetensors",
+            sha256="c9685e9ac63f9e5f5f555da810a9506294259c0b2130feaf84d8d1fd32dc68c9",
+        ),
+        license="CC BY 4.0",
+        origin=(
+            "Visual Geometry Group, University of Oxford; the original weights, as an "
+            "8-bit codebook"
+        ),
+        paper=_VGG_PAPER,
+    ),
+    _on_hub(
+        VGG19,
+        revision="128d4708565b3a414bcbb9bbad440b2fe37b9f18",
+        sha256="11aea017b543ff59233749d8f1cf544cda749378f5790d2fedab841fb86b7669",
+        paper=_VGG_PAPER,
+    ),
+    _on_hub(
+        VGG16,
+        revision="3394518cba29aee1ea82a49d971be90d2dd1dab7",
+        sha256="57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
+        paper=_VGG_PAPER,
+    ),
+    _on_hub(
+        RESNET50,
+        revision="aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8",
+        sha256="5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
+        paper="He, Zhang, Ren, Sun, CVPR 2016, arXiv:1512.03385",
+    ),
+    WeightSpec(
+        name="googlenet",
+        architecture=GOOGLENET,
+        preprocessing=TENSORFLOW,
+        source=OwnFile(
+            advice=(
+                "the Hub is not known to have torchvision's GoogLeNet as safetensors; "
+                "where torch and torchvision are installed, make the file once: python "
+                '-c "import torchvision, safetensors.torch as s; s.save_file('
+                "torchvision.models.googlenet(weights='IMAGENET1K_V1').state_dict(), "
+                "'googlenet.safetensors')\"; then: jaxnst networks get googlenet "
+                "--from googlenet.safetensors"
+            )
+        ),
+        license="BSD-3-Clause",
+        origin="torchvision (IMAGENET1K_V1), from TensorFlow; the user's file",
+        paper="Szegedy et al., CVPR 2015, arXiv:1409.4842",
+    ),
 )
-
+SPECS: Mapping[str, WeightSpec] = MappingProxyType({x.name: x for x in _SPECS})
 # Not among them: it measures pictures and paints none.
 LPIPS_SPEC = FileSpec(
     name="alexnet_lpips",

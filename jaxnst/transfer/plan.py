@@ -16,8 +16,9 @@ from jaxnst.config import TransferConfig
 from jaxnst.images import fitted_shape
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.images.tiling import multiples_of
-from jaxnst.networks import Network, lay_by_rows, lay_whole
+from jaxnst.networks import Network
 from jaxnst.networks.devices import default_device
+from jaxnst.networks.transforms import lay_by_rows, lay_whole
 from jaxnst.objective import LossWeights, compute_targets, make_loss_weights
 from jaxnst.optimize import pyramid_sizes
 from jaxnst.optimize.batching import StepProgram

@@ -15,23 +15,22 @@ from jaxnst.images import Picture, PictureSource, fitted_shape, load_picture, re
 from jaxnst.networks import (
     Architecture,
     Network,
-    check_normalizable,
-    check_smoothing,
     cut_behind,
     device_mesh,
     normalize_activations,
     spread_network,
 )
+from jaxnst.networks.transforms import check_normalizable
 from jaxnst.optimize import make_optimizer
 from jaxnst.optimize.programs import use_program_cache
 from jaxnst.pretrained import (
     UsedWeights,
-    architecture_of_file,
     build_network,
     find_network,
     get_spec,
     load_weights,
 )
+from jaxnst.pretrained.loading import architecture_of_file
 
 from .inputs import Inputs, StyleSource, load_inputs
 from .masks import check_masks_alone, split_strength
@@ -163,9 +162,7 @@ def fit_config(
     smoothing = config.smoothing
     if "smoothing" not in given:
         smoothing = architecture.default_smoothing
-    fitted["smoothing"] = check_smoothing(
-        smoothing, architecture.smoothings, architecture.name
-    )
+    fitted["smoothing"] = architecture.check_smoothing(smoothing)
     if config.normalize_activations:
         check_normalizable(architecture)
     return dataclasses.replace(config, **fitted)
