@@ -156,7 +156,7 @@ def test_filters_of_a_tile_see_its_other_end(image):
         ({"denoise": -0.1}, "must be between 0 and 1, got -0.1"),
         ({"grain": "much"}, "must be a number, got 'much'"),
         (["grain", "grain"], "`finish` names a filter twice"),
-        (3, "`finish` must be {filter: amount} or names"),
+        (3, "`finish` must be names or {name: number}"),
     ],
 )
 def test_bad_filters_are_told(filters, message):

@@ -406,11 +406,12 @@ def test_the_command_writes_report_and_sheets(folder, capsys):
         (["-o", "why.pdf"], "the report is a .html file, got 'why.pdf'"),
         (["-o", "nowhere/why.html"], "no such folder: nowhere"),
         (["--sheets", "{folder}/out.png"], "is a file; give a folder"),
-        (["--mask", "{folder}/content.png"], "was given as well"),
+        (["--mask", "{folder}/mask.png"], "was given as well"),
         (["--strength", "{folder}/content.png"], "was given as well"),
     ],
 )
 def test_bad_input_is_one_line(folder, capsys, more, message):
+    Image.new("L", (72, 64), 255).save(folder / "mask.png")
     code = explain(folder, *(each.format(folder=folder) for each in more))
     captured = capsys.readouterr()
     assert code == 2

@@ -395,7 +395,7 @@ def test_the_default_is_a_mix_and_the_paper_s_are_gram_matrices(settings, losses
         ({"style_loss": "grams"}, "`style_loss` is 'grams'. Did you mean 'gram'?"),
         ({"style_loss": {"gram": 0}}, "`style_loss` needs a .*weight above 0"),
         ({"style_loss": {"gram": -1}}, r"`style_loss\['gram'\]` must be finite and 0"),
-        ({"style_loss": 3}, "`style_loss` must be a name"),
+        ({"style_loss": 3}, "`style_loss` must be names or {name: number}"),
         (
             {"style_loss": "moments", "preset": "gatys2016"},
             "`style_loss` moments needs `normalization` 'pair'",

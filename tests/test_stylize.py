@@ -271,16 +271,18 @@ def test_style_size_is_obeyed(stylize, content, style):
 def test_flat_pictures(level, stylize):
     """Nothing to keep and nothing to take: no division by zero, finite everywhere."""
     flat = np.full((96, 96, 3), level, np.float32)
-    result = stylize(flat, flat, tv_weight=1, num_steps=12, coarse_steps=12)
+    # Of another shape, as what is the same picture is not painted at all.
+    result = stylize(flat, flat[:80], tv_weight=1, num_steps=12, coarse_steps=12)
     assert np.all(np.isfinite(result.image))
     assert all(np.all(np.isfinite(column)) for column in result.history.values())
     assert result.record["result"]["stopped"] is None
     np.testing.assert_allclose(result.image, level, atol=1e-5)
 
 
-def test_a_picture_in_its_own_style_is_left_alone(content):
+def test_a_picture_in_its_own_style_is_left_alone(tiny_network, content):
     """There is nothing to do, and steps of a fixed length would only do harm."""
     settings: dict[str, Any] = {"size": 48, "num_steps": 15, "progress": False}
+    settings |= LAYERS | {"network": tiny_network}
     nearly = np.clip(content + np.float32(1e-4), 0, 1)
     result = jaxnst.stylize(content, nearly, **settings)
     np.testing.assert_allclose(result.image, content, atol=1e-3)
@@ -457,7 +459,7 @@ def test_bad_pictures_are_named_before_anything_is_computed(
     with pytest.raises(ValueError, match=r"`style` must have floats within \[0, 1\]"):
         jaxnst.stylize(content, style * 255)
     with pytest.raises(ValueError, match=r"more than 200 megapixels"):
-        jaxnst.stylize(content, style, size=1_000_000)
+        jaxnst.stylize(content, style, size=60_000)
     narrow = np.zeros((40, 320, 3), np.float32)
     with pytest.raises(ValueError, match=r"96 x 12 px; no side.*so use 252 or more"):
         jaxnst.stylize(narrow, style, size=96)

@@ -524,7 +524,9 @@ def test_jobs_hold_all_they_need(tiny_network, files, style, tmp_path):
     job = pack_job(plan.jobs[0])
     with Path(content).open("rb") as opened:
         plan = plan_sweep(opened, style, settings, mode="zip", loader=JobLoader())
-        assert pack_job(plan.jobs[0])["content"] == job["content"]
+        files_sent = [pack_job(plan.jobs[0])["content"], job["content"]]
+        assert files_sent[0].getvalue() == files_sent[1].getvalue()
+        assert files_sent[0].name == files_sent[1].name
     here = jaxnst.stylize(content, style, init=content, network=tiny_network, **FEW)
     Path(content).unlink()
     result, seconds = paint_packed(job)
