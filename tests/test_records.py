@@ -121,6 +121,14 @@ def test_every_field_may_be_wrong_in_every_way(record, nothing_is_followed):
     assert count > 1000
 
 
+@pytest.mark.parametrize("name", ["height", "width", "steps"])
+def test_a_result_has_its_size(record, name):
+    bad = copy.deepcopy(record)
+    del bad["result"][name]
+    with pytest.raises(ValueError, match=f"the record's `result` has no {name}"):
+        check_record(bad)
+
+
 @pytest.mark.parametrize("value", ["wide", 0, 65536, 12.5, PAGE, None, True])
 def test_sides_are_whole_numbers(record, value):
     with pytest.raises(

@@ -169,6 +169,10 @@ _SCHEMA = {
 }
 
 
+# What every result has.
+_ALWAYS = ("height", "width", "steps")
+
+
 def check_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record if every field holds what it may; unknown fields may be there.
 
@@ -176,11 +180,13 @@ def check_record(record: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: if one does not; the message names the field.
     """
     fault = _fault(record, _SCHEMA, "")
-    if fault is None:
-        made = record.get("result", {})
+    if fault is None and "result" in record:
+        made = record["result"]
         counts = {len(x) for x in made.get("strength", {}).values() if type(x) is list}
         if len(counts) > 1 or not counts <= {made.get("regions"), *counts}:
             fault = "`result.strength` must have a value for each region"
+        if missing := [name for name in _ALWAYS if name not in made]:
+            fault = f"`result` has no {missing[0]}"
     if fault is not None:
         raise ValueError(f"the record's {fault}.")
     return dict(record)

@@ -105,7 +105,9 @@ def problems_of(seen: Seen) -> list[Problem]:
         _judge_error(seen, note)
     else:
         _judge_output(seen, note)
-    for text in (seen.out, seen.err, str(seen.error or ""), *seen.warned):
+    # A command escapes what an exception says when it prints it.
+    raised = "" if seen.err else str(seen.error or "")
+    for text in (seen.out, seen.err, raised, *seen.warned):
         if bad := sorted({c for c in text if _controls(c)}):
             shown = next(line for line in text.splitlines() if {*line} & {*bad})
             note("control character", f"{bad!r} in {shown!r}", seen.where)
