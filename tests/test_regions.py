@@ -231,6 +231,9 @@ def test_masks_that_may_mean_anything_are_told(content, left):
         guiding(content, [classes])
     with pytest.raises(ValueError, match="has 2 colors, and which of them is inside"):
         guiding(content, [colored(left, (0, 0, 255), (255, 0, 0))])
+    with pytest.warns(UserWarning, match="mask 1 is a picture in color; its bright"):
+        found = guiding(content, [colored(left, (0, 0, 255), (0, 0, 255))])
+    np.testing.assert_allclose(found.maps[0], 1 / 3, atol=1e-6)
     few = np.zeros((40, 48), np.uint8)
     few[0, :3] = 255
     with pytest.warns(UserWarning, match=r"mask 1 covers only 0\.16% of the picture"):

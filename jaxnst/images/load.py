@@ -552,7 +552,7 @@ def _is_planar_and_deep(image: PILImage.Image) -> bool:
 
 def _open_tiff(data: bytes, label: str) -> PILImage.Image:
     """Return a TIFF that Pillow cannot read, with 8 bits."""
-    kind = "its kind"
+    kind = ""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
@@ -569,8 +569,8 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
         raise
     # As with Pillow, damage shows as nearly any exception.
     except Exception as error:
-        is_said = isinstance(error, ValueError | NotImplementedError)
-        fault = f"{kind}: {error}" if is_said else f"{kind}, damaged"
+        is_said = kind and isinstance(error, ValueError | NotImplementedError)
+        fault = f"{kind}: {error}" if is_said else f"{kind} damaged".strip()
         raise RefusedError(
             f"{label} is a TIFF that cannot be read ({fault}); save it as RGB with "
             "8 or 16 bits, or as PNG."

@@ -24,6 +24,8 @@ _PICTURES = ("content", "style", "init")
 _NEVER = ("callback", "progress")
 # Longer labels make names and sheets hard to read.
 MAX_LABEL = 40
+# More pictures than anybody paints: a typing error, and memory would not hold them.
+_MAX_VALUES = 100_000
 _MAX_FILE_NAME = 120
 # Most file systems allow 255 bytes; names of temporary files are longer than these.
 _MAX_FILE_NAME_BYTES = 192
@@ -114,6 +116,9 @@ def split_axes(
             continue
         if name in _NEVER:
             raise TypeError(f"`{name}` is for the whole sweep and cannot be a list.")
+        count = value.size if isinstance(value, np.ndarray) else len(value)
+        if count > _MAX_VALUES:
+            raise ValueError(f"`{name}` has {count} values; at most {_MAX_VALUES}.")
         # Numbers of Python, which JSON can hold.
         values = tuple(value.tolist() if isinstance(value, np.ndarray) else value)
         if not values:

@@ -162,7 +162,7 @@ def read_mask(picture: Picture, title: str) -> np.ndarray:
     found = _colors(rgb)
     if found is None:
         return _read_gray(rgb.mean(-1), title) * opacity
-    if len(found) > _MAX_CLASSES:
+    if len(found) > _MAX_CLASSES or len(found) == 1:
         _tell(title, "is a picture in color; its brightness is taken")
         return rgb.mean(-1) * opacity
     outside, *others = sorted(found, key=np.mean)
