@@ -1,6 +1,8 @@
 """Filters that finish a picture."""
 
 import argparse
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -227,3 +229,26 @@ def test_help_is_short_and_all_of_it_is_there(command, capsys):
     assert "the network" in shown["--help-all"]
     assert "the network" not in shown["--help"]
     assert isinstance(parser, argparse.ArgumentParser)
+
+
+def test_pictures_go_through_pipes(tmp_path, image):
+    """`-` is standard input and output; the record goes along."""
+    source, target = tmp_path / "in.png", tmp_path / "out.png"
+    jaxnst.images.save_picture(source, image, record={"kind": "picture"})
+    command = [sys.executable, "-m", "jaxnst", "finish", "-", "-o"]
+
+    def run(*rest, given):
+        done = subprocess.run([*command, *rest], input=given, capture_output=True)
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    code, data, said = run("-", "--contrast", "0.2", given=source.read_bytes())
+    assert (code, said) == (0, "")
+    code, printed, said = run(str(target), "--grain", "0.1", given=data)
+    assert (code, said) == (0, "")
+    assert b"out.png" in printed
+    record = jaxnst.read_record(target)
+    assert record == {"kind": "picture", "finish": {"contrast": 0.2, "grain": 0.1}}
+    code, _, said = run("-", "--grain", given=b"")
+    assert code == 2
+    assert said.startswith("jaxnst: error: standard input is empty")
+    assert said.count("\n") == 1

@@ -3,9 +3,12 @@
 import argparse
 import dataclasses
 import functools
+import io
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from jaxnst._checks import FORESEEN, check_range, one_line, plain, short
@@ -17,6 +20,10 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
+# Standard input or output in place of a file.
+STANDARD = "-"
+# Name that gives the format of a picture on standard output.
+_PIPED = "picture.png"
 # The settings that the short help shows.
 _FIRST = tuple(name for name, each in SETTINGS.items() if each.group == GROUPS[0])
 
@@ -199,9 +206,48 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     return settings | {name: vars(args)[name] for name in names if name in args}
 
 
-def one_or_all(pictures: list[str]) -> Any:
+def one_or_all(pictures: list[Any]) -> Any:
     """Return the only picture, or the list of several."""
     return pictures if len(pictures) > 1 else pictures[0]
+
+
+def read_input(name: str) -> str | io.BytesIO:
+    """Return a picture's name; for `-` what standard input holds, read once."""
+    if name != STANDARD:
+        return name
+    data = sys.stdin.buffer.read(2**30)
+    if not data:
+        raise ValueError("standard input is empty, or read already; give a picture")
+    stream = io.BytesIO(data)
+    stream.name = "standard input"
+    return stream
+
+
+def check_picture_output(args: argparse.Namespace) -> Path:
+    """Return where to write a picture; `-` is standard output, and nothing else is."""
+    from jaxnst.images import check_format, check_output
+
+    form = {"bits": args.bits, "quality": args.quality}
+    if args.output != STANDARD:
+        return check_output(args.output, **form)
+    check_format(_PIPED, **form)
+    if sys.stdout.isatty():
+        raise ValueError("output - is this terminal; redirect it to a file or a pipe")
+    args.quiet = True
+    return Path(STANDARD)
+
+
+def write_picture(output: Path, save_fn: Callable[[Path], object]) -> Path:
+    """Write a picture to a file, or to standard output; return the place."""
+    if output != Path(STANDARD):
+        save_fn(output)
+        return output
+    with tempfile.TemporaryDirectory(prefix="jaxnst-") as folder:
+        path = Path(folder) / _PIPED
+        save_fn(path)
+        sys.stdout.buffer.write(path.read_bytes())
+        sys.stdout.buffer.flush()
+    return Path("standard output")
 
 
 def say(*lines: str) -> None:

@@ -14,10 +14,13 @@ from .options import (
     QUIET,
     Command,
     as_argument,
+    check_picture_output,
     flag,
     one_or_all,
     option,
+    read_input,
     say,
+    write_picture,
 )
 
 
@@ -54,21 +57,22 @@ class _Append(argparse.Action):
 
 def _finish(args: argparse.Namespace) -> int:
     from jaxnst.finishing import check_filters, finish_picture
-    from jaxnst.images import check_output, load_picture, read_record, save_picture
+    from jaxnst.images import load_picture, read_record, save_picture
     from jaxnst.transfer.terminal import Screen
 
     filters = check_filters("finish", args.filters or {})
     if not filters:
         raise ValueError("no filter was given; see `jaxnst finish --help`")
-    output = check_output(args.output, bits=args.bits, quality=args.quality)
+    output = check_picture_output(args)
+    source = read_input(args.picture)
     screen = Screen(enabled=not args.quiet)
     if screen.is_terminal:
         total = len(filters) + 2
         screen.start_bar(is_transient=True, description="reading", total=total)
     try:
-        picture = load_picture(args.picture, argument="picture")
+        picture = load_picture(source, argument="picture")
         try:
-            record = read_record(args.picture)
+            record = read_record(source)
             # The painting's settings stay; `--like` then paints it without the filters.
             record = record | {"finish": {**record.get("finish", {}), **filters}}
         except ValueError:
@@ -78,8 +82,10 @@ def _finish(args: argparse.Namespace) -> int:
             screen.update(description=name, advance=1)
             image = finish_picture(image, {name: amount})
         screen.update(description="writing", advance=1)
-        form = {"bits": args.bits, "quality": args.quality}
-        save_picture(output, image, picture.alpha, record=record, **form)
+        form = {"bits": args.bits, "quality": args.quality, "record": record}
+        write_picture(
+            output, lambda path: save_picture(path, image, picture.alpha, **form)
+        )
     finally:
         screen.stop()
     if not args.quiet:
@@ -189,8 +195,8 @@ FINISH = Command(
     description="Put filters over any picture; size and transparency stay.",
     epilog=_FINISH_EXAMPLES,
     options=(
-        option("picture", "a picture file", "PICTURE"),
-        option("-o --output", "picture to write", "FILE", required=True),
+        option("picture", "a picture file; - is standard input", "PICTURE"),
+        option("-o --output", "picture to write, or -", "FILE", required=True),
         QUIET,
         *(
             option(

@@ -17,14 +17,17 @@ from .options import (
     QUIET,
     Command,
     as_argument,
+    check_picture_output,
     error_text,
     flag,
     given_settings,
     one_or_all,
     option,
+    read_input,
     say,
     say_error,
     setting_options,
+    write_picture,
 )
 
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 # A strength that is missed by more than this is reported.
 _STRENGTH_TOLERANCE = 0.03
-_OUTPUT_HELP = "picture to write: .png .jpg .webp .tif (default: %(default)s)"
+_OUTPUT_HELP = "picture to write: .png .jpg .webp .tif, or - (default: %(default)s)"
 STYLIZE_EXAMPLES = """\
 examples:
   jaxnst stylize photo.jpg painting.jpg -o out.png
@@ -74,17 +77,18 @@ def _stylize(args: argparse.Namespace) -> int:
         source = Path(path)
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"output {output} is the {name} picture; choose another")
-    style, settings = one_or_all(args.style), given_settings(args)
+    settings = given_settings(args)
+    content, style = read_input(args.content), _read_styles(args)
     if args.estimate:
         from jaxnst.transfer.driver import estimate
 
-        say(*str(estimate(args.content, style, **settings)).split("\n"))
+        say(*str(estimate(content, style, **settings)).split("\n"))
         return 0
 
     from jaxnst.transfer.driver import stylize
 
     settings |= {"metrics": args.metrics, "progress": not args.quiet}
-    return _paint(lambda: stylize(args.content, style, **settings), output, args)
+    return _paint(lambda: stylize(content, style, **settings), output, args)
 
 
 def _texture(args: argparse.Namespace) -> int:
@@ -92,16 +96,20 @@ def _texture(args: argparse.Namespace) -> int:
     settings = given_settings(args)
     settings["progress"] = not args.quiet
 
+    style = _read_styles(args)
+
     from jaxnst.transfer.texture_synthesis import texture
 
-    return _paint(lambda: texture(one_or_all(args.style), **settings), output, args)
+    return _paint(lambda: texture(style, **settings), output, args)
+
+
+def _read_styles(args: argparse.Namespace) -> Any:
+    return one_or_all([read_input(name) for name in args.style])
 
 
 def _check_files(args: argparse.Namespace) -> Path:
     """Check the names of the files that will be written; return the picture's."""
-    from jaxnst.images import check_output
-
-    output = check_output(args.output, bits=args.bits, quality=args.quality)
+    output = check_picture_output(args)
     if args.trace is not None:
         from jaxnst.insight.plots import check_history_path
 
@@ -194,8 +202,9 @@ def _tell_metrics(measured: Mapping[str, float], output: Path) -> None:
 
 def _save(result: "Result", output: Path, args: argparse.Namespace) -> Path:
     """Save the picture; if that fails, save it in the folder for temporary files."""
+    form = {"bits": args.bits, "quality": args.quality}
     try:
-        return result.save(output, bits=args.bits, quality=args.quality)
+        return write_picture(output, lambda path: result.save(path, **form))
     except Exception as error:
         rescue = Path(tempfile.gettempdir()) / f"jaxnst-{os.getpid()}.png"
         result.save(rescue)
@@ -225,7 +234,7 @@ STYLIZE = Command(
     epilog=STYLIZE_EXAMPLES,
     shown=("output",),
     options=(
-        option("content", "the picture to paint", "CONTENT"),
+        option("content", "the picture to paint; - is standard input", "CONTENT"),
         option("style", "a picture in the style, or several", "STYLE", nargs="+"),
         option("-o --output", _OUTPUT_HELP, "FILE", default="stylized.png"),
         QUIET,

@@ -499,7 +499,7 @@ def _open(data: bytes, label: str) -> PILImage.Image:
         return image
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC and b"avif" not in data[8:64]:
         try:
-            import pillow_heif  # type: ignore[import-not-found]
+            import pillow_heif
         except ImportError:
             raise RefusedError(
                 f"{label} is a HEIC picture; reading it needs pillow-heif, install it "

@@ -35,26 +35,31 @@ MAX_FILE = 2**30
 _MAX_RECORD = 2_000_000
 
 
-def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
     """Return the record that `Result.save` wrote into a picture, checked.
 
     A file may be anybody's: fields that jaxnst knows have their types and ranges, and
     all others a bounded depth and length. Escape texts before you show them.
 
     Args:
-        path: picture file.
+        path: picture file, or what is in one.
 
     Raises:
         FileNotFoundError: if the file does not exist.
         ValueError: if the file is no picture, holds no record, or a field of it holds
             what it may not; the message names the field.
     """
-    name = path_text(check_path("path", path))
+    is_open = isinstance(path, io.BytesIO)
+    name = "the picture" if is_open else path_text(check_path("path", path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Path(path).open("rb") as file:
-                stream = io.BytesIO(lean(file.read(MAX_FILE)))
+            if is_open:
+                data = path.getvalue()
+            else:
+                with Path(path).open("rb") as file:
+                    data = file.read(MAX_FILE)
+            stream = io.BytesIO(lean(data))
             with PILImage.open(stream, formats=FORMATS) as image:
                 text = getattr(image, "text", {}).get(TEXT_KEY)
                 text = text or image.getexif().get(ExifTags.Base.ImageDescription, "")
