@@ -24,6 +24,9 @@ from .metadata import TEXT_KEY
 
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+# Values in a picture above which PNG is compressed less: three times as fast, and a
+# tenth larger.
+_LARGE = 48_000_000
 _WITH_16_BITS = (".png", ".tif", ".tiff")
 _WITHOUT_ALPHA = (".jpg", ".jpeg")
 
@@ -174,6 +177,8 @@ def _write(
     if extension == ".png":
         options: dict[str, Any] = {"format": "PNG", "pnginfo": PngInfo()}
         options["pnginfo"].add_text(TEXT_KEY, text)
+        if pixels.size > _LARGE:
+            options["compress_level"] = 3
     else:
         options = {"format": "JPEG", "subsampling": "4:4:4"}
         if extension == ".webp":

@@ -78,7 +78,9 @@ def texture(
         "seed": seed,
         **settings,
     }
-    if settings.get("preset") == "draft" and settings.get("style_layers") is None:
+    preset = settings.get("preset")
+    is_draft = isinstance(preset, str) and preset == "draft"
+    if is_draft and settings.get("style_layers") is None:
         # Without a photograph, large shapes come only from the layer that drafts lack.
         usual = settle_config(**arguments | {"preset": "default"})
         arguments["style_layers"] = usual.style_layers
