@@ -20,7 +20,7 @@ from jaxnst.images import (
     resize_picture,
 )
 from jaxnst.images.metadata import lean
-from jaxnst.images.resizing import only_visible
+from jaxnst.images.resizing import fill_hidden, only_visible
 
 
 @pytest.fixture
@@ -673,3 +673,18 @@ def test_only_the_visible_part_of_a_picture_counts(pixels, rng):
     assert {tuple(color) for color in found.rgb[~is_seen].round(4)} <= known
     opaque = load_picture(pixels)
     assert only_visible(opaque) is opaque
+
+
+def test_hidden_parts_continue_what_is_visible(pixels):
+    """No line and no other color begins where a picture begins to be visible."""
+    ramp = np.linspace(0, 1, 64, dtype=np.float32)[None, :, None]
+    rgba = np.broadcast_to(ramp, (40, 64, 4)).copy()
+    rgba[..., 3] = np.clip((np.arange(64) - 24) / 16, 0, 1)  # a soft edge
+    rgba[:, :32, :3] = (1, 0, 0)  # another color, under it
+    picture = load_picture(rgba)
+    found = fill_hidden(picture)
+    np.testing.assert_array_equal(found.alpha, picture.alpha)
+    np.testing.assert_allclose(found.rgb[:, 32:], picture.rgb[:, 32:])
+    np.testing.assert_allclose(found.rgb[0, 1:32], found.rgb[0, 63:32:-1], atol=1e-6)
+    opaque = load_picture(pixels)
+    assert fill_hidden(opaque) is opaque

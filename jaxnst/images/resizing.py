@@ -96,18 +96,34 @@ def only_visible(picture: Picture) -> Picture:
     if seen.all() or not seen.any():
         return dataclasses.replace(picture, alpha=None)
     box = tuple(_span(np.atleast_1d(np.any(seen, axis=axis))) for axis in (1, 0))
-    seen, rgb = seen[box], picture.rgb[box]
+    rgb = _mirror_gaps(picture.rgb[box], seen[box])
+    return dataclasses.replace(picture, rgb=rgb, alpha=None)
+
+
+def fill_hidden(picture: Picture) -> Picture:
+    """Return a picture whose hidden parts look like what is beside them; alpha stays.
+
+    Painted, it has no outline where it begins to be visible, and no other color shows
+    through its soft edges.
+    """
+    if picture.alpha is None:
+        return picture
+    seen = picture.alpha >= _VISIBLE
+    if seen.all() or not seen.any():
+        return picture
+    return dataclasses.replace(picture, rgb=_mirror_gaps(picture.rgb, seen))
+
+
+def _mirror_gaps(rgb: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Return a picture whose hidden pixels have the colors beyond the nearest edge."""
     nearest = scipy.ndimage.distance_transform_edt(
         ~seen, return_distances=False, return_indices=True
     )
     assert nearest is not None
     limits = np.reshape(seen.shape, (2, 1, 1)) - 1
-    # A hidden pixel gets the color of the visible one beyond the nearest edge.
     mirrored = np.clip(2 * nearest - np.indices(seen.shape), 0, limits)
     places = np.where(seen[tuple(mirrored)], mirrored, nearest)
-    return dataclasses.replace(
-        picture, rgb=np.ascontiguousarray(rgb[tuple(places)]), alpha=None
-    )
+    return np.ascontiguousarray(rgb[tuple(places)])
 
 
 def _span(is_visible: np.ndarray) -> slice:

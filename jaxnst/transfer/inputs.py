@@ -12,7 +12,7 @@ from jaxnst.coloring import recolor_style, smooth_recoloring, take_palette
 from jaxnst.config import INITS, TransferConfig
 from jaxnst.images import Picture, PictureSource, fitted_shape, resize
 from jaxnst.images.load import MIN_SIDE
-from jaxnst.images.resizing import only_visible
+from jaxnst.images.resizing import fill_hidden, only_visible
 from jaxnst.images.tiling import (
     make_tileable,
     move,
@@ -95,7 +95,7 @@ def load_inputs(
     strength: PictureSource | None = None,
 ) -> Inputs:
     """Return the pictures of one transfer, loaded and checked."""
-    original = picture_fn(content, argument="content")
+    original = fill_hidden(picture_fn(content, argument="content"))
     # The start, the opacity and the masks are faded like the content.
     fade, wraps = plan_fade(original.rgb, config.tile), wraps_of(config.tile)
 
