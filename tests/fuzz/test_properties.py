@@ -18,7 +18,7 @@ from .oracle import Seen, problems_of
 few = settings(
     derandomize=True,
     deadline=None,
-    max_examples=200,
+    max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 texts = st.text(max_size=30) | st.sampled_from(TEXTS)
