@@ -144,6 +144,8 @@ import signal, time
 import jax
 from jaxnst.optimize.programs import cache_folder, Program, compile_in_background
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it
+
 def compiled_for_long(x):
     while signal.getsignal(signal.SIGINT) != signal.SIG_DFL:
         time.sleep(0.01)

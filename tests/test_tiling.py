@@ -142,18 +142,18 @@ def test_the_border_is_laid_where_a_line_is_ordinary(rng):
 def test_what_belongs_to_a_picture_is_moved_with_it(tiny_vgg19, tmp_path):
     """A report of the file sees the same content as one of the result."""
     content, style = picture(60, 72, seed=1), picture(36, 50, seed=2)
-    opaque = np.concatenate([content, content[..., :1]], axis=-1)
+    opaque = np.concatenate([content, 0.5 + content[..., :1] / 2], axis=-1)
     settings: dict[str, Any] = FEW | SHORT | {"size": 64, "num_steps": 2, "strength": 0}
     result = jaxnst.stylize(opaque, style, tile=True, **settings)
     moved = result.record["result"].get("moved", [0, 0])
     assert any(moved), "the pictures of this test have to be others"
     assert result.job is not None
     inputs = result.job.inputs
-    # At strength 0 the picture is the content, and its red is its opacity here.
+    # At strength 0 the picture is the content, and its red tells its opacity here.
     found = inputs.content_at(inputs.shape)
     assert np.abs(found - result.image).mean() < 0.02
     assert result.alpha is not None
-    np.testing.assert_allclose(result.alpha, result.image[..., 0], atol=0.01)
+    np.testing.assert_allclose(result.alpha, 0.5 + result.image[..., 0] / 2, atol=0.01)
     for axis, scores in enumerate(map(score, [result.image] * 2, (0, 1))):
         assert scores == pytest.approx(1, abs=0.05), axis
     del settings["strength"]

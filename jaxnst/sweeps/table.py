@@ -343,7 +343,9 @@ def _read_document(path: Path, text: str) -> JobTable:
     except RecursionError:
         raise ValueError(f"{path.name} is nested too deeply.") from None
     except ValueError as error:
-        raise ValueError(f"{path.name} is not {kind}: {error}") from None
+        # Python's own words about numbers of thousands of digits help nobody.
+        fault = "a number has too many digits" if "limit (" in str(error) else error
+        raise ValueError(f"{path.name} is not {kind}: {fault}") from None
     return _from_document(document, name=path.name, folder=path.parent)
 
 
