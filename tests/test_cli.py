@@ -282,6 +282,7 @@ def test_errors_are_one_line_and_code_2(kind, files, tmp_path, monkeypatch, caps
         ),
         (["stylize", "a", "b", "--style-layers", "a,a"], "layer a is named twice"),
         (["stylize", "a", "b", "--styleweight", "1"], "unrecognized arguments"),
+        (["explain", "a", "--sheets=--"], "--sheets: expected a value, got"),
         (["paint"], "invalid choice: 'paint'"),
         ([], "required: COMMAND"),
     ],

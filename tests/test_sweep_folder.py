@@ -95,15 +95,15 @@ def test_killed_at_any_moment_and_resumed(tmp_path):
     """By one process and by several, while they write pictures, rows and sheets."""
     program = Path(__file__).with_name("sweep_killer.py")
     done = subprocess.run(
-        [sys.executable, "-W", "error", program, tmp_path, "90"],
+        [sys.executable, "-W", "error", program, tmp_path, "60"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["killed"] >= 90
-    assert report["torn"] > 10  # enough died in the midst of writing
+    assert report["killed"] >= 60
+    assert report["torn"] > 5  # enough died in the midst of writing
 
 
 def cut(path: Path) -> None:

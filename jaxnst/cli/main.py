@@ -81,7 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the command line without the program's name; None: this process's.
     """
-    args, unknown = build_parser().parse_known_args(arguments)
+    parser = build_parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for each in arguments:
+        # argparse would take away the value and give an empty list.
+        if each.startswith("--") and each.endswith("=--"):
+            parser.error(f"argument {each[:-3]}: expected a value, got '--'")
+    args, unknown = parser.parse_known_args(arguments)
     if unknown:
         text = f"unrecognized arguments: {' '.join(unknown)}"
         near = suggestion(unknown[0], args.parser._option_string_actions)

@@ -16,7 +16,7 @@ from .runner import Report, fuzz
 
 
 # Inputs of each kind; "reports" begins with half a minute of measuring.
-INPUTS = 40
+INPUTS = 30
 
 
 def test_bad_inputs(tmp_path):
