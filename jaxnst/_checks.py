@@ -105,7 +105,7 @@ def expand_home(path: str | os.PathLike[str]) -> Path:
 def check_list(name: str, value: Any, wanted: str) -> list[Any]:
     """Return the entries of a list, or of anything else that has entries but text."""
     try:
-        if not isinstance(value, str | bytes):
+        if not isinstance(value, str | bytes) and getattr(value, "ndim", 1) == 1:
             return list(value)
     except TypeError:
         pass

@@ -258,7 +258,14 @@ class SweepFolder:
         try:
             note = json.loads(self._notes[index].read_text("utf-8"))
             seconds, error = float(note["seconds"]), note["error"]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            ArithmeticError,
+            RecursionError,
+        ):
             pass  # only the seconds and the error are lost
         row = dataclasses.replace(self._blank[index], seconds=seconds)
         if not place.exists():
