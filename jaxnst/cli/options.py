@@ -215,7 +215,9 @@ def read_input(name: str) -> str | io.BytesIO:
     """Return a picture's name; for `-` what standard input holds, read once."""
     if name != STANDARD:
         return name
-    data = sys.stdin.buffer.read(2**30)
+    from jaxnst.images.metadata import MAX_FILE
+
+    data = sys.stdin.buffer.read(MAX_FILE + 1)  # more is refused when it is opened
     if not data:
         raise ValueError("standard input is empty, or read already; give a picture")
     stream = io.BytesIO(data)
