@@ -170,7 +170,7 @@ _SCHEMA = {
     "seconds": {"*": _NUMBER},
     "metrics": {"*": _Kind("a number", lambda value: type(value) in (int, float))},
     "finish": {"*": (_NOTHING, _NUMBER)},
-    "trace": {"*": [(_NOTHING, _NUMBER)]},
+    "trace": {"step": [_COUNT], "size": [_SIDE], "*": [(_NOTHING, _NUMBER)]},
 }
 
 

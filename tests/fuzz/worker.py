@@ -23,6 +23,8 @@ from .oracle import Problem, Seen, problems_of
 
 
 CANARY = "canary"
+# How PNG, JPEG, WebP and TIFF begin.
+_PICTURES = (b"\x89PNG", b"\xff\xd8", b"RIFF", b"II*\0", b"MM\0*")
 _REPOSITORY = Path(__file__).parents[2]
 
 
@@ -241,7 +243,10 @@ def _captured(paths: tuple[Path, Path]):
         for number, file in enumerate(kept, start=1):
             os.dup2(file, number)
             os.close(file)
-        texts += [path.read_text("utf-8", "replace") for path in paths]
+        found = [path.read_bytes() for path in paths]
+        if found[0].startswith(_PICTURES):  # `-o -` writes it to standard output
+            found[0] = b""
+        texts += [data.decode("utf-8", "replace") for data in found]
 
 
 def _is_broken(path: Path) -> bool:
