@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from .transfer.memory import Estimate as Estimate, OutOfMemory as OutOfMemory
     from .transfer.result import Interrupted as Interrupted, Result as Result
     from .transfer.texture_synthesis import texture as texture
+    from .videos.driver import (
+        VideoInterrupted as VideoInterrupted,
+        VideoResult as VideoResult,
+        video as video,
+    )
 
 # Imported when first used (PEP 562): JAX takes a second or two, and `jaxnst --help` has
 # no use for it.
@@ -50,6 +55,8 @@ _HOMES = {
     "SweepInterrupted": "sweeps.driver",
     "SweepResult": "sweeps.results",
     "TransferConfig": "config",
+    "VideoInterrupted": "videos.driver",
+    "VideoResult": "videos.driver",
     "batch": "sweeps.driver",
     "estimate": "transfer.driver",
     "explain": "insight.explanation",
@@ -59,6 +66,7 @@ _HOMES = {
     "stylize": "transfer.driver",
     "sweep": "sweeps.driver",
     "texture": "transfer.texture_synthesis",
+    "video": "videos.driver",
 }
 __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 _SUBMODULES = {

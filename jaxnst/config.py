@@ -9,6 +9,8 @@ the README are made from these fields. Nothing here imports JAX.
 import contextlib
 import dataclasses
 import functools
+import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -21,6 +23,7 @@ from ._checks import (
     check_choice,
     check_count,
     check_layer_weights,
+    check_list,
     check_names,
     check_number,
     check_range,
@@ -34,6 +37,7 @@ LayerWeights = Mapping[str, float] | Iterable[str]
 COLORS = ("style", "content", "luminance", "match", "histogram", "palette-only")
 CONVOLUTIONS = ("auto", "xla", "winograd")
 DEVICES = ("all",)
+FLOWS = ("dis", "deepflow", "none")
 INITS = ("content", "recolored", "style", "noise")
 # From most memory and least time to the reverse, see `jaxnst.networks.remat`.
 MEMORY_LEVELS = ("fast", "balanced", "low")
@@ -69,6 +73,8 @@ STYLE_LAYERS = MappingProxyType({f"relu{block}_1": 1.0 for block in range(1, 6)}
 MAX_SCALE = 100
 MAX_STEPS = 10_000_000
 MAX_STEPS_PER_CALL = 10_000
+# No frame is held by one further back.
+_MAX_REACH = 10_000
 # A span such as 0..3 with more numbers is taken for a typing error.
 MAX_SPAN = 10_000
 # Settings about a content picture, which textures do not have.
@@ -683,16 +689,16 @@ class TransferConfig:
         return dataclasses.asdict(self)
 
 
-def _declared() -> dict[str, Setting]:
+def _declared(config: type) -> dict[str, Setting]:
     """Return {name: setting} of all fields, each with the title of its group."""
-    found, group = {}, ""
-    for field in dataclasses.fields(TransferConfig):
+    found, group = {}, GROUPS[0]
+    for field in dataclasses.fields(config):
         group = _GROUP_STARTS.get(field.name, group)
         found[field.name] = dataclasses.replace(field.metadata["setting"], group=group)
     return found
 
 
-_FIELDS = _declared()
+_FIELDS = _declared(TransferConfig)
 # Everything that text can set: the fields of `TransferConfig`, and the preset.
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     _FIELDS
@@ -704,6 +710,163 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         )
     }
 )
+
+
+def parse_moment(text: str) -> int | float:
+    """Return a moment of a clip: a frame such as `48`, or seconds such as `2s`.
+
+    Args:
+        text: a flag's value.
+
+    Raises:
+        ValueError: if the text is neither.
+    """
+    text = text.strip()
+    if text.isdecimal():
+        return int(text)
+    return parse_number(text.removesuffix("s"))
+
+
+def _check_moment(name: str, value: object) -> int | float:
+    if isinstance(value, float):
+        return check_number(name, value)
+    return check_count(name, value, minimum=0)
+
+
+def _parse_list(text: str, parse_fn: Callable[[str], Any]) -> tuple[Any, ...]:
+    return tuple(parse_fn(part) for part in text.split(",") if part.strip())
+
+
+def _parse_cuts(text: str) -> str | tuple[int | float, ...]:
+    return text if text == "auto" else _parse_list(text, parse_moment)
+
+
+def _check_cuts(name: str, value: Any) -> str | tuple[int | float, ...]:
+    if isinstance(value, str):
+        return check_choice(name, value, ("auto",))
+    entries = check_list(name, value, "'auto', or a list of frames or seconds")
+    return tuple(_check_moment(f"{name}[{i}]", x) for i, x in enumerate(entries))
+
+
+def _check_reach(name: str, value: Any) -> tuple[int, ...]:
+    entries = check_list(name, value, "a list of numbers of frames")
+    reach = tuple(
+        check_count(f"{name}[{i}]", x, maximum=_MAX_REACH)
+        for i, x in enumerate(entries)
+    )
+    if not reach or any(a >= b for a, b in itertools.pairwise(reach)):
+        raise ValueError(
+            f"`{name}` must be growing numbers of frames, got {shown(entries)}."
+        )
+    return reach
+
+
+def _check_flow(name: str, value: Any) -> str:
+    if callable(value):
+        return CUSTOM
+    if isinstance(value, str) and len(re.findall(r"%\d*d", value)) == 2:
+        return value
+    return check_choice(name, value, FLOWS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """The settings of a clip beside those of its frames, checked and in one form.
+
+    Every field is declared with its help and its checks; `jaxnst.video` describes them
+    in full.
+
+    Raises:
+        ValueError: if a value is out of range or unknown, or two do not go together.
+        TypeError: if a value is of the wrong kind.
+    """
+
+    steadiness: float = _number(
+        0.5,
+        "0: every frame for itself, 1: held as still as can be",
+        _part,
+        metavar="S",
+        is_static=False,
+    )
+    frame_steps: int = _count(
+        12, "steps for a frame that goes on from the last one", most=MAX_STEPS
+    )
+    temporal_weight: float | None = _number(
+        None, "weight of the temporal term", default_text="from the steadiness"
+    )
+    frame_learning_rate: float | None = _number(
+        None,
+        "step size for a frame that goes on from the last one",
+        _positive,
+        metavar="R",
+        default_text="from the steadiness",
+    )
+    reach: tuple[int, ...] = _setting(
+        (1,),
+        "which frames before hold a frame; 1,5,24 is long-term",
+        metavar="N,...",
+        parse_fn=functools.partial(_parse_list, parse_fn=_parse_count),
+        check_fn=_check_reach,
+        default_text="1",
+    )
+    passes: int = _count(1, "2 or more go back and forth over a shot", most=100)
+    loop: bool = _setting(
+        False,
+        "the last frame goes on in the first",
+        metavar="",
+        parse_fn=_parse_flag,
+        check_fn=_check_flag,
+    )
+    flow: str = _setting(
+        "dis",
+        "dis, deepflow, none, or .flo files as flow/%04d_%04d.flo",
+        check_fn=_check_flow,
+    )
+    cuts: str | tuple[int | float, ...] = _setting(
+        "auto",
+        "first frames of the shots, as frames or seconds (2s); or auto",
+        metavar="T,...",
+        parse_fn=_parse_cuts,
+        check_fn=_check_cuts,
+    )
+    start: int | float | None = _setting(
+        None,
+        "first frame, or seconds such as 1.5 or 2s",
+        metavar="T",
+        parse_fn=parse_moment,
+        check_fn=_check_moment,
+        default_text="the first",
+    )
+    stop: int | float | None = _setting(
+        None,
+        "frame or seconds to stop before",
+        metavar="T",
+        parse_fn=parse_moment,
+        check_fn=_check_moment,
+        default_text="the end",
+    )
+    every: int = _count(1, "paint every n-th frame only")
+    rate: float | None = _number(
+        None,
+        "frames a second, of pictures and arrays",
+        functools.partial(_positive, most=1000),
+        metavar="N",
+        default_text="25",
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value, and bring it to its one form."""
+        for name, declared in CLIP_SETTINGS.items():
+            object.__setattr__(self, name, declared.check(name, getattr(self, name)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings in a form that JSON can hold."""
+        return dataclasses.asdict(self)
+
+
+CLIP_SETTINGS: Mapping[str, Setting] = MappingProxyType(_declared(ClipConfig))
+# Settings of a picture that may change over the time of a clip.
+OVER_TIME = ("strength", "style_weight", "style_blend", "detail")
 # Settings that programs are the same for, whatever their values.
 DYNAMIC = frozenset(name for name, each in _FIELDS.items() if not each.is_static)
 

@@ -58,6 +58,28 @@ RegionTargets = dict[str, tuple[Any, ...]]
 FeatureFn = Callable[[Image, Collection[str]], Features]
 
 
+class Temporal(NamedTuple):
+    """What holds a frame of a clip to the frames before it.
+
+    The pictures are compared at half the resolution, by means of 2 x 2 pixels: shapes
+    and colors are held, and the finest strokes are left to the style.
+
+    Attributes:
+        image: frames before, carried along the motion; RGB, [0, 1].
+        certainty: certainty that a pixel of the half-sized picture is the one before,
+            [0, 1], with an axis of one channel.
+        scale: variance of a painted frame, the divisor of the temporal term: 1 means as
+            far off as the frame is from its own mean.
+        rates: factor on the update of each pixel, with an axis of one channel; 0 leaves
+            a pixel as it is.
+    """
+
+    image: Image
+    certainty: Float[Array, "_ _ 1"]
+    scale: Scalar
+    rates: Float[Array, "height width 1"]
+
+
 class Targets(NamedTuple):
     """What an image is compared with: one set per pair of pictures and size.
 
@@ -70,6 +92,7 @@ class Targets(NamedTuple):
         guides: {layer: weight of every pixel in each region}; None for one region that
             is the whole picture.
         shares: fraction of the picture that each region covers.
+        temporal: frames before, of a clip; None for a picture by itself.
     """
 
     content: dict[str, FeatureMap]
@@ -78,6 +101,7 @@ class Targets(NamedTuple):
     style_scale: dict[str, dict[str, Regional]]
     guides: dict[str, Guides] | None
     shares: Regional
+    temporal: Temporal | None = None
 
 
 def compute_targets(
@@ -331,6 +355,7 @@ class LossWeights(NamedTuple):
         content_layers: {content layer: its weight among the content layers}.
         style_layers: {style layer: its weight among the style layers}.
         style_losses: {style loss: its weight among the style losses}.
+        temporal: weight of the temporal term; None if the targets have none.
     """
 
     content: Scalar
@@ -339,13 +364,15 @@ class LossWeights(NamedTuple):
     content_layers: dict[str, Scalar]
     style_layers: dict[str, Scalar]
     style_losses: dict[str, Scalar]
+    temporal: Scalar | None = None
 
 
 class LossTerms(NamedTuple):
     """The loss of an image and the terms it is the sum of.
 
     Attributes:
-        total: weighted sum of the content term, the style term and total variation.
+        total: weighted sum of the content term, the style term, total variation and the
+            temporal term.
         content: content term, the weighted mean over layers ("pair") or the weighted
             sum ("paper").
         style: style term, the weighted mean over layers ("pair") or the weighted sum
@@ -354,6 +381,7 @@ class LossTerms(NamedTuple):
         content_layers: {content layer: its term, unweighted}.
         style_layers: {style layer: its term, unweighted}.
         style_regions: style term of each region by itself.
+        temporal: temporal term; None for a picture by itself.
     """
 
     total: Scalar
@@ -363,6 +391,7 @@ class LossTerms(NamedTuple):
     content_layers: dict[str, Scalar]
     style_layers: dict[str, Scalar]
     style_regions: Regional
+    temporal: Scalar | None = None
 
 
 def make_loss_weights(
@@ -458,9 +487,32 @@ def perceptual_loss(
     wraps = network.wraps if isinstance(network, Network) else (False, False)
     tv = total_variation_loss(image, wraps=wraps)
     total = weights.content * content + weighted + weights.tv * tv
+    temporal = None
+    if targets.temporal is not None and weights.temporal is not None:
+        temporal = _temporal_term(image, targets.temporal)
+        total = total + weights.temporal * temporal
     return total, LossTerms(
-        total, content, style, tv, content_layers, style_layers, style_regions
+        total, content, style, tv, content_layers, style_layers, style_regions, temporal
     )
+
+
+def _temporal_term(image: Image, held: Temporal) -> Scalar:
+    """Return the mean squared distance from what is held, over its scale."""
+    return (
+        jnp.mean(held.certainty * jnp.square(halved(image - held.image))) / held.scale
+    )
+
+
+def halved(image: Float[Array, "_ _ _"]) -> Float[Array, "_ _ _"]:
+    """Return the means of 2 x 2 pixels; an odd side's last row counts twice.
+
+    Args:
+        image: picture, or the difference of two.
+    """
+    height, width, channels = image.shape
+    image = jnp.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    return image.reshape(height, 2, width, 2, channels).mean((1, 3))
 
 
 def _weighted_sum(

@@ -26,6 +26,7 @@ from .options import (
 from .pictures import COMPARE, EXPLAIN, FINISH, SHOW
 from .stylize import STYLIZE, STYLIZE_EXAMPLES, TEXTURE
 from .sweep import BATCH, SWEEP
+from .video import VIDEO
 
 
 # In the order of the help.
@@ -33,6 +34,7 @@ _COMMANDS = {
     "stylize": STYLIZE,
     "sweep": SWEEP,
     "batch": BATCH,
+    "video": VIDEO,
     "texture": TEXTURE,
     "finish": FINISH,
     "explain": EXPLAIN,

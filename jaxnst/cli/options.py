@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnst._checks import FORESEEN, check_range, one_line, plain, short
-from jaxnst.config import GROUPS, SETTINGS, parse_number, parse_values
+from jaxnst.config import GROUPS, SETTINGS, Setting, parse_number, parse_values
 
 
 EXIT_FAILED = 1
@@ -100,25 +100,30 @@ def setting_options(
     """
     form: dict[str, Any]
     for name, declared in SETTINGS.items():
-        if name in without:
-            continue
-        if isinstance(declared.default, bool):
-            form = {"action": argparse.BooleanOptionalAction}
-        else:
+        if name not in without:
             swept = functools.partial(parse_values, name)
             parse_fn = swept if are_swept else declared.parse_fn
-            form = {"type": as_argument(parse_fn), "metavar": declared.metavar}
-        form |= {"group": declared.group, "default": argparse.SUPPRESS}
-        text = declared.help
-        if default := declared.shown_default:
-            text += f" ({default})"
-        yield option(f"--{name.replace('_', '-')}", text, **form)
+            yield setting_option(name, declared, parse_fn)
     if "masks" not in without:
         text = "white where a style is painted; one per style, or rest, or alpha"
         form = {"dest": "masks", "action": "append", "default": argparse.SUPPRESS}
         yield option("--mask", text, "FILE", group=GROUPS[1], **form)
     if "like" not in without:
         yield option("--like", "use the settings kept in FILE", "FILE")
+
+
+def setting_option(
+    name: str, declared: Setting, parse_fn: Callable[[str], Any], group: str = ""
+) -> Option:
+    """Return the flag of a setting, read by a function."""
+    form: dict[str, Any] = {"type": as_argument(parse_fn), "metavar": declared.metavar}
+    if isinstance(declared.default, bool):
+        form = {"action": argparse.BooleanOptionalAction}
+    form |= {"group": group or declared.group, "default": argparse.SUPPRESS}
+    text = declared.help
+    if default := declared.shown_default:
+        text += f" ({default})"
+    return option(f"--{name.replace('_', '-')}", text, **form)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

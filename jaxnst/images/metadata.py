@@ -1,9 +1,9 @@
 """The record of how a picture was made, inside the picture's file.
 
 PNG holds it as text under the key `jaxnst`; JPEG, WebP and TIFF hold it in the
-EXIF/TIFF tag ImageDescription. It is JSON, in ASCII. A picture, and so its record, may
-be anybody's: what each field may hold is checked when it is read. Settings are checked
-by `jaxnst.config`, which declares them, once they are used.
+EXIF/TIFF tag ImageDescription, films in their comment. It is JSON, in ASCII. A file,
+and so its record, may be anybody's: what each field may hold is checked when it is
+read. Settings are checked by `jaxnst.config`, which declares them, once they are used.
 """
 
 import dataclasses
@@ -27,6 +27,8 @@ from jaxnst._checks import check_path, path_text, shown
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 TEXT_KEY = "jaxnst"
+# Films that jaxnst writes.
+FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 # Pillow needs a time that grows with the square of the number of these segments.
 _MAX_EXIF_SEGMENTS = 64
 # Bytes of a picture file that are read; a device may have no end.
@@ -36,38 +38,37 @@ _MAX_RECORD = 2_000_000
 
 
 def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
-    """Return the record that `Result.save` wrote into a picture, checked.
+    """Return the record that jaxnst wrote into a picture or a film, checked.
 
     A file may be anybody's: fields that jaxnst knows have their types and ranges, and
     all others a bounded depth and length. Escape texts before you show them.
 
     Args:
-        path: picture file, or what is in one.
+        path: picture file, or what is in one; or a film.
 
     Raises:
         FileNotFoundError: if the file does not exist.
+        ImportError: if it is a film and the extra `video` is not installed.
         ValueError: if the file is no picture, holds no record, or a field of it holds
             what it may not; the message names the field.
     """
     is_open = isinstance(path, io.BytesIO)
     name = "the picture" if is_open else path_text(check_path("path", path))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if is_open:
-                data = path.getvalue()
-            else:
-                with Path(path).open("rb") as file:
-                    data = file.read(MAX_FILE)
-            stream = io.BytesIO(lean(data))
-            with PILImage.open(stream, formats=FORMATS) as image:
-                text = getattr(image, "text", {}).get(TEXT_KEY)
-                text = text or image.getexif().get(ExifTags.Base.ImageDescription, "")
+        if not is_open and Path(path).suffix.lower() in FILMS:
+            text = _film_text(Path(path))
+        else:
+            text = _picture_text(path)
         record = json.loads(text)[TEXT_KEY] if len(text) <= _MAX_RECORD else None
     except FileNotFoundError:
         raise FileNotFoundError(f"no such file: {name}") from None
     except IsADirectoryError:
         raise ValueError(f"{name} is a folder, not a picture.") from None
+    except ImportError:
+        raise ImportError(
+            "the record of a film needs PyAV; install it with: "
+            "pip install 'jaxnst[video]'"
+        ) from None
     except PILImage.UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture that can be read.") from None
     # As in `load_picture`: Pillow raises almost any exception on damaged files.
@@ -82,6 +83,31 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
         return check_record(record)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def _picture_text(path: str | os.PathLike[str] | io.BytesIO) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if isinstance(path, io.BytesIO):
+            data = path.getvalue()
+        else:
+            with Path(path).open("rb") as file:
+                data = file.read(MAX_FILE)
+        stream = io.BytesIO(lean(data))
+        with PILImage.open(stream, formats=FORMATS) as image:
+            text = getattr(image, "text", {}).get(TEXT_KEY)
+            return text or image.getexif().get(ExifTags.Base.ImageDescription, "")
+
+
+def _film_text(path: Path) -> str:
+    """Return the comment in a film; FFmpeg may open no other file."""
+    import av
+
+    path.stat()  # raises the errors of files
+    options = {"protocol_whitelist": "file"}
+    with av.open(f"file:{path.absolute()}", options=options) as film:
+        known = {name.lower(): text for name, text in film.metadata.items()}
+    return known.get("comment", "")
 
 
 # Bounds of everything in a record, known or not.

@@ -75,6 +75,8 @@ class Member:
             None if no strength was asked for.
         num_steps: number of steps made at the sizes before.
         is_over: whether the picture was stopped for good at an earlier size.
+        is_watched: whether a rise of the loss counts as trouble; if not, only values
+            that are not finite do.
     """
 
     method: Method
@@ -85,6 +87,7 @@ class Member:
     callback: StepCallback | None = None
     num_steps: int = 0
     is_over: bool = False
+    is_watched: bool = True
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -141,7 +144,8 @@ class MemberRun:
 
     def _begin(self, image: Any) -> None:
         """Go on from a picture, with a new monitor."""
-        self.monitor = LossMonitor(image, self.member.steering is not None)
+        is_steered = self.member.steering is not None
+        self.monitor = LossMonitor(image, is_steered or not self.member.is_watched)
         self._done_before = self.schedule.done
 
     def _decay(self) -> float:

@@ -178,6 +178,8 @@ def step(
         )[0],
     )
     assert isinstance(update, jax.Array)
+    if targets.temporal is not None:
+        update = targets.temporal.rates * update
     image = jnp.clip(state.image + learning_rate * update, 0.0, 1.0)
     average = state.average
     if average is not None and averaging is not None:

@@ -1,0 +1,420 @@
+"""`video`: a clip painted frame by frame, so that it does not flicker."""
+
+import dataclasses
+import functools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxnst._checks import shown, suggestion
+from jaxnst._types import HostAlpha, HostImage
+from jaxnst.config import CLIP_SETTINGS, SETTINGS, ClipConfig
+from jaxnst.optimize.interrupt import deferred_interrupt
+from jaxnst.transfer.inputs import StyleSource
+from jaxnst.transfer.terminal import Screen
+
+from .encoding import (
+    DEFAULT_QUALITY,
+    Output,
+    check_opacity,
+    check_output,
+    write_clip,
+)
+from .flow import one_thread
+from .folder import Row, WorkFolder
+from .jobs import ClipJob, plan_clip
+from .painting import Stopped
+from .runner import paint_shot
+from .source import Clip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VideoResult:
+    """A painted clip; iterating gives its frames, RGB, float32, [0, 1], HWC.
+
+    Attributes:
+        path: file or folder that was written; None if none was asked for.
+        times: time stamp of each painted frame, in seconds from the first one.
+        rows: for each frame its steps, losses, certainty, detail and seconds.
+        record: settings, versions and sha256 of the inputs, as in `Result.record`.
+        metrics: how steady the clip is, see `jaxnst.videos.measuring`; None if it was
+            not measured.
+    """
+
+    path: Path | None
+    times: tuple[float, ...]
+    rows: Sequence[Mapping[str, Any]]
+    record: Mapping[str, Any]
+    metrics: Mapping[str, float] | None = None
+    _frames_fn: Callable[[], Iterator[tuple[HostImage, HostAlpha | None]]] = (
+        dataclasses.field(repr=False, compare=False)
+    )
+    _clip: Clip = dataclasses.field(repr=False, compare=False)
+    _folder: Any = dataclasses.field(default=None, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[HostImage]:
+        for image, _ in self._frames_fn():
+            yield image
+
+    def save(
+        self,
+        output: str | os.PathLike[str],
+        *,
+        codec: str | None = None,
+        quality: int = DEFAULT_QUALITY,
+        audio: bool = True,
+    ) -> Path:
+        """Write the clip to a film or a folder of pictures, and return its path.
+
+        Args:
+            output: film, folder, or pattern of pictures, as for `jaxnst.video`.
+            codec: codec of a film; by default that of its ending.
+            quality: quality of a film, 0 (best) to 51.
+            audio: whether to copy sound and subtitles.
+
+        Raises:
+            ValueError: if the ending is unknown, or cannot hold what is asked for.
+            OSError: if it cannot be written.
+        """
+        place = check_output(output, codec=codec, quality=quality)
+        return write_clip(
+            self._frames_fn(), place, self._clip, record=self.record, audio=audio
+        )
+
+
+class VideoInterrupted(KeyboardInterrupt):
+    """Ctrl-C during `video`; the frames painted so far are put together.
+
+    Attributes:
+        result: the clip so far; None if not even one frame was painted.
+    """
+
+    def __init__(self, result: VideoResult | None):
+        super().__init__("interrupted; the frames painted so far are in `.result`")
+        self.result = result
+
+
+def video(
+    clip: Any,
+    style: StyleSource,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    steadiness: float | None = None,
+    frame_steps: int | None = None,
+    temporal_weight: float | None = None,
+    frame_learning_rate: float | None = None,
+    reach: Sequence[int] | None = None,
+    passes: int | None = None,
+    loop: bool | None = None,
+    flow: Any = "dis",
+    cuts: str | Sequence[float] | None = None,
+    start: float | None = None,
+    stop: float | None = None,
+    every: int | None = None,
+    rate: float | None = None,
+    audio: bool = True,
+    codec: str | None = None,
+    quality: int = DEFAULT_QUALITY,
+    keep: bool = False,
+    metrics: bool = False,
+    executor: Any = None,
+    callback: Callable[[Mapping[str, Any]], object] | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> VideoResult:
+    """Return `clip`, painted in the style of `style`, so that it does not flicker.
+
+    The first frame of each shot is painted as `stylize` paints it. Each frame after it
+    starts from the last painted one, carried along the motion, and is held to it where
+    the motion is certain. What stands still is not painted again. Settings left at None
+    have their defaults.
+
+    With an `output`, painted frames are kept in a folder beside it until it is written:
+    after a kill the same call goes on, and ends with the same bytes.
+
+    Args:
+        clip: film; folder or pattern of pictures, such as `frames/%04d.png`; or an
+            iterable of arrays, (H, W, 3), or of pictures.
+        style: style picture, or a list of them, as for `stylize`.
+        output: film to write, .mp4, .mov, .mkv or .webm, with the time stamps and the
+            sound of `clip`; or a folder or pattern of pictures. None: frames are kept
+            in a temporary folder.
+        steadiness: 0 paints every frame by itself, 1 holds it as still as can be; in
+            between it gives the next but one two.
+        frame_steps: number of steps for a frame that goes on from the one before.
+        temporal_weight: weight of the term that holds a frame, 0 or more.
+        frame_learning_rate: step size of Adam for such a frame, in pixel values.
+        reach: how many frames back those are that hold a frame; (1, 5, 24) also paints
+            as before what was covered for a while.
+        passes: number of times that a shot is gone through, back and forth from the
+            second on.
+        loop: whether the last frame goes on in the first, as in a clip that repeats.
+        flow: "dis"; "deepflow"; a function of two frames that returns the way of each
+            pixel of the first to its place in the second, (H, W, 2); a pattern of .flo
+            files such as `flow/%04d_%04d.flo`; or None, which takes what changes from
+            frame to frame for all that moves.
+        cuts: "auto", or the first frames of the shots but the first, as numbers of
+            frames or, if they are floats, as seconds.
+        start: first frame that is painted, or its time in seconds if it is a float.
+        stop: frame before which to stop, or its time in seconds if it is a float.
+        every: 2 paints every other frame, and so on.
+        rate: frames a second, of pictures and arrays; by default 25.
+        audio: whether to copy sound and subtitles.
+        codec: "h264", "h265", "vp9", "av1", "prores" or "ffv1"; by default that of the
+            output's ending.
+        quality: quality of the film, 0 (best) to 51; 16 looks like the frames.
+        keep: whether to keep the folder of frames once the output is written.
+        metrics: whether to measure how steady the result is, with another flow than the
+            one it is painted with.
+        executor: paints shots elsewhere, side by side: any
+            `concurrent.futures.Executor` that does not fork.
+        callback: function called with the row of each painted frame; it returns True
+            to stop.
+        progress: whether to show a bar on standard error (without a terminal, lines).
+        settings: settings of `stylize`. Of `strength`, `style_weight`, `style_blend`
+            and `detail` also {frame, or seconds if a float: value}, linear in between.
+            Each of `masks`, and `strength`, may be a clip of as many frames.
+
+    Returns:
+        The painted frames, their rows and their record.
+
+    Raises:
+        ValueError, TypeError, OSError: if an input is unusable, before anything is
+            painted; or if the folder holds frames of another clip.
+        ImportError: if the extra `video` is not installed.
+        VideoInterrupted: on Ctrl-C, with the frames so far; a KeyboardInterrupt.
+
+    Examples:
+        >>> painted = video("in.mp4", "wave.jpg", output="out.mp4")  # doctest: +SKIP
+        >>> painted.rows[5]["certainty"]  # doctest: +SKIP
+    """
+    given = dict(locals())
+    for name in settings:
+        if name not in (*SETTINGS, "masks"):
+            known = (*SETTINGS, *CLIP_SETTINGS, "masks")
+            raise TypeError(
+                f"{shown(name)} is no setting of `video`.{suggestion(name, known)}"
+            )
+    if callback is not None and not callable(callback):
+        raise TypeError(f"`callback` must be callable, got {shown(callback)}.")
+    own = make_clip_config({name: given[name] for name in CLIP_SETTINGS})
+    place = None
+    if output is not None:
+        place = check_output(output, codec=codec, quality=quality)
+    screen = Screen(enabled=progress)
+    with one_thread(), Progress(screen) as bar:
+        job = plan_clip(
+            clip, style, own, flow, settings, progress=progress, seen_fn=bar.look
+        )
+        if place is not None:
+            check_opacity(place, job.clip)
+        return _paint(
+            job,
+            place,
+            bar,
+            audio=audio,
+            keep=keep,
+            metrics=metrics,
+            executor=executor,
+            callback=callback,
+        )
+
+
+def make_clip_config(given: Mapping[str, Any]) -> ClipConfig:
+    """Return the settings of a clip; those that are None have their defaults."""
+    flow = "none" if given.get("flow", "dis") is None else given.get("flow")
+    named = {name: value for name, value in given.items() if value is not None}
+    return ClipConfig(**named | ({"flow": flow} if flow is not None else {}))
+
+
+def _paint(
+    job: ClipJob,
+    place: Output | None,
+    bar: "Progress",
+    *,
+    audio: bool,
+    keep: bool,
+    metrics: bool,
+    executor: Any,
+    callback: Callable[[Mapping[str, Any]], object] | None,
+) -> VideoResult:
+    """Paint what is missing in the work folder, and put the clip together."""
+    temporary = None
+    if place is None:
+        temporary = tempfile.TemporaryDirectory(prefix="jaxnst-video-")
+        path = Path(temporary.name)
+    else:
+        path = place.path.with_name(f"{place.path.name}.frames")
+    folder = WorkFolder(path, job.identity())
+    is_stopped = is_interrupted = False
+    try:
+        bar.begin(job)
+        with deferred_interrupt(bar.notice) as interrupted_fn:
+            try:
+                for row in _rows(job, folder, executor, interrupted_fn):
+                    bar.advance(row)
+                    if callback is not None and _is_true(callback(row)):
+                        is_stopped = True
+                        break
+            except Stopped:
+                is_interrupted = True
+        folder.finish()
+        count = _num_painted(folder, job)
+        if not count:
+            raise VideoInterrupted(None)
+        is_part = count < len(job.clip)
+        measured = None
+        rows = [folder.rows[i, folder.last_pass(i)] for i in range(count)]
+        frames_fn = functools.partial(_finished, job, folder, count)
+        if metrics:
+            from .measuring import measure_clip
+
+            bar.say("measuring ...")
+            measured = measure_clip(job, frames_fn, rows)
+        record = job.record(rows, measured, is_part=is_part)
+        written = None
+        if place is not None:
+            bar.say("putting the frames together ...")
+            written = write_clip(
+                frames_fn(), place, job.clip, record=record, audio=audio
+            )
+        result = VideoResult(
+            path=written,
+            times=tuple(float(t - job.clip.times[0]) for t in job.clip.times[:count]),
+            rows=rows,
+            record=record,
+            metrics=measured,
+            _frames_fn=frames_fn,
+            _clip=job.clip,
+            _folder=temporary or (None if keep else folder),
+        )
+    finally:
+        folder.close()
+    if is_interrupted:
+        raise VideoInterrupted(result)
+    if place is not None and not keep and not is_part and not is_stopped:
+        folder.remove()
+        result = dataclasses.replace(
+            result, _frames_fn=functools.partial(_written, result, place)
+        )
+    return result
+
+
+def _is_true(answer: object) -> bool:
+    return isinstance(answer, bool | np.bool_) and bool(answer)
+
+
+def _num_painted(folder: WorkFolder, job: ClipJob) -> int:
+    """Return how many frames are there from the first on, after any pass."""
+    count = 0
+    while count < len(job.clip) and folder.last_pass(count):
+        count += 1
+    return count
+
+
+def _rows(
+    job: ClipJob,
+    folder: WorkFolder,
+    executor: Any,
+    interrupted_fn: Callable[[], bool],
+) -> Iterator[Row]:
+    """Paint the shots, and yield the row of each frame that is painted."""
+    for number in range(len(job.shots.spans)):
+        yield from paint_shot(job, number, folder, is_interrupted=interrupted_fn)
+
+
+def _finished(
+    job: ClipJob, folder: WorkFolder, count: int
+) -> Iterator[tuple[HostImage, HostAlpha | None]]:
+    """Yield the frames with their colors and filters, as `stylize` finishes them."""
+    pictures = job.clip.frames(0, count)
+    for index, (picture, image) in enumerate(
+        zip(pictures, folder.images(count), strict=True)
+    ):
+        yield job.finished(index, picture, image)
+
+
+def _written(
+    result: VideoResult, place: Output
+) -> Iterator[tuple[HostImage, HostAlpha | None]]:
+    """Yield the frames of a clip that was written."""
+    from .source import open_clip
+
+    source = place.path if place.is_film else place.path / str(place.pattern)
+    shape = result.record["result"]["height"], result.record["result"]["width"]
+    for picture in open_clip(source).frames():
+        yield picture.rgb[: shape[0], : shape[1]], picture.alpha
+
+
+class Progress:
+    """A bar of a clip's frames, or a line for each where there is no terminal."""
+
+    def __init__(self, screen: Screen):
+        self._screen = screen
+        self._started = time.monotonic()
+        self._done, self._total = 0, 0
+        self._work = self._all_work = 0.0
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._screen.stop()
+
+    def look(self, index: int) -> None:
+        """Say that a frame is looked at, for cuts."""
+        if index == 0:
+            self._screen.print("looking for cuts ...")
+
+    def begin(self, job: ClipJob) -> None:
+        """Start, once it is known how many frames there are."""
+        self._total = len(job.clip) * job.num_passes
+        shots = len(job.shots.spans)
+        self._started = time.monotonic()
+        self._screen.print(
+            f"{len(job.clip)} frames, {shots} shot{'s' * (shots > 1)}, "
+            f"{job.shape[1]} x {job.shape[0]}"
+        )
+        if self._screen.is_terminal:
+            from rich.progress import BarColumn, TextColumn
+
+            self._screen.start_bar(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[left]}"),
+                is_transient=True,
+                description="frame 0",
+                total=self._total,
+                left="",
+            )
+
+    def advance(self, row: Mapping[str, Any]) -> None:
+        """Show that a frame is there."""
+        self._done += 1
+        elapsed = time.monotonic() - self._started
+        left = elapsed / self._done * max(0, self._total - self._done)
+        text = f"frame {row['frame'] + 1} of {self._total}"
+        if self._screen.has_bar:
+            self._screen.update(
+                description=text, advance=1, left=f"about {left:.0f} s left"
+            )
+        else:
+            self._screen.print(
+                f"{text}  {row['steps']} steps, {row['seconds']:.1f} s, certain "
+                f"{row['certainty']:.0%}, still {row['still']:.0%}, about {left:.0f} s "
+                "left"
+            )
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        self._screen.print(text)
+
+    notice = say

@@ -1,0 +1,324 @@
+"""Clips as they are written: films with sound, or folders of pictures."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxnst._checks import check_choice, check_count, check_path, path_text, shown
+from jaxnst._types import HostAlpha, HostImage
+from jaxnst.images import EXTENSIONS, check_format, save_picture
+from jaxnst.images.files import atomic_write, check_place
+from jaxnst.images.metadata import TEXT_KEY
+from jaxnst.images.save import quantize
+
+from .source import Clip, av, open_film
+
+
+# {ending: (FFmpeg's name of the container, codecs that it holds, the usual one first)}
+CONTAINERS = {
+    ".mp4": ("mp4", ("h264", "h265", "av1", "vp9")),
+    ".m4v": ("mp4", ("h264", "h265")),
+    ".mov": ("mov", ("h264", "h265", "prores")),
+    ".mkv": ("matroska", ("h264", "h265", "vp9", "av1", "ffv1", "prores")),
+    ".webm": ("webm", ("vp9", "av1")),
+}
+CODECS = ("h264", "h265", "vp9", "av1", "prores", "ffv1")
+DEFAULT_QUALITY = 16
+_MAX_QUALITY = 51
+_PICTURES = "%06d.png"
+# Always so many: the bytes depend on the number of threads.
+_THREADS = 4
+
+
+class _Codec(NamedTuple):
+    """How a codec is called, and the pixels it gets."""
+
+    name: str
+    pixels: str
+    with_alpha: str | None = None
+    is_deep: bool = False
+
+
+_ENCODERS = {
+    "h264": _Codec("libx264", "yuv420p"),
+    "h265": _Codec("libx265", "yuv420p"),
+    "vp9": _Codec("libvpx-vp9", "yuv420p", "yuva420p"),
+    "av1": _Codec("libsvtav1", "yuv420p10le", is_deep=True),
+    "prores": _Codec("prores_ks", "yuv422p10le", "yuva444p10le", is_deep=True),
+    "ffv1": _Codec("ffv1", "yuv444p16le", "bgra", is_deep=True),
+}
+_WITH_OPACITY = ", ".join(name for name, x in _ENCODERS.items() if x.with_alpha)
+
+
+class Output(NamedTuple):
+    """Where and how a clip is written.
+
+    Attributes:
+        codec: one of `CODECS`; None for pictures.
+        pattern: file of each picture, with a place for its number; None for a film.
+    """
+
+    path: Path
+    codec: str | None
+    quality: int
+    pattern: str | None
+
+    @property
+    def is_film(self) -> bool:
+        """Whether one file is written."""
+        return self.pattern is None
+
+
+def check_output(
+    output: str | os.PathLike[str],
+    *,
+    codec: str | None = None,
+    quality: int = DEFAULT_QUALITY,
+) -> Output:
+    """Return where a clip can be written, and how.
+
+    Raises:
+        ValueError: if the ending is unknown, or its container does not hold the codec.
+        OSError: if it cannot be written.
+    """
+    path = Path(check_path("output", output))
+    check_count("quality", quality, minimum=0, maximum=_MAX_QUALITY)
+    if codec is not None:
+        check_choice("codec", codec, CODECS)
+    ending = path.suffix.lower()
+    if ending in CONTAINERS:
+        _, codecs = CONTAINERS[ending]
+        if codec is not None and codec not in codecs:
+            holding = [x for x, (_, known) in CONTAINERS.items() if codec in known]
+            raise ValueError(
+                f"output {path_text(path)}: {ending} does not hold `codec` "
+                f"{codec!r}; it holds {', '.join(codecs)}, and {codec} goes into "
+                f"{', '.join(holding)}."
+            )
+        check_place(path)
+        return Output(path, codec or codecs[0], quality, None)
+    if codec is not None:
+        raise ValueError(
+            f"output {path_text(path)}: pictures have no `codec`; leave it out, or "
+            f"give a film ({', '.join(CONTAINERS)})."
+        )
+    if re.search(r"%\d*d", path.name):
+        check_format(path)
+        return Output(path.parent, None, quality, path.name)
+    if ending and not path.is_dir():
+        known = f"{', '.join(CONTAINERS)}; or a folder, or a pattern as %04d.png"
+        hint = " for a single picture" if ending in EXTENSIONS else ""
+        raise ValueError(
+            f"output {path_text(path)}: {shown(ending)} is no ending of a film{hint}; "
+            f"known: {known}."
+        )
+    if path.is_file() or not path.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"output {path_text(path)}: no such folder; make it first."
+        )
+    return Output(path, None, quality, _PICTURES)
+
+
+Frame = tuple[HostImage, HostAlpha | None]
+
+
+def write_clip(
+    frames: Iterable[Frame],
+    output: Output,
+    clip: Clip,
+    *,
+    record: Mapping[str, Any],
+    audio: bool = True,
+) -> Path:
+    """Write painted frames with the time stamps and the sound of a clip.
+
+    Fewer frames than the clip has make a shorter film.
+
+    Raises:
+        ValueError: if the container cannot hold the sound or the opacity.
+        OSError: if it cannot be written.
+    """
+    if output.pattern is not None:
+        output.path.mkdir(exist_ok=True)
+        for number, (rgb, alpha) in zip(clip.numbers, frames, strict=False):
+            place = output.path / (output.pattern % number)
+            save_picture(place, rgb, alpha, record=dict(record))
+        return output.path
+    try:
+        with atomic_write(output.path) as beside:
+            _write_film(frames, beside, output, clip, record, audio=audio)
+    except av.FFmpegError as error:
+        raise OSError(
+            f"output {path_text(output.path)} cannot be written: {error.strerror}"
+        ) from error
+    return output.path
+
+
+def check_opacity(output: Output, clip: Clip) -> None:
+    """Check that a film can keep the opacity that the clip has.
+
+    Raises:
+        ValueError: if its codec cannot.
+    """
+    if output.codec is None or not clip.has_alpha:
+        return
+    if _ENCODERS[output.codec].with_alpha is None:
+        raise ValueError(
+            f"the clip has transparent parts, which `codec` {output.codec!r} cannot "
+            f"hold; use one of {_WITH_OPACITY}, or a folder of pictures."
+        )
+
+
+def _write_film(
+    frames: Iterable[Frame],
+    place: Path,
+    output: Output,
+    clip: Clip,
+    record: Mapping[str, Any],
+    *,
+    audio: bool,
+) -> None:
+    assert output.codec is not None
+    kind = CONTAINERS[output.path.suffix.lower()][0]
+    flags = {"movflags": "use_metadata_tags+faststart", "fflags": "+bitexact"}
+    options = flags if kind in ("mp4", "mov") else {"fflags": "+bitexact"}
+    base = clip.time_base
+    if kind in ("mp4", "mov") and base.numerator == 1:
+        options["video_track_timescale"] = str(base.denominator)
+    film = av.open(f"file:{place.absolute()}", "w", format=kind, options=options)
+    with film:
+        text = json.dumps({TEXT_KEY: record}, separators=(",", ":"))
+        film.metadata["comment"] = text
+        encoder = _ENCODERS[output.codec]
+        stream = None
+        packets, copied = iter(()), {}
+        source = None
+        try:
+            if audio and clip.film is not None:
+                source = open_film(clip.film)
+                copied = _copy_streams(source, film, output.path)
+            for number, (rgb, alpha) in enumerate(frames):
+                if stream is None:
+                    rate = (1 / clip.duration).limit_denominator(100_000)
+                    stream = film.add_stream(encoder.name, rate=rate)
+                    _set_up(stream, encoder, rgb, alpha, output)
+                    stream.codec_context.time_base = base
+                    end = clip.times[-1] + clip.duration - clip.times[0]
+                    if copied:
+                        packets = _packets_of(source, copied, clip, end)
+                time = clip.origin + clip.times[number] - clip.times[0]
+                frame = _encodable(rgb, alpha, encoder, stream.pix_fmt)
+                frame.pts, frame.time_base = round(time / base), base
+                for packet in packets:
+                    film.mux(packet)
+                    if packet.dts * Fraction(packet.time_base) >= time:
+                        break
+                film.mux(stream.encode(frame))
+            if stream is not None:
+                film.mux(stream.encode(None))
+            last = clip.times[-1] if stream is None else time + clip.duration
+            for packet in packets:
+                if packet.pts * Fraction(packet.time_base) < last:
+                    film.mux(packet)
+        finally:
+            if source is not None:
+                source.close()
+
+
+def _set_up(
+    stream: Any,
+    encoder: _Codec,
+    rgb: HostImage,
+    alpha: HostAlpha | None,
+    output: Output,
+) -> None:
+    """Say how the pictures of a stream are: even sides, and the colors of HD."""
+    height, width = rgb.shape[:2]
+    stream.width, stream.height = width + width % 2, height + height % 2
+    stream.pix_fmt = encoder.pixels if alpha is None else encoder.with_alpha
+    context = stream.codec_context
+    context.thread_count = _THREADS
+    # BT.709 of limited range, as players take it.
+    context.colorspace = context.color_primaries = context.color_trc = 1
+    context.color_range = 1
+    quality = output.quality
+    if output.codec in ("h264", "h265"):
+        stream.options = {"crf": str(quality), "preset": "medium"}
+        if output.codec == "h265":
+            stream.options |= {"x265-params": "log-level=error"}
+            context.codec_tag = "hvc1" if output.path.suffix != ".mkv" else "HEVC"
+    elif output.codec in ("vp9", "av1"):
+        stream.options = {"crf": str(round(8 + quality * 55 / _MAX_QUALITY))}
+        if output.codec == "vp9":
+            stream.options |= {"b": "0", "row-mt": "1", "cpu-used": "2"}
+
+
+def _encodable(
+    rgb: HostImage, alpha: HostAlpha | None, encoder: _Codec, pixels: str
+) -> Any:
+    """Return a frame as FFmpeg takes it; an odd side gets its last row again."""
+    bits = 16 if encoder.is_deep else 8
+    values = quantize(rgb, alpha, bits)
+    height, width = rgb.shape[:2]
+    values = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    layout = ("rgb" if alpha is None else "rgba") + {8: "24", 16: "48le"}[bits]
+    layout = {"rgba24": "rgba", "rgba48le": "rgba64le"}.get(layout, layout)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(values), format=layout)
+    frame = frame.reformat(format=pixels, dst_colorspace="ITU709")
+    frame.colorspace = frame.color_range = 1
+    return frame
+
+
+def _copy_streams(source: Any, film: Any, path: Path) -> dict[int, Any]:
+    """Return {index of a stream of sound or text: its copy}.
+
+    Raises:
+        ValueError: if the container cannot hold it.
+    """
+    copied = {}
+    for stream in source.streams:
+        if stream.type not in ("audio", "subtitle"):
+            continue
+        name = stream.codec_context.name if stream.codec_context else "unknown"
+        if stream.codec_context and name not in film.supported_codecs:
+            name = stream.codec_context.codec.canonical_name
+        try:
+            if name not in film.supported_codecs:
+                raise ValueError
+            copied[stream.index] = film.add_stream_from_template(stream)
+        except (ValueError, av.FFmpegError):
+            what = "sound" if stream.type == "audio" else "subtitles"
+            raise ValueError(
+                f"output {path_text(path)}: {path.suffix} cannot hold the clip's "
+                f"{what} ({name}); use .mkv, or leave it out (`audio` False)."
+            ) from None
+        if language := stream.metadata.get("language"):
+            copied[stream.index].metadata["language"] = language
+    return copied
+
+
+def _packets_of(
+    source: Any, copied: Mapping[int, Any], clip: Clip, end: Fraction
+) -> Iterator[Any]:
+    """Yield the packets of sound within a clip, with their time from its start."""
+    start = clip.times[0]
+    is_whole = start == 0
+    for packet in source.demux(*[source.streams[index] for index in copied]):
+        if packet.pts is None or packet.dts is None:
+            continue
+        base = Fraction(packet.time_base)
+        time = packet.pts * base - clip.origin
+        if not is_whole and time < start:
+            continue
+        if time - start >= end and len(clip) > 1 and not is_whole:
+            continue
+        shift = round(start / base)
+        packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+        packet.stream = copied[packet.stream.index]
+        yield packet

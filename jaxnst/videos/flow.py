@@ -1,0 +1,205 @@
+"""Optical flow, what of it is certain, and pictures carried along it.
+
+A flow from one picture to another has for each pixel of the one the way to its place in
+the other, as (right, down) in pixels.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+from jaxtyping import Float
+
+from jaxnst._checks import check_choice, path_text, shown
+from jaxnst._types import HostAlpha, HostImage
+from jaxnst.config import FLOWS
+
+from .source import cv2
+
+
+Flow = Float[np.ndarray, "height width 2"]
+FlowFn = Callable[[HostImage, HostImage], np.ndarray]
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# Standard deviation over which certainty is smoothed, in pixels.
+_SMOOTHING = 0.8
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let OpenCV work in the calling thread alone.
+
+    Its flow depends on the number of its threads, and must be the same on all machines;
+    pairs of frames are measured side by side instead.
+    """
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def gray_levels(rgb: HostImage) -> np.ndarray:
+    """Return the luminance in 8 bits."""
+    return np.round(rgb @ LUMA * 255).astype(np.uint8)
+
+
+def dis_flow(one: HostImage, other: HostImage) -> Flow:
+    """Return the flow of Kroeger, Timofte, Dai, Van Gool, ECCV 2016."""
+    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    method.setFinestScale(0)
+    return method.calc(gray_levels(one), gray_levels(other), None)
+
+
+def farneback_flow(one: HostImage, other: HostImage) -> Flow:
+    """Return the flow of Farneback, SCIA 2003, with a variational refinement.
+
+    It judges what was painted by another flow.
+    """
+    pair = gray_levels(one), gray_levels(other)
+    flow = cv2.calcOpticalFlowFarneback(*pair, None, 0.5, 6, 15, 5, 7, 1.5, 0)
+    refinement = cv2.VariationalRefinement_create()
+    refinement.setFixedPointIterations(10)
+    return refinement.calc(*pair, flow)
+
+
+def deep_flow(one: HostImage, other: HostImage) -> Flow:
+    """Return the flow of Weinzaepfel, Revaud, Harchaoui, Schmid, ICCV 2013."""
+    method = cv2.optflow.createOptFlow_DeepFlow()
+    return method.calc(gray_levels(one), gray_levels(other), None)
+
+
+def make_flow_fn(flow: Any) -> tuple[FlowFn | None, str]:
+    """Return the function of a setting `flow`, and its name in a record.
+
+    Raises:
+        ValueError: if it is unknown, or its package is not installed.
+    """
+    if flow is None or flow == "none":
+        return None, "none"
+    if callable(flow):
+        return _checked(flow), "custom"
+    check_choice("flow", flow, FLOWS)
+    if flow == "dis":
+        return dis_flow, flow
+    if not hasattr(cv2, "optflow"):
+        raise ValueError(
+            "`flow` 'deepflow' needs opencv-contrib-python-headless in the place of "
+            "opencv-python-headless; or use 'dis'."
+        )
+    return deep_flow, flow
+
+
+def _checked(flow_fn: Any) -> FlowFn:
+    """Return a user's function whose results are checked."""
+
+    def checked(one: HostImage, other: HostImage) -> Flow:
+        found = np.asarray(flow_fn(one, other), np.float32)
+        wanted = (*one.shape[:2], 2)
+        if found.shape != wanted or not np.isfinite(found).all():
+            raise ValueError(
+                f"`flow` must return finite numbers of shape {wanted}, got "
+                f"{shown(found.shape)}."
+            )
+        return found
+
+    return checked
+
+
+def read_flow(pattern: str, one: int, other: int, shape: tuple[int, int]) -> Flow:
+    """Return a flow from a file, in the form of Middlebury (.flo).
+
+    `pattern` has two numbers, as in `flow/%04d_%04d.flo`: of the frame, and of that
+    which the flow leads to. A flow of another size is scaled.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no flow.
+    """
+    path = Path(pattern % (one, other))
+    if not path.is_file():
+        raise FileNotFoundError(f"`flow`: no such file: {path_text(path)}")
+    found = cv2.readOpticalFlow(str(path))
+    if found is None or found.ndim != 3:
+        raise ValueError(f"`flow`: {path_text(path)} is no flow that can be read.")
+    scale = shape[1] / found.shape[1], shape[0] / found.shape[0]
+    if scale != (1, 1):
+        found = cv2.resize(found, shape[::-1]) * np.float32(scale)
+    return np.ascontiguousarray(found, np.float32)
+
+
+def is_flow_pattern(flow: Any) -> bool:
+    """Return whether a setting `flow` is a pattern of files."""
+    return isinstance(flow, str) and len(re.findall(r"%\d*d", flow)) == 2
+
+
+def places(flow: Flow) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns and the rows that a flow leads to."""
+    height, width = flow.shape[:2]
+    columns = np.arange(width, dtype=np.float32) + flow[..., 0]
+    return columns, np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
+
+
+def warp(image: np.ndarray, flow: Flow) -> np.ndarray:
+    """Return a picture read at the places that a flow leads to, by Lanczos' kernel.
+
+    Beyond the border the picture is mirrored.
+    """
+    return cv2.remap(
+        image, *places(flow), cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101
+    )
+
+
+def warp_smooth(field: np.ndarray, flow: Flow) -> np.ndarray:
+    """Return a smooth field, such as a flow, read at the places of a flow, linearly."""
+    return cv2.remap(
+        field, *places(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def check_consistency(flow: Flow, back: Flow) -> np.ndarray:
+    """Return 1 where a flow is certain, 0 where not, -1 where the other disagrees.
+
+    `flow` leads from this picture to the other, `back` from the other to this one.
+
+    References:
+        Sundaram, Brox, Keutzer, ECCV 2010: the checks for what is covered and for
+        borders of motion, with their numbers.
+    """
+    returned = warp_smooth(back, flow)
+    gap = np.square(flow + returned).sum(-1)
+    lengths = np.square(flow).sum(-1)
+    is_lost = gap >= 0.01 * (lengths + np.square(returned).sum(-1)) + 0.5
+    slopes = sum(
+        np.square(np.gradient(flow[..., i], axis=axis))
+        for i in (0, 1)
+        for axis in (0, 1)
+    )
+    columns, rows = places(flow)
+    height, width = flow.shape[:2]
+    is_outside = (
+        (columns < 0) | (columns > width - 1) | (rows < 0) | (rows > height - 1)
+    )
+    found = np.where(slopes > 0.01 * lengths + 0.002, 0, 1)
+    found = np.where(is_lost, -1, found)
+    return np.where(is_outside, 0, found).astype(np.float32)
+
+
+def certainty_of(flow: Flow, back: Flow) -> HostAlpha:
+    """Return how certain a flow is, [0, 1]; what is lost spreads outwards."""
+    found = check_consistency(flow, back)
+    smooth = scipy.ndimage.gaussian_filter(found, _SMOOTHING, mode="nearest")
+    return np.clip(smooth, 0, 1)
+
+
+def consistent_share(one: HostImage, other: HostImage) -> float:
+    """Return the part of a picture that another one shows, too."""
+    if np.array_equal(one, other):
+        return 1.0
+    flow, back = dis_flow(one, other), dis_flow(other, one)
+    return float((check_consistency(flow, back) > 0).mean())

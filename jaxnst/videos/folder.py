@@ -1,0 +1,229 @@
+"""The work folder of a clip, which can be killed at any moment and resumed.
+
+It holds `plan.json`, what decides the frames; a picture of 16 bits for each painted
+frame, from which the next one starts; and `frames.csv`, to which a row is added once
+the frame's picture is in its place. So a frame is there if it has a row, and what is
+painted after a kill is what would have been painted without one.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+from jaxnst._checks import plain
+from jaxnst._types import HostImage
+from jaxnst.images import save_picture
+from jaxnst.images.files import atomic_write, file_sha256
+
+from .source import cv2
+
+
+PLAN, TABLE, LOCK = "plan.json", "frames.csv", ".lock"
+# Columns of `frames.csv`.
+COLUMNS = (
+    "frame",
+    "pass",
+    "shot",
+    "time",
+    "steps",
+    "total",
+    "content",
+    "style",
+    "temporal",
+    "certainty",
+    "still",
+    "mean",
+    "contrast",
+    "detail",
+    "ratios",
+    "gaps",
+    "seconds",
+    "sha256",
+)
+_WHOLE = ("frame", "pass", "shot", "steps")
+_TEXT = ("ratios", "gaps", "sha256")
+
+Row = dict[str, Any]
+
+
+class WorkFolder:
+    """Painted frames on disk, by their number and their pass.
+
+    Opening makes the folder, or resumes what is in it. `identity` is what decides the
+    frames.
+
+    Raises:
+        ValueError: if the folder holds another clip.
+        FileExistsError: if it is full of other things.
+        BlockingIOError: if another run is writing there.
+        OSError: if it cannot be made or written.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]):
+        self.path = path
+        self.rows: dict[tuple[int, int], Row] = {}
+        self._mutex = threading.Lock()
+        self._make()
+        self._lock = filelock.FileLock(path / LOCK, timeout=0, thread_local=False)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout:
+            raise BlockingIOError(
+                f"{plain(str(path))}: another run is writing there; wait for it."
+            ) from None
+        try:
+            self._check_identity(json.loads(json.dumps(identity)))
+            self._read_rows()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let other runs in."""
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Remove the folder and all in it."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _make(self) -> None:
+        path = self.path
+        try:
+            path.mkdir(exist_ok=True)
+            others = {each.name for each in path.iterdir()} - {LOCK}
+        except OSError as error:
+            raise type(error)(
+                f"{plain(str(path))} cannot be made: {error.strerror}"
+            ) from error
+        if others and PLAN not in others:
+            raise FileExistsError(
+                f"{plain(str(path))} is full of other things (there is {min(others)}); "
+                "move it away, or give another output."
+            )
+
+    def _check_identity(self, identity: Mapping[str, Any]) -> None:
+        place = self.path / PLAN
+        try:
+            known = json.loads(place.read_text("utf-8"))
+        except FileNotFoundError:
+            with atomic_write(place) as beside:
+                beside.write_text(json.dumps(identity, indent=1) + "\n")
+            return
+        except (ValueError, RecursionError):
+            known = None
+        if known == identity:
+            return
+        fault = "its plan is damaged"
+        if isinstance(known, dict):
+            names = {*known, *identity}
+            differing = [x for x in sorted(names) if known.get(x) != identity.get(x)]
+            fault = f"`{differing[0]}` {_difference(known, identity, differing[0])}"
+        raise ValueError(
+            f"{plain(str(self.path))} holds frames of another clip: {plain(fault)}. "
+            "Remove it, or give another output."
+        )
+
+    def _read_rows(self) -> None:
+        """Read what is there; a row that is half written does not count."""
+        text = ""
+        with contextlib.suppress(FileNotFoundError):
+            text = (self.path / TABLE).read_text("utf-8", errors="replace")
+        text = text[: text.rfind("\n") + 1]
+        for cells in csv.DictReader(io.StringIO(text)):
+            with contextlib.suppress(KeyError, ValueError, TypeError, OSError):
+                row = _parsed(cells)
+                place = self._place(row["frame"], row["pass"])
+                if file_sha256(place) == row["sha256"]:
+                    self.rows[row["frame"], row["pass"]] = row
+        self._write_rows()
+
+    def _write_rows(self) -> None:
+        """Write all rows anew, in the order of the frames."""
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row for _, row in sorted(self.rows.items()))
+        with atomic_write(self.path / TABLE) as beside:
+            beside.write_text(stream.getvalue())
+
+    def finish(self) -> None:
+        """Bring the rows into the order of the frames."""
+        with self._mutex:
+            self._write_rows()
+
+    def _place(self, index: int, number: int) -> Path:
+        suffix = "" if number == 1 else f"-{number}"
+        return self.path / f"{index:06}{suffix}.png"
+
+    def read(self, index: int, number: int) -> HostImage:
+        """Return a painted frame of a pass."""
+        flags = cv2.IMREAD_UNCHANGED
+        found = cv2.imread(str(self._place(index, number)), flags)
+        return found[..., ::-1].astype(np.float32) / np.float32(65535)
+
+    def add(self, image: HostImage, row: Row) -> None:
+        """Write a painted frame, and then its row.
+
+        Raises:
+            OSError: if there is no room; what is there stays.
+        """
+        index, number = row["frame"], row["pass"]
+        place = self._place(index, number)
+        try:
+            save_picture(place, image, bits=16)
+            row["sha256"] = file_sha256(place)
+            stream = io.StringIO()
+            csv.DictWriter(stream, COLUMNS, lineterminator="\n").writerow(row)
+            with self._mutex:
+                with (self.path / TABLE).open("a") as table:
+                    table.write(stream.getvalue())
+                self.rows[index, number] = row
+        except OSError as error:
+            raise type(error)(
+                f"frame {index} cannot be written to {plain(str(self.path))}: "
+                f"{error.strerror or error}; the frames before it are there, and the "
+                "same call goes on from them."
+            ) from error
+        if number > 1:  # nothing starts from the pass before any more
+            self._place(index, number - 1).unlink(missing_ok=True)
+
+    def last_pass(self, index: int) -> int:
+        """Return the last pass in which a frame was painted; 0 if in none."""
+        return max((p for i, p in self.rows if i == index), default=0)
+
+    def images(self, count: int) -> Iterator[HostImage]:
+        """Yield the frames from the first on, as they are after their last pass."""
+        for index in range(count):
+            yield self.read(index, self.last_pass(index))
+
+
+def _parsed(cells: Mapping[str, str]) -> Row:
+    row: Row = {}
+    for name in COLUMNS:
+        text = cells[name]
+        if name in _TEXT:
+            row[name] = text
+        elif name in _WHOLE:
+            row[name] = int(text)
+        else:
+            row[name] = float(text) if text else None
+    return row
+
+
+def _difference(known: Mapping, identity: Mapping, name: str) -> str:
+    """Return what differs in an entry, in words."""
+    was, now = known.get(name), identity.get(name)
+    if isinstance(was, dict) and isinstance(now, dict):
+        names = [x for x in sorted({*was, *now}) if was.get(x) != now.get(x)]
+        return f"{names[0]} was {was.get(names[0])!s:.60}, is {now.get(names[0])!s:.60}"
+    return f"was {was!s:.60}, is {now!s:.60}"

@@ -1,0 +1,297 @@
+"""What of a frame goes on from frames before, and what their paintings say of it."""
+
+import concurrent.futures
+import functools
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Bool
+
+from jaxnst._types import HostAlpha, HostImage
+
+from .flow import LUMA, Flow, FlowFn, certainty_of, warp, warp_smooth
+from .source import cv2
+
+
+T = TypeVar("T")
+
+# What moves less than this stands still, in pixels.
+_STILL_FLOW = 0.1
+# Mean difference over 5 x 5 pixels up to which a place stands still: the first, or the
+# second times that of the noise, whichever is more.
+_STILL_LEAST = 1.5 / 255
+_STILL_NOISE = 1.3
+_STILL_WINDOW = 5
+# Of normal noise: mean over median of its absolute value.
+_MEAN_OVER_MEDIAN = 0.7979 / 0.6745
+# Standard deviation over which a change of light is smoothed, in pixels.
+_LIGHT_SMOOTHING = 4.0
+# Detail of a carried picture is finer than this, in pixels; it is compared with what
+# it was over a neighborhood of the second standard deviation, and raised at most so.
+_DETAIL, _DETAIL_AROUND, _MOST_GAIN = 1.0, 8.0, 1.4
+# How many times as fast as what is certain is painted what nothing is known of.
+_NEW_RATE = 3.0
+
+
+class Motion(NamedTuple):
+    """How a frame goes on from one frame before.
+
+    Attributes:
+        flow: way of each pixel to its place in the frame before.
+        certainty: how certain that is, [0, 1].
+        light: change of the luminance, smoothed.
+        still: where nothing moved and nothing changed.
+    """
+
+    flow: Flow
+    certainty: HostAlpha
+    light: HostAlpha
+    still: Bool[np.ndarray, "height width"]
+
+
+class Held(NamedTuple):
+    """What the paintings of frames before say about a frame.
+
+    Attributes:
+        image: paintings before, carried along the motion.
+        certainty: how certain that is, [0, 1].
+        first: picture from which the frame is painted.
+        rates: factor on the update of each pixel.
+    """
+
+    image: HostImage
+    certainty: HostAlpha
+    first: HostImage
+    rates: HostAlpha
+
+
+def measure_motion(
+    frame: HostImage,
+    before: HostImage,
+    flow_fn: FlowFn | None,
+    back_fn: FlowFn | None = None,
+) -> Motion:
+    """Return how a frame goes on from one before, both at the size of the painting.
+
+    Without a flow nothing moves, and the painting is to change as the frame does.
+    `back_fn` gives the flow from the frame before to this one, if `flow_fn` does not.
+    """
+    shape = frame.shape[0], frame.shape[1]
+    nothing = np.zeros(shape, np.float32)
+    everything = np.ones(shape, bool)
+    if np.array_equal(frame, before):
+        flow = np.zeros((*shape, 2), np.float32)
+        return Motion(flow, everything.astype(np.float32), nothing, everything)
+    if flow_fn is None:
+        flow = np.zeros((*shape, 2), np.float32)
+        certainty = everything.astype(np.float32)
+    else:
+        flow = flow_fn(frame, before)
+        certainty = certainty_of(flow, (back_fn or flow_fn)(before, frame))
+    change = frame - warp(before, flow)
+    certain = cv2.GaussianBlur(certainty, (0, 0), _LIGHT_SMOOTHING)
+    brighter = cv2.GaussianBlur(certainty * (change @ LUMA), (0, 0), _LIGHT_SMOOTHING)
+    light = certainty * brighter / np.maximum(certain, 1e-3)
+    return Motion(flow, certainty, light, _find_still(frame, before, flow, certainty))
+
+
+def _find_still(
+    frame: HostImage, before: HostImage, flow: Flow, certainty: HostAlpha
+) -> np.ndarray:
+    """Return where nothing moves, and nothing changes by more than the noise."""
+    is_at_rest = (np.square(flow).sum(-1) < _STILL_FLOW**2) & (certainty > 0.99)
+    if not is_at_rest.any():
+        return is_at_rest
+    change = frame - before
+    window = (_STILL_WINDOW, _STILL_WINDOW)
+    # Without what changes smoothly, such as the light.
+    rough = np.abs(change - cv2.blur(change, window))[is_at_rest]
+    noise = _MEAN_OVER_MEDIAN * float(np.median(rough))
+    found = cv2.blur(np.abs(change).mean(-1), window)
+    still = is_at_rest & (found < max(_STILL_LEAST, _STILL_NOISE * noise))
+    # Single pixels of noise do not count.
+    square = np.ones(window, np.uint8)
+    closed = cv2.morphologyEx(still.astype(np.uint8), cv2.MORPH_CLOSE, square)
+    return closed.astype(bool) & is_at_rest
+
+
+def carry(painted: HostImage, motion: Motion) -> HostImage:
+    """Return a painting carried along a motion, with its fine detail and new light.
+
+    Every interpolation blurs a little, and frame after frame would sum it up: so detail
+    gets the energy that it had.
+    """
+    moved = warp(painted, motion.flow)
+    fine = moved - cv2.GaussianBlur(moved, (0, 0), _DETAIL)
+    own = painted - cv2.GaussianBlur(painted, (0, 0), _DETAIL)
+
+    def energy(detail: HostImage) -> HostAlpha:
+        around = np.square(detail).mean(-1)
+        return cv2.GaussianBlur(around, (0, 0), _DETAIL_AROUND) + 1e-8
+
+    gain = np.sqrt(warp_smooth(energy(own), motion.flow) / energy(fine))
+    moved = moved + (np.clip(gain, 1, _MOST_GAIN) - 1)[..., None] * fine
+    moved = np.where(motion.still[..., None], painted, moved)
+    return np.clip(moved + motion.light[..., None], 0, 1).astype(np.float32)
+
+
+def hold(
+    frame: HostImage,
+    motions: Sequence[Motion],
+    paintings: Sequence[HostImage],
+    recolor_fn: Callable[[HostImage], HostImage],
+    *,
+    moves: bool = True,
+    changes: Sequence[HostImage] = (),
+) -> Held:
+    """Return what the paintings of the frames before, the nearest first, say.
+
+    The distances to several pictures, each weighted by what no nearer one knows, have
+    the gradient of the distance to their weighted mean, so one target is enough.
+
+    Args:
+        frame: frame to paint, at the size of the painting.
+        motions: motion from each of the frames before.
+        paintings: painting of each.
+        recolor_fn: function that gives a frame the colors of the painting.
+        moves: whether there is a flow; without one, `changes` are added.
+        changes: change of the frame from each of those before.
+    """
+    total = np.zeros(frame.shape, np.float32)
+    known = np.zeros(frame.shape[:2], np.float32)
+    nearest = None
+    for number, (motion, painting) in enumerate(zip(motions, paintings, strict=True)):
+        if moves:
+            moved = carry(painting, motion)
+        else:
+            moved = np.clip(painting + changes[number], 0, 1)
+            moved = np.where(motion.still[..., None], painting, moved)
+        nearest = moved if nearest is None else nearest
+        new = np.maximum(0, motion.certainty - known)
+        total += new[..., None] * moved
+        known += new
+    assert nearest is not None
+    still = motions[0].still
+    mean = total / np.maximum(known, 1e-6)[..., None]
+    # As it was to the last bit where one frame is all that is known.
+    is_one = (known == motions[0].certainty) | still
+    image = np.where(is_one[..., None], nearest, mean).astype(np.float32)
+    known = np.minimum(known, 1)
+    if (known < 1).any():
+        share = known[..., None]
+        first = np.where(
+            share == 1, image, share * image + (1 - share) * recolor_fn(frame)
+        ).astype(np.float32)
+    else:
+        first = image
+    rates = np.where(still, 0, 1 + (_NEW_RATE - 1) * (1 - known))
+    return Held(image, known, first, rates.astype(np.float32))
+
+
+class Window:
+    """The frames of a clip by number, read in their order; only the last are kept."""
+
+    def __init__(self, frames: Iterator[T], first: int, kept: int):
+        self._frames = enumerate(frames, first)
+        self._kept = kept
+        self._found: dict[int, T] = {}
+
+    def __call__(self, index: int) -> T:
+        """Return a frame that is not too far back."""
+        while index not in self._found:
+            number, frame = next(self._frames)
+            self._found[number] = frame
+            self._found.pop(number - self._kept, None)
+        return self._found[index]
+
+
+def in_thread(items: Iterable[T], depth: int) -> Iterator[T]:
+    """Yield items that a thread makes ahead, at most so many."""
+    made: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(depth)
+    is_over = threading.Event()
+
+    def offer(entry: tuple[bool, T | BaseException | None]) -> bool:
+        while not is_over.is_set():
+            try:
+                made.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not offer((True, item)):
+                    return
+            offer((False, None))
+        except BaseException as error:
+            offer((False, error))
+        finally:
+            if isinstance(items, Generator):  # its threads end, too
+                items.close()
+
+    thread = threading.Thread(target=work, name="jaxnst-frames", daemon=True)
+    thread.start()
+    try:
+        while True:
+            is_item, item = made.get()
+            if is_item:
+                yield item  # pyright: ignore[reportReturnType]
+            elif isinstance(item, BaseException):
+                raise item
+            else:
+                return
+    finally:
+        is_over.set()
+        thread.join()
+
+
+class Prepared(NamedTuple):
+    """A frame and its motions, of the frames that hold it."""
+
+    index: int
+    frame: HostImage
+    before: tuple[int, ...]
+    motions: tuple[Motion, ...]
+    changes: tuple[HostImage, ...]
+
+
+def prepare(
+    order: Iterable[tuple[int, tuple[int, ...]]],
+    frame_fn: Callable[[int], HostImage],
+    motion_fn: Callable[[int, int, HostImage, HostImage], Motion],
+    *,
+    num_threads: int,
+    ahead: int,
+    keeps_changes: bool = False,
+) -> Iterator[Prepared]:
+    """Yield frames with their motions, which threads measure ahead.
+
+    `order` has each frame and those that hold it, the nearest first.
+    """
+    waiting: deque[tuple[int, HostImage, tuple[int, ...], list, tuple]] = deque()
+
+    def resolve() -> Prepared:
+        index, frame, before, motions, changes = waiting.popleft()
+        found = tuple(each.result() for each in motions)
+        return Prepared(index, frame, before, found, changes)
+
+    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
+        for index, before in order:
+            frame = frame_fn(index)
+            others = [frame_fn(each) for each in before]
+            motions = [
+                pool.submit(functools.partial(motion_fn, index, each, frame, other))
+                for each, other in zip(before, others, strict=True)
+            ]
+            changes = tuple(frame - x for x in others) if keeps_changes else ()
+            waiting.append((index, frame, before, motions, changes))
+            if len(waiting) >= ahead:
+                yield resolve()
+        while waiting:
+            yield resolve()

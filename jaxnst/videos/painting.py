@@ -1,0 +1,374 @@
+"""The frames of one shot: the first painted whole, the others from those before.
+
+A frame after the first goes the way of any picture: the same loop of one size around
+the same compiled step, with a temporal term among its targets. Its losses are not
+watched. It starts near its optimum, from where the first steps of a new optimizer lead
+up before they lead down; going back to the best picture would then give up what little
+such a frame is painted, and leave it as blurred as it was carried.
+"""
+
+import dataclasses
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnst._types import HostImage
+from jaxnst.config import CUSTOM, ClipConfig, TransferConfig
+from jaxnst.images import Picture
+from jaxnst.metrics.artifacts import high_frequency_energy
+from jaxnst.objective import LossWeights, Targets, Temporal, halved
+from jaxnst.optimize import TransferState, make_optimizer
+from jaxnst.optimize.loop import run_size
+from jaxnst.optimize.member import Member
+from jaxnst.optimize.recovery import Method
+from jaxnst.optimize.schedule import Budget
+from jaxnst.optimize.strength import Steering, weigh
+from jaxnst.transfer.inputs import recolor
+from jaxnst.transfer.memory import clear_memory_errors
+from jaxnst.transfer.plan import Plan, make_plan, weights_of
+from jaxnst.transfer.regions import guides_at
+from jaxnst.transfer.run import (
+    Painted,
+    is_pair_alike,
+    is_unpainted,
+    leave_unpainted,
+    make_steering,
+    measure_targets,
+    paint,
+)
+from jaxnst.transfer.setup import Job
+
+from .folder import Row
+from .motion import Held
+
+
+# Weight of the temporal term and learning rate at a steadiness of 0.5, and the factors
+# from there to a steadiness of 1. Fits to four clips, see benchmarks/README.md.
+_WEIGHT, _WEIGHT_FACTOR = 10.0, 5.0
+_RATE, _RATE_FACTOR = 0.02, 0.25
+# The rate of stylize, to which that of an optimizer of the user's own is relative.
+_USUAL_RATE = 0.03
+
+
+def temporal_weight(own: ClipConfig) -> float:
+    """Return the weight of the temporal term."""
+    if own.temporal_weight is not None:
+        return own.temporal_weight
+    return _WEIGHT * _WEIGHT_FACTOR ** (2 * own.steadiness - 1)
+
+
+def frame_rate(own: ClipConfig, config: TransferConfig) -> float:
+    """Return the learning rate of a frame after the first."""
+    rate = own.frame_learning_rate
+    if rate is None:
+        rate = _RATE * _RATE_FACTOR ** (2 * own.steadiness - 1)
+    return rate / _USUAL_RATE if config.optimizer == CUSTOM else rate
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C within a frame, which is dropped."""
+
+
+@dataclasses.dataclass
+class ShotPainter:
+    """What the frames of one shot share.
+
+    Attributes:
+        job: the first frame, as a picture by itself.
+        config_fn: number of a frame -> the settings of its picture.
+        regions_fn: number of a frame -> its regions.
+        number: number of the shot.
+    """
+
+    job: Job
+    own: ClipConfig
+    memory: str
+    number: int
+    config_fn: Callable[[int], TransferConfig]
+    job_fn: Callable[[int, Picture], Job]
+    is_interrupted: Callable[[], bool]
+    time_fn: Callable[[int], float]
+
+    def __post_init__(self):
+        self._targets: Targets | None = None
+        self._scale = 1.0
+        self._first_loss = 1.0
+        self._recolor_terms: np.ndarray | None = None
+        is_custom = self.job.config.optimizer == CUSTOM
+        optimizer = self.job.optimizer if is_custom else make_optimizer("adam")
+        plan = make_plan([self.job], self.memory)
+        self._plan: Plan = plan._replace(
+            step=dataclasses.replace(plan.step, optimizer=optimizer, averaging=0.0)
+        )
+
+    @property
+    def is_unpainted(self) -> bool:
+        """Whether frames are only recolored, or left as they are."""
+        return is_unpainted(self.job.config) or is_pair_alike(self.job)
+
+    def paint_whole(self, index: int, job: Job | None = None) -> tuple[HostImage, Row]:
+        """Return a frame painted by itself, exactly as `stylize` does, and its row."""
+        started = time.perf_counter()
+        job = job or self.job
+        if is_unpainted(job.config) or is_pair_alike(job):
+            painted = leave_unpainted(job)
+        else:
+            with clear_memory_errors(self.memory, max(job.inputs.shape)):
+                (painted,) = paint(
+                    [job],
+                    make_plan([job], self.memory),
+                    is_interrupted=self.is_interrupted,
+                )
+        if painted.stopped == "interrupted":
+            raise Stopped
+        if painted.stopped is not None:
+            warnings.warn(
+                f"frame {index} ended early ({painted.stopped}).", stacklevel=2
+            )
+        image = rounded(painted.image)
+        terms = _terms_of(painted)
+        ratios = np.atleast_1d((painted.strength or {}).get("ratio", []))
+        row = self._row(
+            index,
+            image,
+            started,
+            steps=sum(len(report.terms) for report in painted.reports),
+            ratios=_numbers(np.log(np.maximum(ratios, 1e-9))),
+            **terms,
+        )
+        return image, row
+
+    def begin(self, image: HostImage, row: Mapping[str, Any]) -> None:
+        """Take the scales of the shot from its first painted frame."""
+        self._scale = max(float(np.var(image, axis=(0, 1)).mean()), 1e-4)
+        self._first_loss = row["total"] or 1.0
+        self._fit_recoloring()
+        if self.is_unpainted:
+            return
+        size = self._plan.sizes[-1]
+        content = self.job.inputs.content_at(size.shape)
+        self._targets = measure_targets(self.job, self._plan, size, content)
+
+    def _fit_recoloring(self) -> None:
+        """Fit the recoloring of the first frame by a polynomial of the colors.
+
+        So all frames of a shot are recolored alike, and in no time.
+        """
+        inputs, config = self.job.inputs, self.job.config
+        content = inputs.content_at(inputs.shape)
+        if self.is_unpainted:
+            colored = leave_unpainted(self.job).image
+        else:
+            styles = tuple(style.rgb for style in inputs.styles)
+            colored = recolor(inputs, config, content, styles, self._plan.blends[0])
+        terms = _color_terms(content.reshape(-1, 3))
+        found, *_ = np.linalg.lstsq(terms, colored.reshape(-1, 3), rcond=1e-4)
+        self._recolor_terms = found.astype(np.float32)
+
+    def recolored(self, frame: HostImage) -> HostImage:
+        """Return a frame in the colors of the painting."""
+        assert self._recolor_terms is not None
+        if self.job.config.strength == 0 or is_pair_alike(self.job):
+            return frame
+        found = _color_terms(frame.reshape(-1, 3)) @ self._recolor_terms
+        return np.clip(found.reshape(frame.shape), 0, 1)
+
+    def paint_held(
+        self,
+        index: int,
+        frame: HostImage,
+        held: Held,
+        last: Mapping[str, Any],
+        *,
+        num_steps: int,
+        number: int = 1,
+    ) -> tuple[HostImage, Row]:
+        """Return a frame painted from those before, and its row.
+
+        `last` is the row of the frame painted last, for the strength; `number` that of
+        the pass.
+        """
+        started = time.perf_counter()
+        image, terms, steps = held.first, {}, 0
+        ratios = np.array([float(x) for x in last["ratios"].split()])
+        if self.is_unpainted:
+            image = self.recolored(frame)
+        elif held.rates.any():
+            config = self.config_fn(index)
+            job = self.job_fn(index, self.job.inputs.content)
+            targets = self._targets_at(index, job, frame, held)
+            weights = weights_of(config, job.inputs.regions)
+            steering = make_steering(config, job.inputs.regions)
+            if steering is not None and ratios.size == len(steering.gaps):
+                ratios = _steered(steering, ratios, last)
+                weights = weigh(weights, ratios, steering.shares)
+            image, found, steps = self._run(held, targets, weights, num_steps)
+            terms = found
+        image = rounded(image)
+        row = self._row(
+            index,
+            image,
+            started,
+            steps=steps,
+            number=number,
+            certainty=float(held.certainty.mean()),
+            still=float((held.rates == 0).mean()),
+            ratios=_numbers(ratios),
+            **(terms or {"gaps": last["gaps"]}),
+        )
+        return image, row
+
+    def _targets_at(
+        self, index: int, job: Job, frame: HostImage, held: Held
+    ) -> Targets:
+        targets = self._targets
+        assert targets is not None
+        network = job.network.with_memory(self.memory)
+        layers = tuple(self.job.config.content_layers)
+        changes: dict[str, Any] = {
+            "content": _features(network, jnp.asarray(frame), layers),
+            "temporal": Temporal(
+                image=held.image,
+                certainty=np.asarray(_halved(held.certainty[..., None])),
+                scale=np.float32(self._scale),
+                rates=held.rates[..., None],
+            ),
+        }
+        regions = job.inputs.regions
+        if regions is not None and regions is not self.job.inputs.regions:
+            size, static = self._plan.sizes[-1], self._plan.targets_static
+            layers = static["style_layers"]
+            found = guides_at(regions, self._plan.network, size.shape, layers)
+            changes |= {"guides": found, "shares": regions.shares}
+        if self.config_fn(index).style_blend != self.job.config.style_blend:
+            blended = measure_targets(
+                job,
+                make_plan([job], self.memory),
+                self._plan.sizes[-1],
+                frame,
+            )
+            changes["style"] = blended.style
+        return targets._replace(**changes)
+
+    def _run(
+        self, held: Held, targets: Targets, weights: LossWeights, num_steps: int
+    ) -> tuple[HostImage, dict[str, Any], int]:
+        config, own = self.job.config, self.own
+        weight = temporal_weight(own)
+        if config.normalization == "paper":  # whose losses have no unit
+            weight *= self._first_loss
+        budget = Budget([math.prod(held.first.shape[:2])], [num_steps])
+        budget.begin_size(0)
+        member = Member(
+            method=Method(self._plan.step.optimizer, frame_rate(own, config), 1.0),
+            weights=weights._replace(temporal=np.float32(weight)),
+            budget=budget,
+            is_watched=False,
+        )
+        step = self._plan.step
+        state: TransferState = step.init(held.first)
+        with clear_memory_errors(self.memory, max(held.first.shape)):
+            state, (report,) = run_size(
+                step.stack([state]),
+                targets,
+                step,
+                [member],
+                full_shape=self.job.inputs.shape,
+                is_interrupted=self.is_interrupted,
+            )
+        if report.stopped == "interrupted":
+            raise Stopped
+        image = np.array(step.member(state, 0).image)
+        return image, _terms(report.terms[-1:]), report.num_steps
+
+    def _row(
+        self,
+        index: int,
+        image: HostImage,
+        started: float,
+        *,
+        steps: int,
+        number: int = 1,
+        certainty: float = 0.0,
+        still: float = 0.0,
+        **terms: Any,
+    ) -> Row:
+        return {
+            "frame": index,
+            "pass": number,
+            "shot": self.number,
+            "time": round(self.time_fn(index), 6),
+            "steps": steps,
+            "total": None,
+            "content": None,
+            "style": None,
+            "temporal": None,
+            "certainty": round(certainty, 5),
+            "still": round(still, 5),
+            "mean": round(float(image.mean()), 6),
+            "contrast": round(float(image.std()), 6),
+            "detail": float(_detail(image)),
+            "gaps": "",
+            **terms,
+            "seconds": round(time.perf_counter() - started, 3),
+            "sha256": "",
+        }
+
+
+def _terms_of(painted: Painted) -> dict[str, Any]:
+    return _terms([term for report in painted.reports for term in report.terms][-1:])
+
+
+def _terms(last: Sequence[Any]) -> dict[str, Any]:
+    """Return the columns of the last step's loss terms; {} if there was no step."""
+    if not last:
+        return {}
+    terms = last[0]
+    return {
+        "total": float(terms.total),
+        "content": float(terms.content),
+        "style": float(terms.style),
+        "temporal": None if terms.temporal is None else float(terms.temporal),
+        "gaps": _numbers(np.atleast_1d(terms.style_regions)),
+    }
+
+
+def _numbers(values: Any) -> str:
+    return " ".join(repr(float(value)) for value in np.atleast_1d(values))
+
+
+def _steered(
+    steering: Steering, ratios: np.ndarray, last: Mapping[str, Any]
+) -> np.ndarray:
+    """Return the log ratios of a frame's weights, from those of the frame before."""
+    steering.log_ratios = ratios
+    gaps = np.array([float(x) for x in last["gaps"].split()], np.float32)
+    if last["pass"] and gaps.size == ratios.size and last["temporal"] is not None:
+        steering.observe([gaps])
+    return steering.log_ratios
+
+
+def rounded(image: HostImage) -> HostImage:
+    """Return a picture as its file of 16 bits has it; the next one starts from that."""
+    levels = np.round(np.clip(image, 0, 1) * 65535).astype(np.uint16)
+    return levels.astype(np.float32) / np.float32(65535)
+
+
+def _color_terms(colors: np.ndarray) -> np.ndarray:
+    """Return 1, the colors, their squares and products."""
+    red, green, blue = colors.T
+    others = (np.ones_like(red), red * green, green * blue, blue * red)
+    return np.column_stack([*others, colors, np.square(colors)])
+
+
+_detail = jax.jit(high_frequency_energy)
+_halved = jax.jit(halved)
+_features = jax.jit(
+    lambda network, image, layers: dict(network(image, layers)), static_argnums=2
+)

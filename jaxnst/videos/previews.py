@@ -1,0 +1,159 @@
+"""What painting a clip would take, and how some of its frames would look."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from jaxnst.images import resize
+from jaxnst.images.contact_sheet import draw_pictures
+from jaxnst.images.files import atomic_write, check_place
+from jaxnst.transfer.driver import finish
+from jaxnst.transfer.inputs import StyleSource
+from jaxnst.transfer.memory import as_text, make_estimate
+from jaxnst.transfer.plan import make_plan
+from jaxnst.transfer.run import is_pair_alike, is_unpainted, leave_unpainted, paint
+from jaxnst.transfer.terminal import Screen
+
+from .driver import Progress, make_clip_config
+from .encoding import check_output
+from .flow import one_thread
+from .jobs import ClipJob, plan_clip
+
+
+# Frames of a preview: their longest side, and every so many of a shot.
+_SIZE, _EVERY, _COLUMNS = 256, 24, 6
+# The content target of a frame, in steps.
+_STEPS_BESIDES = 0.3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClipEstimate:
+    """Memory and time that a clip will take; `str` gives it in words.
+
+    Attributes:
+        seconds: of all frames, if all of them move.
+        whole_seconds: of one frame painted by itself.
+        frame_seconds: of one that goes on from the one before.
+        memory: peak, in bytes.
+    """
+
+    frames: int
+    shots: int
+    shape: tuple[int, int]
+    clip_seconds: float
+    seconds: float
+    whole_seconds: float
+    frame_seconds: float
+    memory: int
+
+    def __str__(self) -> str:
+        """Return the estimate in words."""
+        minutes, seconds = divmod(round(self.seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        length = f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+        return (
+            f"{self.frames} frames, {self.clip_seconds:.2f} s, {self.shots} "
+            f"shot{'s' * (self.shots > 1)}, {self.shape[1]} x {self.shape[0]} px\n"
+            f"{self.whole_seconds:.1f} s for the first frame of a shot, "
+            f"{self.frame_seconds:.1f} s for each other one\n"
+            f"about {length} and {as_text(self.memory)}"
+        )
+
+
+def estimate_clip(
+    clip: Any,
+    style: StyleSource,
+    own: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    output: Path | None = None,
+) -> ClipEstimate:
+    """Return how much memory and time a clip would take; nothing is painted."""
+    if output is not None:
+        check_output(output)
+    with one_thread():
+        job = _plan(clip, style, own, settings)
+        holds = psutil.Process().memory_info().rss
+        found = make_estimate(job.first, job.memory, holds=holds)
+        flow = _time_motion(job)
+    steps = max(1, job.own.frame_steps // job.num_passes)
+    each = found.sizes[-1].step_seconds * (steps + _STEPS_BESIDES) + flow
+    shots, count = len(job.shots.spans), len(job.clip)
+    whole = shots if job.own.steadiness > 0 else count
+    follow = (count - whole) * job.num_passes
+    return ClipEstimate(
+        frames=count,
+        shots=shots,
+        shape=job.shape,
+        clip_seconds=float(job.clip.times[-1] - job.clip.times[0] + job.clip.duration),
+        seconds=whole * found.seconds + follow * each,
+        whole_seconds=found.seconds,
+        frame_seconds=each,
+        memory=found.memory,
+    )
+
+
+def _time_motion(job: ClipJob) -> float:
+    """Return the seconds that the motion of one frame takes."""
+    one, two = (resize(x.rgb, job.shape) for x in job.clip.frames(0, 2))
+    started = time.perf_counter()
+    job.motion(1, 0, two, one)
+    return (time.perf_counter() - started) * len(job.own.reach)
+
+
+def _plan(
+    clip: Any,
+    style: StyleSource,
+    own: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> ClipJob:
+    own = dict(own)
+    flow = own.pop("flow", "dis")
+    config = make_clip_config(own | {"flow": flow})
+    return plan_clip(clip, style, config, flow, settings)
+
+
+def preview_clip(
+    clip: Any,
+    style: StyleSource,
+    own: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    place: Path,
+    *,
+    is_quiet: bool = True,
+    output: Path | None = None,
+) -> Path:
+    """Write a sheet of some frames, small and each painted by itself; return its path.
+
+    They are the first of every shot, and every 24th of it.
+    """
+    check_place(place)
+    if output is not None:
+        check_output(output)
+    small = {**settings, "size": min(_SIZE, settings.get("size") or _SIZE)}
+    bar = Progress(Screen(enabled=not is_quiet))
+    with one_thread():
+        job = _plan(clip, style, own, small)
+    wanted = [i for first, end in job.shots.spans for i in range(first, end, _EVERY)]
+    pictures, labels = [], []
+    for index, picture in zip(range(len(job.clip)), job.clip.frames(), strict=True):
+        if index not in wanted:
+            continue
+        bar.say(f"frame {index}")
+        whole = job.whole(index, picture)
+        if is_unpainted(whole.config) or is_pair_alike(whole):
+            painted = leave_unpainted(whole)
+        else:
+            (painted,) = paint([whole], make_plan([whole], job.memory))
+        pictures.append(finish(whole, painted, memory=job.memory, seconds=0.0).image)
+        labels.append(f"frame {index}, {float(job.clip.times[index]):.2f} s")
+    sheet = draw_pictures(
+        pictures, labels, longest=_SIZE, columns=min(_COLUMNS, len(labels))
+    )
+    with atomic_write(place) as beside:
+        sheet.save(beside, "PNG")
+    return place

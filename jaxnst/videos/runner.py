@@ -1,0 +1,236 @@
+"""Painting of a shot: its frames one after the other, in one or several passes."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from jaxnst._types import HostImage
+from jaxnst.images import Picture, resize
+from jaxnst.images.resizing import fill_hidden
+
+from .folder import Row
+from .jobs import ClipJob, num_flow_threads
+from .motion import Held, Prepared, Window, hold, in_thread, prepare
+from .painting import ShotPainter
+
+
+# Frames whose motion is measured ahead.
+_AHEAD = 8
+
+# A frame, and those that hold it, the nearest first.
+Order = list[tuple[int, tuple[int, ...]]]
+
+
+class Store(Protocol):
+    """Where painted frames are kept: a work folder, or the memory of a worker."""
+
+    rows: dict[tuple[int, int], Row]
+
+    def read(self, index: int, number: int) -> HostImage:
+        """Return a frame of a pass."""
+        ...
+
+    def add(self, image: HostImage, row: Row) -> None:
+        """Keep a frame of a pass."""
+        ...
+
+
+def paint_shot(
+    job: ClipJob,
+    number: int,
+    store: Store,
+    *,
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> Iterator[Row]:
+    """Paint the frames of a shot that are missing, and yield the row of each.
+
+    Raises:
+        Stopped: on Ctrl-C; the frame that was being painted is dropped.
+    """
+    start, end = job.shots.spans[number]
+    indices = range(start, end)
+    last_pass = job.num_passes if job.own.steadiness > 0 else 1
+    if all((index, last_pass) in store.rows for index in indices):
+        return
+    painter: ShotPainter | None = None
+
+    def make_painter(picture: Picture) -> ShotPainter:
+        first = job.first_of_shot(number, picture)
+        return ShotPainter(
+            job=first,
+            own=job.own,
+            memory=job.memory,
+            number=number,
+            config_fn=job.config_at,
+            job_fn=lambda index, content: job.following(first, index, content),
+            is_interrupted=is_interrupted,
+            time_fn=lambda index: float(job.clip.times[index] - job.clip.times[0]),
+        )
+
+    if job.own.steadiness == 0:
+        missing = [index for index in indices if (index, 1) not in store.rows]
+        for index, picture in enumerate(job.clip.frames(missing[0], end), missing[0]):
+            if index in missing:
+                painter = painter or make_painter(picture)
+                whole = job.whole(index, picture)
+                yield _kept(store, *painter.paint_whole(index, whole))
+        return
+    painter = make_painter(next(job.clip.frames(start, start + 1)))
+    if (start, 1) not in store.rows and not _is_later(store, start):
+        yield _kept(store, *painter.paint_whole(start))
+    first_row = next(row for key, row in sorted(store.rows.items()) if key[0] == start)
+    first_pass = first_row["pass"]
+    painter.begin(store.read(start, first_pass), first_row)
+    with tempfile.TemporaryDirectory(prefix="jaxnst-frames-") as spool:
+        spooled = _spool(job, indices, Path(spool)) if job.num_passes > 1 else None
+        for each in range(1, job.num_passes + 1):
+            yield from _paint_pass(job, painter, indices, each, store, spooled)
+
+
+def _is_later(store: Store, index: int) -> bool:
+    return any(key[0] == index for key in store.rows)
+
+
+def _kept(store: Store, image: HostImage, row: Row) -> Row:
+    store.add(image, row)
+    return row
+
+
+def _paint_pass(
+    job: ClipJob,
+    painter: ShotPainter,
+    indices: range,
+    number: int,
+    store: Store,
+    spooled: Callable[[int], HostImage] | None,
+) -> Iterator[Row]:
+    """Paint the frames of one pass that are missing."""
+    order = _order(job, indices, number)
+    order = [
+        (index, before)
+        for index, before in order
+        if not any((index, later) in store.rows for later in range(number, 1000))
+    ]
+    if not order:
+        return
+    frame_fn = spooled
+    if frame_fn is None:
+        back = max(index - min(before) for index, before in order)
+        first = min(min(before) for _, before in order)
+        frames = _frames(job, range(first, indices.stop))
+        frame_fn = Window(frames, first, back + 2)
+    is_carried = job.flow_fn is not None or job.flow_files is not None
+    prepared = prepare(
+        order,
+        frame_fn,
+        job.motion,
+        num_threads=num_flow_threads(),
+        ahead=_AHEAD,
+        keeps_changes=not is_carried,
+    )
+    num_steps = max(1, job.own.frame_steps // job.num_passes)
+    for item in in_thread(prepared, 1):
+        image, row = _paint_item(
+            painter, item, number, num_steps, store, is_carried=is_carried
+        )
+        yield _kept(store, image, row)
+
+
+def _paint_item(
+    painter: ShotPainter,
+    item: Prepared,
+    number: int,
+    num_steps: int,
+    store: Store,
+    *,
+    is_carried: bool,
+) -> tuple[HostImage, Row]:
+    index = item.index
+    own = store.read(index, number - 1) if number > 1 else None
+    if not item.before:  # the first of a later pass stays as it is
+        assert own is not None
+        row = store.rows[index, number - 1] | {"pass": number, "steps": 0}
+        return own, row
+    passes = [_pass_of(store, before, number) for before in item.before]
+    held = hold(
+        item.frame,
+        item.motions,
+        [
+            store.read(before, each)
+            for before, each in zip(item.before, passes, strict=True)
+        ],
+        painter.recolored,
+        moves=is_carried,
+        changes=item.changes,
+    )
+    if own is not None:
+        held = _mixed(own, held)
+    last = store.rows[item.before[0], passes[0]]
+    return painter.paint_held(
+        index, item.frame, held, last, num_steps=num_steps, number=number
+    )
+
+
+def _mixed(own: HostImage, held: Held) -> Held:
+    """Return what a later pass starts from: its own frame and that of its neighbor.
+
+    References:
+        Ruder, Dosovitskiy, Brox, "Artistic style transfer for videos", 2016, section
+        4.4: passes in turn, from means of the two.
+    """
+    share = held.certainty[..., None]
+    first = ((own + share * held.image) / (1 + share)).astype(np.float32)
+    return held._replace(first=first)
+
+
+def _pass_of(store: Store, index: int, number: int) -> int:
+    """Return the latest pass of a frame up to one."""
+    return max(each for i, each in store.rows if i == index and each <= number)
+
+
+def _order(job: ClipJob, indices: range, number: int) -> Order:
+    """Return the frames in the order of a pass, each with those that hold it."""
+    reach, count = job.own.reach, len(indices)
+    if number == 1:
+        found = []
+        for index in indices[1:]:
+            near = [job.shots.before[index], *(index - k for k in reach if k > 1)]
+            near = near if 1 in reach else near[1:] or near
+            before = tuple(dict.fromkeys(x for x in near if x >= indices.start))
+            found.append((index, before or (index - 1,)))
+        return found
+    if job.is_loop:
+        turned = [
+            (index, [indices[(index - indices.start - k) % count] for k in reach])
+            for index in indices
+        ]
+        return [
+            (index, tuple(dict.fromkeys(x for x in before if x != index)))
+            for index, before in turned
+        ]
+    way = -1 if number % 2 else 1
+    return [
+        (index, tuple(index + way * k for k in reach if index + way * k in indices))
+        for index in (indices if way < 0 else indices[::-1])
+    ]
+
+
+def _frames(job: ClipJob, indices: range) -> Iterator[HostImage]:
+    """Yield frames at the size of the painting."""
+    for picture in job.clip.frames(indices.start, indices.stop):
+        yield resize(fill_hidden(picture).rgb, job.shape)
+
+
+def _spool(job: ClipJob, indices: range, folder: Path) -> Callable[[int], HostImage]:
+    """Write the frames of a shot to disk, so that they can be read in any order."""
+    for index, frame in zip(indices, _frames(job, indices), strict=True):
+        np.save(folder / f"{index}.npy", np.round(frame * 65535).astype(np.uint16))
+
+    def read(index: int) -> HostImage:
+        levels = np.load(folder / f"{index}.npy")
+        return levels.astype(np.float32) / np.float32(65535)
+
+    return read

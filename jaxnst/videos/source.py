@@ -1,0 +1,552 @@
+"""Clips as they are read: films, folders and lists of pictures, arrays.
+
+Frames come one by one, so a clip may have any length: upright, with square pixels, in
+sRGB.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxnst._checks import check_path, path_text, shown
+from jaxnst._types import HostImage
+from jaxnst.images import EXTENSIONS, Picture, fitted_shape, load_picture, resize
+from jaxnst.images.files import file_sha256
+from jaxnst.images.load import EXTENSIONS as READABLE, MAX_ASPECT, MIN_SIDE, Readable
+
+
+# Endings of files that are films; others are tried, too.
+FILM_EXTENSIONS = (
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".gif"),
+    *(".wmv", ".flv", ".ogv", ".3gp", ".mts", ".m2ts", ".mxf"),
+)
+# Frames a second where a clip of pictures or arrays says nothing.
+DEFAULT_RATE = 25
+# What FFmpeg takes for films, but is text, or a list of other files.
+_NO_FILMS = ("tty", "bin", "xbin", "adf", "idf", "hls", "concat", "dash", "lavfi")
+# Codes of FFmpeg: the curves of HDR, and a matrix that is not stated.
+_PQ, _HLG, _UNSTATED = 16, 18, 2
+# Films of so many rows have the matrix of HD where they state none, as players do.
+_HD_ROWS = 720
+
+
+class _Extra:
+    """A module of the extra `video`, imported when it is first used."""
+
+    def __init__(self, name: str, title: str):
+        self._name, self._title = name, title
+
+    def __getattr__(self, attribute: str) -> Any:
+        try:
+            module = importlib.import_module(self._name)
+        except ImportError as error:
+            raise ImportError(
+                f"clips need {self._title}; install it with: "
+                "pip install 'jaxnst[video]'"
+            ) from error
+        return getattr(module, attribute)
+
+
+av: Any = _Extra("av", "PyAV")
+cv2: Any = _Extra("cv2", "OpenCV")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clip:
+    """The frames of a clip, read again whenever they are asked for.
+
+    Attributes:
+        shape: height and width of the frames.
+        times: time of each frame in seconds, from the first frame of the source.
+        numbers: number of each frame in its source, from 0.
+        sha256: hash of the file, or of all pictures.
+        film: path of a film, from which sound is copied; None for pictures.
+        origin: time of the source's first frame, as its file has it.
+        time_base: unit of the time stamps, in seconds.
+        has_alpha: whether the first frame has an opacity.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    times: tuple[Fraction, ...]
+    numbers: tuple[int, ...]
+    sha256: str
+    film: Path | None
+    origin: Fraction
+    time_base: Fraction
+    has_alpha: bool
+    read_fn: Callable[[Sequence[int]], Iterator[Picture]]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Picture]:
+        """Yield the frames from one on."""
+        return self.read_fn(self.numbers[first:stop])
+
+    def part(self, start: float | None, stop: float | None, every: int = 1) -> "Clip":
+        """Return every n-th frame from `start` to before `stop`.
+
+        They are numbers of frames, or times in seconds if they are floats.
+
+        Raises:
+            ValueError: if they are beyond the end.
+        """
+        first = 0 if start is None else self.index_of("start", start)
+        last = len(self) if stop is None else self.index_of("stop", stop, is_end=True)
+        if first >= last:
+            raise ValueError(
+                f"`stop` {_moment(stop)} is not after `start` {_moment(start)}."
+            )
+        kept = slice(first, last, every)
+        return dataclasses.replace(
+            self, times=self.times[kept], numbers=self.numbers[kept]
+        )
+
+    def index_of(self, name: str, moment: float, *, is_end: bool = False) -> int:
+        """Return the first frame at or after a moment: a frame, or seconds if a float.
+
+        Raises:
+            ValueError: if the clip ends before.
+        """
+        if isinstance(moment, float):
+            found = next(
+                (i for i, time in enumerate(self.times) if time >= moment - 1e-6), None
+            )
+            index = len(self) if found is None else found
+            is_beyond = found is None and moment > self.times[-1] + self.duration
+        else:
+            index = moment
+            is_beyond = moment > len(self)
+        if is_beyond or (index >= len(self) and not is_end):
+            raise ValueError(
+                f"`{name}` is {_moment(moment)}, but {path_text(self.name)} has "
+                f"{len(self)} frames, {float(self.times[-1] + self.duration):.2f} s."
+            )
+        return index
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds of one frame, the mean of all."""
+        if len(self) < 2:
+            return Fraction(1, DEFAULT_RATE)
+        return (self.times[-1] - self.times[0]) / (len(self) - 1)
+
+
+def _moment(moment: float | None) -> str:
+    if moment is None:
+        return "not given"
+    return f"{moment:g} s" if isinstance(moment, float) else f"frame {moment}"
+
+
+def open_clip(
+    source: Any, *, argument: str = "clip", rate: float | None = None
+) -> Clip:
+    """Return a clip, of which each frame was looked at once.
+
+    Args:
+        source: path of a film or of a folder of pictures; a pattern such as
+            `frames/%04d.png` or `frames/*.png`; or an iterable of pictures or arrays.
+        argument: name of the argument, for messages.
+        rate: frames a second, of pictures and arrays.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no clip, or has fewer than two frames.
+        TypeError: if it is of another kind.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(check_path(argument, source))
+        if path.is_dir():
+            pictures = [each for each in path.glob("[!.]*") if _is_picture(each)]
+            if not pictures:
+                raise ValueError(
+                    f"`{argument}`: no pictures in folder {path_text(path)}."
+                )
+            return _of_pictures(sorted_naturally(pictures), path.name, argument, rate)
+        if re.search(r"%\d*d|[*?]", path.name) and not path.exists():
+            pictures = find_pattern(path)
+            if not pictures:
+                raise FileNotFoundError(
+                    f"`{argument}`: no pictures like {path_text(path)}."
+                )
+            return _of_pictures(pictures, path.name, argument, rate)
+        if not path.exists():
+            raise FileNotFoundError(f"`{argument}`: no such file: {path_text(path)}")
+        return _of_film(path, argument)
+    if isinstance(source, bytes | bytearray | Readable) or not isinstance(
+        source, Iterable
+    ):
+        raise TypeError(
+            f"`{argument}` must be a path, or frames one after the other, got "
+            f"{shown(source)}."
+        )
+    if getattr(source, "ndim", 4) != 4:
+        raise ValueError(
+            f"`{argument}` must have shape (frames, height, width, channels), got "
+            f"{source.shape}."
+        )
+    if isinstance(source, Iterator):  # it can be read only once
+        source = _spooled(source, argument)
+    return _of_pictures(source, argument, argument, rate)
+
+
+def is_film(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file has the ending of a film."""
+    return Path(path).suffix.lower() in FILM_EXTENSIONS
+
+
+def _is_picture(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in READABLE
+
+
+def sorted_naturally(paths: Iterable[Path]) -> list[Path]:
+    """Return paths with frame 2 before frame 10."""
+
+    def key(path: Path) -> list[tuple[int, str]]:
+        parts = re.split(r"(\d+)", path.name.lower())
+        return [(int(x), "") if x.isdecimal() else (-1, x) for x in parts]
+
+    return sorted(paths, key=lambda path: (key(path), path.name))
+
+
+def find_pattern(path: Path) -> list[Path]:
+    """Return the files of a pattern, `%04d.png` or `*.png`, in their order."""
+    if not path.parent.is_dir():
+        return []
+    if "%" not in path.name:
+        return sorted_naturally(path.parent.glob(path.name))
+    before, width, after = re.split(r"%(\d*)d", path.name, maxsplit=1)
+    digits = rf"\d{{{int(width)},}}" if width else r"\d+"
+    like = re.compile(f"{re.escape(before)}{digits}{re.escape(after)}")
+    found = [each for each in path.parent.iterdir() if like.fullmatch(each.name)]
+    return sorted_naturally(found)
+
+
+def _spooled(frames: Iterator[Any], argument: str) -> list[Path]:
+    """Return files of frames that can be read only once, kept while they are used."""
+    folder = tempfile.TemporaryDirectory(prefix="jaxnst-clip-")
+    files = _Files()
+    files.folder = folder
+    for number, frame in enumerate(frames):
+        path = Path(folder.name) / f"{number:06}.npy"
+        np.save(path, np.asarray(frame))
+        files.append(path)
+    del argument
+    return files
+
+
+class _Files(list):
+    """Files in a folder for as long as they are used."""
+
+    folder: Any = None
+
+
+def _load(source: Any, argument: str) -> Picture:
+    if isinstance(source, Path) and source.suffix == ".npy":
+        source = np.load(source)
+    return load_picture(source, argument=argument)
+
+
+def _of_pictures(sources: Any, name: str, argument: str, rate: float | None) -> Clip:
+    """Return a clip of pictures that can be read again."""
+    digest, shape, count, has_alpha = hashlib.sha256(), None, 0, False
+    for number, source in enumerate(sources):
+        picture = _load(source, argument)
+        found = picture.rgb.shape[0], picture.rgb.shape[1]
+        if shape not in (None, found):
+            assert shape is not None
+            raise ValueError(
+                f"`{argument}`: frame {number} ({picture.name}) is {found[1]} x "
+                f"{found[0]} px, but the first one {shape[1]} x {shape[0]} px."
+            )
+        shape, count, has_alpha = (
+            found,
+            count + 1,
+            has_alpha or picture.alpha is not None,
+        )
+        digest.update(picture.sha256.encode())
+    _check_count(count, name)
+    assert shape is not None
+
+    def read(numbers: Sequence[int]) -> Iterator[Picture]:
+        if hasattr(sources, "__getitem__"):
+            yield from (_load(sources[number], argument) for number in numbers)
+            return
+        wanted = {*numbers}
+        for number, source in enumerate(sources):
+            if number in wanted:
+                yield _load(source, argument)
+
+    length = 1 / Fraction(rate or DEFAULT_RATE).limit_denominator(100_000)
+    return Clip(
+        name=name,
+        shape=shape,
+        times=tuple(number * length for number in range(count)),
+        numbers=tuple(range(count)),
+        sha256=digest.hexdigest(),
+        film=None,
+        origin=Fraction(0),
+        time_base=length,
+        has_alpha=has_alpha,
+        read_fn=read,
+    )
+
+
+def _check_count(count: int, name: str) -> None:
+    if not count:
+        raise ValueError(f"{path_text(name)} has no frames.")
+    if count == 1:
+        raise ValueError(
+            f"{path_text(name)} has one frame only; `jaxnst stylize` paints pictures."
+        )
+
+
+def open_film(path: Path, *, argument: str = "clip") -> Any:
+    """Return an opened container; FFmpeg may open nothing but this file.
+
+    Raises:
+        ValueError: if it is no film.
+        OSError: if it cannot be read.
+    """
+    name = path_text(path)
+    if path.suffix.lower() in EXTENSIONS:
+        raise ValueError(
+            f"`{argument}` {name} is a picture; `jaxnst stylize` paints it."
+        )
+    try:
+        with path.open("rb") as stream:
+            stream.read(1)
+        container = av.open(
+            f"file:{path.absolute()}", options={"protocol_whitelist": "file"}
+        )
+    except av.FFmpegError as error:
+        raise ValueError(
+            f"`{argument}` {name} is not a film that can be read ({error.strerror})."
+        ) from None
+    except OSError as error:
+        raise OSError(f"`{argument}`: cannot read {name}: {error.strerror}") from error
+    kind = container.format.name
+    fault = ""
+    if kind.endswith("_pipe") or kind == "image2":
+        fault = "is a picture; `jaxnst stylize` paints it"
+    elif kind in _NO_FILMS:
+        fault = "is not a film"
+    elif not container.streams.video:
+        fault = "has sound, but no pictures"
+    if fault:
+        container.close()
+        raise ValueError(f"`{argument}` {name} {fault}.")
+    return container
+
+
+def _decode(path: Path, argument: str, stamp: int | None = None) -> Iterator[Any]:
+    """Yield the frames of a film as PyAV has them, up to its end or its damage.
+
+    With a `stamp` they begin at a frame from which that one can be decoded. Damage is
+    yielded as text.
+    """
+    with open_film(path, argument=argument) as container:
+        stream = container.streams.video[0]
+        decoder = stream.codec_context
+        if stream.metadata.get("alpha_mode") == "1":  # FFmpeg's own drops the opacity
+            names = {"vp9": "libvpx-vp9", "vp8": "libvpx"}
+            decoder = av.CodecContext.create(names.get(decoder.name, decoder.name), "r")
+        try:
+            if stamp is not None:
+                container.seek(stamp, stream=stream, backward=True)
+            for packet in container.demux(stream):
+                if decoder is stream.codec_context:
+                    yield from packet.decode()
+                    continue
+                for frame in decoder.decode(packet if packet.size else None):
+                    frame.time_base = frame.time_base or stream.time_base
+                    yield frame
+        except av.FFmpegError as error:
+            yield error.strerror or "damaged"
+
+
+def _of_film(path: Path, argument: str) -> Clip:
+    """Return the clip of a film's first stream of pictures."""
+    name = path.name
+    times: list[Fraction] = []
+    stamps: list[int | None] = []
+    shape, fault, has_alpha = None, None, False
+    with open_film(path, argument=argument) as container:
+        stream = container.streams.video[0]
+        square = Fraction(stream.sample_aspect_ratio or 1)
+        rate = stream.average_rate or DEFAULT_RATE
+        time_base = Fraction(stream.time_base or 1 / Fraction(rate))
+    for frame in _decode(path, argument):
+        if isinstance(frame, str):
+            fault = frame
+            break
+        if frame.interlaced_frame:
+            raise ValueError(
+                f"`{argument}` {path_text(path)} is interlaced; make whole frames of "
+                "it first: ffmpeg -i IN -vf bwdif -c:a copy OUT"
+            )
+        if shape is None:
+            shape = _shape_of(frame, square)
+            has_alpha = _has_alpha(frame)
+        stamps.append(frame.pts)
+        if frame.pts is None or frame.time_base is None:
+            times.append(len(times) / Fraction(rate))
+        else:
+            times.append(frame.pts * Fraction(frame.time_base))
+    if shape is None and fault:
+        raise ValueError(f"`{argument}` {path_text(path)} cannot be decoded ({fault}).")
+    _check_count(len(times), str(path))
+    assert shape is not None
+    if min(shape) < MIN_SIDE or max(shape) > MAX_ASPECT * min(shape):
+        raise ValueError(
+            f"`{argument}` {path_text(path)} is {shape[1]} x {shape[0]} px; no side "
+            f"may be below {MIN_SIDE} px, or {MAX_ASPECT:g} times the other."
+        )
+    if fault:
+        warnings.warn(
+            f"{name} is damaged after frame {len(times) - 1}; the frames before are "
+            "painted.",
+            stacklevel=3,
+        )
+    digest = file_sha256(path)
+
+    known = {stamp: number for number, stamp in enumerate(stamps)}
+    is_seekable = len(known) == len(stamps) and None not in known
+
+    def decode(first: int) -> Iterator[tuple[int, Any]]:
+        """Yield numbers and frames, from at most the first one wanted on."""
+        if first and is_seekable:
+            begun = False
+            for frame in _decode(path, argument, stamps[first]):
+                if isinstance(frame, str):
+                    break
+                number = known.get(frame.pts)
+                if number is None or (not begun and number > first):
+                    break
+                begun = True
+                yield number, frame
+            else:
+                return
+            if begun:
+                return
+        yield from enumerate(_decode(path, argument))
+
+    def read(numbers: Sequence[int]) -> Iterator[Picture]:
+        wanted, last = {*numbers}, max(numbers, default=-1)
+        for number, frame in decode(min(numbers, default=0)):
+            if isinstance(frame, str):
+                return
+            if number in wanted:
+                rgb, alpha = _upright(frame, shape)
+                yield Picture(rgb=rgb, alpha=alpha, sha256=digest, name=name)
+            if number >= last:
+                return
+
+    return Clip(
+        name=name,
+        shape=shape,
+        times=tuple(time - times[0] for time in times),
+        numbers=tuple(range(len(times))),
+        sha256=digest,
+        film=path,
+        origin=times[0],
+        time_base=time_base,
+        has_alpha=has_alpha,
+        read_fn=read,
+    )
+
+
+def _shape_of(frame: Any, square: Fraction) -> tuple[int, int]:
+    """Return height and width once a frame is upright and its pixels are square."""
+    height, width = frame.height, frame.width
+    if square > 1:
+        width = round(width * square)
+    elif 0 < square < 1:
+        height = round(height / square)
+    return (width, height) if frame.rotation % 180 else (height, width)
+
+
+def _has_alpha(frame: Any) -> bool:
+    kinds = frame.format.components
+    return any(kind.is_alpha for kind in kinds) or frame.format.has_palette
+
+
+def _upright(frame: Any, shape: tuple[int, int]) -> tuple[HostImage, np.ndarray | None]:
+    """Return a frame in sRGB, turned upright, with square pixels, and its opacity."""
+    kinds = frame.format.components
+    is_deep = max(kind.bits for kind in kinds) > 8
+    has_alpha = _has_alpha(frame)
+    layout = ("rgba64le" if has_alpha else "rgb48le") if is_deep else "rgb24"
+    layout = "rgba" if has_alpha and not is_deep else layout
+    matrix = None
+    if frame.format.is_rgb is False and frame.colorspace == _UNSTATED:
+        matrix = "ITU709" if min(frame.height, frame.width) >= _HD_ROWS else "ITU601"
+    values = frame.reformat(format=layout, src_colorspace=matrix).to_ndarray()
+    pixels = values.astype(np.float32) / np.float32(65535 if is_deep else 255)
+    if frame.color_trc in (_PQ, _HLG):
+        pixels[..., :3] = from_hdr(pixels[..., :3], is_pq=frame.color_trc == _PQ)
+    pixels = np.rot90(pixels, round(frame.rotation / 90) % 4)
+    if pixels.shape[:2] != shape:
+        pixels = resize(np.ascontiguousarray(pixels), shape)
+    pixels = np.ascontiguousarray(pixels)
+    alpha = np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
+    if alpha is not None and alpha.min() == 1:
+        alpha = None
+    return np.ascontiguousarray(pixels[..., :3]), alpha
+
+
+# From the primaries of BT.2020 to those of sRGB, in linear light (ITU-R BT.2087).
+_TO_SRGB = np.array(
+    [
+        [1.6605, -0.5876, -0.0728],
+        [-0.1246, 1.1329, -0.0083],
+        [-0.0182, -0.1006, 1.1187],
+    ],
+    np.float32,
+)
+# Light of a white page in HDR films, in candela per square meter (ITU-R BT.2408).
+_WHITE = 203.0
+# Above this part of it lights are compressed.
+_KNEE = 0.7
+
+
+def from_hdr(rgb: HostImage, *, is_pq: bool) -> HostImage:
+    """Return a frame of HDR in sRGB: lights above white are compressed.
+
+    References:
+        ITU-R BT.2100: the curves of PQ and HLG, the latter at 1000 cd/m2.
+    """
+    if is_pq:
+        root = rgb ** (1 / 78.84375)
+        part = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
+        light = 10_000 * part ** (1 / 0.1593017578125) / _WHITE
+    else:
+        high = (np.exp((rgb - 0.55991073) / 0.17883277) + 0.28466892) / 12
+        scene = np.where(rgb <= 0.5, rgb**2 / 3, high)
+        luma = scene @ np.array([0.2627, 0.678, 0.0593], np.float32)
+        light = 1000 * scene * np.maximum(luma, 1e-6)[..., None] ** 0.2 / _WHITE
+    light = np.maximum(light @ _TO_SRGB.T, 0)
+    peak = np.maximum(light.max(-1, keepdims=True), 1e-6)
+    bent = _KNEE + (1 - _KNEE) * (1 - np.exp((_KNEE - peak) / (1 - _KNEE)))
+    light = light * np.where(peak > _KNEE, bent, peak) / peak
+    encoded = np.where(
+        light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055
+    )
+    return np.clip(encoded, 0, 1).astype(np.float32)
+
+
+def small_shape(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """Return a shape of at most this longest side, and no side below the least."""
+    least = MIN_SIDE * max(shape[:2]) / min(shape[:2])
+    return fitted_shape(shape, round(min(max(shape[:2]), max(longest, least))))
