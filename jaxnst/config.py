@@ -801,7 +801,7 @@ class ClipConfig:
         metavar="R",
         default_text="from the steadiness",
     )
-    reach: tuple[int, ...] = _setting(
+    reach: Sequence[int] = _setting(
         (1,),
         "which frames before hold a frame; 1,5,24 is long-term",
         metavar="N,...",
@@ -817,14 +817,14 @@ class ClipConfig:
         parse_fn=_parse_flag,
         check_fn=_check_flag,
     )
-    flow: str = _setting(
+    flow: Any = _setting(
         "dis",
         "dis, deepflow, none, or .flo files as flow/%04d_%04d.flo",
         check_fn=_check_flow,
     )
-    cuts: str | tuple[int | float, ...] = _setting(
+    cuts: str | Sequence[int | float] = _setting(
         "auto",
-        "first frames of the shots, as frames or seconds (2s); or auto",
+        "first frames of shots, as frames or seconds (2s); or auto",
         metavar="T,...",
         parse_fn=_parse_cuts,
         check_fn=_check_cuts,

@@ -31,7 +31,8 @@ STOREYS = (
     {"objective", "metrics"},
     {"optimize"},
     {"transfer"},
-    {"sweeps", "videos"},
+    {"sweeps"},
+    {"videos"},
     {"insight"},
     {"cli"},
 )

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,22 +14,24 @@ from jaxnst._checks import shown, suggestion
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import CLIP_SETTINGS, SETTINGS, ClipConfig
 from jaxnst.optimize.interrupt import deferred_interrupt
+from jaxnst.sweeps.executor import check_executor
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.terminal import Screen
 
 from .encoding import (
     DEFAULT_QUALITY,
     Output,
-    check_opacity,
     check_output,
+    check_streams,
     write_clip,
 )
 from .flow import one_thread
 from .folder import Row, WorkFolder
 from .jobs import ClipJob, plan_clip
 from .painting import Stopped
+from .remote import paint_elsewhere
 from .runner import paint_shot
-from .source import Clip
+from .source import Clip, TemporaryFolder, open_clip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -205,6 +206,8 @@ def video(
             )
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {shown(callback)}.")
+    if executor is not None:
+        check_executor(executor)
     own = make_clip_config({name: given[name] for name in CLIP_SETTINGS})
     place = None
     if output is not None:
@@ -215,7 +218,7 @@ def video(
             clip, style, own, flow, settings, progress=progress, seen_fn=bar.look
         )
         if place is not None:
-            check_opacity(place, job.clip)
+            check_streams(place, job.clip, audio=audio)
         return _paint(
             job,
             place,
@@ -223,6 +226,7 @@ def video(
             audio=audio,
             keep=keep,
             metrics=metrics,
+            flow=flow,
             executor=executor,
             callback=callback,
         )
@@ -243,14 +247,15 @@ def _paint(
     audio: bool,
     keep: bool,
     metrics: bool,
+    flow: Any,
     executor: Any,
     callback: Callable[[Mapping[str, Any]], object] | None,
 ) -> VideoResult:
     """Paint what is missing in the work folder, and put the clip together."""
     temporary = None
     if place is None:
-        temporary = tempfile.TemporaryDirectory(prefix="jaxnst-video-")
-        path = Path(temporary.name)
+        temporary = TemporaryFolder("jaxnst-video-")
+        path = temporary.path
     else:
         path = place.path.with_name(f"{place.path.name}.frames")
     folder = WorkFolder(path, job.identity())
@@ -259,7 +264,7 @@ def _paint(
         bar.begin(job)
         with deferred_interrupt(bar.notice) as interrupted_fn:
             try:
-                for row in _rows(job, folder, executor, interrupted_fn):
+                for row in _rows(job, folder, flow, executor, interrupted_fn):
                     bar.advance(row)
                     if callback is not None and _is_true(callback(row)):
                         is_stopped = True
@@ -278,7 +283,8 @@ def _paint(
             from .measuring import measure_clip
 
             bar.say("measuring ...")
-            measured = measure_clip(job, frames_fn, rows)
+            measured = measure_clip(job, (rgb for rgb, _ in frames_fn()), rows)
+            folder.finish()
         record = job.record(rows, measured, is_part=is_part)
         written = None
         if place is not None:
@@ -294,7 +300,7 @@ def _paint(
             metrics=measured,
             _frames_fn=frames_fn,
             _clip=job.clip,
-            _folder=temporary or (None if keep else folder),
+            _folder=temporary,
         )
     finally:
         folder.close()
@@ -323,10 +329,16 @@ def _num_painted(folder: WorkFolder, job: ClipJob) -> int:
 def _rows(
     job: ClipJob,
     folder: WorkFolder,
+    flow: Any,
     executor: Any,
     interrupted_fn: Callable[[], bool],
 ) -> Iterator[Row]:
     """Paint the shots, and yield the row of each frame that is painted."""
+    if executor is not None:
+        yield from paint_elsewhere(
+            job, folder, flow, executor, is_interrupted=interrupted_fn
+        )
+        return
     for number in range(len(job.shots.spans)):
         yield from paint_shot(job, number, folder, is_interrupted=interrupted_fn)
 
@@ -346,8 +358,6 @@ def _written(
     result: VideoResult, place: Output
 ) -> Iterator[tuple[HostImage, HostAlpha | None]]:
     """Yield the frames of a clip that was written."""
-    from .source import open_clip
-
     source = place.path if place.is_film else place.path / str(place.pattern)
     shape = result.record["result"]["height"], result.record["result"]["width"]
     for picture in open_clip(source).frames():

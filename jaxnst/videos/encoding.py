@@ -1,5 +1,6 @@
 """Clips as they are written: films with sound, or folders of pictures."""
 
+import io
 import json
 import os
 import re
@@ -160,15 +161,23 @@ def write_clip(
     return output.path
 
 
-def check_opacity(output: Output, clip: Clip) -> None:
-    """Check that a film can keep the opacity that the clip has.
+def check_streams(output: Output, clip: Clip, *, audio: bool) -> None:
+    """Check that a film can keep the opacity and the sound that the clip has.
 
     Raises:
-        ValueError: if its codec cannot.
+        ValueError: if it cannot.
     """
-    if output.codec is None or not clip.has_alpha:
+    if output.codec is None:
         return
-    if _ENCODERS[output.codec].with_alpha is None:
+    if audio and clip.film is not None:
+        kind, _ = CONTAINERS[output.path.suffix.lower()]
+        with (
+            open_film(clip.film) as source,
+            av.open(io.BytesIO(), "w", format=kind) as film,
+        ):
+            for stream in source.streams:
+                _check_copied(stream, film, output.path)
+    if clip.has_alpha and _ENCODERS[output.codec].with_alpha is None:
         raise ValueError(
             f"the clip has transparent parts, which `codec` {output.codec!r} cannot "
             f"hold; use one of {_WITH_OPACITY}, or a folder of pictures."
@@ -276,31 +285,34 @@ def _encodable(
 
 
 def _copy_streams(source: Any, film: Any, path: Path) -> dict[int, Any]:
-    """Return {index of a stream of sound or text: its copy}.
+    """Return {index of a stream of sound or text: its copy}."""
+    copied = {}
+    for stream in source.streams:
+        if not _check_copied(stream, film, path):
+            continue
+        copied[stream.index] = film.add_stream_from_template(stream)
+        if language := stream.metadata.get("language"):
+            copied[stream.index].metadata["language"] = language
+    return copied
+
+
+def _check_copied(stream: Any, film: Any, path: Path) -> bool:
+    """Return whether a stream is copied: sound and subtitles are.
 
     Raises:
         ValueError: if the container cannot hold it.
     """
-    copied = {}
-    for stream in source.streams:
-        if stream.type not in ("audio", "subtitle"):
-            continue
-        name = stream.codec_context.name if stream.codec_context else "unknown"
-        if stream.codec_context and name not in film.supported_codecs:
-            name = stream.codec_context.codec.canonical_name
-        try:
-            if name not in film.supported_codecs:
-                raise ValueError
-            copied[stream.index] = film.add_stream_from_template(stream)
-        except (ValueError, av.FFmpegError):
-            what = "sound" if stream.type == "audio" else "subtitles"
-            raise ValueError(
-                f"output {path_text(path)}: {path.suffix} cannot hold the clip's "
-                f"{what} ({name}); use .mkv, or leave it out (`audio` False)."
-            ) from None
-        if language := stream.metadata.get("language"):
-            copied[stream.index].metadata["language"] = language
-    return copied
+    if stream.type not in ("audio", "subtitle"):
+        return False
+    context = stream.codec_context
+    name = "unknown" if context is None else context.codec.canonical_name
+    if name not in film.supported_codecs:
+        what = "sound" if stream.type == "audio" else "subtitles"
+        raise ValueError(
+            f"output {path_text(path)}: {path.suffix} cannot hold the clip's {what} "
+            f"({name}); use .mkv, or leave it out (`audio` False)."
+        )
+    return True
 
 
 def _packets_of(

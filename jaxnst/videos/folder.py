@@ -46,6 +46,9 @@ COLUMNS = (
     "detail",
     "ratios",
     "gaps",
+    "warp_error",
+    "warp_error_content",
+    "static_error",
     "seconds",
     "sha256",
 )
@@ -205,6 +208,28 @@ class WorkFolder:
         """Yield the frames from the first on, as they are after their last pass."""
         for index in range(count):
             yield self.read(index, self.last_pass(index))
+
+
+class MemoryStore:
+    """Painted frames in memory, as 16 bits."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[int, int], Row] = {}
+        self.images: dict[tuple[int, int], np.ndarray] = {}
+
+    def read(self, index: int, number: int) -> HostImage:
+        """Return a frame of a pass."""
+        levels = self.images[index, number]
+        return levels.astype(np.float32) / np.float32(65535)
+
+    def add(self, image: HostImage, row: Row) -> None:
+        """Keep a frame of a pass."""
+        key = row["frame"], row["pass"]
+        self.images[key] = np.round(image * 65535).astype(np.uint16)
+        self.rows[key] = row
+
+
+Store = WorkFolder | MemoryStore
 
 
 def _parsed(cells: Mapping[str, str]) -> Row:

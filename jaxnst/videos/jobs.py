@@ -59,6 +59,8 @@ class ClipJob:
         masks: clip or picture of each mask; None: there are none.
         strengths: clip of strengths; None: there is none.
         shape: height and width of the painted frames.
+        memory: level of memory.
+        source_numbers: number of each frame in the clip that was given.
     """
 
     clip: Clip
@@ -72,15 +74,19 @@ class ClipJob:
     masks: list[Any] | None
     strengths: Clip | None
     loaders: Loaders
-    first: Job
-    shape: tuple[int, int]
+    first: Job = dataclasses.field(init=False)
+    shape: tuple[int, int] = dataclasses.field(init=False)
+    memory: str = dataclasses.field(init=False)
+    source_numbers: Sequence[int] = ()
     _shot_jobs: dict[int, Job] = dataclasses.field(default_factory=dict)
+    _readers: dict[int, "Reader"] = dataclasses.field(default_factory=dict)
 
-    @functools.cached_property
-    def memory(self) -> str:
-        """The level of memory."""
-        memory = self.first.config.memory
-        return choose_memory(self.first) if memory == "auto" else memory
+    def set_first(self, picture: Picture, *, memory: str | None = None) -> None:
+        """Take the first frame, and what of it holds for all of them."""
+        self.source_numbers = self.source_numbers or self.clip.numbers
+        self.first = self.whole(0, picture)
+        self.shape = self.first.inputs.shape
+        self.memory = memory or choose_memory(self.first)
 
     @property
     def num_passes(self) -> int:
@@ -96,19 +102,23 @@ class ClipJob:
         """Return the settings of the picture that a frame is."""
         if not self.moving:
             return self.first.config
-        now = {name: _at(index, points) for name, points in self.moving.items()}
-        return dataclasses.replace(self.first.config, **now)
+        return dataclasses.replace(self.first.config, **self._now(index))
+
+    def _now(self, index: int) -> dict[str, Any]:
+        """Return the settings that change over time, as they are at a frame."""
+        place = self.source_numbers[index]
+        return {name: _at(place, points) for name, points in self.moving.items()}
 
     def whole(self, index: int, picture: Picture) -> Job:
         """Return the job of a frame that is painted by itself, as `stylize` has it."""
-        now = {name: _at(index, points) for name, points in self.moving.items()}
-        arguments = self.arguments | now
+        arguments = self.arguments | self._now(index)
         if self.masks is not None:
-            arguments["masks"] = [_mask_at(index, each) for each in self.masks]
+            arguments["masks"] = [self._frame_of(each, index) for each in self.masks]
         if self.strengths is not None:
-            arguments["strength"] = _frame_of(self.strengths, index)
+            arguments["strength"] = self._frame_of(self.strengths, index)
         config = settle_config(**arguments)
-        return set_up(picture, self.style, config, arguments, loaders=self.loaders)
+        content = as_array(picture)
+        return set_up(content, self.style, config, arguments, loaders=self.loaders)
 
     def following(self, job: Job, index: int, picture: Picture) -> Job:
         """Return the job of a frame that goes on from the first one of its shot."""
@@ -122,6 +132,14 @@ class ClipJob:
             inputs = inputs._replace(regions=self._regions_at(job, index, picture))
         return job._replace(inputs=inputs, config=self.config_at(index))
 
+    def _frame_of(self, guide: Any, index: int) -> Any:
+        """Return the frame of a clip of masks or strengths; a picture stays."""
+        if not isinstance(guide, Clip):
+            return guide
+        if id(guide) not in self._readers:
+            self._readers[id(guide)] = Reader(guide)
+        return as_array(self._readers[id(guide)](index))
+
     def _regions_at(self, job: Job, index: int, picture: Picture) -> Any:
         def fit_fn(values: np.ndarray) -> np.ndarray:
             return resize(values, self.shape, is_mask=True)
@@ -130,7 +148,7 @@ class ClipJob:
         assert known is not None
         if self.masks is not None:
             found, _ = load_guiding(
-                [_mask_at(index, each) for each in self.masks],
+                [self._frame_of(each, index) for each in self.masks],
                 None,
                 content=picture,
                 num_styles=len(self.masks),
@@ -142,7 +160,7 @@ class ClipJob:
         if known.strengths is not None:
             frame = self.arguments.get("strength")
             if self.strengths is not None:
-                frame = _frame_of(self.strengths, index)
+                frame = self._frame_of(self.strengths, index)
             loaded = self.loaders.picture_fn(frame, argument="strength")
             strength_map = fit_fn(loaded.rgb.mean(-1))
             count = len(known.strengths) // max(1, len(maps))
@@ -155,7 +173,7 @@ class ClipJob:
         """Return how a frame goes on from another one."""
         if self.flow_files is None:
             return measure_motion(frame, before, self.flow_fn)
-        numbers = self.clip.numbers[index], self.clip.numbers[other]
+        numbers = self.source_numbers[index], self.source_numbers[other]
 
         def read(one: int, two: int) -> FlowFn:
             return lambda *_: read_flow(str(self.flow_files), one, two, self.shape)
@@ -288,7 +306,7 @@ def plan_clip(
         )
     arguments = {name: x for name, x in settings.items() if x is not None}
     moving = {
-        name: _points(name, arguments.pop(name), clip)
+        name: _points(name, arguments.pop(name), whole)
         for name in OVER_TIME
         if isinstance(arguments.get(name), Mapping)
     }
@@ -306,7 +324,7 @@ def plan_clip(
     if _is_clip(arguments.get("strength")):
         strengths = _guide("strength", arguments.pop("strength"), whole, clip)
     style = [*style] if isinstance(style, list | tuple) else style
-    loaders = _cached_loaders()
+    loaders = cached_loaders()
     job = ClipJob(
         clip=clip,
         style=style,
@@ -319,14 +337,8 @@ def plan_clip(
         masks=masks,
         strengths=strengths,
         loaders=loaders,
-        first=None,  # pyright: ignore[reportArgumentType]
-        shape=(0, 0),
     )
-    job.first = job.whole(0, next(clip.frames(0, 1)))
-    job.shape = job.first.inputs.shape
-    for points in moving.values():
-        for index, _ in points:
-            job.config_at(index)
+    job.set_first(next(clip.frames(0, 1)))
     threads = num_threads or num_flow_threads()
     if own.steadiness > 0:
         job.shots = find_shots(clip, own.cuts, num_threads=threads, seen_fn=seen_fn)
@@ -350,7 +362,7 @@ class Reader:
 
     def __init__(self, clip: Clip):
         self._clip = clip
-        self._index = -1
+        self._index = -2
         self._frames: Any = iter(())
         self._last: Picture | None = None
 
@@ -395,20 +407,6 @@ def _guide(argument: str, source: Any, whole: Clip, clip: Clip) -> Clip:
     return dataclasses.replace(found, numbers=numbers, times=times)
 
 
-_readers: dict[int, tuple[Clip, Reader]] = {}
-
-
-def _frame_of(clip: Clip, index: int) -> Picture:
-    known = _readers.get(id(clip))
-    if known is None or known[0] is not clip:
-        _readers[id(clip)] = known = clip, Reader(clip)
-    return known[1](index)
-
-
-def _mask_at(index: int, mask: Any) -> Any:
-    return _frame_of(mask, index) if isinstance(mask, Clip) else mask
-
-
 def _points(name: str, given: Mapping[Any, Any], clip: Clip) -> list[tuple[int, Any]]:
     """Return (frame, value) of a setting that changes, in the order of the frames."""
     if not given:
@@ -449,15 +447,16 @@ def _at(index: int, points: Sequence[tuple[int, Any]]) -> Any:
     return _listed(np.reshape(found, values.shape[1:]).tolist())
 
 
-def _cached_loaders() -> Loaders:
-    """Return functions that load each network once, and take frames as they are."""
+def cached_loaders() -> Loaders:
+    """Return functions that load pictures, and each network once."""
+    return Loaders(load_picture, functools.cache(load_used_network))
 
-    def load_fn(source: Any, *, argument: str = "image") -> Picture:
-        if isinstance(source, Picture):
-            return source
-        return load_picture(source, argument=argument)
 
-    return Loaders(load_fn, functools.cache(load_used_network))
+def as_array(picture: Picture) -> np.ndarray:
+    """Return a frame as an array, with its opacity as a fourth channel."""
+    if picture.alpha is None:
+        return picture.rgb
+    return np.dstack([picture.rgb, picture.alpha])
 
 
 # Settings of a clip that say which frames of it are painted.

@@ -19,8 +19,11 @@ from .source import cv2
 
 T = TypeVar("T")
 
-# What moves less than this stands still, in pixels.
-_STILL_FLOW = 0.1
+# What moves less than this stands still, in pixels, as the mean over a neighborhood of
+# the second standard deviation.
+_STILL_FLOW, _FLOW_SMOOTHING = 0.1, 5.0
+# Share of the whole picture's flow in that mean.
+_FAR_SHARE = 0.05
 # Mean difference over 5 x 5 pixels up to which a place stands still: the first, or the
 # second times that of the noise, whichever is more.
 _STILL_LEAST = 1.5 / 255
@@ -95,28 +98,44 @@ def measure_motion(
     change = frame - warp(before, flow)
     certain = cv2.GaussianBlur(certainty, (0, 0), _LIGHT_SMOOTHING)
     brighter = cv2.GaussianBlur(certainty * (change @ LUMA), (0, 0), _LIGHT_SMOOTHING)
-    light = certainty * brighter / np.maximum(certain, 1e-3)
-    return Motion(flow, certainty, light, _find_still(frame, before, flow, certainty))
+    light = brighter / np.maximum(certain, 1e-3)
+    still = _find_still(frame, before, flow)
+    certainty = np.where(still, np.float32(1), certainty)
+    return Motion(flow, certainty, light, still)
 
 
-def _find_still(
-    frame: HostImage, before: HostImage, flow: Flow, certainty: HostAlpha
-) -> np.ndarray:
+def _find_still(frame: HostImage, before: HostImage, flow: Flow) -> np.ndarray:
     """Return where nothing moves, and nothing changes by more than the noise."""
-    is_at_rest = (np.square(flow).sum(-1) < _STILL_FLOW**2) & (certainty > 0.99)
-    if not is_at_rest.any():
-        return is_at_rest
     change = frame - before
     window = (_STILL_WINDOW, _STILL_WINDOW)
     # Without what changes smoothly, such as the light.
-    rough = np.abs(change - cv2.blur(change, window))[is_at_rest]
-    noise = _MEAN_OVER_MEDIAN * float(np.median(rough))
+    rough = np.abs(change - cv2.blur(change, window))
+    mean = _mean_flow(frame, flow, float(np.median(rough)))
+    is_at_rest = np.square(mean).sum(-1) < _STILL_FLOW**2
+    if not is_at_rest.any():
+        return is_at_rest
+    noise = _MEAN_OVER_MEDIAN * float(np.median(rough[is_at_rest]))
     found = cv2.blur(np.abs(change).mean(-1), window)
     still = is_at_rest & (found < max(_STILL_LEAST, _STILL_NOISE * noise))
     # Single pixels of noise do not count.
     square = np.ones(window, np.uint8)
     closed = cv2.morphologyEx(still.astype(np.uint8), cv2.MORPH_CLOSE, square)
     return closed.astype(bool) & is_at_rest
+
+
+def _mean_flow(frame: HostImage, flow: Flow, noise: float) -> Flow:
+    """Return the mean flow around each pixel, where there is something to be seen.
+
+    Of a flat place the flow is noise. There it is that of what is around, or of all.
+    """
+    gray = cv2.GaussianBlur(frame @ LUMA, (0, 0), 1.0)
+    slopes = np.square(np.stack(np.gradient(gray))).sum(0)
+    weight = np.maximum(slopes - np.square(noise), 1e-8).astype(np.float32)[..., None]
+    everywhere = (weight * flow).mean((0, 1)), weight.mean()
+    smooth = (0, 0), _FLOW_SMOOTHING
+    near = cv2.GaussianBlur(weight * flow, *smooth), cv2.GaussianBlur(weight, *smooth)
+    part = np.float32(_FAR_SHARE)
+    return (near[0] + part * everywhere[0]) / (near[1][..., None] + part * everywhere[1])
 
 
 def carry(painted: HostImage, motion: Motion) -> HostImage:

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from jaxnst._types import HostImage
 from jaxnst.images import Picture, resize
 from jaxnst.images.resizing import fill_hidden
 
-from .folder import Row
+from .folder import Row, Store
 from .jobs import ClipJob, num_flow_threads
 from .motion import Held, Prepared, Window, hold, in_thread, prepare
 from .painting import ShotPainter
@@ -22,20 +21,6 @@ _AHEAD = 8
 
 # A frame, and those that hold it, the nearest first.
 Order = list[tuple[int, tuple[int, ...]]]
-
-
-class Store(Protocol):
-    """Where painted frames are kept: a work folder, or the memory of a worker."""
-
-    rows: dict[tuple[int, int], Row]
-
-    def read(self, index: int, number: int) -> HostImage:
-        """Return a frame of a pass."""
-        ...
-
-    def add(self, image: HostImage, row: Row) -> None:
-        """Keep a frame of a pass."""
-        ...
 
 
 def paint_shot(

@@ -9,8 +9,10 @@ import hashlib
 import importlib
 import os
 import re
+import shutil
 import tempfile
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -114,26 +116,24 @@ class Clip:
         )
 
     def index_of(self, name: str, moment: float, *, is_end: bool = False) -> int:
-        """Return the first frame at or after a moment: a frame, or seconds if a float.
+        """Return the first frame at or after a moment, in frames or seconds.
+
+        A moment is the number of a frame in the source, or a time if it is a float.
 
         Raises:
             ValueError: if the clip ends before.
         """
-        if isinstance(moment, float):
-            found = next(
-                (i for i, time in enumerate(self.times) if time >= moment - 1e-6), None
-            )
-            index = len(self) if found is None else found
-            is_beyond = found is None and moment > self.times[-1] + self.duration
-        else:
-            index = moment
-            is_beyond = moment > len(self)
-        if is_beyond or (index >= len(self) and not is_end):
+        is_time = isinstance(moment, float)
+        places = self.times if is_time else self.numbers
+        end = places[-1] + (self.duration if is_time else 1)
+        if moment > end or (moment >= end and not is_end):
             raise ValueError(
-                f"`{name}` is {_moment(moment)}, but {path_text(self.name)} has "
-                f"{len(self)} frames, {float(self.times[-1] + self.duration):.2f} s."
+                f"`{name}` is {_moment(moment)}, but {path_text(self.name)} ends after "
+                f"{self.numbers[-1] + 1} frames, "
+                f"{float(self.times[-1] + self.duration):.2f} s."
             )
-        return index
+        later = (i for i, place in enumerate(places) if place >= moment - 1e-6)
+        return next(later, len(self))
 
     @property
     def duration(self) -> Fraction:
@@ -235,21 +235,28 @@ def find_pattern(path: Path) -> list[Path]:
 
 def _spooled(frames: Iterator[Any], argument: str) -> list[Path]:
     """Return files of frames that can be read only once, kept while they are used."""
-    folder = tempfile.TemporaryDirectory(prefix="jaxnst-clip-")
     files = _Files()
-    files.folder = folder
     for number, frame in enumerate(frames):
-        path = Path(folder.name) / f"{number:06}.npy"
-        np.save(path, np.asarray(frame))
+        path = files.folder.path / f"{number:06}.npy"
+        np.save(path, load_picture(frame, argument=argument).rgb)
         files.append(path)
-    del argument
     return files
+
+
+class TemporaryFolder:
+    """A folder that is there for as long as this object is."""
+
+    def __init__(self, prefix: str):
+        self.path = Path(tempfile.mkdtemp(prefix=prefix))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 class _Files(list):
     """Files in a folder for as long as they are used."""
 
-    folder: Any = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryFolder("jaxnst-clip-")
 
 
 def _load(source: Any, argument: str) -> Picture:

@@ -1,0 +1,384 @@
+"""Clips: painted frames, from still pictures to cuts, and what is kept of them."""
+
+import concurrent.futures
+import itertools
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import forget_programs, num_programs, picture
+
+import jaxnst
+from jaxnst.objective import Temporal, _temporal_term
+from jaxnst.videos import motion
+from jaxnst.videos.flow import certainty_of, check_consistency, dis_flow, warp
+from jaxnst.videos.measuring import measure_frames, summarize
+
+
+QUICK = {
+    "size": 64,
+    "min_size": 0,
+    "num_steps": 5,
+    "frame_steps": 3,
+    "progress": False,
+}
+# Every clip here is painted with the tiny network, under the name of VGG-19.
+pytestmark = pytest.mark.usefixtures("tiny_vgg19")
+
+
+def levels(image):
+    return np.round(255 * image).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pan():
+    """Return five windows of one picture, each two pixels beside the last."""
+    wide = levels(picture(48, 80, seed=1))
+    return [wide[:, 2 * i : 2 * i + 64] for i in range(5)]
+
+
+def textured(height=48, width=64, seed=1):
+    """Return a picture in which every place can be told from others."""
+    noise = np.random.default_rng(seed).normal(0, 0.08, (height, width, 3))
+    return np.clip(picture(height, width, seed=seed) + noise, 0, 1).astype(np.float32)
+
+
+def frames_of(result):
+    return np.stack([*result])
+
+
+def same(one, other):
+    """Whether pictures are equal once they have 16 bits."""
+    return np.array_equal(np.round(65535 * one), np.round(65535 * other))
+
+
+def test_a_still_clip_stands_still_and_the_first_frame_is_that_of_stylize(style):
+    photo = levels(picture(48, 64, seed=1))
+    result = jaxnst.video([photo] * 4, style, **QUICK)
+    frames = frames_of(result)
+    assert all(np.array_equal(frames[0], frame) for frame in frames)
+    assert [row["steps"] for row in result.rows] == [5, 0, 0, 0]
+    assert [row["still"] for row in result.rows[1:]] == [1, 1, 1]
+    settings = {name: x for name, x in QUICK.items() if name != "frame_steps"}
+    assert same(frames[0], jaxnst.stylize(photo, style, **settings).image)
+    assert len(result) == 4
+    assert result.times == (0, 0.04, 0.08, 0.12)
+    assert result.record["kind"] == "video"
+
+
+def test_what_moves_is_carried_and_programs_are_compiled_once(pan, style):
+    forget_programs()
+    short = jaxnst.video(pan[:2], style, **QUICK)
+    count = num_programs()
+    result = jaxnst.video(pan, style, **QUICK)
+    assert num_programs() == count
+    assert np.array_equal(frames_of(short), frames_of(result)[:2])
+    alone = jaxnst.video(pan, style, **QUICK, steadiness=0)
+    contents = [frame / np.float32(255) for frame in pan]
+    held, single = (
+        summarize([*measure_frames(each, contents)]) for each in (result, alone)
+    )
+    # The first frame has not settled yet, and a tiny network is no painter.
+    assert held["warp_error"] < 0.5 * single["warp_error"]
+    assert held["warp_error_content"] == single["warp_error_content"]
+    assert 0.5 < held["detail_kept"] < 2
+    settings = {name: x for name, x in QUICK.items() if name != "frame_steps"}
+    one = jaxnst.stylize(pan[3], style, **settings).image
+    assert same(frames_of(alone)[3], one)
+
+
+def test_noise_is_not_painted_again(style, rng):
+    photo = textured()
+    noisy = [
+        levels(np.clip(photo + rng.normal(0, 2 / 255, photo.shape), 0, 1))
+        for _ in range(5)
+    ]
+    result = jaxnst.video(noisy, style, **QUICK)
+    assert min(row["still"] for row in result.rows[1:]) > 0.8
+    frames = 255 * frames_of(result)
+    assert abs(frames[4].mean() - frames[0].mean()) < 1
+    assert abs(frames[4].std() - frames[0].std()) < 1
+
+
+def test_a_cut_begins_a_shot_and_a_flash_does_not(pan, style):
+    other = [levels(picture(48, 64, seed=7))] * 2
+    result = jaxnst.video([*pan[:3], *other], style, **QUICK)
+    assert [row["shot"] for row in result.rows] == [0, 0, 0, 1, 1]
+    settings = {name: x for name, x in QUICK.items() if name != "frame_steps"}
+    one = jaxnst.stylize(other[0], style, **settings).image
+    assert same(frames_of(result)[3], one)
+    flash = [pan[0], pan[1], np.full_like(pan[1], 250), pan[3], pan[4]]
+    result = jaxnst.video(flash, style, **QUICK)
+    assert {row["shot"] for row in result.rows} == {0}
+    assert result.rows[3]["certainty"] > 0.7  # of the frame before the flash
+    result = jaxnst.video(pan, style, **QUICK, cuts=[2, 0.12])
+    assert [row["shot"] for row in result.rows] == [0, 0, 1, 2, 2]
+
+
+def test_light_is_followed(style):
+    photo = textured()
+    faded = [levels(photo * 0.7 + 0.01 * i) for i in range(8)]
+    # Without steps that paint, which a first frame so unsettled would need.
+    result = jaxnst.video(faded, style, **QUICK, frame_learning_rate=1e-6)
+    means = 255 * frames_of(result).mean((1, 2, 3))
+    wanted = [x.mean() for x in faded]
+    # Clipped colors apart, the painting becomes as much lighter as the clip.
+    change = (means - means[0]) - (np.array(wanted) - wanted[0])
+    assert np.abs(change).max() < 2
+
+
+def files_of(folder):
+    """Return what is in a folder, less seconds."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix == ".png":
+            found[path.name] = path.read_bytes()
+    return found
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_killed_run_goes_on_with_the_same_bytes(pan, style, tmp_path):
+    whole = tmp_path / "whole.mp4"
+    jaxnst.video(pan, style, output=whole, keep=True, passes=2, **QUICK)
+    frames = files_of(tmp_path / "whole.mp4.frames")
+    assert sorted(frames) == [f"{i:06}-2.png" for i in range(5)]
+    for stop in (1, 4, 7):
+        output = tmp_path / f"killed_{stop}.mp4"
+        seen = []
+
+        def kill(row, seen=seen, stop=stop):
+            seen.append(row)
+            if len(seen) == stop:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            jaxnst.video(pan, style, output=output, passes=2, callback=kill, **QUICK)
+        folder = output.with_name(f"{output.name}.frames")
+        with (folder / "frames.csv").open("a") as table:
+            table.write("3,1,0,0.1")  # cut off in the middle of a row
+        (folder / "000004.png").write_bytes(b"half a picture")
+        jaxnst.video(pan, style, output=output, keep=True, passes=2, **QUICK)
+        found = files_of(folder)
+        found.pop("000004.png", None)
+        assert found == frames
+        assert output.read_bytes() == whole.read_bytes()
+    with pytest.raises(ValueError, match="holds frames of another clip: `clip` frame"):
+        jaxnst.video(pan, style, output=whole, passes=2, **QUICK | {"frame_steps": 4})
+    shutil.rmtree(tmp_path / "whole.mp4.frames")
+    (tmp_path / "whole.mp4.frames").mkdir()
+    (tmp_path / "whole.mp4.frames" / "mine.txt").write_text("")
+    with pytest.raises(FileExistsError, match="full of other things"):
+        jaxnst.video(pan, style, output=whole, **QUICK)
+
+
+def test_a_callback_stops_and_the_frames_are_put_together(pan, style, tmp_path):
+    output = tmp_path / "out.mkv"
+    result = jaxnst.video(
+        pan, style, output=output, callback=lambda row: row["frame"] == 2, **QUICK
+    )
+    assert len(result) == len(jaxnst.videos.source.open_clip(output)) == 3
+    assert result.record["result"]["stopped"] == "interrupted"
+    assert jaxnst.read_record(output)["result"]["frames"] == 3
+
+
+def test_reach_passes_and_loop(pan, style):
+    long = jaxnst.video(pan, style, **QUICK, reach=(1, 3))
+    plain = jaxnst.video(pan, style, **QUICK)
+    assert np.array_equal(frames_of(long)[:3], frames_of(plain)[:3])
+    assert not np.array_equal(frames_of(long)[3], frames_of(plain)[3])
+    there_and_back = [*pan, *pan[3:0:-1]]
+    loop = jaxnst.video(there_and_back, style, **QUICK, loop=True)
+    assert {row["pass"] for row in loop.rows} == {2}
+    frames = frames_of(loop)
+    steps = [
+        np.abs(a[:, 2:-2] - b[:, 2:-2]).mean()
+        for a, b in itertools.pairwise([*frames, frames[0]])
+    ]
+    assert steps[-1] < 1.5 * max(steps[:-1])
+
+
+def test_settings_over_time(pan, style):
+    result = jaxnst.video(
+        pan,
+        [style, style[::-1].copy()],
+        **QUICK,
+        strength={0: 0.3, 4: 0.8},
+        style_blend={0: [1, 0], 0.16: [0, 1]},
+        detail={0: -1, 4: 1},
+    )
+    assert result.record["over_time"]["strength"] == [[0, 0.3], [4, 0.8]]
+    ratios = [float(row["ratios"]) for row in result.rows]
+    assert ratios[-1] > ratios[0]
+    with pytest.raises(
+        ValueError, match="`strength` is frame 9, but clip ends after 5"
+    ):
+        jaxnst.video(pan, style, **QUICK, strength={0: 0.3, 9: 0.8})
+    with pytest.raises(ValueError, match="`detail` must be between -1 and 1"):
+        jaxnst.video(pan, style, **QUICK, detail={0: 0.3, 2: 8})
+
+
+def test_masks_and_strengths_may_be_clips(pan, style):
+    masks = np.zeros((5, 48, 64), np.float32)
+    for index in range(5):
+        masks[index, :, 16 + 4 * index :] = 1
+    styles = [style, style[::-1].copy()]
+    given = [[*masks], "rest"]
+    result = jaxnst.video(pan, styles, masks=given, **QUICK)
+    assert {"mask 1"} <= set(result.record["inputs"])
+    ramps = [np.tile(np.linspace(0, 0.1 * i + 0.4, 64), (48, 1)) for i in range(5)]
+    mapped = jaxnst.video(pan, style, strength=ramps, **QUICK)
+    assert len(mapped.rows[-1]["ratios"].split()) > 1
+    with pytest.raises(ValueError, match=r"`masks\[0\]` has 4 frames, but the clip 5"):
+        jaxnst.video(pan, styles, masks=[[*masks[:4]], "rest"], **QUICK)
+
+
+def test_shots_are_painted_elsewhere_to_the_same_bytes(pan, style):
+    cut = [*pan[:2], *[levels(picture(48, 64, seed=7))] * 2]
+    here = jaxnst.video(cut, style, **QUICK)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        there = jaxnst.video(cut, style, executor=pool, **QUICK)
+    assert np.array_equal(frames_of(here), frames_of(there))
+    assert [row["frame"] for row in there.rows] == [0, 1, 2, 3]
+
+
+def test_other_flows(pan, style, tmp_path):
+    calls = []
+
+    def flow(one, other):
+        calls.append(1)
+        found = np.zeros((*one.shape[:2], 2), np.float32)
+        found[..., 0] = 2 if len(calls) % 2 else -2
+        return found
+
+    jaxnst.video(pan[:3], style, flow=flow, **QUICK)
+    assert len(calls) == 4
+    cv2 = pytest.importorskip("cv2")
+    for one, other in itertools.permutations(range(3), 2):
+        found = np.zeros((24, 32, 2), np.float32)
+        found[..., 0] = other - one
+        path = tmp_path / f"{one}_{other}.flo"
+        cv2.writeOpticalFlow(str(path), found)
+    result = jaxnst.video(pan[:3], style, flow=f"{tmp_path}/%d_%d.flo", **QUICK)
+    assert result.rows[1]["certainty"] > 0.9
+    nothing = jaxnst.video(pan[:3], style, flow=None, **QUICK)
+    assert nothing.rows[1]["certainty"] == 1
+    with pytest.raises(ValueError, match=r"`flow` is 'dsi'\. Did you mean 'dis'"):
+        jaxnst.video(pan, style, flow="dsi", **QUICK)
+    with pytest.raises(ValueError, match="must return finite numbers of shape"):
+        jaxnst.video(pan, style, flow=lambda one, other: one, **QUICK)
+
+
+def test_colors_filters_and_recoloring(pan, style):
+    result = jaxnst.video(pan, style, color="luminance", finish="sharpen", **QUICK)
+    settings = {name: x for name, x in QUICK.items() if name != "frame_steps"}
+    settings |= {"color": "luminance", "finish": "sharpen"}
+    one = jaxnst.stylize(pan[0], style, **settings).image
+    assert np.abs(frames_of(result)[0] - one).max() < 1e-4
+    palette = jaxnst.video(pan, style, color="palette-only", **QUICK)
+    assert {row["steps"] for row in palette.rows} == {0}
+    plain = jaxnst.video(pan, style, strength=0, **QUICK)
+    assert np.abs(frames_of(plain) - np.stack(pan) / 255).max() < 1e-4
+
+
+def test_a_warp_moves_pixels_and_keeps_a_constant(rng):
+    image = picture(40, 48, seed=3)
+    flow = np.zeros((40, 48, 2), np.float32)
+    assert np.array_equal(warp(image, flow), image)
+    flow[..., 0], flow[..., 1] = 3, -2
+    assert np.allclose(warp(image, flow)[2:, :-3], image[:-2, 3:], atol=1e-6)
+    constant = np.full((40, 48, 3), 0.3, np.float32)
+    flow = rng.normal(0, 2, flow.shape).astype(np.float32)
+    assert np.allclose(warp(constant, flow), 0.3, atol=1e-5)
+
+
+def test_what_is_covered_is_found():
+    """A disc moves over a background that moves the other way."""
+    big = picture(150, 220, seed=5)
+    noise = np.random.default_rng(0).normal(0, 0.1, big.shape)
+    big = np.clip(big + noise, 0, 1).astype(np.float32)
+    other = np.clip(picture(150, 220, seed=6) + noise[::-1], 0, 1).astype(np.float32)
+
+    def scene(step):
+        down, across = np.mgrid[0:120, 0:180]
+        disc = (down - 60) ** 2 + (across - 70 - 6 * step) ** 2 < 30**2
+        back = big[10:130, 20 + step : 200 + step]
+        front = other[10:130, 20 - 6 * step : 200 - 6 * step]
+        return np.where(disc[..., None], front, back), disc
+
+    (before, old), (after, new) = scene(0), scene(1)
+    flow = dis_flow(after, before)
+    certainty = certainty_of(flow, dis_flow(before, after))
+    # Background that the disc covered in the frame before.
+    source = np.zeros_like(old)
+    source[:, :-1] = old[:, 1:]
+    hidden = source & ~new
+    seen = ~np.asarray(
+        motion.cv2.dilate((source | new).astype(np.uint8), np.ones((9, 9), np.uint8))
+    ).astype(bool)
+    inner = np.s_[8:-8, 8:-8]
+    assert (certainty < 0.5)[inner][hidden[inner]].mean() > 0.75
+    assert (certainty < 0.5)[inner][seen[inner]].mean() < 0.06
+    assert check_consistency(flow * 0, flow * 0).min() == 1
+
+
+def test_one_target_stands_for_several(rng):
+    """Its gradient is that of the sum over the frames before."""
+    image, one, other = (
+        jnp.asarray(rng.random((8, 10, 3)), jnp.float32) for _ in range(3)
+    )
+    c1 = jnp.asarray(rng.random((8, 10, 1)), jnp.float32)
+    c2 = (1 - c1) * 0.5
+    total = c1 + c2
+    mean = (c1 * one + c2 * other) / total
+
+    def distance(image, target, weight):
+        return jnp.sum(weight * jnp.square(image - target))
+
+    folded = jax.grad(distance)(image, mean, total)
+    both = jax.grad(lambda x: distance(x, one, c1) + distance(x, other, c2))(image)
+    assert np.allclose(folded, both, atol=1e-5)
+
+
+def test_the_temporal_term_leaves_fine_strokes_free():
+    image = jnp.zeros((6, 8, 3))
+    board = (np.indices((6, 8)).sum(0) % 2)[..., None] * np.ones(3, np.float32)
+    held = Temporal(
+        image=jnp.asarray(board - 0.5, jnp.float32),
+        certainty=jnp.ones((3, 4, 1)),
+        scale=jnp.float32(0.25),
+        rates=jnp.ones((6, 8, 1)),
+    )
+    assert float(_temporal_term(image, held)) < 1e-12
+    moved = held._replace(image=jnp.full((6, 8, 3), 0.5))
+    assert np.isclose(float(_temporal_term(image, moved)), 1)
+
+
+def test_bad_settings_are_one_line_each(pan, style):
+    for settings, message in (
+        ({"steadiness": 2}, "`steadiness` must be between 0 and 1, got 2"),
+        ({"reach": (3, 1)}, "`reach` must be growing numbers"),
+        ({"frame_steps": 0}, "`frame_steps` must be at least 1"),
+        ({"start": 9.0}, "`start` is 9 s, but clip ends after 5 frames, 0.20 s"),
+        ({"stop": 99}, "`stop` is frame 99, but clip ends after 5 frames"),
+        ({"start": 3, "stop": 2}, "is not after `start`"),
+        ({"every": 5}, "leave 1 frame; leave two or more"),
+        ({"cuts": [77]}, "`cuts` is frame 77, but clip ends"),
+        ({"max_seconds": 3}, "`max_seconds` is of single pictures"),
+        ({"tile": True}, "`tile` is of single pictures"),
+        ({"frame_stepz": 3}, "'frame_stepz' is no setting of `video`. Did you mean"),
+    ):
+        with pytest.raises((ValueError, TypeError)) as caught:
+            jaxnst.video(pan, style, **QUICK | settings)
+        assert message in str(caught.value)
+
+
+def test_a_result_is_saved_again(pan, style, tmp_path):
+    result = jaxnst.video(pan[:2], style, **QUICK)
+    path = result.save(tmp_path / "again.mkv", codec="ffv1")
+    found = [each.rgb for each in jaxnst.videos.source.open_clip(path).frames()]
+    assert np.abs(np.stack(found) - frames_of(result)).max() < 1.5 / 255
