@@ -824,7 +824,7 @@ class ClipConfig:
     )
     cuts: str | Sequence[int | float] = _setting(
         "auto",
-        "first frames of shots, as frames or seconds (2s); or auto",
+        "first frames of shots, in frames or seconds (2s); or auto",
         metavar="T,...",
         parse_fn=_parse_cuts,
         check_fn=_check_cuts,

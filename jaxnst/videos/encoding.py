@@ -1,7 +1,10 @@
 """Clips as they are written: films with sound, or folders of pictures."""
 
+import contextlib
 import io
+import itertools
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -200,44 +203,41 @@ def _write_film(
     base = clip.time_base
     if kind in ("mp4", "mov") and base.numerator == 1:
         options["video_track_timescale"] = str(base.denominator)
-    film = av.open(f"file:{place.absolute()}", "w", format=kind, options=options)
-    with film:
-        text = json.dumps({TEXT_KEY: record}, separators=(",", ":"))
-        film.metadata["comment"] = text
-        encoder = _ENCODERS[output.codec]
-        stream = None
-        packets, copied = iter(()), {}
-        source = None
-        try:
-            if audio and clip.film is not None:
-                source = open_film(clip.film)
-                copied = _copy_streams(source, film, output.path)
-            for number, (rgb, alpha) in enumerate(frames):
-                if stream is None:
-                    rate = (1 / clip.duration).limit_denominator(100_000)
-                    stream = film.add_stream(encoder.name, rate=rate)
-                    _set_up(stream, encoder, rgb, alpha, output)
-                    stream.codec_context.time_base = base
-                    end = clip.times[-1] + clip.duration - clip.times[0]
-                    if copied:
-                        packets = _packets_of(source, copied, clip, end)
-                time = clip.origin + clip.times[number] - clip.times[0]
-                frame = _encodable(rgb, alpha, encoder, stream.pix_fmt)
-                frame.pts, frame.time_base = round(time / base), base
-                for packet in packets:
-                    film.mux(packet)
-                    if packet.dts * Fraction(packet.time_base) >= time:
-                        break
-                film.mux(stream.encode(frame))
-            if stream is not None:
-                film.mux(stream.encode(None))
-            last = clip.times[-1] if stream is None else time + clip.duration
-            for packet in packets:
-                if packet.pts * Fraction(packet.time_base) < last:
-                    film.mux(packet)
-        finally:
-            if source is not None:
-                source.close()
+    frames = iter(frames)
+    first = next(frames)
+    encoder = _ENCODERS[output.codec]
+    with contextlib.ExitStack() as stack:
+        film = stack.enter_context(
+            av.open(f"file:{place.absolute()}", "w", format=kind, options=options)
+        )
+        film.metadata["comment"] = json.dumps({TEXT_KEY: record}, separators=(",", ":"))
+        rate = (1 / clip.duration).limit_denominator(100_000)
+        stream = film.add_stream(encoder.name, rate=rate)
+        _set_up(stream, encoder, *first, output)
+        stream.codec_context.time_base = base
+        packets: Iterator[Any] = iter(())
+        if audio and clip.film is not None:
+            source = stack.enter_context(open_film(clip.film))
+            packets = _packets_of(
+                source, _copy_streams(source, film, output.path), clip
+            )
+        waiting = next(packets, None)
+        time = end = clip.origin
+        for number, (rgb, alpha) in enumerate(itertools.chain([first], frames)):
+            time = clip.origin + clip.times[number] - clip.times[0]
+            frame = _encodable(rgb, alpha, encoder, stream.pix_fmt)
+            frame.pts, frame.time_base = round(time / base), base
+            film.mux(stream.encode(frame))
+            end = time + clip.duration
+            while waiting is not None and waiting.pts * waiting.time_base < time:
+                film.mux(waiting)
+                waiting = next(packets, None)
+        film.mux(stream.encode(None))
+        if not clip.is_part:
+            end = math.inf
+        while waiting is not None and waiting.pts * waiting.time_base < end:
+            film.mux(waiting)
+            waiting = next(packets, None)
 
 
 def _set_up(
@@ -315,20 +315,15 @@ def _check_copied(stream: Any, film: Any, path: Path) -> bool:
     return True
 
 
-def _packets_of(
-    source: Any, copied: Mapping[int, Any], clip: Clip, end: Fraction
-) -> Iterator[Any]:
-    """Yield the packets of sound within a clip, with their time from its start."""
+def _packets_of(source: Any, copied: Mapping[int, Any], clip: Clip) -> Iterator[Any]:
+    """Yield the packets of sound from a clip's start on, with their time from there."""
     start = clip.times[0]
-    is_whole = start == 0
-    for packet in source.demux(*[source.streams[index] for index in copied]):
+    streams = [source.streams[index] for index in copied]
+    for packet in source.demux(*streams) if streams else ():
         if packet.pts is None or packet.dts is None:
             continue
         base = Fraction(packet.time_base)
-        time = packet.pts * base - clip.origin
-        if not is_whole and time < start:
-            continue
-        if time - start >= end and len(clip) > 1 and not is_whole:
+        if start and packet.pts * base - clip.origin < start:
             continue
         shift = round(start / base)
         packet.pts, packet.dts = packet.pts - shift, packet.dts - shift

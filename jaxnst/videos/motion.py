@@ -134,8 +134,8 @@ def _mean_flow(frame: HostImage, flow: Flow, noise: float) -> Flow:
     everywhere = (weight * flow).mean((0, 1)), weight.mean()
     smooth = (0, 0), _FLOW_SMOOTHING
     near = cv2.GaussianBlur(weight * flow, *smooth), cv2.GaussianBlur(weight, *smooth)
-    part = np.float32(_FAR_SHARE)
-    return (near[0] + part * everywhere[0]) / (near[1][..., None] + part * everywhere[1])
+    far = [np.float32(_FAR_SHARE) * each for each in everywhere]
+    return (near[0] + far[0]) / (near[1][..., None] + far[1])
 
 
 def carry(painted: HostImage, motion: Motion) -> HostImage:

@@ -76,6 +76,7 @@ class Clip:
         origin: time of the source's first frame, as its file has it.
         time_base: unit of the time stamps, in seconds.
         has_alpha: whether the first frame has an opacity.
+        is_part: whether the source goes on after the last frame.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Clip:
     origin: Fraction
     time_base: Fraction
     has_alpha: bool
+    is_part: bool = False
     read_fn: Callable[[Sequence[int]], Iterator[Picture]]
 
     def __len__(self) -> int:
@@ -112,7 +114,10 @@ class Clip:
             )
         kept = slice(first, last, every)
         return dataclasses.replace(
-            self, times=self.times[kept], numbers=self.numbers[kept]
+            self,
+            times=self.times[kept],
+            numbers=self.numbers[kept],
+            is_part=last < len(self),
         )
 
     def index_of(self, name: str, moment: float, *, is_end: bool = False) -> int:
