@@ -21,7 +21,13 @@ import tifffile
 from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
-from jaxnst._checks import MIN_SIDE as MIN_SIDE, check_path, one_line, path_text
+from jaxnst._checks import (
+    MIN_SIDE as MIN_SIDE,
+    check_path,
+    one_line,
+    path_text,
+    shown,
+)
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import gray_curve, srgb_converter
@@ -556,7 +562,9 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
-            kind = f"{page.dtype} {getattr(page.photometric, 'name', page.photometric)}"
+            # A damaged tag may hold thousands of numbers.
+            colors = getattr(page.photometric, "name", shown(page.photometric))
+            kind = f"{page.dtype} {colors}"
             _check_megapixels(page.imagewidth * page.imagelength, label)
             count = page.samplesperpixel
             if count > 4 or page.photometric not in (1, 2):
@@ -570,7 +578,7 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
     # As with Pillow, damage shows as nearly any exception.
     except Exception as error:
         is_said = kind and isinstance(error, ValueError | NotImplementedError)
-        fault = f"{kind}: {error}" if is_said else f"{kind} damaged".strip()
+        fault = f"{kind}: {error}"[:200] if is_said else f"{kind} damaged".strip()
         raise RefusedError(
             f"{label} is a TIFF that cannot be read ({fault}); save it as RGB with "
             "8 or 16 bits, or as PNG."

@@ -2,9 +2,9 @@
 
 import dataclasses
 import itertools
-import math
 import os
 import re
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -271,9 +271,9 @@ def picture_name(source: Any, other: str) -> str:
 
 def is_number(value: object) -> bool:
     """Return whether a value is a finite number of Python or NumPy."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return False
-    return isinstance(value, int | float | np.number) and math.isfinite(value)
+    return bool(abs(value) <= sys.float_info.max)  # integers may be larger
 
 
 def _clean(text: str) -> str:
