@@ -18,7 +18,7 @@ from .figures import (
     embed,
     matched_patches,
 )
-from .plots import lay_out_charts
+from .plots import draw_svg
 
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def make_report(explanation: "Explanation", *, title: str = "") -> str:
     files = importlib.resources.files("jaxnst.insight")
     script = files.joinpath("report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    history = explanation.history
     record = {k: v for k, v in explanation.record.items() if k != "trace"}
     text = environment.get_template("report.html").render(
         title=title or _title(explanation.record),
@@ -55,7 +56,7 @@ def make_report(explanation: "Explanation", *, title: str = "") -> str:
         record=json.dumps(record, indent=1, default=str),
         attribution=attribution_figures(explanation),
         differences=difference_figures(explanation),
-        charts=lay_out_charts(explanation.history),
+        chart=None if history is None else draw_svg(history),
         **_correspondence(explanation),
     )
     return text.encode(errors="replace").decode()
