@@ -100,13 +100,13 @@ def draw_svg(history: History) -> str:
 
     Its text is text. Lines that are not curves have the color of the page's text.
     """
-    import matplotlib
+    from matplotlib import style
 
     stream = io.StringIO()
-    # The same ids, so the same bytes, in every run.
-    options = {"svg.fonttype": "none", "svg.hashsalt": "jaxnst"}
     about = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context(options), warnings.catch_warnings():
+    # Whatever style the user has set; with equal ids, so equal bytes, in every run.
+    looks = ["default", {"svg.fonttype": "none", "svg.hashsalt": "jaxnst"}]
+    with style.context(looks), warnings.catch_warnings():
         # The browser has the letters that matplotlib's font lacks.
         warnings.simplefilter("ignore")
         figure = plot_history(history)
@@ -116,12 +116,7 @@ def draw_svg(history: History) -> str:
 
 
 def check_history_path(path: str | os.PathLike[str]) -> Path:
-    """Return where losses would be written.
-
-    Raises:
-        ValueError: if the extension is none of `EXTENSIONS`.
-        OSError: if the path is a folder, or its folder is missing.
-    """
+    """Return where losses would be written; raises an error if they cannot be."""
     target = Path(path)
     if target.suffix.lower() not in EXTENSIONS:
         raise ValueError(
