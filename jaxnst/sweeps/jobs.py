@@ -280,11 +280,7 @@ def plan_sweep(
     mode: str,
     loader: JobLoader,
 ) -> SweepPlan:
-    """Return the jobs of all members; reads every picture once.
-
-    Raises:
-        ValueError, TypeError, OSError: if anything is unusable; says in which member.
-    """
+    """Return the jobs of all members; reads every picture once."""
     axes, fixed = split_axes(content, style, settings, mode=mode)
     if not axes:
         raise ValueError(
