@@ -150,7 +150,13 @@ def sweep(
             paint_here, load_fn=loader.load, batch_size=batch_size, **shared
         )
     else:
-        paint_fn = functools.partial(paint_elsewhere, executor=executor, **shared)
+        paint_fn = functools.partial(
+            paint_elsewhere,
+            executor=executor,
+            extension=None if output is None else extension,
+            form=form,
+            **shared,
+        )
     if output is None:
         return _paint_members(plan, paint_fn, callback, None, hosts, form)
     with open_folder(

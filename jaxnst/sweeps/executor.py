@@ -8,8 +8,10 @@ path.
 
 import concurrent.futures
 import contextlib
+import functools
 import io
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +29,20 @@ from .runner import Done
 
 _POLL_SECONDS = 0.5
 _LEFT = "process-{}.done"
+
+
+class PaintedFile(NamedTuple):
+    """A result as a file: less to send than a `Result`, and already encoded."""
+
+    data: bytes
+    record: Mapping[str, Any]
+    history: Mapping[str, Any]
+
+    def save(self, path: str | os.PathLike[str], **_: Any) -> Path:
+        """Write the file, which has its form already, and return its path."""
+        path = Path(path)
+        path.write_bytes(self.data)
+        return path
 
 
 def pack_job(job: PictureJob) -> dict[str, Any]:
@@ -59,13 +75,22 @@ def pack_job(job: PictureJob) -> dict[str, Any]:
 
 
 def paint_packed(
-    arguments: Mapping[str, Any], metrics: bool = False
-) -> tuple[Result, float]:
-    """Return a result, and the seconds it took."""
+    arguments: Mapping[str, Any],
+    *,
+    extension: str | None = None,
+    form: Mapping[str, int] | None = None,
+    metrics: bool = False,
+) -> tuple[Result | PaintedFile, float]:
+    """Return a result, or its file with this extension, and the seconds it took."""
     from jaxnst.transfer.driver import stylize
 
     started = time.perf_counter()
     result = stylize(progress=False, metrics=metrics, **arguments)
+    if extension is not None:
+        with tempfile.TemporaryDirectory(prefix="jaxnst-") as folder:
+            place = Path(folder) / f"result{extension}"
+            data = result.save(place, **(form or {})).read_bytes()
+        result = PaintedFile(data, result.record, result.history)
     return result, time.perf_counter() - started
 
 
@@ -73,24 +98,29 @@ def paint_elsewhere(
     jobs: Sequence[PictureJob],
     executor: concurrent.futures.Executor,
     *,
+    extension: str | None = None,
+    form: Mapping[str, int] | None = None,
     metrics: bool = False,
     progress: bool = True,
 ) -> Iterator[Done]:
     """Paint jobs by the workers of an executor, and yield each as it is done.
 
+    With an `extension` the results are files, with the bits and quality in `form`.
+
     Raises:
         KeyboardInterrupt: on Ctrl-C; jobs that have not begun are cancelled.
     """
     screen = Screen(enabled=progress)
+    paint_fn = functools.partial(
+        paint_packed, extension=extension, form=form, metrics=metrics
+    )
     futures: dict[concurrent.futures.Future[Any], PictureJob] = {}
     started = time.monotonic()
     try:
         for job in jobs:
-            future = executor.submit(paint_packed, pack_job(job), metrics)
-            futures[future] = job
-        finished = concurrent.futures.as_completed(list(futures))
-        for count, future in enumerate(finished, 1):
-            done = _fetched(future, futures.pop(future))  # frees it once it is saved
+            futures[executor.submit(paint_fn, pack_job(job))] = job
+        for count, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            done = _fetched(future, futures[future])
             what = "failed" if done.result is None else f"{done.seconds:.0f} s"
             screen.print(
                 f"picture {count} of {len(jobs)}: {done.job.place} ({what})  "
