@@ -81,16 +81,12 @@ def paint(
         method=Method(optimizer, rate, max_rate=max_rate),
         weights=weights,
         budget=Budget([SHAPE[0] * SHAPE[1]], [num_steps]),
+        full_shape=SHAPE[:2],
         callback=callback,
         num_steps=100,
     )
     state, (report,) = run_size(
-        program.init(image),
-        targets,
-        program,
-        [member],
-        full_shape=SHAPE[:2],
-        **options,
+        program.init(image), targets, program, [member], **options
     )
     return Done(np.asarray(state.image), report, member.method)
 

@@ -80,15 +80,11 @@ def run(problem, content, optimizer, num_steps, callback=None, **options):
         method=Method(optimizer, rate, options.pop("decay", 0.0)),
         weights=weights,
         budget=options.pop("budget", None) or Budget([1], [num_steps]),
+        full_shape=content.shape[:2],
         callback=callback,
     )
     state, (report,) = run_size(
-        program.init(content),
-        targets,
-        program,
-        [member],
-        full_shape=content.shape[:2],
-        **options,
+        program.init(content), targets, program, [member], **options
     )
     return state, report
 
@@ -422,6 +418,7 @@ def test_a_member_is_not_disturbed_when_another_ends(problem, content):
                 weights=weights,
                 # Not the full size, so that nothing is trimmed.
                 budget=Budget([1, 4], [12, 12]),
+                full_shape=(80, 96),
                 steering=Steering([0.6]),
                 callback=callback,
             )
@@ -432,7 +429,6 @@ def test_a_member_is_not_disturbed_when_another_ends(problem, content):
             program.stack_targets([targets]),
             program,
             members,
-            full_shape=(80, 96),
         )
         assert [report.num_steps for report in reports] == [12, last_step]
         pictures.append(np.asarray(program.member(state, 0).image))

@@ -45,7 +45,6 @@ def run_size(
     program: StepProgram,
     members: Sequence[Member],
     *,
-    full_shape: tuple[int, int],
     is_interrupted: Callable[[], bool] = lambda: False,
 ) -> tuple[TransferState, list[SizeReport]]:
     """Paint a batch of pictures at one size; return the last state, and reports.
@@ -58,11 +57,10 @@ def run_size(
         targets: targets of `StepProgram.stack_targets`.
         program: program of the step; its batch may have more rows than members.
         members: settings and progress of each picture, which are updated.
-        full_shape: height and width of the result.
         is_interrupted: function called after each step; it returns True to stop all.
     """
     runs = [
-        MemberRun(member, program.member(state.image, index), full_shape)
+        MemberRun(member, program.member(state.image, index))
         for index, member in enumerate(members)
     ]
     started = time.perf_counter()
@@ -262,7 +260,7 @@ def _trim(
         for index, trimmer in active.items():
             if trimmer.observe(gaps[index], images[index]):
                 again[index] = program.init(images[index])
-            if is_interrupted() or not runs[index].schedule.has_time():
+            if is_interrupted() or not runs[index].member.budget.has_time():
                 trimmer.is_done = True
         state = program.replace(state, again)
     ends = {}
@@ -292,10 +290,9 @@ def _take_averages(
     means = [averages.get(index, image) for index, image in enumerate(images)]
     last = program.measure(images, targets, weights)
     mean = program.measure(means, targets, weights)
-    better = [index for index in averages if mean[index] < last[index]]
-    for index in better:
-        runs[index].report.is_averaged = True
-    return program.replace(
-        state,
-        {i: program.member(state, i)._replace(image=averages[i]) for i in better},
-    )
+    better = {}
+    for index, image in averages.items():
+        if mean[index] < last[index]:
+            runs[index].report.is_averaged = True
+            better[index] = program.member(state, index)._replace(image=image)
+    return program.replace(state, better)

@@ -70,6 +70,7 @@ class Member:
     Attributes:
         method: optimizer and learning rate; gentler after a recovery.
         budget: plan of the steps of all sizes, at the size that is painted.
+        full_shape: height and width of the result.
         tolerance: see `SizeSchedule`.
         steering: control of the strength, which changes the weights from step to step;
             None if no strength was asked for.
@@ -80,6 +81,7 @@ class Member:
     method: Method
     weights: LossWeights
     budget: Budget
+    full_shape: tuple[int, int]
     tolerance: float = 0.0
     steering: Steering | None = None
     callback: StepCallback | None = None
@@ -123,19 +125,14 @@ class MemberRun:
         average: average of the pictures, if SciPy made the steps.
     """
 
-    def __init__(self, member: Member, image: Any, full_shape: tuple[int, int]):
+    def __init__(self, member: Member, image: Any):
         self.member = member
         self.report = SizeReport(size=max(image.shape[:2]))
         self.is_done = member.is_over
         self.average: Average | None = None
         self._shape = image.shape[:2]
-        self._full_shape = full_shape
         self.schedule = SizeSchedule(
-            member.method.learning_rate,
-            member.budget.planned,
-            decay=self._decay(),
-            tolerance=member.tolerance,
-            budget=member.budget,
+            member.method, member.budget, tolerance=member.tolerance
         )
         self._begin(image)
 
@@ -143,9 +140,6 @@ class MemberRun:
         """Go on from a picture, with a new monitor."""
         self.monitor = LossMonitor(image, self.member.steering is not None)
         self._done_before = self.schedule.done
-
-    def _decay(self) -> float:
-        return self.member.method.decay if self.member.budget.is_last else 0.0
 
     @property
     def weights(self) -> LossWeights:
@@ -233,7 +227,7 @@ class MemberRun:
         else:
             is_first = trouble not in {each.reason for each in report.recoveries}
             member.method, action = gentler(member.method, is_first=is_first)
-            self.schedule.soften(member.method.learning_rate, decay=self._decay())
+            self.schedule.soften(member.method)
         step = member.num_steps + self.schedule.done
         report.recoveries.append(Recovery(report.size, step, trouble, action))
         best = self.monitor.best
@@ -251,7 +245,7 @@ class MemberRun:
             step=member.num_steps + done,
             num_steps=member.budget.total_steps,
             shape=self._shape,
-            full_shape=self._full_shape,
+            full_shape=member.full_shape,
             work_done=member.budget.work_done(done),
             _image_fn=image_fn,
             _terms_fn=terms_fn,

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from .recovery import Method
+
 
 # Least number of steps at the full size, even if late; fewer leave artifacts.
 MIN_LAST_STEPS = 5
@@ -157,29 +159,18 @@ class SizeSchedule:
     steps than planned, "converged" or "out of time"; None if there is none.
 
     Args:
-        decay: fraction of the steps, at their end, over which the rate falls to zero.
-        tolerance: relative decrease of the mean loss from ten steps to the next ten
-            below which the size ends; 0: never. If `decay` is above 0, the rate first
-            falls to zero, within ten more steps.
         budget: plan of the steps within a time limit, at this size.
+        tolerance: relative decrease of the mean loss from ten steps to the next ten
+            below which the size ends; 0: never. If the rate is to decay, it first falls
+            to zero, within ten more steps.
     """
 
-    def __init__(
-        self,
-        learning_rate: float,
-        num_steps: int,
-        *,
-        decay: float = 0.0,
-        tolerance: float = 0.0,
-        budget: Budget | None = None,
-    ):
-        self.learning_rate = learning_rate
-        self.decay = decay
+    def __init__(self, method: Method, budget: Budget, *, tolerance: float = 0.0):
         self.done = 0
         self.stopped: str | None = None
-        self._planned = num_steps
-        self._tolerance = tolerance
+        self._method = method
         self._budget = budget
+        self._tolerance = tolerance
         self._losses: deque[float] = deque(maxlen=2 * _WINDOW)
         # An early end: its first step, the rate then, and the number of steps.
         self._finish: tuple[int, float, int] | None = None
@@ -204,30 +195,24 @@ class SizeSchedule:
 
     def _plan(self) -> tuple[int, str | None]:
         """Return the number of steps in all, and the reason if fewer than planned."""
-        total, reason = self._planned, None
+        total, reason = self._budget.planned, None
         if self._finish is not None and sum(self._finish[::2]) < total:
             total, reason = self._finish[0] + self._finish[2], "converged"
-        if self._budget is not None and self._budget.num_steps() < total:
+        if self._budget.num_steps() < total:
             total, reason = self._budget.num_steps(), "out of time"
         return total, reason
 
-    def has_time(self) -> bool:
-        """Return whether there is time for one more step than planned."""
-        return self._budget is None or self._budget.has_time()
-
     def observe(self, losses: Sequence[float], num_done: int) -> None:
         """Record the losses before steps, of which `num_done` of this size are done."""
-        if self._budget is not None:
-            self._budget.steps_done(num_done)
+        self._budget.steps_done(num_done)
         for loss in losses:
             self._losses.append(loss)
             if self._tolerance and self._finish is None and self._is_enough():
                 self._start_to_finish()
 
-    def soften(self, learning_rate: float, *, decay: float) -> None:
+    def soften(self, method: Method) -> None:
         """Go on from an earlier picture with another rate."""
-        self.learning_rate = learning_rate
-        self.decay = decay
+        self._method = method
         self._losses.clear()
         self._finish = None
 
@@ -244,12 +229,17 @@ class SizeSchedule:
 
     def _start_to_finish(self) -> None:
         total, _ = self._plan()
-        length = min(total - self.done, _FINISH_STEPS) if self.decay else 0
+        length = min(total - self.done, _FINISH_STEPS) if self._decay else 0
         self._finish = self.done, self._rate_at(self.done, total), length
+
+    @property
+    def _decay(self) -> float:
+        return self._method.decay if self._budget.is_last else 0.0
 
     def _rate_at(self, step: int, total: int) -> float:
         if self._finish is None:
-            return learning_rate_at(self.learning_rate, step, total, self.decay)
+            rate = self._method.learning_rate
+            return learning_rate_at(rate, step, total, self._decay)
         start, rate, length = self._finish
         length = max(1, min(length, total - start))
         return learning_rate_at(rate, step - start, length, 1.0)

@@ -141,9 +141,9 @@ class _Shown:
         """Count a picture as done."""
         self._num_done += 1
         if done.result is None:
-            self._workload.drop(done.job.work)
+            self._workload.total -= done.job.work
         else:
-            self._workload.finish(done.job.work)
+            self._workload.before += done.job.work
         return done
 
 

@@ -98,7 +98,7 @@ def paint(
         before = time.perf_counter()
         if ahead is not None:
             ahead.join()
-        elif not plan.is_batch:
+        elif not step.is_batch:
             ahead = compile_in_background([size_programs(plan, size).step])
         contents = [job.inputs.content_at(size.shape) for job in jobs]
         measured = [
@@ -130,16 +130,11 @@ def paint(
             ahead.join()
         # The next size is compiled while this one is painted.
         following = plan.sizes[index + 1 : index + 2]
-        if following and not plan.is_batch and not is_interrupted():
+        if following and not step.is_batch and not is_interrupted():
             ahead = compile_in_background(_next_programs(plan, following[0]))
         assert state is not None
         state, found = run_size(
-            state,
-            targets,
-            step,
-            members,
-            full_shape=jobs[0].inputs.shape,
-            is_interrupted=is_interrupted,
+            state, targets, step, members, is_interrupted=is_interrupted
         )
         compile_seconds += found[0].compile_seconds
         for number, report in enumerate(found):
@@ -197,6 +192,7 @@ def _make_member(
         method=Method(job.optimizer, config.learning_rate, config.decay, max_rate),
         weights=plan.weights[index],
         budget=Budget(pixels, steps, deadline=deadline),
+        full_shape=job.inputs.shape,
         tolerance=config.tolerance,
         steering=make_steering(config, job.inputs.regions),
         callback=callback,
