@@ -123,8 +123,7 @@ class StepProgram:
         rates: Any,
     ) -> tuple[TransferState, StepInfo]:
         """Return the next state, in the buffers of `state`, and infos on the device."""
-        program = self.prepare(state, targets, weights, rates)
-        return program.function(*program.args, **program.static)
+        return self.prepare(state, targets, weights, rates).run()
 
     def resize(
         self,

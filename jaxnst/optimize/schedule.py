@@ -24,6 +24,10 @@ class Budget:
         num_steps: number of steps planned for every size.
         deadline: time by which to be done, on the clock of `now_fn`; None: no limit.
         now_fn: clock, in seconds.
+
+    Attributes:
+        total_steps: number of steps planned for all sizes.
+        overheads: seconds of every size beyond those of its steps, as far as known.
     """
 
     def __init__(
@@ -36,10 +40,11 @@ class Budget:
     ):
         self._pixels = list(num_pixels)
         self._steps = list(num_steps)
+        self.total_steps = sum(num_steps)
         self._deadline = math.inf if deadline is None else deadline
         self._now = now_fn
         self._index = 0
-        self._setup = self._setup_before = 0.0
+        self.overheads = [0.0] * len(self._pixels)
         self._per_pixel: float | None = None
         self._size_started = 0.0
         self._first_done: tuple[float, int] | None = None
@@ -53,11 +58,10 @@ class Budget:
                 self._pixels[index] * MIN_LAST_STEPS
                 + self._pixels[-1] * min(MIN_LAST_STEPS, self._steps[-1])
             )
-            if self._left() < needed + 2 * self._setup:
+            if self._left() < needed + 2 * max(self.overheads):
                 return False
         self._index = index
         self._size_started = self._now()
-        self._setup_before = self._setup
         self._first_done = None
         self._done = 0
         return True
@@ -68,12 +72,13 @@ class Budget:
         if self._first_done is None:
             # The first ones include compiling, so steps are timed from here.
             self._first_done = now, num_steps
+            self.overheads[self._index] = now - self._size_started
         elif num_steps > self._first_done[1]:
             then, count = self._first_done
             seconds = (now - then) / (num_steps - count)
             self._per_pixel = seconds / self._pixels[self._index]
-            setup = then - self._size_started - count * seconds
-            self._setup = max(self._setup_before, setup)
+            overhead = then - self._size_started - count * seconds
+            self.overheads[self._index] = max(0.0, overhead)
         self._done = num_steps
 
     def num_steps(self) -> int:
@@ -87,9 +92,8 @@ class Budget:
             return min(planned, max(MIN_LAST_STEPS, math.floor(left / here)))
         # The steps of all sizes left are cut by the same factor.
         later = range(self._index + 1, len(self._pixels))
-        left -= len(later) * self._setup
-        if self._first_done is None:
-            left -= self._setup
+        num_begun = len(later) + (self._first_done is None)
+        left -= num_begun * max(self.overheads)
         last = self._per_pixel * self._pixels[-1]
         reserve = last * min(MIN_LAST_STEPS, self._steps[-1])
         work = planned * here + sum(
@@ -105,11 +109,6 @@ class Budget:
     def planned(self) -> int:
         """Number of steps planned for this size."""
         return self._steps[self._index]
-
-    @property
-    def total_steps(self) -> int:
-        """Number of steps planned for all sizes."""
-        return sum(self._steps)
 
     @property
     def is_last(self) -> bool:

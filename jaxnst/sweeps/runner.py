@@ -245,11 +245,12 @@ def _paint_batch(
     except Exception as error:
         problem = error
     wall = time.perf_counter() - started
-    about = {"memory": memory, "seconds": wall, "metrics": metrics}
     for number, picture in enumerate(pictures):
         result = None
         if problem is None:
-            result = finish(jobs[number], painted[number], **about)
+            result = finish(
+                jobs[number], painted[number], seconds=wall, metrics=metrics
+            )
         yield Done(picture, result, problem, wall / len(jobs))
 
 
