@@ -45,9 +45,8 @@ class PaintedPicture(NamedTuple):
         if ratio is None:
             return weights
         ratios = np.atleast_1d(np.asarray(ratio, float))
-        regions = self.job.inputs.regions
-        shares = np.ones(1) if regions is None else regions.shares
-        return weigh(weights, np.log(np.maximum(ratios, 1e-9)), shares)
+        log_ratios = np.log(np.maximum(ratios, 1e-9))
+        return weigh(weights, log_ratios, self.job.inputs.shares)
 
     @property
     def ratio(self) -> float | Sequence[float] | None:

@@ -140,9 +140,9 @@ class _Shown:
         """Count a picture as done."""
         self._num_done += 1
         if done.result is None:
-            self._workload.drop(done.job.work)
+            self._workload.total -= done.job.work
         else:
-            self._workload.finish(done.job.work)
+            self._workload.before += done.job.work
         return done
 
 
@@ -253,11 +253,12 @@ def _paint_batch(
     except Exception as error:
         problem = error
     wall = time.perf_counter() - started
-    about = {"memory": memory, "seconds": wall, "metrics": metrics}
     for number, picture in enumerate(pictures):
         result = None
         if problem is None:
-            result = finish(jobs[number], painted[number], **about)
+            result = finish(
+                jobs[number], painted[number], seconds=wall, metrics=metrics
+            )
         yield Done(picture, result, problem, wall / len(jobs))
 
 
