@@ -35,9 +35,10 @@ CHROMIUM = next(
 
 @pytest.fixture(scope="module")
 def tiny_vgg19_for_all():
-    from conftest import load_tiny_weights
+    from conftest import load_tiny_weights, use_small_judge
 
     with pytest.MonkeyPatch.context() as patch:
+        use_small_judge(patch)
         patch.setattr(setup, "load_weights", load_tiny_weights)
         yield
 

@@ -182,7 +182,7 @@ def test_side_by_side_on_one_device(alone):
         *pictures(),
         mode="zip",
         network=make_network(),
-        batch_size=4,
+        batch_size=5,  # two batches of one program
         **SETTINGS,
         **SIZES,
     )
