@@ -335,7 +335,7 @@ def _put_stand_ins() -> None:
 
     def paint(jobs: Any, plan: Any, **_: Any) -> list[Painted]:
         pictures = [job.inputs.content_at(job.inputs.shape) for job in jobs]
-        return [Painted(np.asarray(x), [], None, 0.0, 0.0, None) for x in pictures]
+        return [Painted(np.asarray(x), [], None, "fast") for x in pictures]
 
     def measure(*_: Any, **__: Any) -> jaxnst.metrics.Metrics:
         return jaxnst.metrics.Metrics(*[0.5] * len(jaxnst.metrics.Metrics._fields))
