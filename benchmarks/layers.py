@@ -32,11 +32,12 @@ def layer_shapes(size: int) -> list[tuple[list[str], int, int, int]]:
     """Return names, longest side, input and output channels of each layer shape."""
     shapes: dict[tuple[int, int, int], list[str]] = {}
     for layer in VGG19:
-        # The picture's own three channels are never done in Winograd's way.
-        if layer.kind == "conv" and layer.in_width > 3:
-            side = size // 2 ** (layer.block - 1)
-            shape = (side, layer.in_width, layer.out_width)
-            shapes.setdefault(shape, []).append(layer.name)
+        side = size // 2 ** (layer.block - 1)
+        for conv in layer.convolutions:
+            # The picture's own three channels are never done in Winograd's way.
+            if conv.in_width > 3:
+                shape = (side, conv.in_width, conv.out_width)
+                shapes.setdefault(shape, []).append(conv.name)
     return [(names, *shape) for shape, names in shapes.items()]
 
 

@@ -1,8 +1,6 @@
 """Why does it look like that? A picture, its report, its figures and its losses.
 
 python examples/02_explain.py CONTENT STYLE FOLDER [SIZE]
-
-The losses are drawn with matplotlib: pip install 'jaxnst[plot]'.
 """
 
 import sys
@@ -19,10 +17,7 @@ def explain(content, style, folder, **settings):
     result = jaxnst.stylize(content, style, **settings)
     result.save(folder / "out.png")
     save_history(result.history, folder / "losses.csv")
-    try:
-        save_history(result.history, folder / "losses.png")
-    except ImportError as error:
-        print(error, file=sys.stderr)
+    save_history(result.history, folder / "losses.png")
     explanation = jaxnst.explain(result)
     explanation.save(folder / "why.html")
     explanation.save_sheets(folder)

@@ -43,31 +43,21 @@ if TYPE_CHECKING:
 
 # Imported when first used (PEP 562): JAX takes a second or two, and `jaxnst --help` has
 # no use for it.
-_HOMES = {
-    "PRESETS": "config",
-    "BadJobs": "sweeps.table",
-    "Estimate": "transfer.memory",
-    "Explanation": "insight.explanation",
-    "Interrupted": "transfer.result",
-    "OutOfMemory": "transfer.memory",
-    "Outcome": "sweeps.driver",
-    "Result": "transfer.result",
-    "SweepInterrupted": "sweeps.driver",
-    "SweepResult": "sweeps.results",
-    "TransferConfig": "config",
-    "VideoInterrupted": "videos.driver",
-    "VideoResult": "videos.driver",
-    "batch": "sweeps.driver",
-    "estimate": "transfer.driver",
-    "explain": "insight.explanation",
-    "load_network": "pretrained",
-    "load_picture": "images",
-    "read_record": "images",
-    "stylize": "transfer.driver",
-    "sweep": "sweeps.driver",
-    "texture": "transfer.texture_synthesis",
-    "video": "videos.driver",
+_PUBLIC = {
+    "config": ("PRESETS", "TransferConfig"),
+    "images": ("load_picture", "read_record"),
+    "insight.explanation": ("Explanation", "explain"),
+    "pretrained": ("load_network",),
+    "sweeps.driver": ("Outcome", "SweepInterrupted", "batch", "sweep"),
+    "sweeps.results": ("SweepResult",),
+    "sweeps.table": ("BadJobs",),
+    "transfer.driver": ("estimate", "stylize"),
+    "transfer.memory": ("Estimate", "OutOfMemory"),
+    "transfer.result": ("Interrupted", "Result"),
+    "transfer.texture_synthesis": ("texture",),
+    "videos.driver": ("VideoInterrupted", "VideoResult", "video"),
 }
+_HOMES = {name: home for home, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 _SUBMODULES = {
     "images",

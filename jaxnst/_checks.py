@@ -189,12 +189,9 @@ def _number(name: str, value: object) -> float:
 def check_layer_weights(
     name: str, layers: object, known: Iterable[str] | None = None
 ) -> dict[str, float]:
-    """Return layers and their weights, of which one is above 0.
+    """Return layers and their weights, one above 0; names alone weigh the same.
 
-    Args:
-        name: the argument's name, for messages.
-        layers: {layer: weight}, or names, which weigh the same.
-        known: the layers that there are; None: any name is accepted.
+    `known` are the layers that there are; None: any name is accepted.
     """
     names = check_names(name, layers)
     weights = layers if isinstance(layers, Mapping) else dict.fromkeys(names, 1.0)

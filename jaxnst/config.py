@@ -762,8 +762,6 @@ def _check_reach(name: str, value: Any) -> tuple[int, ...]:
 
 
 def _check_flow(name: str, value: Any) -> str:
-    if callable(value):
-        return CUSTOM
     if isinstance(value, str) and len(re.findall(r"%\d*d", value)) == 2:
         return value
     return check_choice(name, value, FLOWS)
@@ -817,10 +815,11 @@ class ClipConfig:
         parse_fn=_parse_flag,
         check_fn=_check_flag,
     )
-    flow: Any = _setting(
+    flow: str = _setting(
         "dis",
         "dis, deepflow, none, or .flo files as flow/%04d_%04d.flo",
         check_fn=_check_flow,
+        stand_in=CUSTOM,
     )
     cuts: str | Sequence[int | float] = _setting(
         "auto",

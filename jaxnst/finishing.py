@@ -13,6 +13,7 @@ import scipy.ndimage
 
 from ._types import HostImage
 from .config import FILTERS as FILTERS, check_filters as check_filters
+from .images.load import bands_of
 
 
 # Weights of R, G and B in the luminance of sRGB values (ITU-R BT.601).
@@ -206,11 +207,8 @@ def _by_rows(
     image: HostImage, filter_fn: Callable[[HostImage, slice], HostImage]
 ) -> HostImage:
     """Return a picture filtered in bands of rows, which needs less memory at once."""
-    height, width = image.shape[:2]
-    step = max(1, _BAND // width)
     filtered = np.empty_like(image)
-    for top in range(0, height, step):
-        rows = slice(top, min(top + step, height))
+    for rows in bands_of(image, _BAND):
         filtered[rows] = filter_fn(image[rows], rows)
     return filtered
 
@@ -227,11 +225,10 @@ def _screen_threshold(ink: np.ndarray) -> np.ndarray:
     return np.interp(ink, known, thresholds).astype(np.float32)
 
 
-_FILTERS = (
-    *(denoise, sharpen, contrast, levels),
-    *(saturation, grain, vignette, halftone),
-)
-_APPLY = {filter_fn.__name__: filter_fn for filter_fn in _FILTERS}
+# A filter's function has its name.
+_APPLY: Mapping[str, Callable[[HostImage, float], HostImage]] = {
+    name: globals()[name] for name in FILTERS
+}
 # These look at neighboring pixels, over the border of a tiled picture as well.
 _LOCAL = ("denoise", "sharpen")
 

@@ -254,14 +254,8 @@ def _measure(
     """
     measures: dict[str, dict[str, MeasureFn]] = {
         layer: {
-            name: Partial(
-                _STATISTICS[name],
-                [
-                    (_guide(guides, layer, region), target)
-                    for region, target in enumerate(region_targets)
-                ],
-            )
-            for name, region_targets in losses.items()
+            name: Partial(_STATISTICS[name], _by_region(guides, layer, targets))
+            for name, targets in losses.items()
         }
         for layer, losses in style.items()
     }
@@ -279,10 +273,10 @@ def _style_distances(
     **options: float,
 ) -> Regional:
     """Return |G - A| of each region, for "gram", smooth at zero."""
-    pairs = zip(statistics, targets, strict=True)
+    regions = _by_region(guides, layer, targets)
     distances = [
-        region_distance(name, found, _guide(guides, layer, region), target, **options)
-        for region, (found, target) in enumerate(pairs)
+        region_distance(name, found, guide, target, **options)
+        for found, (guide, target) in zip(statistics, regions, strict=True)
     ]
     return jnp.stack(distances)
 
@@ -305,10 +299,13 @@ def _style_gaps(
     return gaps
 
 
-def _guide(
-    guides: Mapping[str, Guides] | None, layer: str, region: int
-) -> Float[Array, "_ _"] | None:
-    return None if guides is None else guides[layer][region]
+def _by_region(
+    guides: Mapping[str, Guides] | None, layer: str, targets: Sequence[Any]
+) -> list[tuple[Float[Array, "_ _"] | None, Any]]:
+    """Return the guide and the target of each region."""
+    if guides is None:
+        return [(None, target) for target in targets]
+    return [(guides[layer][region], target) for region, target in enumerate(targets)]
 
 
 def _mean_square(features: FeatureMap) -> Scalar:

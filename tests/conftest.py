@@ -39,7 +39,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Of the processes that they start too, which add flags of their own.
 # Later flags win: `XLA_FLAGS=--xla_backend_optimization_level=3 pytest` tests what
 # users get.
-_QUICK_FLAGS = "--xla_backend_optimization_level=0"
+_QUICK_FLAGS = (
+    "--xla_backend_optimization_level=0"
+    # Parts to be compiled side by side take longer in all, and no core is idle.
+    " --xla_cpu_parallel_codegen_split_count=1"
+)
 if jax.__version_info__ < (0, 11):  # later ones end the process at this flag
     # The code that fusions became before takes a quarter of the time to compile.
     _QUICK_FLAGS += " --xla_cpu_use_fusion_emitters=false"
@@ -164,6 +168,35 @@ def judge() -> LPIPSNetwork:
     from jaxnst.pretrained import load_lpips_network
 
     return load_lpips_network()
+
+
+# Made once, so that pictures of one size share a program.
+_two_layers: Any = jax.tree_util.Partial(
+    lambda image: {"relu1": image[::2, ::2], "relu2": image[::3, 1::3] ** 2}
+)
+
+
+def load_small_judge() -> LPIPSNetwork:
+    """Return two layers of three channels in place of AlexNet, which takes seconds."""
+    heads = {"relu1": jnp.ones(3), "relu2": jnp.arange(3.0)}
+    return LPIPSNetwork(_two_layers, heads)
+
+
+def use_small_judge(patch: pytest.MonkeyPatch) -> None:
+    """Let whatever measures pictures do so on the small network."""
+    from jaxnst.insight import explanation
+    from jaxnst.metrics import evaluation
+    from jaxnst.transfer import driver
+
+    for module in (driver, evaluation, explanation):
+        patch.setattr(module, "load_lpips_network", load_small_judge)
+
+
+@pytest.fixture
+def small_judge(monkeypatch) -> LPIPSNetwork:
+    """Measure pictures on the small network, and return it."""
+    use_small_judge(monkeypatch)
+    return load_small_judge()
 
 
 @pytest.fixture

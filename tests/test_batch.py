@@ -17,7 +17,7 @@ import optax
 import pytest
 from conftest import TINY, load_tiny, load_tiny_weights, picture
 from PIL import Image
-from test_cli import TINY_COMMAND
+from test_cli import SHALLOW, TINY_COMMAND
 from test_sweep import with_tests_on_path
 
 import jaxnst
@@ -828,8 +828,9 @@ def test_ctrl_c_keeps_what_is_finished(write, monkeypatch, interruptible, capsys
 
 def test_a_reader_that_is_gone_does_not_stop_the_painting(write, folder):
     path = write(GOOD, "other.png,style.png")
+    command = ["batch", path, "-o", "out", *FEW, *SHALLOW]
     with subprocess.Popen(
-        [sys.executable, "-c", TINY_COMMAND, "batch", path, "-o", "out", *FEW],
+        [sys.executable, "-c", TINY_COMMAND, *command],
         env=with_tests_on_path(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

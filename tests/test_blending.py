@@ -1,7 +1,9 @@
 """Several styles in one picture."""
 
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,8 +15,15 @@ from jaxnst.objective import compute_targets
 from jaxnst.sweeps.table import place_paths
 
 
-FEW = {"size": 48, "min_size": 0, "num_steps": 3, "progress": False}
-STYLE_LAYERS = ["relu1_1", "relu3_1"]
+STYLE_LAYERS = ("relu1_1", "relu3_1")
+FEW: dict[str, Any] = {
+    "size": 48,
+    "min_size": 0,
+    "num_steps": 3,
+    "content_layers": ["relu2_2"],
+    "style_layers": list(STYLE_LAYERS),
+    "progress": False,
+}
 
 
 @pytest.fixture
@@ -28,13 +37,14 @@ def test_the_target_is_the_weighted_mean_of_the_grams(
 ):
     content, style, other = map(jnp.asarray, (content, style, other))
 
+    @jax.jit
     def measure(style, blend=None):
         return compute_targets(
             tiny_network,
             content,
             style,
             blend,
-            content_layers=["relu4_2"],
+            content_layers=["relu2_2"],
             style_layers=STYLE_LAYERS,
         ).style
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from PIL import Image
-from test_cli import TINY_COMMAND
+from test_cli import SHALLOW, TINY_COMMAND
 from test_sweep import files_of, with_tests_on_path
 
 import jaxnst
@@ -171,6 +171,7 @@ def test_killed_at_any_moment_and_taken_up(files, tmp_path):
     """The program itself, with SIGKILL; `sweep_killer.py` does it hundreds of times."""
     content, style = map(str, files)
     settings = ["--style-weight", "0.5,1", "--seed", "1,2", "--init", "noise", *FEW]
+    settings += SHALLOW
     # As users have it: four processes compile the same.
     environment = with_tests_on_path(
         JAXNST_CACHE="1", JAXNST_CACHE_DIR=str(tmp_path / "programs")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 from conftest import load_tiny
 from PIL import Image
 
@@ -57,6 +58,7 @@ def test_gatys2016_is_the_example(files, tiny_vgg19, monkeypatch):
     assert np.mean(difference > 8 / 255) < 1e-3
 
 
+@pytest.mark.usefixtures("small_judge")
 def test_a_picture_is_explained(files, tiny_vgg19, tmp_path, monkeypatch):
     quick = functools.partial(jaxnst.explain, ablations=False)
     monkeypatch.setattr("jaxnst.explain", quick)

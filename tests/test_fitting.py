@@ -26,6 +26,11 @@ from jaxnst.transfer.setup import set_up, settle_config
 
 SHAPE = (96, 112)
 FEW = {"size": 112, "min_size": 0, "num_steps": 2}
+# Few layers compile in half the time.
+LAYERS: dict[str, Any] = {
+    "content_layers": ["relu2_2"],
+    "style_layers": ["relu1_1", "relu2_1"],
+}
 
 
 def job(network, *, shape=SHAPE, **settings):
@@ -80,6 +85,7 @@ def test_painting_takes_the_programs_of_the_forecast(tiny_network, content, styl
         "min_size": 48,
         "num_steps": 2,
         "coarse_steps": 1,
+        **LAYERS,
     }
     jaxnst.estimate(content, style, **settings)
     with compiled_names() as names:
@@ -170,6 +176,7 @@ def test_a_callback_s_own_error_passes_as_it_is(tiny_network, content, style):
             network=tiny_network,
             callback=callback,
             progress=False,
+            **LAYERS,
         )
     assert caught.value is own
 
@@ -183,6 +190,7 @@ def test_estimate_and_the_picture_agree_on_what_is_done(tiny_network, content, s
         min_size=48,
         num_steps=2,
         coarse_steps=3,
+        **LAYERS,
     )
     assert [(size.width, size.height) for size in found.sizes] == [(48, 40), (96, 80)]
     assert [size.num_steps for size in found.sizes] == [3, 2]
@@ -194,7 +202,7 @@ def test_estimate_and_the_picture_agree_on_what_is_done(tiny_network, content, s
 
 
 def test_the_record_says_which_level_was_used(tiny_network, content, style):
-    settings = {"size": 48, "min_size": 0, "num_steps": 1, "progress": False}
+    settings = {"size": 48, "min_size": 0, "num_steps": 1, "progress": False} | LAYERS
     for asked, used in (("auto", "fast"), ("balanced", "balanced")):
         result = jaxnst.stylize(
             content, style, network=tiny_network, memory=asked, **settings
@@ -203,8 +211,7 @@ def test_the_record_says_which_level_was_used(tiny_network, content, style):
         assert result.record["result"]["memory"] == used
 
 
-@pytest.mark.real_network
-def test_the_command_forecasts_and_paints_nothing(files, tmp_path, capsys):
+def test_the_command_forecasts_and_paints_nothing(files, tmp_path, tiny_vgg19, capsys):
     output = tmp_path / "out.png"
     paths = [str(path) for path in files]
     code = main(["stylize", *paths, "-o", str(output), "--size", "64", "--estimate"])

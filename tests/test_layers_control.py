@@ -1,7 +1,9 @@
 """Fine and coarse: the tilt of layers, the scale of a style, blends by layers."""
 
+import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -76,17 +78,16 @@ def test_blends_go_from_fine_to_coarse():
 
 def test_fine_of_one_style_and_coarse_of_another(tiny_network, content, style, rng):
     other = rng.random((40, 64, 3)).astype(np.float32)
-    layers: dict[str, Any] = {
-        "content_layers": ["relu4_2"],
-        "style_layers": ["relu1_1", "relu3_1"],
-    }
+    measure = functools.partial(
+        jax.jit(compute_targets, static_argnames=("content_layers", "style_layers")),
+        tiny_network,
+        content_layers=("relu2_2",),
+        style_layers=("relu1_1", "relu3_1"),
+    )
     pictures = jnp.asarray(content), (jnp.asarray(style), jnp.asarray(other))
     blend = jnp.asarray([[[1, 0], [0, 1]]], jnp.float32)
-    mixed = compute_targets(tiny_network, *pictures, blend, **layers).style
-    alone = [
-        compute_targets(tiny_network, pictures[0], each, **layers).style
-        for each in pictures[1]
-    ]
+    mixed = measure(*pictures, blend).style
+    alone = [measure(pictures[0], each).style for each in pictures[1]]
     for layer, own in (("relu1_1", alone[0]), ("relu3_1", alone[1])):
         np.testing.assert_allclose(
             mixed[layer]["gram"][0], own[layer]["gram"][0], rtol=1e-5

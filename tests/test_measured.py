@@ -14,7 +14,14 @@ from jaxnst.sweeps.axes import Axis, Row
 from jaxnst.sweeps.page import make_page, pareto_front
 
 
-FEW: dict[str, Any] = {"size": 48, "min_size": 0, "num_steps": 2, "progress": False}
+FEW: dict[str, Any] = {
+    "size": 48,
+    "min_size": 0,
+    "num_steps": 2,
+    "content_layers": ["relu2_2"],
+    "style_layers": ["relu1_1", "relu2_1"],
+    "progress": False,
+}
 
 
 def row(index, lost, gap):
@@ -37,7 +44,9 @@ def test_a_result_is_measured_on_request(tiny_network, content, style, judge):
     assert result.record["metrics"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_of_several_styles_it_is_the_mean(tiny_network, content, style, judge, rng):
+def test_of_several_styles_it_is_the_mean(
+    tiny_network, content, style, small_judge, rng
+):
     other = rng.random(style.shape).astype(np.float32)
     result = jaxnst.stylize(
         content,
@@ -49,13 +58,14 @@ def test_of_several_styles_it_is_the_mean(tiny_network, content, style, judge, r
     )
     full = jaxnst.images.resize(content, result.image.shape[:2])
     gaps = [
-        measure(result.image, full, each, judge=judge).gram_gap
+        measure(result.image, full, each, judge=small_judge).gram_gap
         for each in (style, other)
     ]
     expected = 0.75 * gaps[0] + 0.25 * gaps[1]
     assert result.record["metrics"]["gram_gap"] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.usefixtures("small_judge")
 def test_a_sweep_lists_and_draws_them(tiny_network, content, style, tmp_path):
     settings = FEW | {"network": tiny_network, "batch_size": 2}
     found = jaxnst.sweep(
@@ -106,6 +116,7 @@ def test_the_drawing_has_every_picture_and_escapes_names():
     assert "nan" not in make_page(axes, "product", same)
 
 
+@pytest.mark.usefixtures("small_judge")
 def test_the_command_prints_them(files, tmp_path, tiny_vgg19, capsys):
     output = tmp_path / "out.png"
     few = ["--size", "48", "--min-size", "0", "--num-steps", "1", "--metrics"]

@@ -63,8 +63,12 @@ def test_output_is_named_and_in_order(architecture):
     features = run(network, picture(64, 48))
     # The dict comes sorted out of `jax.jit`.
     assert set(features) == set(architecture.layer_names)
+    width = 3
     for layer in architecture:
-        assert features[layer.name].shape[-1] == layer.out_width
+        if layer.convolutions:
+            widths = [n for _, n in layer.parts] or [layer.convolutions[-1].out_width]
+            width = sum(widths)
+        assert features[layer.name].shape[-1] == width
         parts = [features[name] for name, _ in layer.parts]
         if parts:
             joined = np.concatenate(parts, axis=-1)
@@ -330,3 +334,6 @@ def test_what_is_behind_the_layers_wanted_is_cut_off(tiny_network):
     assert len(jax.tree.leaves(cut)) < len(jax.tree.leaves(tiny_network))
     features = jax.eval_shape(lambda network: network(image), tiny_network)
     assert features.keys() > whole.keys()  # it has all its layers still
+    cut = cut_behind(build(TINY_RESNET), ["layer2.0"])
+    assert hasattr(cut, "layer2.0.downsample")
+    assert not hasattr(cut, "layer3.0.conv1")

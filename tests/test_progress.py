@@ -96,7 +96,7 @@ def test_many_pictures_share_one_course(monkeypatch):
             for step in (1, 2):
                 clock[0] += 20
                 callback(view(step, num_steps=2))
-        workload.finish(work)
+        workload.before += work
     lines = stream.getvalue().splitlines()
     assert lines[0] == "picture 1 of 2 ..."
     assert lines[1].startswith("picture 1 of 2  48 x 32  step 1/2  loss 0.5")
@@ -109,11 +109,10 @@ def test_many_pictures_share_one_course(monkeypatch):
 
 def test_the_course_of_long_and_failing_work():
     workload = Workload(1000.0)
-    workload.begin()
     assert workload.left(0.0, 10.0) is None
     assert workload.left(5.0, 10.0) is None  # nothing was done since
     assert workload.left(10.0, 20.0) == 980.0
-    workload.drop(480.0)
+    workload.total -= 480.0
     assert workload.left(10.0, 20.0) == 500.0
 
 

@@ -124,9 +124,7 @@ def test_every_field_may_be_wrong_in_every_way(record, nothing_is_followed):
 @pytest.mark.parametrize("name", ["step", "size"])
 def test_only_losses_of_a_trace_may_be_unknown(record, name):
     bad = changed(record, ("trace", name, 1), None)
-    with pytest.raises(
-        ValueError, match=rf"`trace.{name}\[1\]` must be a whole number"
-    ):
+    with pytest.raises(ValueError, match=rf"`trace.{name}\[1\]` must be a whole"):
         check_record(bad)
 
 

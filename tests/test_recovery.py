@@ -12,7 +12,7 @@ from jaxnst.objective import Targets, make_loss_weights, perceptual_loss
 from jaxnst.optimize import make_optimizer
 from jaxnst.optimize.batching import StepProgram
 from jaxnst.optimize.loop import run_size
-from jaxnst.optimize.member import Member
+from jaxnst.optimize.member import Member, SizeReport
 from jaxnst.optimize.recovery import Method
 from jaxnst.optimize.schedule import Budget
 
@@ -81,18 +81,12 @@ def paint(
         method=Method(optimizer, rate, max_rate=max_rate),
         weights=weights,
         budget=Budget([SHAPE[0] * SHAPE[1]], [num_steps]),
-        callback=callback,
-        num_steps=100,
-    )
-    state, (report,) = run_size(
-        program.init(image),
-        targets,
-        program,
-        [member],
         full_shape=SHAPE[:2],
-        **options,
+        callback=callback,
+        reports=[SizeReport(size=8, num_steps=100)],
     )
-    return Done(np.asarray(state.image), report, member.method)
+    state = run_size(program.init(image), targets, program, [member], **options)
+    return Done(np.asarray(state.image), member.report, member.method)
 
 
 def loss_of(problem, image):

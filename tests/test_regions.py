@@ -14,11 +14,10 @@ import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.networks import CAFFE
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
-from jaxnst.transfer.masks import load_guiding
 from jaxnst.transfer.regions import (
-    check_masks,
     find_levels,
     guides_at,
+    load_guiding,
     make_regions,
     split_strengths,
 )
@@ -115,7 +114,7 @@ def test_the_pull_on_a_pixel_is_that_without_regions(tiny_network, content, styl
 
 
 def test_guides_keep_off_the_border_of_their_region(tiny_network, left):
-    regions = make_regions([left, 1 - left], None)
+    regions = make_regions([left, 1 - left])
     np.testing.assert_allclose(regions.shares, 0.5)
     found = guides_at(regions, tiny_network, (80, 96), ["relu1_1", "relu3_1"])
     first, second = found["relu1_1"]
@@ -128,7 +127,7 @@ def test_guides_keep_off_the_border_of_their_region(tiny_network, left):
     # So little of a small region would be left that it keeps more.
     small = np.zeros((40, 48), np.float32)
     small[18:22, 20:24] = 1
-    kept = guides_at(make_regions([small], None), tiny_network, (40, 48), ["relu3_1"])
+    kept = guides_at(make_regions([small]), tiny_network, (40, 48), ["relu3_1"])
     assert kept["relu3_1"].sum() > 0.3
 
 
@@ -358,11 +357,11 @@ def test_bad_regions_are_told(
 
 def test_masks_that_overlap_are_told(left):
     with pytest.raises(ValueError, match=r"overlap: in row 0, column 0 .* to 2\.00"):
-        check_masks([left, left])
+        make_regions([left, left])
     soft = 0.5 * np.ones((4, 4))
-    check_masks([soft, soft])
+    make_regions([soft, soft])
     with pytest.raises(ValueError, match="mask 2 is empty"):
-        check_masks([left, 0 * left])
+        make_regions([left, 0 * left])
 
 
 def test_lists_of_maps_are_told(tiny_network, content, style, left):

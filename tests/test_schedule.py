@@ -5,7 +5,19 @@ import math
 
 import pytest
 
+from jaxnst.optimize.optimizers import make_optimizer
+from jaxnst.optimize.recovery import Method
 from jaxnst.optimize.schedule import Budget, SizeSchedule, learning_rate_at
+
+
+def method_of(rate, decay=0.0):
+    return Method(make_optimizer("adam"), rate, decay)
+
+
+def schedule_of(rate, num_steps, *, decay=0.0, tolerance=0.0):
+    """Return the schedule of the only size of a painting."""
+    budget = Budget([1], [num_steps])
+    return SizeSchedule(method_of(rate, decay), budget, tolerance=tolerance)
 
 
 def rates_of(schedule, losses=None):
@@ -27,7 +39,7 @@ def test_learning_rate_falls_along_a_cosine():
 
 
 def test_without_limits_all_steps_are_taken():
-    schedule = SizeSchedule(0.1, 10, decay=0.5)
+    schedule = schedule_of(0.1, 10, decay=0.5)
     assert rates_of(schedule, lambda k: 1.0) == [
         learning_rate_at(0.1, k, 10, 0.5) for k in range(10)
     ]
@@ -35,16 +47,16 @@ def test_without_limits_all_steps_are_taken():
 
 
 def test_several_rates_at_once_are_the_same():
-    schedule = SizeSchedule(0.1, 10, decay=0.5)
+    schedule = schedule_of(0.1, 10, decay=0.5)
     blocks = [schedule.next_rates(4) for _ in range(4)]
     assert [len(block) for block in blocks] == [4, 4, 2, 0]
     assert [rate for block in blocks for rate in block] == rates_of(
-        SizeSchedule(0.1, 10, decay=0.5)
+        schedule_of(0.1, 10, decay=0.5)
     )
 
 
 def test_a_flat_loss_ends_a_size():
-    schedule = SizeSchedule(0.1, 100, tolerance=0.01)
+    schedule = schedule_of(0.1, 100, tolerance=0.01)
     # Falls by a half every ten steps, up to step 40.
     rates = rates_of(schedule, lambda k: 0.5 ** (min(k, 40) / 10))
     assert 50 <= len(rates) <= 60
@@ -53,20 +65,20 @@ def test_a_flat_loss_ends_a_size():
 
 
 def test_a_falling_loss_does_not():
-    schedule = SizeSchedule(0.1, 100, tolerance=0.01)
+    schedule = schedule_of(0.1, 100, tolerance=0.01)
     assert len(rates_of(schedule, lambda k: 0.99**k)) == 100
     assert schedule.stopped is None
 
 
 def test_noise_does_not():
     """Single steps go up and down by a fifth; in the mean a tenth is gained in ten."""
-    schedule = SizeSchedule(0.1, 100, tolerance=0.01)
+    schedule = schedule_of(0.1, 100, tolerance=0.01)
     rates = rates_of(schedule, lambda k: 0.99**k * (1 + 0.2 * math.sin(2.6 * k)))
     assert len(rates) == 100
 
 
 def test_an_early_end_of_the_full_size_still_slows_down():
-    schedule = SizeSchedule(0.1, 100, decay=0.5, tolerance=0.01)
+    schedule = schedule_of(0.1, 100, decay=0.5, tolerance=0.01)
     rates = rates_of(schedule, lambda k: 1.0)
     assert rates[:20] == [0.1] * 20
     assert len(rates) == 30
@@ -77,7 +89,7 @@ def test_an_early_end_of_the_full_size_still_slows_down():
 
 def test_near_the_end_nothing_is_hurried_up():
     """With fewer steps left than the slowing takes, there are as many as planned."""
-    schedule = SizeSchedule(0.1, 25, decay=0.2, tolerance=0.01)
+    schedule = schedule_of(0.1, 25, decay=0.2, tolerance=0.01)
     rates = rates_of(schedule, lambda k: 1.0)
     assert len(rates) == 25
     assert rates[-1] < 0.1 * rates[20]
@@ -85,9 +97,9 @@ def test_near_the_end_nothing_is_hurried_up():
 
 
 def test_another_rate_in_the_middle():
-    schedule = SizeSchedule(0.1, 10, decay=0.5)
+    schedule = schedule_of(0.1, 10, decay=0.5)
     before = schedule.next_rates(3)
-    schedule.soften(0.01, decay=0.5)
+    schedule.soften(method_of(0.01, 0.5))
     rates = before + rates_of(schedule)
     expected = [learning_rate_at(0.01, k, 10, 0.5) for k in range(3, 10)]
     assert rates == [0.1] * 3 + expected
@@ -112,18 +124,13 @@ class Painter:
         )
         self.rates = []
         self.stopped = []
-        for index, (pixels, num_steps) in enumerate(
-            zip(self.PIXELS, self.STEPS, strict=True)
-        ):
+        for index, pixels in enumerate(self.PIXELS):
             self.rates.append([])
             if not budget.begin_size(index):
                 self.stopped.append("skipped")
                 continue
             self.now += setup
-            is_last = index == len(self.PIXELS) - 1
-            schedule = SizeSchedule(
-                0.05, num_steps, decay=0.7 if is_last else 0.0, budget=budget
-            )
+            schedule = SizeSchedule(method_of(0.05, 0.7), budget)
             while rates := schedule.next_rates():
                 self.now += per_pixel * pixels
                 self.rates[-1] += rates

@@ -135,7 +135,7 @@ def test_the_ratio_is_found_where_it_is_known(strength, hardness):
 
     In the end the gap is 1 / (1 + (ratio / hardness) ** 0.6).
     """
-    steering = Steering([strength])
+    steering = Steering([strength], np.ones(1))
     gap, seen = 1.0, []
     for _ in range(190):
         rest = 1 / (1 + (math.exp(steering.log_ratios[0]) / hardness) ** 0.6)

@@ -80,17 +80,11 @@ def run(problem, content, optimizer, num_steps, callback=None, **options):
         method=Method(optimizer, rate, options.pop("decay", 0.0)),
         weights=weights,
         budget=options.pop("budget", None) or Budget([1], [num_steps]),
+        full_shape=content.shape[:2],
         callback=callback,
     )
-    state, (report,) = run_size(
-        program.init(content),
-        targets,
-        program,
-        [member],
-        full_shape=content.shape[:2],
-        **options,
-    )
-    return state, report
+    state = run_size(program.init(content), targets, program, [member], **options)
+    return state, member.report
 
 
 def test_no_gradient_reaches_the_weights_of_the_network(problem, content):
@@ -422,18 +416,18 @@ def test_a_member_is_not_disturbed_when_another_ends(problem, content):
                 weights=weights,
                 # Not the full size, so that nothing is trimmed.
                 budget=Budget([1, 4], [12, 12]),
-                steering=Steering([0.6]),
+                full_shape=(80, 96),
+                steering=Steering([0.6], np.ones(1)),
                 callback=callback,
             )
             for callback in (None, lambda view, last=last_step: view.step == last)
         ]
-        state, reports = run_size(
+        state = run_size(
             program.stack([program.init(content)] * 2),
             program.stack_targets([targets]),
             program,
             members,
-            full_shape=(80, 96),
         )
-        assert [report.num_steps for report in reports] == [12, last_step]
+        assert [member.report.num_steps for member in members] == [12, last_step]
         pictures.append(np.asarray(program.member(state, 0).image))
     np.testing.assert_array_equal(*pictures)

@@ -182,7 +182,7 @@ def test_side_by_side_on_one_device(alone):
         *pictures(),
         mode="zip",
         network=make_network(),
-        batch_size=4,
+        batch_size=5,  # two batches of one program
         **SETTINGS,
         **SIZES,
     )
@@ -290,6 +290,7 @@ def test_too_many_at_once_become_fewer(tiny_network, content, style, monkeypatch
         ({"style_weight": []}, ValueError, "`style_weight` is an empty list"),
         ({"seed": range(10**12)}, ValueError, "`seed` has 1000000000000 values"),
         ({"style_weight": [1, 1]}, ValueError, "`style_weight` has 1 twice"),
+        ({"style_weight": [10**400, 1]}, ValueError, "`style_weight`"),
         ({"style_weight": [1, -1]}, ValueError, r"got -1.*\(in member 1: style_weight"),
         ({"styleweight": [1]}, TypeError, "Did you mean 'style_weight'"),
         ({"seed": [1, 2], "size": 8}, ValueError, "`size` must be at least"),

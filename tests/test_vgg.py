@@ -22,14 +22,11 @@ def he_weights(seed=0):
     """The weights of `references/make_vgg_references.py`, in the same order."""
     generator = np.random.default_rng(seed)
     layers = {}
-    for layer in VGG16:
-        if layer.kind != "conv":
-            continue
-        shape = (3, 3, layer.in_width, layer.out_width)
-        kernel = generator.standard_normal(shape, np.float32)
-        kernel *= np.float32((2 / (9 * layer.in_width)) ** 0.5)
-        bias = generator.standard_normal(layer.out_width, np.float32) * np.float32(0.1)
-        layers[layer.name] = {"kernel": kernel, "bias": bias}
+    for conv in VGG16.convolutions:
+        kernel = generator.standard_normal(conv.kernel_shape, np.float32)
+        kernel *= np.float32((2 / (9 * conv.in_width)) ** 0.5)
+        bias = generator.standard_normal(conv.out_width, np.float32) * np.float32(0.1)
+        layers[conv.name] = {"kernel": kernel, "bias": bias}
     return layers
 
 

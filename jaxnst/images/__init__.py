@@ -30,24 +30,16 @@ if TYPE_CHECKING:
     )
 
 # Imported when first used (PEP 562), as `jaxnst show` needs a record and no JAX.
-_HOMES = {
-    "EXTENSIONS": "save",
-    "Picture": "load",
-    "PictureSource": "load",
-    "check_format": "save",
-    "check_output": "save",
-    "check_picture": "load",
-    "fitted_shape": "resizing",
-    "load_picture": "load",
-    "read_record": "metadata",
-    "resize": "resizing",
-    "resize_picture": "resizing",
-    "save_picture": "save",
-    "to_pil": "save",
+_NAMES = {
+    "load": ("Picture", "PictureSource", "check_picture", "load_picture"),
+    "metadata": ("read_record",),
+    "resizing": ("fitted_shape", "resize", "resize_picture"),
+    "save": ("EXTENSIONS", "check_format", "check_output", "save_picture", "to_pil"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    for home, names in _NAMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -87,11 +87,7 @@ def _gamma_curve(gamma: float | None) -> list[int] | None:
 
 
 def _in_space_of(profile: bytes, image: PILImage.Image) -> PILImage.Image:
-    """Return a gray, palette or RGB picture in the color space of a profile.
-
-    Raises:
-        ValueError: if the profile is for gray pictures and the picture has colors.
-    """
+    """Return a gray, palette or RGB picture in the color space of a profile."""
     space = profile[16:20].strip()  # field of the ICC header
     if space == b"GRAY" and image.mode != "L":
         colors = np.reshape(image.getpalette() or [0, 1, 2], (-1, 3))

@@ -21,13 +21,7 @@ def _resolved(path: Path) -> Path:
 
 
 def check_place(path: Path) -> Path:
-    """Return `path` if a file can be written there; called before any work.
-
-    Raises:
-        IsADirectoryError: if the path is a folder.
-        FileNotFoundError: if the folder of the file does not exist.
-        OSError: if the folder or the file cannot be written.
-    """
+    """Return `path` if a file can be written there; called before any work."""
     try:
         if path.is_dir():
             raise IsADirectoryError(

@@ -21,7 +21,13 @@ import tifffile
 from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
-from jaxnst._checks import MIN_SIDE as MIN_SIDE, check_path, one_line, path_text
+from jaxnst._checks import (
+    MIN_SIDE as MIN_SIDE,
+    check_path,
+    one_line,
+    path_text,
+    shown,
+)
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import gray_curve, srgb_converter
@@ -132,7 +138,8 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
         rgb, alpha = use_picture(data, label, lambda image: _from_pil(image, label))
         digest = hashlib.sha256(data).hexdigest()
     elif isinstance(source, PILImage.Image):
-        _check_pixels(source.height, source.width, argument)
+        _check_shape(source.height, source.width, argument)
+        _check_megapixels(source.width * source.height, f"`{argument}`")
         try:
             rgb, alpha = _from_pil(source, f"`{argument}`")
         except RefusedError:
@@ -142,9 +149,8 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
         digest = _digest(rgb, alpha)
     elif hasattr(source, "__array__") and hasattr(source, "dtype"):
         array = np.asarray(source)
-        _check_array(array, argument)
-        digest = _digest(array)
         rgb, alpha = _from_array(array, argument)
+        digest = _digest(array)
     else:
         raise TypeError(
             f"`{argument}` must be a path, a PIL image, an array, bytes or a binary "
@@ -253,10 +259,10 @@ def _digest(array: np.ndarray, alpha: np.ndarray | None = None) -> str:
     return digest.hexdigest()
 
 
-def bands_of(array: np.ndarray) -> Iterator[slice]:
-    """Yield slices of rows, of about a million pixels each."""
+def bands_of(array: np.ndarray, num_pixels: int = _BAND) -> Iterator[slice]:
+    """Yield slices of rows, of about so many pixels each."""
     height, width = array.shape[:2]
-    step = max(1, _BAND // max(width, 1))
+    step = max(1, num_pixels // max(width, 1))
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
 
@@ -360,31 +366,18 @@ def _split_alpha(image: PILImage.Image) -> tuple[PILImage.Image, PILImage.Image 
     return image, None
 
 
-def _check_array(array: np.ndarray, argument: str) -> None:
-    """Check what an array is before it is converted, which takes memory."""
+def _from_array(
+    array: np.ndarray, argument: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Check an array, and return it as RGB and alpha, or None."""
     if array.ndim != 2 and (array.ndim != 3 or array.shape[-1] not in (1, 3, 4)):
         raise ValueError(
             f"`{argument}` must have shape (height, width), optionally with 1, 3 or 4 "
             f"channels last and no batch axis, got {array.shape}."
         )
-    _check_pixels(array.shape[0], array.shape[1], argument)
-
-
-def _check_pixels(height: int, width: int, argument: str) -> None:
-    """Check a picture in memory before it is converted."""
-    _check_shape(height, width, argument)
-    limit = PILImage.MAX_IMAGE_PIXELS
-    if limit is not None and height * width > limit:
-        raise ValueError(
-            f"`{argument}` is {width} x {height} px, more than {limit // 1_000_000} "
-            "megapixels; shrink it, or set `PIL.Image.MAX_IMAGE_PIXELS`."
-        )
-
-
-def _from_array(
-    array: np.ndarray, argument: str
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Check the values of an array, and return it as RGB and alpha, or None."""
+    _check_shape(array.shape[0], array.shape[1], argument)
+    # Before it is converted, which takes memory.
+    _check_megapixels(array.shape[0] * array.shape[1], f"`{argument}`")
     if array.ndim == 2:
         array = array[..., None]
     # Compared by kind and size, because arrays from files may be big-endian.
@@ -441,11 +434,7 @@ class RefusedError(ValueError):
 
 
 def use_picture(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) -> T:
-    """Return what a function makes of the opened picture in a file, not yet decoded.
-
-    Raises:
-        ValueError: if it is no picture, is damaged, or is too large.
-    """
+    """Return what a function makes of the opened picture in a file, not yet decoded."""
     try:
         return _use(lean(data), label, use_fn)
     except RefusedError:
@@ -517,8 +506,8 @@ def _check_megapixels(num_pixels: int, label: str) -> None:
 def _too_large(label: str) -> RefusedError:
     limit = (PILImage.MAX_IMAGE_PIXELS or 0) // 1_000_000
     return RefusedError(
-        f"{label} unpacks to more than {limit} megapixels, which may be an attack; if "
-        "you trust it, raise the limit (--max-megapixels of the commands, in Python "
+        f"{label} has more than {limit} megapixels, which may be an attack; if you "
+        "trust it, raise the limit (--max-megapixels of the commands, in Python "
         "`PIL.Image.MAX_IMAGE_PIXELS`), or save it as a baseline JPEG of any size."
     )
 
@@ -556,7 +545,9 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
-            kind = f"{page.dtype} {getattr(page.photometric, 'name', page.photometric)}"
+            # A damaged tag may hold thousands of numbers.
+            colors = getattr(page.photometric, "name", shown(page.photometric))
+            kind = f"{page.dtype} {colors}"
             _check_megapixels(page.imagewidth * page.imagelength, label)
             count = page.samplesperpixel
             if count > 4 or page.photometric not in (1, 2):
@@ -570,7 +561,7 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
     # As with Pillow, damage shows as nearly any exception.
     except Exception as error:
         is_said = kind and isinstance(error, ValueError | NotImplementedError)
-        fault = f"{kind}: {error}" if is_said else f"{kind} damaged".strip()
+        fault = f"{kind}: {error}"[:200] if is_said else f"{kind} damaged".strip()
         raise RefusedError(
             f"{label} is a TIFF that cannot be read ({fault}); save it as RGB with "
             "8 or 16 bits, or as PNG."

@@ -6,16 +6,16 @@ and so its record, may be anybody's: what each field may hold is checked when it
 read. Settings are checked by `jaxnst.config`, which declares them, once they are used.
 """
 
-import dataclasses
-import functools
 import io
 import json
 import os
 import re
 import struct
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from PIL import ExifTags, Image as PILImage
@@ -118,105 +118,77 @@ _MAX_KEY = 100
 _MAX_NUMBER = 1e30
 
 
-@dataclasses.dataclass(frozen=True)
-class _Kind:
-    """A kind of value: in words, and as a test."""
-
-    wanted: str
-    is_right: Callable[[Any], bool]
-
-
-def _whole(least: int, most: int = 10**12) -> _Kind:
-    wanted = f"a whole number from {least} to {most}"
-    return _Kind(wanted, lambda value: type(value) is int and least <= value <= most)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= _MAX_NUMBER
-
-
-def _text(wanted: str, pattern: str) -> _Kind:
-    is_right = functools.partial(re.fullmatch, pattern)
-    return _Kind(wanted, lambda value: isinstance(value, str) and bool(is_right(value)))
-
-
-_ANYTHING = _Kind("anything", lambda _: True)
-_NOTHING = _Kind("null", lambda value: value is None)
-_FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
-_NUMBER = _Kind("a number", _is_number)
-_WORDS = _Kind("text", lambda value: isinstance(value, str))
-_WORD = _text("a word", r"[\w.+-]{1,60}")
-_HASH = _text("a hash in hex", "[0-9a-f]{1,64}")
-_COUNT, _SIDE, _SHIFT = _whole(0), _whole(1, 65535), _whole(-65535, 65535)
-_MOVED = _Kind(
-    "two whole numbers",
-    lambda value: type(value) is list and [*map(_SHIFT.is_right, value)] == [True] * 2,
-)
-_CONTAINERS = {list: "a list", dict: "named values"}
+# A kind of value is a type, a range of whole numbers, a pattern of text, or a list or
+# dict of kinds. A `float` may be a whole number; `Real` has no bounds, and may be NaN.
+_WORD, _HASH = re.compile(r"[\w.+-]{1,60}"), re.compile("[0-9a-f]{1,64}")
+_COUNT, _SIDE, _SHIFT = range(10**12 + 1), range(1, 65536), range(-65535, 65536)
+_WANTED = {
+    NoneType: "null",
+    bool: "true or false",
+    str: "text",
+    float: "a number",
+    Real: "a number",
+    list: "a list",
+    dict: "named values",
+    _WORD: "a word",
+    _HASH: "a hash in hex",
+}
 # A value, or one for each region.
-_EACH = (_NUMBER, [_NUMBER])
+_EACH = (float, [float])
 
 # {field: kind}; "*" stands for all other names. A list holds any number of its only
 # entry, and a tuple has alternatives.
 _SCHEMA = {
-    "jaxnst": _WORDS,
+    "jaxnst": str,
     "kind": _WORD,
     "preset": _WORD,
-    "settings": {"*": _ANYTHING},
-    "inputs": {"*": {"name": _WORDS, "sha256": _HASH}},
-    "weights": (_NOTHING, {"name": _WORDS, "sha256": _HASH}),
+    "settings": {"*": object},
+    "inputs": {"*": {"name": str, "sha256": _HASH}},
+    "weights": (NoneType, {"name": str, "sha256": _HASH}),
     "result": {
         "height": _SIDE,
         "width": _SIDE,
         "steps": _COUNT,
-        "stopped": (_NOTHING, _WORDS),
+        "stopped": (NoneType, str),
         "memory": _WORD,
         "strength": {
             "asked": _EACH,
-            "reached": (_NOTHING, *_EACH),
+            "reached": (NoneType, *_EACH),
             "ratio": _EACH,
-            "shares": [_NUMBER],
+            "shares": [float],
             "trimming_steps": _COUNT,
         },
-        "regions": _whole(0, _MAX_ITEMS),
-        "moved": _MOVED,
+        "regions": range(_MAX_ITEMS + 1),
+        "moved": [_SHIFT],
         "sizes": [
             {
                 "size": _SIDE,
                 "steps": _COUNT,
                 "evaluations": _COUNT,
-                "stopped": (_NOTHING, _WORDS),
-                "is_averaged": _FLAG,
+                "stopped": (NoneType, str),
+                "is_averaged": bool,
             }
         ],
     },
-    "recoveries": [{"size": _SIDE, "step": _COUNT, "reason": _WORDS, "action": _WORDS}],
+    "recoveries": [{"size": _SIDE, "step": _COUNT, "reason": str, "action": str}],
     "versions": {"*": _WORD},
-    "device": {"platform": _WORD, "kind": _WORDS, "count": _whole(1, 10**6)},
-    "seconds": {"*": _NUMBER},
-    "metrics": {"*": _Kind("a number", lambda value: type(value) in (int, float))},
-    "finish": {"*": (_NOTHING, _NUMBER)},
-    "trace": {"step": [_COUNT], "size": [_SIDE], "*": [(_NOTHING, _NUMBER)]},
+    "device": {"platform": _WORD, "kind": str, "count": range(1, 10**6 + 1)},
+    "seconds": {"*": float},
+    "metrics": {"*": Real},
+    "finish": {"*": (NoneType, float)},
+    "trace": {"step": [_COUNT], "size": [_SIDE], "*": [(NoneType, float)]},
 }
 
 
-# What every result has.
-_ALWAYS = ("height", "width", "steps")
-
-
 def check_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record if every field holds what it may; unknown fields may be there.
-
-    Raises:
-        ValueError: if one does not; the message names the field.
-    """
+    """Return a record if every field holds what it may; unknown fields may be there."""
     fault = _fault(record, _SCHEMA, "")
     if fault is None and "result" in record:
         made = record["result"]
         counts = {len(x) for x in made.get("strength", {}).values() if type(x) is list}
         if len(counts) > 1 or not counts <= {made.get("regions"), *counts}:
             fault = "`result.strength` must have a value for each region"
-        if missing := [name for name in _ALWAYS if name not in made]:
+        if missing := [x for x in ("height", "width", "steps") if x not in made]:
             fault = f"`result` has no {missing[0]}"
     if fault is not None:
         raise ValueError(f"the record's {fault}.")
@@ -237,35 +209,43 @@ def _fault(value: Any, schema: Any, place: str, depth: int = 0) -> str | None:
     ways = schema if isinstance(schema, tuple) else (schema,)
     way = next((way for way in ways if _fits(value, way)), None)
     if way is None:
-        wanted = " or ".join(
-            way.wanted if isinstance(way, _Kind) else _CONTAINERS[type(way)]
-            for way in ways
-        )
+        wanted = " or ".join(map(_wanted, ways))
         return f"{title} must be {wanted}, got {shown(value)}"
     entries: list[tuple[str, Any, Any]] = []
     if isinstance(value, list):
-        kind = way[0] if isinstance(way, list) else _ANYTHING
+        kind = way[0] if isinstance(way, list) else object
         entries = [(f"{place}[{i}]", each, kind) for i, each in enumerate(value)]
     elif isinstance(value, dict):
         if bad := [name for name in value if len(name) > _MAX_KEY]:
             return f"{title} has an entry named {shown(bad[0])}"
         kinds = way if isinstance(way, dict) else {}
-        others = kinds.get("*", _ANYTHING)
+        others = kinds.get("*", object)
         entries = [
-            (_below(place, name), each, kinds.get(name, others))
+            (f"{place}.{repr(name)[1:-1]}".lstrip("."), each, kinds.get(name, others))
             for name, each in value.items()
         ]
     faults = (_fault(each, kind, name, depth + 1) for name, each, kind in entries)
     return next(filter(None, faults), None)
 
 
-def _below(place: str, name: str) -> str:
-    """Return the place of an entry, escaped."""
-    return f"{place}.{repr(name)[1:-1]}".lstrip(".")
+def _wanted(kind: Any) -> str:
+    """Return a kind of value in words."""
+    if isinstance(kind, range):
+        return f"a whole number from {kind[0]} to {kind[-1]}"
+    return _WANTED[type(kind) if isinstance(kind, list | dict) else kind]
 
 
-def _fits(value: Any, way: Any) -> bool:
-    return way.is_right(value) if isinstance(way, _Kind) else type(value) is type(way)
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a value is of a kind; what is in a list or dict is not checked."""
+    if isinstance(kind, range):
+        return type(value) is int and value in kind
+    if isinstance(kind, re.Pattern):
+        return isinstance(value, str) and kind.fullmatch(value) is not None
+    if kind is Real:
+        return type(value) in (int, float)
+    if kind is float:
+        return _fits(value, Real) and abs(value) <= _MAX_NUMBER
+    return isinstance(value, type(kind) if isinstance(kind, list | dict) else kind)
 
 
 def lean(data: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import tifffile
 from PIL import ExifTags, Image as PILImage
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngInfo, putchunk
 
 from jaxnst import __version__
 from jaxnst._checks import check_count, shown
@@ -211,5 +211,4 @@ def _write_png16(
     ]
     stream.write(b"\x89PNG\r\n\x1a\n")
     for kind, data in chunks:
-        stream.write(struct.pack(">I", len(data)) + kind + data)
-        stream.write(struct.pack(">I", zlib.crc32(kind + data)))
+        putchunk(stream, kind, data)

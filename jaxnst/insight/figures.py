@@ -24,19 +24,6 @@ Figure = tuple[AnyHostImage | PILImage.Image, str]
 
 # Longest side of a picture on a sheet, in pixels.
 _CELL = 320
-# Dark to light through purple and orange: its lightness alone tells the order, also in
-# gray print.
-_COLORS = np.array(
-    [
-        [0.02, 0.02, 0.08],
-        [0.23, 0.06, 0.44],
-        [0.55, 0.16, 0.51],
-        [0.87, 0.29, 0.41],
-        [0.99, 0.62, 0.43],
-        [0.99, 0.99, 0.75],
-    ],
-    np.float32,
-)
 # How much of the picture's own lightness shows through a map, so that places are known.
 _OPACITY = 0.45
 _JPEG_QUALITY = 82
@@ -44,10 +31,10 @@ _JPEG_QUALITY = 82
 
 def heat_map(values: Map, image: AnyHostImage, *, high: float) -> AnyHostImage:
     """Return a map, dark at 0 and light at `high`, over its picture's lightness."""
-    places = np.clip(values / high, 0, 1) * (len(_COLORS) - 1)
-    colors = np.stack(
-        [np.interp(places, np.arange(len(_COLORS)), each) for each in _COLORS.T], -1
-    )
+    import matplotlib
+
+    # Its lightness alone tells the order, also in gray print.
+    colors = matplotlib.colormaps["magma"](values / high)[..., :3]
     gray = image.mean(-1, keepdims=True)
     return (colors * (1 - _OPACITY + _OPACITY * gray)).astype(np.float32)
 

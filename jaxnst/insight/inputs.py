@@ -45,9 +45,8 @@ class PaintedPicture(NamedTuple):
         if ratio is None:
             return weights
         ratios = np.atleast_1d(np.asarray(ratio, float))
-        regions = self.job.inputs.regions
-        shares = np.ones(1) if regions is None else regions.shares
-        return weigh(weights, np.log(np.maximum(ratios, 1e-9)), shares)
+        log_ratios = np.log(np.maximum(ratios, 1e-9))
+        return weigh(weights, log_ratios, self.job.inputs.shares)
 
     @property
     def ratio(self) -> float | Sequence[float] | None:
@@ -60,14 +59,13 @@ def load_painted_picture(
     content: PictureSource | None = None,
     style: StyleSource | None = None,
     *,
-    masks: Sequence[PictureSource] | None = None,
-    strength: PictureSource | None = None,
-    init: PictureSource | None = None,
-    network: Any = None,
     max_size: int,
     progress: bool = True,
+    **given: Any,
 ) -> PaintedPicture:
     """Return a picture with its inputs, settings and network, see `explain`.
+
+    What is `given` besides is masks, strength, init and network, or None.
 
     Raises:
         ValueError, TypeError, OSError: if an input is missing, unusable, or not what
@@ -89,7 +87,6 @@ def load_painted_picture(
                 f"`{name}` is missing: give the {name} picture that the file was "
                 "painted from, as the file holds only its sha256."
             )
-        given = {"init": init, "network": network, "masks": masks, "strength": strength}
         given = {name: value for name, value in given.items() if value is not None}
         arguments = settings_of(record, given) | given
         config = settle_config(**arguments)

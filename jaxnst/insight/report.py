@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
+
+from jaxnst.sweeps.page import render_page
 
 from .correspondence import Correspondence, position_colors
 from .figures import (
@@ -18,7 +19,7 @@ from .figures import (
     embed,
     matched_patches,
 )
-from .plots import lay_out_charts
+from .plots import draw_svg
 
 
 if TYPE_CHECKING:
@@ -33,19 +34,14 @@ def make_report(explanation: "Explanation", *, title: str = "") -> str:
 
     It loads nothing from outside, and its content security policy tells the browser so.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("jaxnst.insight", ""),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
     files = importlib.resources.files("jaxnst.insight")
     script = files.joinpath("report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    history = explanation.history
     record = {k: v for k, v in explanation.record.items() if k != "trace"}
-    text = environment.get_template("report.html").render(
+    return render_page(
+        "jaxnst.insight",
+        "report.html",
         title=title or _title(explanation.record),
         script=script,
         digest=digest,
@@ -55,10 +51,9 @@ def make_report(explanation: "Explanation", *, title: str = "") -> str:
         record=json.dumps(record, indent=1, default=str),
         attribution=attribution_figures(explanation),
         differences=difference_figures(explanation),
-        charts=lay_out_charts(explanation.history),
+        chart=None if history is None else draw_svg(history),
         **_correspondence(explanation),
     )
-    return text.encode(errors="replace").decode()
 
 
 def _title(record: Mapping[str, Any]) -> str:

@@ -108,15 +108,13 @@ def _pick_samples(descriptions: Sequence[Array], weights: Scalars) -> Any:
     return center_samples(jnp.concatenate(descriptions)[firsts[which] + places])
 
 
-def _gram_statistics(features: FeatureMap, guide: Guide | None, target: Any) -> Any:
-    del target
+def _gram_statistics(features: FeatureMap, guide: Guide | None, _: Any) -> Any:
     if guide is not None:  # the root, because the Gram matrix squares it
         features = features * jnp.sqrt(guide)[..., None].astype(features.dtype)
     return gram_matrix(features)
 
 
-def _moments_statistics(features: FeatureMap, guide: Guide | None, target: Any) -> Any:
-    del target
+def _moments_statistics(features: FeatureMap, guide: Guide | None, _: Any) -> Any:
     if guide is None:
         return channel_moments(features)
     x = widen(features)

@@ -16,34 +16,6 @@ if TYPE_CHECKING:
     from .base import Network
 
 
-class Layer(NamedTuple):
-    """One layer, computed from the output of the one before it.
-
-    Attributes:
-        kind: operation of the layer, such as "conv", "relu" or "pool".
-        name: name of its output.
-        block: number of its block, from 1; a block may be computed again as a whole,
-            see `jaxnst.networks.remat`.
-        in_width: number of input channels; 0 if the layer does not depend on it.
-        out_width: number of output channels; 0 if the layer does not depend on it.
-        stride: stride in pixels of its input.
-        parts: names and widths of groups of its output channels, in order.
-    """
-
-    kind: str
-    name: str
-    block: int
-    in_width: int = 0
-    out_width: int = 0
-    stride: int = 1
-    parts: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of its output and of its parts."""
-        return self.name, *(name for name, _ in self.parts)
-
-
 class ConvShape(NamedTuple):
     """The shape of one convolution of a network.
 
@@ -65,6 +37,30 @@ class ConvShape(NamedTuple):
     def kernel_shape(self) -> tuple[int, int, int, int]:
         """The shape of its kernel, HWIO."""
         return (self.size, self.size, self.in_width, self.out_width)
+
+
+class Layer(NamedTuple):
+    """One layer, computed from the output of the one before it.
+
+    Attributes:
+        kind: operation of the layer, such as "conv", "relu" or "pool".
+        name: name of its output.
+        block: number of its block, from 1; a block may be computed again as a whole,
+            see `jaxnst.networks.remat`.
+        convolutions: its convolutions, in the order in which they are computed.
+        parts: names and widths of groups of its output channels, in order.
+    """
+
+    kind: str
+    name: str
+    block: int
+    convolutions: tuple[ConvShape, ...] = ()
+    parts: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its output and of its parts."""
+        return self.name, *(name for name, _ in self.parts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,11 +138,6 @@ class Architecture(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def convolutions(self) -> tuple[ConvShape, ...]:
-        """The convolutions of the network, in the order in which they are computed."""
-
-    @property
-    @abc.abstractmethod
     def content_layers(self) -> Mapping[str, float]:
         """The default content layers and their weights."""
 
@@ -154,6 +145,11 @@ class Architecture(abc.ABC):
     @abc.abstractmethod
     def style_layers(self) -> Mapping[str, float]:
         """The default style layers and their weights."""
+
+    @property
+    def convolutions(self) -> tuple[ConvShape, ...]:
+        """The convolutions of the network, in the order in which they are computed."""
+        return tuple(shape for layer in self for shape in layer.convolutions)
 
     @property
     def layer_names(self) -> tuple[str, ...]:

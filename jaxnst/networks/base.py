@@ -276,16 +276,13 @@ class Network(nnx.Module, abc.ABC):
         Raises:
             ValueError: if the picture is too small to be pooled.
         """
-        self._check_poolable(layer, x, window)
-        num_rows = None if self.rows is None else self.rows.own[x.shape[1]]
-        pooled = pool_windows(
-            x, window, self.pooling, wraps=self.wraps, num_rows=num_rows
-        )
-        return self.settle(pooled)
-
-    def _check_poolable(self, layer: Layer, x: Activations, window: Window) -> None:
         if not all(window.count(length) for length in x.shape[1:3]):
             raise ValueError(
                 f"the picture is too small for {layer.name}: only {x.shape[2]} x "
                 f"{x.shape[1]} values are left to pool."
             )
+        num_rows = None if self.rows is None else self.rows.own[x.shape[1]]
+        pooled = pool_windows(
+            x, window, self.pooling, wraps=self.wraps, num_rows=num_rows
+        )
+        return self.settle(pooled)

@@ -11,7 +11,7 @@ Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, sec
 kernels serves both ways.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -132,8 +132,7 @@ class Convolution(nnx.Module):
         """
         if self.is_winograd:
             # In NumPy, so that nothing is compiled for every shape.
-            flat = kernel.astype(np.float32).reshape(9, -1)
-            kernel = (_KERNEL_2D @ flat).reshape(36, *kernel.shape[2:])
+            kernel = transform_kernel(kernel.astype(np.float32))
         self.kernel = nnx.Param(jnp.asarray(kernel, self.precision))
         self.bias = nnx.Param(jnp.asarray(bias, self.precision))
 
@@ -178,9 +177,9 @@ class Convolution(nnx.Module):
         return y + bias
 
 
-def transform_kernel(kernel: Float[Array, "3 3 in out"]) -> _Points:
-    """Return a 3 x 3 kernel transformed to the 36 points."""
-    return _mix(_KERNEL_2D, kernel.reshape(9, *kernel.shape[2:]))
+def transform_kernel(kernel: Any) -> Any:
+    """Return a 3 x 3 kernel, of NumPy or JAX, transformed to the 36 points."""
+    return (_KERNEL_2D @ kernel.reshape(9, -1)).reshape(36, *kernel.shape[2:])
 
 
 @jax.custom_vjp

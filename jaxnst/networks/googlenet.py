@@ -67,44 +67,29 @@ class GoogLeNetArchitecture(Architecture):
 
     def __iter__(self) -> Iterator[Layer]:
         first, second, width = self.stem
-        yield Layer("conv", "conv1", 1, 3, first, 2)
-        yield Layer("pool", "pool1", 1, first, first, 2)
-        yield Layer("conv", "conv2", 2, first, second)
-        yield Layer("conv", "conv3", 2, second, width)
-        yield Layer("pool", "pool2", 2, width, width, 2)
+        yield Layer("conv", "conv1", 1, (ConvShape("conv1", 7, 3, first, 2),))
+        yield Layer("pool", "pool1", 1)
+        yield Layer("conv", "conv2", 2, (ConvShape("conv2", 1, first, second),))
+        yield Layer("conv", "conv3", 2, (ConvShape("conv3", 3, second, width),))
+        yield Layer("pool", "pool2", 2)
         group = "3"
         for module in self.modules:
             if module.name[0] != group:
-                yield Layer("pool", f"pool{group}", int(group), width, width, 2)
+                yield Layer("pool", f"pool{group}", int(group))
                 group = module.name[0]
             name = f"inception{module.name}"
-            widths = enumerate(module.branches, start=1)
-            parts = tuple((f"{name}.branch{k}", n) for k, n in widths)
-            out_width = sum(module.branches)
-            yield Layer("inception", name, int(group), width, out_width, parts=parts)
-            width = out_width
-
-    @property
-    def convolutions(self) -> tuple[ConvShape, ...]:
-        """The convolutions of the network, in the order in which they are computed."""
-        first, second, width = self.stem
-        shapes = [
-            ConvShape("conv1", 7, 3, first, 2),
-            ConvShape("conv2", 1, first, second),
-            ConvShape("conv3", 3, second, width),
-        ]
-        for module in self.modules:
-            name = f"inception{module.name}"
-            shapes += [
+            shapes = (
                 ConvShape(f"{name}.branch1", 1, width, module.branch1),
                 ConvShape(f"{name}.branch2.0", 1, width, module.reduced2),
                 ConvShape(f"{name}.branch2.1", 3, module.reduced2, module.branch2),
                 ConvShape(f"{name}.branch3.0", 1, width, module.reduced3),
                 ConvShape(f"{name}.branch3.1", 3, module.reduced3, module.branch3),
                 ConvShape(f"{name}.branch4", 1, width, module.branch4),
-            ]
+            )
+            widths = enumerate(module.branches, start=1)
+            parts = tuple((f"{name}.branch{k}", n) for k, n in widths)
+            yield Layer("inception", name, int(group), shapes, parts)
             width = sum(module.branches)
-        return tuple(shapes)
 
     @property
     def content_layers(self) -> Mapping[str, float]:

@@ -45,38 +45,24 @@ class ResNetArchitecture(Architecture):
 
     def __iter__(self) -> Iterator[Layer]:
         width = self.widths[0]
-        yield Layer("stem", "relu1", 1, 3, width, 2)
-        yield Layer("pool", "pool1", 1, width, width, 2)
+        yield Layer("stem", "relu1", 1, (ConvShape("conv1", 7, 3, width, 2),))
+        yield Layer("pool", "pool1", 1)
         stages = zip(self.depths, self.widths, strict=True)
         for stage, (depth, inner) in enumerate(stages, start=1):
             for index in range(depth):
                 stride = 2 if stage > 1 and index == 0 else 1
-                out_width = _EXPANSION * inner
-                name = f"layer{stage}.{index}"
-                yield Layer("residual", name, stage + 1, width, out_width, stride)
-                width = out_width
-
-    @property
-    def convolutions(self) -> tuple[ConvShape, ...]:
-        """The convolutions of the network, in the order in which they are computed."""
-        shapes: list[ConvShape] = []
-        for layer in self:
-            name, read, written = layer.name, layer.in_width, layer.out_width
-            if layer.kind == "stem":
-                shapes.append(ConvShape("conv1", 7, read, written, 2))
-            if layer.kind != "residual":
-                continue
-            inner = written // _EXPANSION
-            shapes += [
-                ConvShape(f"{name}.conv1", 1, read, inner),
-                ConvShape(f"{name}.conv2", 3, inner, inner, layer.stride),
-                ConvShape(f"{name}.conv3", 1, inner, written),
-            ]
-            if _has_downsample(layer):
-                shapes.append(
-                    ConvShape(f"{name}.downsample", 1, read, written, layer.stride)
-                )
-        return tuple(shapes)
+                name, written = f"layer{stage}.{index}", _EXPANSION * inner
+                shapes = [
+                    ConvShape(f"{name}.conv1", 1, width, inner),
+                    ConvShape(f"{name}.conv2", 3, inner, inner, stride),
+                    ConvShape(f"{name}.conv3", 1, inner, written),
+                ]
+                if stride > 1 or width != written:
+                    shapes.append(
+                        ConvShape(f"{name}.downsample", 1, width, written, stride)
+                    )
+                yield Layer("residual", name, stage + 1, tuple(shapes))
+                width = written
 
     @property
     def content_layers(self) -> Mapping[str, float]:
@@ -94,11 +80,6 @@ class ResNetArchitecture(Architecture):
         return ResNet(self, **options)
 
 
-def _has_downsample(layer: Layer) -> bool:
-    """Return whether the output of a block has another shape than its input."""
-    return layer.stride > 1 or layer.in_width != layer.out_width
-
-
 RESNET50 = ResNetArchitecture(name="resnet50", depths=(3, 4, 6, 3))
 
 
@@ -114,9 +95,10 @@ class ResNet(Network):
             return jax.nn.relu(self.convolve("conv1", x))
         if layer.kind == "pool":
             return self.pool(layer, x, Window(3, 2, margin=1))
-        y = jax.nn.relu(self.convolve(f"{layer.name}.conv1", x))
-        y = jax.nn.relu(self.convolve(f"{layer.name}.conv2", y))
-        y = self.convolve(f"{layer.name}.conv3", y)
-        if _has_downsample(layer):
-            x = self.convolve(f"{layer.name}.downsample", x)
+        first, second, third, *downsample = (each.name for each in layer.convolutions)
+        y = jax.nn.relu(self.convolve(first, x))
+        y = jax.nn.relu(self.convolve(second, y))
+        y = self.convolve(third, y)
+        for name in downsample:  # where the output has another shape than the input
+            x = self.convolve(name, x)
         return jax.nn.relu(x + y)

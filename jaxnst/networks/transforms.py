@@ -16,13 +16,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jaxtyping import Array, Float
 
 from jaxnst._checks import check_choice
-from jaxnst._types import AnyImage, FeatureMap, Image
+from jaxnst._types import AnyImage, Image
 from jaxnst.config import DEVICES
 
 from .architecture import Architecture
 from .base import Network
 from .devices import local_devices
-from .remat import Part, measure_features
 from .sharding import AXIS, Spread, by_rows, whole
 from .vgg import VGGArchitecture
 
@@ -39,11 +38,9 @@ def cut_behind(network: Network, layers: Collection[str]) -> Network:
     """
     cut = network.changed()
     architecture = network.architecture
-    needed = {layer.name for layer in architecture.up_to(layers)}
-    # Where a convolution is a layer, no other layer uses it.
-    for layer in architecture:
-        if layer.kind == "conv" and layer.name not in needed:
-            delattr(cut, layer.name)
+    for layer in tuple(architecture)[len(architecture.up_to(layers)) :]:
+        for shape in layer.convolutions:
+            delattr(cut, shape.name)
     return cut
 
 
@@ -123,16 +120,11 @@ def filter_means(network: Network, images: Sequence[AnyImage]) -> dict[str, np.n
     return scales
 
 
-def _mean(features: FeatureMap, _: Part) -> Float[Array, " channels"]:
-    return jnp.mean(features.astype(jnp.float32), axis=(0, 1))
-
-
 @jax.jit
 def _means(network: Network, image: Image) -> dict[str, Float[Array, " _"]]:
     names = [name for name in network.layer_names if name.startswith("relu")]
-    measures = {name: {"mean": jax.tree_util.Partial(_mean)} for name in names}
-    found = measure_features(network, image, measures)
-    return {name: means["mean"] for name, means in found.items()}
+    features = network(image, names).items()
+    return {name: jnp.mean(x.astype(jnp.float32), (0, 1)) for name, x in features}
 
 
 def device_mesh(devices: str | None) -> Mesh | None:

@@ -15,7 +15,7 @@ from jaxnst._types import Activations
 
 from .architecture import Architecture, ConvShape, Layer
 from .base import Network
-from .layers import Window, average_pool, max_pool
+from .layers import Window
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,19 +46,11 @@ class VGGArchitecture(Architecture):
         blocks = zip(self.depths, self.widths, strict=True)
         for block, (depth, width) in enumerate(blocks, start=1):
             for index in range(1, depth + 1):
-                yield Layer("conv", f"conv{block}_{index}", block, in_width, width)
+                shape = ConvShape(f"conv{block}_{index}", 3, in_width, width)
+                yield Layer("conv", shape.name, block, (shape,))
                 yield Layer("relu", f"relu{block}_{index}", block)
                 in_width = width
             yield Layer("pool", f"pool{block}", block)
-
-    @property
-    def convolutions(self) -> tuple[ConvShape, ...]:
-        """The convolutions of the network, in the order in which they are computed."""
-        return tuple(
-            ConvShape(layer.name, 3, layer.in_width, layer.out_width)
-            for layer in self
-            if layer.kind == "conv"
-        )
 
     @property
     def content_layers(self) -> Mapping[str, float]:
@@ -91,8 +83,6 @@ class VGG(Network):
             return self.convolve(layer.name, x)
         if layer.kind == "relu":
             return jax.nn.relu(x)
-        self._check_poolable(layer, x, Window(2, 2))
-        if self.pooling == "max":
-            return self.settle(max_pool(x))
-        pooled = average_pool(x)
-        return self.settle(pooled * 2 if self.rescale_pooling else pooled)
+        pooled = self.pool(layer, x, Window(2, 2))
+        is_rescaled = self.rescale_pooling and self.pooling == "average"
+        return pooled * 2 if is_rescaled else pooled

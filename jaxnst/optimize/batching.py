@@ -101,9 +101,12 @@ class StepProgram:
             function = compiled_step if is_one_step else compiled_steps
             args = (state, self.network, targets, weights[0], each[0], *rest)
         else:
-            function = _batch_step(self._mesh, is_one_step, self.shares_targets)
+            of_targets = None if self.shares_targets else 0
+            axes = (0, None, of_targets, 0, 0, *[None] * len(rest))
+            one = step if is_one_step else steps
+            function = _batched(one, self._mesh, axes, tuple(static), donated=(0,))
             rows = jax.tree.map(lambda *x: np.stack(x), *self._filled(weights))
-            args = (state, self.network, targets, rows, each, rest)
+            args = (state, self.network, targets, rows, each, *rest)
         return Program(function, args, static)
 
     def prepare_loss(self, image: Any, targets: Any, weights: LossWeights) -> Program:
@@ -120,8 +123,7 @@ class StepProgram:
         rates: Any,
     ) -> tuple[TransferState, StepInfo]:
         """Return the next state, in the buffers of `state`, and infos on the device."""
-        program = self.prepare(state, targets, weights, rates)
-        return program.function(*program.args, **program.static)
+        return self.prepare(state, targets, weights, rates).run()
 
     def resize(
         self,
@@ -132,7 +134,9 @@ class StepProgram:
         wraps: tuple[bool, bool],
     ) -> TransferState:
         """Return the state at the size of the content pictures, see `resize_state`."""
-        function = _compiled_resize if self._mesh is None else _batch_resize(self._mesh)
+        function = _compiled_resize
+        if self._mesh is not None:
+            function = _batched(resize_state, self._mesh, (0, 0), _RESIZE_STATIC)
         return function(
             state,
             self.stack(contents),
@@ -150,14 +154,10 @@ class StepProgram:
 
         def stacked(*leaves: Any) -> jax.Array:
             # On each device its own, as members may come from different devices.
+            starts = range(0, self.num_members, per_device)
             blocks = [
-                jnp.stack(
-                    [
-                        jax.device_put(leaf, device)
-                        for leaf in leaves[i * per_device : (i + 1) * per_device]
-                    ]
-                )
-                for i, device in enumerate(self.devices or ())
+                jnp.stack(jax.device_put(leaves[start : start + per_device], device))
+                for start, device in zip(starts, self.devices or (), strict=True)
             ]
             shape = (self.num_members, *blocks[0].shape[1:])
             return jax.make_array_from_single_device_arrays(shape, placement, blocks)
@@ -229,61 +229,44 @@ class StepProgram:
         return NamedSharding(self._mesh, spec)
 
 
-@functools.cache
-def _batch_step(mesh: Mesh, is_one_step: bool, shares_targets: bool) -> Any:
-    """Return the jitted step of a batch."""
-    function = step if is_one_step else steps
-    axes = (0, None, None if shares_targets else 0, 0, 0, None)
-
-    def batch(*args: Any, **static: Any) -> Any:
-        def one(*args: Any) -> Any:
-            return function(*args[:-1], *args[-1], **static)
-
-        return _over_members(one, mesh, axes)(*args)
-
-    static = ("optimizer", "normalization")
-    return jax.jit(batch, static_argnames=static, donate_argnums=0)
-
-
 _RESIZE_STATIC = ("optimizer", "content_detail", "wraps")
 _compiled_resize = jax.jit(resize_state, static_argnames=_RESIZE_STATIC)
 
 
 @functools.cache
-def _batch_resize(mesh: Mesh) -> Any:
-    """Return the jitted `resize_state` of a batch."""
-
-    def batch(state: Any, contents: Any, **static: Any) -> Any:
-        one = functools.partial(resize_state, **static)
-        return _over_members(one, mesh, (0, 0))(state, contents)
-
-    return jax.jit(batch, static_argnames=_RESIZE_STATIC)
-
-
-def _over_members(
-    function: Callable[..., Any], mesh: Mesh, axes: tuple[int | None, ...]
-) -> Callable[..., Any]:
-    """Return `function` of one picture as one of a batch, sharded over a mesh.
+def _batched(
+    function: Callable[..., Any],
+    mesh: Mesh,
+    axes: tuple[int | None, ...],
+    static: tuple[str, ...],
+    donated: tuple[int, ...] = (),
+) -> Any:
+    """Return the jitted `function` of a batch, sharded over a mesh.
 
     The argument with an axis of members has 0 in `axes`, any other one None.
     """
 
-    def on_device(*args: Any) -> Any:
-        rows = [arg for arg, axis in zip(args, axes, strict=True) if axis == 0]
-        if jax.tree.leaves(rows)[0].shape[0] > 1:
-            return jax.vmap(function, in_axes=axes)(*args)
-        # Without vmap: nearly the program of a single picture.
-        single = [
-            arg if axis is None else jax.tree.map(lambda leaf: leaf[0], arg)
-            for arg, axis in zip(args, axes, strict=True)
-        ]
-        return jax.tree.map(lambda leaf: leaf[None], function(*single))
+    def batch(*args: Any, **options: Any) -> Any:
+        one = functools.partial(function, **options)
 
-    own, common = PartitionSpec(_MEMBERS), PartitionSpec()
-    return jax.shard_map(
-        on_device,
-        mesh=mesh,
-        in_specs=tuple(common if axis is None else own for axis in axes),
-        out_specs=own,
-        check_vma=False,
-    )
+        def on_device(*args: Any) -> Any:
+            rows = [arg for arg, axis in zip(args, axes, strict=True) if axis == 0]
+            if jax.tree.leaves(rows)[0].shape[0] > 1:
+                return jax.vmap(one, in_axes=axes)(*args)
+            # Without vmap: nearly the program of a single picture.
+            single = [
+                arg if axis is None else jax.tree.map(lambda leaf: leaf[0], arg)
+                for arg, axis in zip(args, axes, strict=True)
+            ]
+            return jax.tree.map(lambda leaf: leaf[None], one(*single))
+
+        own, common = PartitionSpec(_MEMBERS), PartitionSpec()
+        return jax.shard_map(
+            on_device,
+            mesh=mesh,
+            in_specs=tuple(common if axis is None else own for axis in axes),
+            out_specs=own,
+            check_vma=False,
+        )(*args)
+
+    return jax.jit(batch, static_argnames=static, donate_argnums=donated)

@@ -13,8 +13,14 @@ import numpy as np
 from jaxnst._types import HostImage
 from jaxnst.objective import LossTerms, LossWeights
 
-from .monitor import LossMonitor
-from .recovery import KEPT_BEST, MAX_RECOVERIES, Method, Recovery, gentler
+from .recovery import (
+    KEPT_BEST,
+    MAX_RECOVERIES,
+    LossMonitor,
+    Method,
+    Recovery,
+    gentler,
+)
 from .schedule import Budget, SizeSchedule
 from .stepping import Average
 from .strength import Steering, Trimmed, weigh
@@ -64,33 +70,6 @@ StepCallback = Callable[[StepView], object]
 
 
 @dataclasses.dataclass(kw_only=True)
-class Member:
-    """Settings and progress of one picture of a batch, kept from size to size.
-
-    Attributes:
-        method: optimizer and learning rate; gentler after a recovery.
-        budget: plan of the steps of all sizes, at the size that is painted.
-        tolerance: see `SizeSchedule`.
-        steering: control of the strength, which changes the weights from step to step;
-            None if no strength was asked for.
-        num_steps: number of steps made at the sizes before.
-        is_over: whether the picture was stopped for good at an earlier size.
-        is_watched: whether a rise of the loss counts as trouble; if not, only values
-            that are not finite do.
-    """
-
-    method: Method
-    weights: LossWeights
-    budget: Budget
-    tolerance: float = 0.0
-    steering: Steering | None = None
-    callback: StepCallback | None = None
-    num_steps: int = 0
-    is_over: bool = False
-    is_watched: bool = True
-
-
-@dataclasses.dataclass(kw_only=True)
 class SizeReport:
     """Report of painting one picture at one size.
 
@@ -102,7 +81,6 @@ class SizeReport:
             "not finite", "out of time", "converged" or "skipped"; None if all were
             made.
         is_averaged: whether the picture is the average of the steps' pictures.
-        compile_seconds: seconds of the first step beyond those of a later one.
         trimmed: result of trimming to a strength; None if none was asked for.
     """
 
@@ -113,61 +91,92 @@ class SizeReport:
     stopped: str | None = None
     is_averaged: bool = False
     recoveries: list[Recovery] = dataclasses.field(default_factory=list)
-    compile_seconds: float = 0.0
     trimmed: Trimmed | None = None
 
 
-class MemberRun:
-    """One member at one size: when it ends or recovers, and its report.
+# Reasons to end a size that end the whole painting.
+_ENDS_ALL = ("callback", "interrupted", "not finite")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Member:
+    """One picture of a batch: its settings, and its progress from size to size.
 
     Attributes:
+        method: optimizer and learning rate; gentler after a recovery.
+        budget: plan of the steps of all sizes, at the size that is painted.
+        full_shape: height and width of the result.
+        tolerance: see `SizeSchedule`.
+        steering: control of the strength, which changes the weights from step to step;
+            None if no strength was asked for.
+        is_watched: whether a rise of the loss counts as trouble; if not, only values
+            that are not finite do.
+        reports: report of each size, up to the one that is painted.
+        is_done: whether it makes no more steps at this size.
+        average: average of the pictures at this size, if SciPy made the steps.
         monitor: monitor of the losses since the last recovery.
-        is_done: whether it makes no more steps.
-        average: average of the pictures, if SciPy made the steps.
     """
 
-    def __init__(self, member: Member, image: Any, full_shape: tuple[int, int]):
-        self.member = member
-        self.report = SizeReport(size=max(image.shape[:2]))
-        self.is_done = member.is_over
-        self.average: Average | None = None
-        self._shape = image.shape[:2]
-        self._full_shape = full_shape
-        self.schedule = SizeSchedule(
-            member.method.learning_rate,
-            member.budget.planned,
-            decay=self._decay(),
-            tolerance=member.tolerance,
-            budget=member.budget,
-        )
+    method: Method
+    weights: LossWeights
+    budget: Budget
+    full_shape: tuple[int, int]
+    tolerance: float = 0.0
+    steering: Steering | None = None
+    callback: StepCallback | None = None
+    is_watched: bool = True
+    reports: list[SizeReport] = dataclasses.field(default_factory=list)
+    is_done: bool = False
+    average: Average | None = None
+    schedule: SizeSchedule = dataclasses.field(init=False)
+    monitor: LossMonitor = dataclasses.field(init=False)
+
+    def begin_size(self, image: Any) -> None:
+        """Begin the size of a picture, unless painting was stopped for good."""
+        if self.is_over:
+            return
+        self.reports.append(SizeReport(size=max(image.shape[:2])))
+        self.is_done = False
+        self.average = None
+        self.schedule = SizeSchedule(self.method, self.budget, tolerance=self.tolerance)
         self._begin(image)
+        if self.steering is not None:
+            self.steering.begin_size()
 
     def _begin(self, image: Any) -> None:
         """Go on from a picture, with a new monitor."""
-        is_steered = self.member.steering is not None
-        self.monitor = LossMonitor(image, is_steered or not self.member.is_watched)
+        is_steered = self.steering is not None
+        self.monitor = LossMonitor(image, is_steered or not self.is_watched)
         self._done_before = self.schedule.done
 
-    def _decay(self) -> float:
-        return self.member.method.decay if self.member.budget.is_last else 0.0
+    @property
+    def report(self) -> SizeReport:
+        """Report of the size that is painted."""
+        return self.reports[-1]
 
     @property
-    def weights(self) -> LossWeights:
+    def is_over(self) -> bool:
+        """Whether the picture was stopped for good."""
+        return bool(self.reports) and self.report.stopped in _ENDS_ALL
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps over all sizes."""
+        return sum(each.num_steps for each in self.reports[:-1]) + self.schedule.done
+
+    @property
+    def next_weights(self) -> LossWeights:
         """Loss weights of the next step."""
-        steering, base = self.member.steering, self.member.weights
-        if steering is None:
-            return base
-        return weigh(base, steering.log_ratios, steering.shares)
+        if self.steering is None:
+            return self.weights
+        return weigh(self.weights, self.steering.log_ratios, self.steering.shares)
 
     def observe(
         self, terms: LossTerms, are_finite: np.ndarray, *, is_last: bool = False
     ) -> None:
         """Record what steps found at the pictures that they started from.
 
-        Args:
-            terms: loss terms on the host, with a first axis of steps.
-            are_finite: whether each step was finite.
-            is_last: whether no step follows that could be steered.
+        Arrays have a first axis of steps. After the last step nothing is steered.
         """
         self.report.terms += [
             jax.tree.map(lambda leaf, i=i: leaf[i], terms)
@@ -176,9 +185,9 @@ class MemberRun:
         finite = self.monitor.observe(np.asarray(terms.total), are_finite)
         num_done = self._done_before + len(self.monitor.losses)
         self.schedule.observe(finite, num_done)
-        if self.member.steering is not None and not is_last:
+        if self.steering is not None and not is_last:
             gaps = np.asarray(terms.style_regions)
-            self.member.steering.observe(gaps[: len(finite)])
+            self.steering.observe(gaps[: len(finite)])
 
     def after_steps(
         self,
@@ -186,20 +195,30 @@ class MemberRun:
         terms_fn: Callable[[], LossTerms],
         is_interrupted: Callable[[], bool],
     ) -> None:
-        """Keep the picture if it is time to, and ask whether to stop.
+        """Keep the picture if it is time to, show it, and ask whether to stop.
 
         `image_fn` returns the picture after the steps, and `terms_fn` the loss terms of
         the picture before the last step.
         """
-        self.monitor.offer(image_fn, self.schedule.done - self._done_before)
-        if self.monitor.trouble is None:
-            self._show(image_fn, terms_fn)
-            self.heed(is_interrupted)
-
-    @property
-    def is_painted_out(self) -> bool:
-        """Whether the size ended without being stopped."""
-        return self.report.stopped is None and not self.member.is_over
+        done = self.schedule.done
+        self.monitor.offer(image_fn, done - self._done_before)
+        if self.monitor.trouble is not None:
+            return
+        if self.callback is not None:
+            view = StepView(
+                step=self.num_steps,
+                num_steps=self.budget.total_steps,
+                shape=self.monitor.best.shape[:2],
+                full_shape=self.full_shape,
+                work_done=self.budget.work_done(done),
+                _image_fn=image_fn,
+                _terms_fn=terms_fn,
+            )
+            answer = self.callback(view)
+            # True of Python, NumPy or JAX only: most functions return something else.
+            if isinstance(answer, bool | np.bool_ | jax.Array) and bool(answer):
+                self.report.stopped = "callback"
+        self.heed(is_interrupted)
 
     def heed(self, is_interrupted: Callable[[], bool]) -> None:
         """Stop if that is asked for."""
@@ -209,67 +228,40 @@ class MemberRun:
     @property
     def is_to_end(self) -> bool:
         """Whether the steps have to end, or to recover."""
-        return self.monitor.trouble is not None or self._is_over()
+        return self.monitor.trouble is not None or self._has_no_steps_left()
 
-    def _is_over(self) -> bool:
+    def _has_no_steps_left(self) -> bool:
         return self.report.stopped is not None or self.schedule.num_left() == 0
 
     def end(self) -> Any:
         """End the steps, or recover; return a picture to go on from, or None."""
         trouble = self.monitor.final_trouble()
-        if trouble is not None:
-            return self.recover(trouble)
-        self.is_done = True
-        return None
+        self.is_done = trouble is None
+        return None if trouble is None else self.recover(trouble)
 
     def recover(self, trouble: str) -> Any:
         """Record what went wrong, and return the best picture.
 
         The member is done if it has no steps left, or after `MAX_RECOVERIES`.
         """
-        member, report = self.member, self.report
-        is_over = self._is_over()
-        if is_over or len(report.recoveries) == MAX_RECOVERIES:
+        report = self.report
+        is_last = self._has_no_steps_left()
+        if is_last or len(report.recoveries) == MAX_RECOVERIES:
             action = KEPT_BEST
-            if trouble == "not finite" and not (is_over and report.terms):
+            if trouble == "not finite" and not (is_last and report.terms):
                 report.stopped = "not finite"
             self.is_done = True
         else:
             is_first = trouble not in {each.reason for each in report.recoveries}
-            member.method, action = gentler(member.method, is_first=is_first)
-            self.schedule.soften(member.method.learning_rate, decay=self._decay())
-        step = member.num_steps + self.schedule.done
-        report.recoveries.append(Recovery(report.size, step, trouble, action))
+            self.method, action = gentler(self.method, is_first=is_first)
+            self.schedule.soften(self.method)
+        recovery = Recovery(report.size, self.num_steps, trouble, action)
+        report.recoveries.append(recovery)
         best = self.monitor.best
         self._begin(best)
         return best
 
-    def _show(
-        self, image_fn: Callable[[], Any], terms_fn: Callable[[], LossTerms]
-    ) -> None:
-        """Call the callback of the member, which may stop it."""
-        member, done = self.member, self.schedule.done
-        if member.callback is None:
-            return
-        view = StepView(
-            step=member.num_steps + done,
-            num_steps=member.budget.total_steps,
-            shape=self._shape,
-            full_shape=self._full_shape,
-            work_done=member.budget.work_done(done),
-            _image_fn=image_fn,
-            _terms_fn=terms_fn,
-        )
-        answer = member.callback(view)
-        # True of Python, NumPy or JAX only: most functions return something else.
-        if isinstance(answer, bool | np.bool_ | jax.Array) and bool(answer):
-            self.report.stopped = "callback"
-
-    def finish(self, compile_seconds: float) -> SizeReport:
-        """Return the report of the size, and count its steps."""
-        done, report = self.schedule.done, self.report
-        self.member.num_steps += done
-        report.num_steps = done
-        report.stopped = report.stopped or self.schedule.stopped
-        report.compile_seconds = compile_seconds
-        return report
+    def end_size(self) -> None:
+        """Complete the report of the size."""
+        self.report.stopped = self.report.stopped or self.schedule.stopped
+        self.report.num_steps = self.schedule.done

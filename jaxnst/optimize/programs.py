@@ -47,6 +47,10 @@ class Program(NamedTuple):
         """
         return self.function.lower(*self.args, **self.static).compile()
 
+    def run(self) -> Any:
+        """Call the function, and return what it returns."""
+        return self.function(*self.args, **self.static)
+
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _is_ending = threading.Event()

@@ -58,14 +58,8 @@ def minimize_lbfgs(
     """Return the picture with the lowest loss that `num_steps` steps of L-BFGS find.
 
     No step raises the loss. A trial picture whose loss or gradient is not finite
-    shortens the step. Exceptions of `evaluate_fn` and `step_fn` pass through.
-
-    Args:
-        image: first picture.
-        evaluate_fn: function that measures a picture, called at least once per step.
-        num_steps: largest number of steps, 1 or more.
-        step_fn: function called after every step with the new picture and its
-            evaluation; it returns True to stop.
+    shortens the step. `step_fn` is called after every step; it returns True to stop.
+    Exceptions of `evaluate_fn` and `step_fn` pass through.
     """
     best = trial = LBFGSResult(image, evaluate_fn(image))
     if not _is_finite(best.evaluation):

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from .recovery import Method
+
 
 # Least number of steps at the full size, even if late; fewer leave artifacts.
 MIN_LAST_STEPS = 5
@@ -22,6 +24,10 @@ class Budget:
         num_steps: number of steps planned for every size.
         deadline: time by which to be done, on the clock of `now_fn`; None: no limit.
         now_fn: clock, in seconds.
+
+    Attributes:
+        total_steps: number of steps planned for all sizes.
+        overheads: seconds of every size beyond those of its steps, as far as known.
     """
 
     def __init__(
@@ -34,10 +40,11 @@ class Budget:
     ):
         self._pixels = list(num_pixels)
         self._steps = list(num_steps)
+        self.total_steps = sum(num_steps)
         self._deadline = math.inf if deadline is None else deadline
         self._now = now_fn
         self._index = 0
-        self._setup = self._setup_before = 0.0
+        self.overheads = [0.0] * len(self._pixels)
         self._per_pixel: float | None = None
         self._size_started = 0.0
         self._first_done: tuple[float, int] | None = None
@@ -51,11 +58,10 @@ class Budget:
                 self._pixels[index] * MIN_LAST_STEPS
                 + self._pixels[-1] * min(MIN_LAST_STEPS, self._steps[-1])
             )
-            if self._left() < needed + 2 * self._setup:
+            if self._left() < needed + 2 * max(self.overheads):
                 return False
         self._index = index
         self._size_started = self._now()
-        self._setup_before = self._setup
         self._first_done = None
         self._done = 0
         return True
@@ -66,12 +72,13 @@ class Budget:
         if self._first_done is None:
             # The first ones include compiling, so steps are timed from here.
             self._first_done = now, num_steps
+            self.overheads[self._index] = now - self._size_started
         elif num_steps > self._first_done[1]:
             then, count = self._first_done
             seconds = (now - then) / (num_steps - count)
             self._per_pixel = seconds / self._pixels[self._index]
-            setup = then - self._size_started - count * seconds
-            self._setup = max(self._setup_before, setup)
+            overhead = then - self._size_started - count * seconds
+            self.overheads[self._index] = max(0.0, overhead)
         self._done = num_steps
 
     def num_steps(self) -> int:
@@ -85,9 +92,8 @@ class Budget:
             return min(planned, max(MIN_LAST_STEPS, math.floor(left / here)))
         # The steps of all sizes left are cut by the same factor.
         later = range(self._index + 1, len(self._pixels))
-        left -= len(later) * self._setup
-        if self._first_done is None:
-            left -= self._setup
+        num_begun = len(later) + (self._first_done is None)
+        left -= num_begun * max(self.overheads)
         last = self._per_pixel * self._pixels[-1]
         reserve = last * min(MIN_LAST_STEPS, self._steps[-1])
         work = planned * here + sum(
@@ -103,11 +109,6 @@ class Budget:
     def planned(self) -> int:
         """Number of steps planned for this size."""
         return self._steps[self._index]
-
-    @property
-    def total_steps(self) -> int:
-        """Number of steps planned for all sizes."""
-        return sum(self._steps)
 
     @property
     def is_last(self) -> bool:
@@ -157,29 +158,18 @@ class SizeSchedule:
     steps than planned, "converged" or "out of time"; None if there is none.
 
     Args:
-        decay: fraction of the steps, at their end, over which the rate falls to zero.
-        tolerance: relative decrease of the mean loss from ten steps to the next ten
-            below which the size ends; 0: never. If `decay` is above 0, the rate first
-            falls to zero, within ten more steps.
         budget: plan of the steps within a time limit, at this size.
+        tolerance: relative decrease of the mean loss from ten steps to the next ten
+            below which the size ends; 0: never. If the rate is to decay, it first falls
+            to zero, within ten more steps.
     """
 
-    def __init__(
-        self,
-        learning_rate: float,
-        num_steps: int,
-        *,
-        decay: float = 0.0,
-        tolerance: float = 0.0,
-        budget: Budget | None = None,
-    ):
-        self.learning_rate = learning_rate
-        self.decay = decay
+    def __init__(self, method: Method, budget: Budget, *, tolerance: float = 0.0):
         self.done = 0
         self.stopped: str | None = None
-        self._planned = num_steps
-        self._tolerance = tolerance
+        self._method = method
         self._budget = budget
+        self._tolerance = tolerance
         self._losses: deque[float] = deque(maxlen=2 * _WINDOW)
         # An early end: its first step, the rate then, and the number of steps.
         self._finish: tuple[int, float, int] | None = None
@@ -204,30 +194,24 @@ class SizeSchedule:
 
     def _plan(self) -> tuple[int, str | None]:
         """Return the number of steps in all, and the reason if fewer than planned."""
-        total, reason = self._planned, None
+        total, reason = self._budget.planned, None
         if self._finish is not None and sum(self._finish[::2]) < total:
             total, reason = self._finish[0] + self._finish[2], "converged"
-        if self._budget is not None and self._budget.num_steps() < total:
+        if self._budget.num_steps() < total:
             total, reason = self._budget.num_steps(), "out of time"
         return total, reason
 
-    def has_time(self) -> bool:
-        """Return whether there is time for one more step than planned."""
-        return self._budget is None or self._budget.has_time()
-
     def observe(self, losses: Sequence[float], num_done: int) -> None:
         """Record the losses before steps, of which `num_done` of this size are done."""
-        if self._budget is not None:
-            self._budget.steps_done(num_done)
+        self._budget.steps_done(num_done)
         for loss in losses:
             self._losses.append(loss)
             if self._tolerance and self._finish is None and self._is_enough():
                 self._start_to_finish()
 
-    def soften(self, learning_rate: float, *, decay: float) -> None:
+    def soften(self, method: Method) -> None:
         """Go on from an earlier picture with another rate."""
-        self.learning_rate = learning_rate
-        self.decay = decay
+        self._method = method
         self._losses.clear()
         self._finish = None
 
@@ -244,12 +228,17 @@ class SizeSchedule:
 
     def _start_to_finish(self) -> None:
         total, _ = self._plan()
-        length = min(total - self.done, _FINISH_STEPS) if self.decay else 0
+        length = min(total - self.done, _FINISH_STEPS) if self._decay else 0
         self._finish = self.done, self._rate_at(self.done, total), length
+
+    @property
+    def _decay(self) -> float:
+        return self._method.decay if self._budget.is_last else 0.0
 
     def _rate_at(self, step: int, total: int) -> float:
         if self._finish is None:
-            return learning_rate_at(self.learning_rate, step, total, self.decay)
+            rate = self._method.learning_rate
+            return learning_rate_at(rate, step, total, self._decay)
         start, rate, length = self._finish
         length = max(1, min(length, total - start))
         return learning_rate_at(rate, step - start, length, 1.0)

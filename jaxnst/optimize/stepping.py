@@ -6,7 +6,7 @@ length circle around the optimum; their average is nearer to it.
 `step` is pure and not compiled; `compiled_step` is its program for one picture.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -221,18 +221,11 @@ def steps(
         The last state, and every step's info along a first axis; values beyond
         `num_steps` are meaningless.
     """
+    problem = network, targets, weights
+    static: dict[str, Any] = {"optimizer": optimizer, "normalization": normalization}
 
     def one(state: TransferState, rate: Scalar) -> tuple[TransferState, StepInfo]:
-        return step(
-            state,
-            network,
-            targets,
-            weights,
-            rate,
-            averaging,
-            optimizer=optimizer,
-            normalization=normalization,
-        )
+        return step(state, *problem, rate, averaging, **static)
 
     def body(
         index: jax.Array, carry: tuple[TransferState, StepInfo]
@@ -249,12 +242,9 @@ def steps(
     return jax.lax.fori_loop(0, num_steps, body, (state, empty))
 
 
-compiled_step = jax.jit(
-    step, static_argnames=("optimizer", "normalization"), donate_argnames=("state",)
-)
-compiled_steps = jax.jit(
-    steps, static_argnames=("optimizer", "normalization"), donate_argnames=("state",)
-)
+_STATIC = ("optimizer", "normalization")
+compiled_step = jax.jit(step, static_argnames=_STATIC, donate_argnames=("state",))
+compiled_steps = jax.jit(steps, static_argnames=_STATIC, donate_argnames=("state",))
 compiled_loss_and_gradient = jax.jit(
     loss_and_gradient, static_argnames=("normalization",)
 )

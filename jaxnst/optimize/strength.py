@@ -49,11 +49,7 @@ class Steering:
         log_ratios: logarithm of each region's style weight over the content weight.
     """
 
-    def __init__(
-        self,
-        strengths: Sequence[float],
-        shares: Sequence[float] | np.ndarray = (1.0,),
-    ):
+    def __init__(self, strengths: Sequence[float], shares: np.ndarray):
         self.gaps = np.maximum(1 - np.asarray(strengths, float), _MIN_GAP)
         self.shares = np.asarray(shares, float)
         odds = (1 - self.gaps) / self.gaps
@@ -157,9 +153,7 @@ class Trimmer:
     def observe(self, gaps: np.ndarray, picture: Any) -> bool:
         """Record a picture and its style terms, before the step that measured them.
 
-        Returns:
-            Whether the next step starts from that picture again, not from the result of
-            the last step.
+        Return whether the next step starts from it again, not from the last result.
         """
         self._num_steps += 1
         steering = self._steering

@@ -18,10 +18,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from jaxnst._checks import one_line, plain
+
 
 # Before it, a file could run code even with weights_only=True (CVE-2025-32434).
 _MIN_TORCH = (2, 6)
-_DTYPES = {"uint8": "U8", "float16": "F16", "float32": "F32"}
 # How keras.applications' VGGs name a tensor in .h5: block1_conv1_W_1:0 within its layer
 # (Keras 1), block1_conv1/kernel:0 (2), block1_conv1/kernel (3).
 _APPLICATION = re.compile(
@@ -46,13 +47,7 @@ class TensorFile(NamedTuple):
 
 
 def open_tensors(path: Path) -> TensorFile:
-    """Return an open file of tensors; the ending of its name gives the format.
-
-    Raises:
-        ValueError: if the file is damaged or of another format.
-        OSError: if it cannot be read.
-        ImportError: if the package that reads it is not installed.
-    """
+    """Return an open file of tensors; the ending of its name gives the format."""
     if not path.exists():
         raise FileNotFoundError(f"there is no file of weights {path}")
     if not path.is_file():
@@ -75,8 +70,7 @@ def naming(name: str | Path) -> Iterator[None]:
         if isinstance(error, OSError):  # of a server; its text is enough
             raise
         # Libraries take more than a line, and repeat what the file has in it.
-        text = "".join(c if c.isprintable() else " " for c in str(error))
-        text = " ".join(text.split()).rstrip(".")
+        text = plain(" ".join(str(error).split())).rstrip(".")
         raise ValueError(f"{name} cannot be used: {text}.") from error
 
 
@@ -88,7 +82,7 @@ def _reading(expected: str) -> Iterator[None]:
     except Exception as error:  # of a dozen kinds
         if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
             raise
-        text = " ".join(str(error).split())[:200]
+        text = one_line(error)[:200]
         raise ValueError(f"it is damaged or not {expected}: {text}") from error
 
 
@@ -117,22 +111,12 @@ def serialize(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) ->
 
     The library's own writer shuffles the metadata, so its files have no fixed hash.
     """
-    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    parts: list[bytes] = []
-    end = 0
-    for name in names:
-        array = tensors[name]
-        parts.append(array.astype(array.dtype.newbyteorder("<")).tobytes())
-        start, end = end, end + array.nbytes
-        header[name] = {
-            "dtype": _DTYPES[array.dtype.name],
-            "shape": array.shape,
-            "data_offsets": (start, end),
-        }
+    data = safetensors.numpy.save(dict(tensors))
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = {"__metadata__": dict(metadata)} | json.loads(data[8:start])
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the data is aligned
-    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
+    return b"".join([len(text).to_bytes(8, "little"), text, data[start:]])
 
 
 def decode_codebook(data: bytes) -> dict[str, dict[str, np.ndarray]]:
@@ -143,16 +127,14 @@ def decode_codebook(data: bytes) -> dict[str, dict[str, np.ndarray]]:
     of the size of float32. For the bundled VGG-19 the error is 0.4 % to 0.9 % of a
     layer's weights, far below what a picture shows.
     """
-    with _reading("a safetensors file"):
-        tensors = safetensors.numpy.load(data)
-    layers: dict[str, dict[str, np.ndarray]] = {}
-    for name in sorted({key.split(".")[0] for key in tensors}):
-        try:
-            kernel = tensors[f"{name}.table"][tensors[f"{name}.codes"]]
-            layers[name] = {"kernel": kernel, "bias": tensors[f"{name}.bias"]}
-        except KeyError as error:
-            raise ValueError(f"no tensor {error} in the codebook file") from None
-    return layers
+    tensors = safetensors.numpy.load(data)
+    return {
+        name: {
+            "kernel": tensors[f"{name}.table"][tensors[f"{name}.codes"]],
+            "bias": tensors[f"{name}.bias"],
+        }
+        for name in sorted({key.split(".")[0] for key in tensors})
+    }
 
 
 def _open_torch(path: Path) -> TensorFile:

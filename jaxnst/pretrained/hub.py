@@ -53,12 +53,7 @@ _TOKEN = "a `token` (HF_TOKEN, or that of `hf auth login`)"
 def load_kept(
     spec: WeightSpec, *, token: str | bool | None = None, progress: bool = True
 ) -> tuple[Weights, UsedWeights]:
-    """Return weights that are not bundled, downloading them if they are not on disk.
-
-    Raises:
-        OSError: if they are not on disk and cannot be downloaded or kept.
-        ValueError: if the file on disk or on the Hub is damaged or another one.
-    """
+    """Return weights that are not bundled, downloading them if they are not on disk."""
     path = kept_path(spec)
     if not path.exists():
         fetch(spec, token=token, progress=progress)
@@ -89,21 +84,19 @@ def fetch(
         raise FileNotFoundError(
             f"the weights of {spec.name!r} are not on disk, and {spec.source.advice}"
         )
+    # The whole file, if huggingface_hub has downloaded it before.
+    cached = try_to_load_from_cache(
+        spec.source.repo,
+        spec.source.filename,
+        revision=spec.source.revision,
+        cache_dir=constants.HF_HUB_CACHE,
+    )
+    if isinstance(cached, str) and is_commit(spec.source.revision):
+        return keep_own(spec, Path(cached))
     path = kept_path(spec)
     with lock_kept(path):
         # Another process may have downloaded them while this one waited.
         if path.exists() and not renew:
-            return path
-        repo, revision = spec.source.repo, spec.source.revision
-        # The whole file, if huggingface_hub has downloaded it before.
-        cached = try_to_load_from_cache(
-            repo,
-            spec.source.filename,
-            revision=revision,
-            cache_dir=constants.HF_HUB_CACHE,
-        )
-        if isinstance(cached, str) and is_commit(revision):
-            _keep_own(spec, path, Path(cached))
             return path
         check_room(path, expected_bytes(spec.architecture))
         try:
@@ -117,18 +110,7 @@ def fetch(
 def keep_own(spec: WeightSpec, source: Path) -> Path:
     """Keep weights from a file of the user's as those of a spec; return where."""
     path = kept_path(spec)
-    with lock_kept(path):
-        _keep_own(spec, path, source)
-    return path
-
-
-def is_commit(revision: str) -> bool:
-    """Return whether a revision is a commit, which never changes."""
-    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
-
-
-def _keep_own(spec: WeightSpec, path: Path, source: Path) -> None:
-    with naming(source):
+    with lock_kept(path), naming(source):
         file = open_tensors(source)
         digest = file_sha256(source)
         _check_sha256(spec, digest)
@@ -136,7 +118,14 @@ def _keep_own(spec: WeightSpec, path: Path, source: Path) -> None:
         weights = take_weights(
             file, expected=spec.architecture, preprocessing=spec.preprocessing
         )
-    write_kept(path, save_weights(weights, source=source.name, source_sha256=digest))
+        data = save_weights(weights, source=source.name, source_sha256=digest)
+        write_kept(path, data)
+    return path
+
+
+def is_commit(revision: str) -> bool:
+    """Return whether a revision is a commit, which never changes."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
 def _check_sha256(spec: WeightSpec, digest: str | None) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxnst._checks import expand_home
-from jaxnst.images.files import atomic_write, file_sha256
-from jaxnst.networks import Preprocessing
+from jaxnst.images.files import atomic_write, check_place, file_sha256
 
 from .cache import all_kept, check_kept, kept_path, remove_kept
 from .formats import naming, open_tensors
@@ -134,25 +133,22 @@ def convert_weights(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    preprocessing: str | Preprocessing | None = None,
+    preprocessing: str | None = None,
 ) -> Path:
     """Write the convolutions in a file as jaxnst keeps them, and return the path.
 
-    The new file says the `preprocessing`, which is given as for `load_network`.
+    The new file says the `preprocessing`, one of `PREPROCESSINGS`.
     """
     source, target = expand_home(source), expand_home(target)
     if target.suffix.lower() != ".safetensors":
         raise ValueError(f"output {target} must end in .safetensors.")
     if target.exists() and source.exists() and target.samefile(source):
         raise ValueError(f"output {target} is the file to convert; choose another.")
+    check_place(target)
     with naming(source):
         file = open_tensors(source)
         weights = take_weights(file, preprocessing=preprocessing)
     data = save_weights(weights, source=source.name, source_sha256=file_sha256(source))
-    try:
-        with atomic_write(target) as beside:
-            beside.write_bytes(data)
-    except OSError as error:
-        message = f"output {target} cannot be written: {error.strerror or error}"
-        raise type(error)(message) from error
+    with atomic_write(target) as beside:
+        beside.write_bytes(data)
     return target

@@ -9,13 +9,12 @@ also timm's, which differ in the head of VGGs.
 `jaxnst.pretrained.formats` shortens the names in its files; VGGs only.
 """
 
-import dataclasses
 import functools
-import json
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnst._checks import check_choice
@@ -175,10 +174,7 @@ def take_weights(
 ) -> Weights:
     """Return the weights in a file, reading only the tensors that are needed.
 
-    Raises:
-        ValueError: if the file holds no known network, or another one than `expected`;
-            or if tensors are missing, unexpected, mis-shaped or not finite, with the
-            names of them all.
+    A ValueError names all tensors that are missing, unexpected or not as they should.
     """
     architecture, layout = recognize(file.shapes)
     if expected is not None and architecture != expected:
@@ -196,12 +192,7 @@ def take_weights(
 def convert(
     architecture: Architecture, layout: str, tensors: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return {layer: {"kernel": HWIO, "bias": O}}, float32, with batch norm folded in.
-
-    Raises:
-        ValueError: if tensors are missing, unexpected, not finite, or of a wrong shape
-            or type; with the names of them all.
-    """
+    """Return {layer: {"kernel": HWIO, "bias": O}} with batch norm folded in."""
     layers: dict[str, dict[str, np.ndarray]] = {}
     # Overflow and NaN are refused by name.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -239,19 +230,13 @@ def check_tensors(
     shapes: Shapes,
     tensors: Mapping[str, np.ndarray],
 ) -> None:
-    """Check all shapes, and the types and values of the tensors that were read.
-
-    Raises:
-        ValueError: if something does not fit, with the names of it all.
-    """
+    """Check all shapes, and the types and values of the tensors that were read."""
     expected = expected_shapes(architecture, layout)
     given = {name: x for name, x in shapes.items() if not _is_unused(name, layout)}
     read = {name: x for name, x in tensors.items() if name in expected}
-    # bfloat16, of ml_dtypes, is none of NumPy's own kinds.
+    # JAX knows bfloat16, which is none of NumPy's own kinds.
     floating = {
-        name: x
-        for name, x in read.items()
-        if x.dtype.kind == "f" or x.dtype.name == "bfloat16"
+        name: x for name, x in read.items() if jnp.issubdtype(x.dtype, jnp.floating)
     }
     problems = {
         "missing": [name for name in expected if name not in given],
@@ -310,31 +295,17 @@ def resolve_preprocessing(
         return given
     if given is not None:
         return PREPROCESSINGS[check_choice("preprocessing", given, PREPROCESSINGS)]
-    if "preprocessing" not in metadata:
+    said = metadata.get("preprocessing")
+    if said is None:
         if layout == "keras.applications":
             return CAFFE
         return TENSORFLOW if architecture.name == GOOGLENET.name else TORCHVISION
-    text = metadata["preprocessing"]
-    if text in PREPROCESSINGS:
-        return PREPROCESSINGS[text]
-    try:
-        fields = json.loads(text)
-        scale, mean, std = fields["scale"], fields["mean"], fields["std"]
-        order = fields["channel_order"]
-        numbers = [float(x) for x in (scale, *mean, *std)]
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
-        numbers, order = [], None
-    is_sensible = all(math.isfinite(x) and abs(x) < 1e6 for x in numbers)
-    if len(numbers) != 7 or not is_sensible or order not in ("RGB", "BGR"):
-        raise ValueError(f"it says that its preprocessing is {text[:60]!r}")
-    if min(numbers[4:]) <= 0:
-        raise ValueError("it says that its preprocessing divides by 0")
-    return Preprocessing(
-        scale=numbers[0],
-        mean=(numbers[1], numbers[2], numbers[3]),
-        std=(numbers[4], numbers[5], numbers[6]),
-        channel_order=order,
-    )
+    if said not in PREPROCESSINGS:
+        raise ValueError(
+            f"it says that its preprocessing is {said[:60]!r}, not one of "
+            f"{', '.join(PREPROCESSINGS)}; say which it is with `preprocessing`"
+        )
+    return PREPROCESSINGS[said]
 
 
 def save_weights(weights: Weights, **metadata: str) -> bytes:
@@ -347,13 +318,11 @@ def save_weights(weights: Weights, **metadata: str) -> bytes:
         for name, arrays in weights.layers.items()
         for kind, array in arrays.items()
     }
-    preprocessing = weights.preprocessing
-    names = [name for name, x in PREPROCESSINGS.items() if x == preprocessing]
+    names = {known: name for name, known in PREPROCESSINGS.items()}
     described = {
         "format": "jaxnst",
         "architecture": weights.architecture.name,
-        # `resolve_preprocessing` reads a name or JSON.
-        "preprocessing": (names or [json.dumps(dataclasses.asdict(preprocessing))])[0],
+        "preprocessing": names[weights.preprocessing],
         **metadata,
     }
     return serialize(tensors, dict(sorted(described.items())))

@@ -2,9 +2,9 @@
 
 import dataclasses
 import itertools
-import math
 import os
 import re
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,6 @@ MODES = ("product", "zip")
 # Settings whose single value is a list already; an axis of them is a list of lists.
 _LAYERS = ("content_layers", "style_layers", "style_loss", "finish")
 _PICTURES = ("content", "style", "init")
-# Settings of the sweep as a whole.
-_NEVER = ("callback", "progress")
 # Longer labels make names and sheets hard to read.
 MAX_LABEL = 40
 # More pictures than anybody paints: a typing error, and memory would not hold them.
@@ -98,10 +96,6 @@ def split_axes(
 
     With `style_blend` or `masks` a list of styles is one value. With mode "zip" a list
     may repeat a value.
-
-    Raises:
-        ValueError: if a list is empty or repeats a value.
-        TypeError: if a setting cannot be a list.
     """
     axes: list[Axis] = []
     fixed: dict[str, Any] = {}
@@ -114,8 +108,6 @@ def split_axes(
         if not _is_axis(name, value, is_blended=is_blended):
             fixed[name] = value
             continue
-        if name in _NEVER:
-            raise TypeError(f"`{name}` is for the whole sweep and cannot be a list.")
         count = value.size if isinstance(value, np.ndarray) else len(value)
         if count > _MAX_VALUES:
             raise ValueError(f"`{name}` has {count} values; at most {_MAX_VALUES}.")
@@ -136,11 +128,7 @@ def split_axes(
 
 
 def make_members(axes: Sequence[Axis], mode: str) -> list[Row]:
-    """Return one member for each combination of values.
-
-    Raises:
-        ValueError: if the mode is unknown, or lists to be zipped differ in length.
-    """
+    """Return one member for each combination of values."""
     check_choice("mode", mode, MODES)
     lengths = {axis.name: len(axis.values) for axis in axes}
     if mode == "zip" and len(set(lengths.values())) > 1:
@@ -271,9 +259,9 @@ def picture_name(source: Any, other: str) -> str:
 
 def is_number(value: object) -> bool:
     """Return whether a value is a finite number of Python or NumPy."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return False
-    return isinstance(value, int | float | np.number) and math.isfinite(value)
+    return bool(abs(value) <= sys.float_info.max)  # integers may be larger
 
 
 def _clean(text: str) -> str:

@@ -26,10 +26,10 @@ from jaxnst.images.files import file_sha256
 from jaxnst.networks import Network
 from jaxnst.pretrained import SPECS
 from jaxnst.transfer.inputs import check_styles, result_shape
-from jaxnst.transfer.masks import MASK_NAMES, naming_choices
 from jaxnst.transfer.plan import work_of
+from jaxnst.transfer.regions import MASK_NAMES, naming_choices
 from jaxnst.transfer.result import name_styles
-from jaxnst.transfer.setup import Job, Loaders, load_used_network, set_up, settle_config
+from jaxnst.transfer.setup import Job, load_used_network, set_up, settle_config
 
 from .axes import Axis, make_members, split_axes
 
@@ -104,7 +104,7 @@ class JobLoader:
     """
 
     def __init__(self, *, is_whole: bool = True, progress: bool = True):
-        self._is_whole, self._progress = is_whole, progress
+        self._is_whole = is_whole
         self._pictures: dict[Hashable, Picture] = {}
         # {key of a picture: (shape, SHA-256)}
         self._looks: dict[Hashable, tuple[tuple[int, int], str]] = {}
@@ -112,8 +112,12 @@ class JobLoader:
         self._loaded: tuple[Hashable, Job] | None = None
         self._header = functools.cache(check_picture)
         self._file_digest = functools.cache(file_sha256)
-        network_fn = functools.lru_cache(_MAX_NETWORKS)(load_used_network)
-        self._loaders = Loaders(self.picture, network_fn)
+        self._set_up = functools.partial(
+            set_up,
+            progress=progress,
+            picture_fn=self.picture,
+            network_fn=functools.lru_cache(_MAX_NETWORKS)(load_used_network),
+        )
 
     def make_job(
         self, arguments: Mapping[str, Any], **fields: Any
@@ -178,8 +182,7 @@ class JobLoader:
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # frees its memory first
             inputs = job.content, job.style, job.config, job.arguments
-            loaded = set_up(*inputs, progress=self._progress, loaders=self._loaders)
-            self._loaded = key, loaded
+            self._loaded = key, self._set_up(*inputs)
         return self._loaded[1]._replace(config=job.config, preset=preset)
 
     def picture(self, source: PictureSource, *, argument: str) -> Picture:
@@ -280,11 +283,7 @@ def plan_sweep(
     mode: str,
     loader: JobLoader,
 ) -> SweepPlan:
-    """Return the jobs of all members; reads every picture once.
-
-    Raises:
-        ValueError, TypeError, OSError: if anything is unusable; says in which member.
-    """
+    """Return the jobs of all members; reads every picture once."""
     axes, fixed = split_axes(content, style, settings, mode=mode)
     if not axes:
         raise ValueError(

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .axes import Axis, Row, is_number, make_members
 
 
@@ -14,15 +16,6 @@ _FORMAT = 1
 _LOSSES = ("total", "content", "style", "tv")
 # Spreadsheets take text that begins so for a formula, or drop an apostrophe.
 _ESCAPED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-
-
-def _as_plain(value: object) -> Any:
-    """Return a mapping or a NumPy number as `json` knows it, for its `default`."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if hasattr(value, "item"):
-        return value.item()  # type: ignore[attr-defined]
-    raise TypeError(f"{type(value).__name__} cannot be kept in JSON: {value!r}")
 
 
 def fields_of_record(
@@ -81,7 +74,7 @@ def manifest_json(
         "counts": counts,
         "members": members,
     }
-    text = json.dumps(manifest, default=_as_plain)
+    text = json.dumps(manifest)
     finite = json.loads(text, parse_constant=lambda name: None)  # NaN, Infinity
     return json.dumps(finite, indent=1, allow_nan=False) + "\n"
 
@@ -100,28 +93,22 @@ def manifest_csv(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> by
     losses = [name for name in _LOSSES if any(name in r.losses for r in rows.values())]
     metrics = list(dict.fromkeys(n for row in rows.values() for n in row.metrics))
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
     head = ["index", *names, *others, "status", "stopped", "steps", "width", "height"]
     head += [*(f"{name}_loss" for name in losses), *metrics]
     head += ["seconds", "file", "sha256", "error"]
+    writer = csv.writer(stream)
     writer.writerow(map(as_cell, head))
     for member in make_members(axes, mode):
+        cells: dict[str, Any] = {"index": member.index}
+        for name, value in member.settings.items():
+            cells[name] = value if is_number(value) else member.labels[name]
         row = rows.get(member.index)
-        cells: list[object] = [member.index]
-        cells += [
-            value if is_number(value) else member.labels[name]
-            for name, value in member.settings.items()
-        ]
-        if row is None:
-            cells += [None] * len(others) + ["missing"]
-        else:
-            cells += [row.settings.get(name) for name in others]
-            cells += [status_of(row), row.stopped, row.steps, row.width, row.height]
-            cells += [row.losses.get(name) for name in losses]
-            cells += [row.metrics.get(name) for name in metrics]
-            cells += [row.seconds, row.file, row.sha256, row.error]
-        cells += [None] * (len(head) - len(cells))
-        writer.writerow(map(as_cell, cells))
+        if row is not None:
+            cells |= {name: row.settings.get(name) for name in others}
+            cells |= {f"{name}_loss": loss for name, loss in row.losses.items()}
+            cells |= {**row.metrics, **vars(row)}
+        cells["status"] = status_of(row)
+        writer.writerow(as_cell(cells.get(name)) for name in head)
     text = stream.getvalue()
     return text.encode("utf-8" if text.isascii() else "utf-8-sig", errors="replace")
 
@@ -131,16 +118,16 @@ def _differing(rows: Mapping[int, Row], names: Sequence[str]) -> list[str]:
     found: dict[str, set[str]] = {}
     for row in rows.values():
         for name, value in row.settings.items():
-            found.setdefault(name, set()).add(json.dumps(value, default=_as_plain))
+            found.setdefault(name, set()).add(json.dumps(value))
     return [name for name in found if len(found[name]) > 1 and name not in names]
 
 
 def as_cell(value: object) -> object:
     """Return a value as a cell that no spreadsheet takes for a formula."""
-    if hasattr(value, "item"):
-        value = _as_plain(value)
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, int | float):
         return value
     if not isinstance(value, str):
-        value = json.dumps(value, default=_as_plain)
+        value = json.dumps(value)
     return f"'{value}" if value.startswith(_ESCAPED) else value

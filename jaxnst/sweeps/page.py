@@ -33,7 +33,9 @@ def make_page(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> str:
         counts += f", {failed} failed"
     # Frames without a picture are as large as the first picture.
     shapes = [f"{row.width:d} / {row.height:d}" for row in rows.values() if row.width]
-    text = _template().render(
+    return render_page(
+        "jaxnst.sweeps",
+        "page.html",
         title=heading(axes, mode),
         notes=[note for note in (in_common(axes), counts) if note],
         tables=tables,
@@ -42,6 +44,20 @@ def make_page(axes: Sequence[Axis], mode: str, rows: Mapping[int, Row]) -> str:
         metric_names=_METRICS,
         plot=_plot(rows),
     )
+
+
+def render_page(package: str, template: str, **values: Any) -> str:
+    """Return a page from a template that lies in a package."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(package, ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"breakable": _breakable, "address": _address}
+    text = environment.get_template(template).render(values)
     # File names of other systems may hold what UTF-8 cannot encode.
     return text.encode(errors="replace").decode()
 
@@ -91,19 +107,6 @@ def _lost_and_left(row: Row) -> tuple[float, float]:
 def _span(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     return (low, high) if high - low > 1e-3 else (low - 0.05, high + 0.05)
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("jaxnst.sweeps", ""),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"breakable": _breakable, "address": _address}
-    return environment.get_template("page.html")
 
 
 def _breakable(text: str) -> Markup:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image as PILImage
 
 from jaxnst._checks import check_choice, one_line, shown
@@ -81,7 +82,7 @@ class SweepResult:
             labels = [
                 label
                 for label, own in zip(axis.labels, axis.values, strict=True)
-                if value is own or _is_equal(value, label) or _is_equal(value, own)
+                if np.array_equal(value, label) or np.array_equal(value, own)
             ]
             if not labels:
                 raise ValueError(
@@ -207,10 +208,3 @@ def open_folder(
         inputs=plan.inputs,
         **options,
     )
-
-
-def _is_equal(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except (TypeError, ValueError):  # arrays
-        return False

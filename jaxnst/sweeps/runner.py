@@ -4,7 +4,6 @@ A batch is one call of `jaxnst.transfer.run.paint`: `jax.vmap` over its pictures
 distributed over the devices.
 """
 
-import functools
 import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -141,9 +140,9 @@ class _Shown:
         """Count a picture as done."""
         self._num_done += 1
         if done.result is None:
-            self._workload.drop(done.job.work)
+            self._workload.total -= done.job.work
         else:
-            self._workload.finish(done.job.work)
+            self._workload.before += done.job.work
         return done
 
 
@@ -221,8 +220,15 @@ def _paint_batch(
     pictures, jobs, levels = zip(*ready, strict=True)
     memory = max(levels, key=MEMORY_LEVELS.index)  # the one that needs the least
     kinds = {(each.pictures, str(each.config.style_blend)) for each in pictures}
-    slowest = _Slowest(callback, len(jobs))
-    painted, problem = [], None
+    painted, problem, furthest = [], None, 0.0
+
+    def show(view: StepView) -> None:
+        """Show a step of the member that is ahead; the others are not far behind."""
+        nonlocal furthest
+        if view.work_done > furthest:
+            furthest = view.work_done
+            callback(view)
+
     try:
         with (
             callback,
@@ -236,20 +242,23 @@ def _paint_batch(
                 devices=devices,
                 shares_targets=len(kinds) == 1,
             )
-            show_fns = [functools.partial(slowest.show, i) for i in range(len(jobs))]
             painted = paint(
-                jobs, plan, callbacks=show_fns, is_interrupted=is_interrupted
+                jobs,
+                plan,
+                callbacks=[show] * len(jobs),
+                is_interrupted=is_interrupted,
             )
             if is_interrupted():
                 raise KeyboardInterrupt
     except Exception as error:
         problem = error
     wall = time.perf_counter() - started
-    about = {"memory": memory, "seconds": wall, "metrics": metrics}
     for number, picture in enumerate(pictures):
         result = None
         if problem is None:
-            result = finish(jobs[number], painted[number], **about)
+            result = finish(
+                jobs[number], painted[number], seconds=wall, metrics=metrics
+            )
         yield Done(picture, result, problem, wall / len(jobs))
 
 
@@ -265,23 +274,3 @@ def _shapes_of(job: Job) -> Hashable:
         not STYLE_LOSSES[name].descriptions_are_means for name in job.config.style_loss
     )
     return inputs.shape, num_regions, keeps_places and tuple(inputs.style_shapes)
-
-
-class _Slowest:
-    """Shows the member of a batch that has come least far, of those that go on."""
-
-    def __init__(self, callback: ProgressCallback, num_members: int):
-        self._callback = callback
-        self._done = [0.0] * num_members
-        # Members that took part in the last call, and in this one so far.
-        self._active = set(range(num_members))
-        self._seen: set[int] = set()
-
-    def show(self, number: int, view: StepView) -> None:
-        """Show a step of a member, if no other is behind it."""
-        if any(number <= other for other in self._seen):  # the next call has begun
-            self._active, self._seen = self._seen, set()
-        self._seen.add(number)
-        self._done[number] = view.work_done
-        if view.work_done <= min(self._done[other] for other in self._active):
-            self._callback(view)

@@ -490,12 +490,7 @@ def _as_lines(problems: Sequence[Problem], table: JobTable) -> Iterator[str]:
 
 
 def _output_name(number: int, values: Mapping[str, Any]) -> Path:
-    """Return the name of a row's picture in the folder.
-
-    Raises:
-        ValueError: if there can be no such picture in it.
-        TypeError: if it is no name.
-    """
+    """Return the name of a row's picture in the folder."""
     given = values.get("output")
     if given is None:
         names = (picture_name(values.get(name), name) for name in ("content", "style"))

@@ -52,10 +52,6 @@ def run_job(
 
     `started` is on the clock of `time.perf_counter`; `notice_fn` shows a message at
     Ctrl-C, by default `callback` does.
-
-    Raises:
-        OutOfMemory: if the picture does not fit into memory.
-        Interrupted: on Ctrl-C, with the picture so far.
     """
     size, limit = max(job.inputs.shape), job.config.max_seconds
     is_alike = is_pair_alike(job)
@@ -65,7 +61,6 @@ def run_job(
             stacklevel=2,
         )
     if is_alike or is_unpainted(job.config):
-        memory = "fast" if job.config.memory == "auto" else job.config.memory
         painted = leave_unpainted(job)
     else:
         with clear_memory_errors(job.config.memory, size):  # raised by the compiler
@@ -83,14 +78,14 @@ def run_job(
                 is_interrupted=is_interrupted,
             )
     seconds = time.perf_counter() - started
-    result = finish(job, painted, memory=memory, seconds=seconds, metrics=metrics)
+    result = finish(job, painted, seconds=seconds, metrics=metrics)
     if painted.stopped == "interrupted":
         raise Interrupted(result)
     return result
 
 
 def finish(
-    job: Job, painted: Painted, *, memory: str, seconds: float, metrics: bool = False
+    job: Job, painted: Painted, *, seconds: float, metrics: bool = False
 ) -> Result:
     """Return the result at the size asked for, with its colors, filters and record."""
     inputs, config = job.inputs, job.config
@@ -109,7 +104,7 @@ def finish(
     if any(moved):
         image = move(image, moved, inputs.shape)
         job = job._replace(inputs=inputs.moved(moved))
-    record = make_record(job, painted, memory=memory, seconds=seconds, moved=moved)
+    record = make_record(job, painted, seconds=seconds, moved=moved)
     if metrics:
         record["metrics"] = measure_result(image, job)
     return Result(

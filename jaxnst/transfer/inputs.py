@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxnst._types import AnyHostImage, HostAlpha, HostImage
+from jaxnst._types import AnyHostImage, HostAlpha, HostImage, HostNumbers
 from jaxnst.coloring import recolor_style, smooth_recoloring, take_palette
 from jaxnst.config import INITS, TransferConfig
 from jaxnst.images import Picture, PictureSource, fitted_shape, resize
@@ -21,8 +21,7 @@ from jaxnst.images.tiling import (
     wraps_of,
 )
 
-from .masks import load_guiding, naming_choices
-from .regions import Regions
+from .regions import Regions, load_guiding, naming_choices
 
 
 # Weight of each style in each region and layer; the weights of all styles in one region
@@ -60,6 +59,20 @@ class Inputs(NamedTuple):
     def content_at(self, shape: tuple[int, int]) -> HostImage:
         """Return the content picture of this height and width."""
         return resize(self.content.rgb, shape, wraps=self.wraps)
+
+    def strengths(self, config: TransferConfig) -> Sequence[float] | None:
+        """Return the strength of each region; None if no strength is asked for."""
+        if self.regions is not None and self.regions.strengths is not None:
+            return self.regions.strengths
+        if config.strength is None:
+            return None
+        assert not isinstance(config.strength, str)  # a map makes regions
+        return [config.strength] * len(self.shares)
+
+    @property
+    def shares(self) -> HostNumbers:
+        """Fraction of the picture that each region covers."""
+        return np.ones(1, np.float32) if self.regions is None else self.regions.shares
 
     def moved(self, by: tuple[int, int]) -> "Inputs":
         """Return the inputs of a picture that was moved, see `place_border`."""
@@ -105,14 +118,11 @@ def load_inputs(
     content_picture = _changed(original, fade_fn)
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))
-    style_pictures = tuple(
-        _recolored(
-            only_visible(picture_fn(each, argument="style")),
-            content_picture,
-            config.color,
-        )
-        for each in styles
-    )
+    style_pictures = []
+    for each in styles:
+        picture = only_visible(picture_fn(each, argument="style"))
+        rgb = recolor_style(picture.rgb, content_picture.rgb, config.color)
+        style_pictures.append(dataclasses.replace(picture, rgb=rgb))
     init_picture = None
     if init is not None:
         with naming_choices(init, INITS):
@@ -138,7 +148,7 @@ def load_inputs(
         )
     return Inputs(
         content_picture,
-        style_pictures,
+        tuple(style_pictures),
         init_picture,
         shape,
         alpha,
@@ -152,11 +162,6 @@ def load_inputs(
 def _changed(picture: Picture, change_fn: Callable[[np.ndarray], Any]) -> Picture:
     alpha = None if picture.alpha is None else change_fn(picture.alpha)
     return dataclasses.replace(picture, rgb=change_fn(picture.rgb), alpha=alpha)
-
-
-def _recolored(style: Picture, content: Picture, color: str) -> Picture:
-    rgb = recolor_style(style.rgb, content.rgb, color)
-    return style if rgb is style.rgb else dataclasses.replace(style, rgb=rgb)
 
 
 def check_styles(blend: Sequence[Any] | None, num_styles: int) -> None:
@@ -244,16 +249,13 @@ def recolor(
         by `jaxnst.coloring.take_palette`.
     """
     shape = content.shape[0], content.shape[1]
-    maps, strengths = [np.ones(shape, np.float32)], None
+    maps = [np.ones(shape, np.float32)]
     if inputs.regions is not None:
         maps = [
             resize(each, shape, wraps=inputs.wraps, is_mask=True)
             for each in inputs.regions.maps
         ]
-        strengths = inputs.regions.strengths
-    if strengths is None:  # there is no map of strengths
-        strength = 1.0 if config.strength is None else config.strength
-        strengths = (strength,) * len(maps)
+    strengths = inputs.strengths(config) or [1.0] * len(maps)
     image = content.astype(np.float64)
     for each, part, row in zip(maps, strengths, blend.mean(1), strict=True):
         inside = each > 0

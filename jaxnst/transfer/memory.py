@@ -57,9 +57,6 @@ def available_memory(num_devices: int = 1) -> int | None:
     `JAXNST_MEMORY_LIMIT` (such as `6G`) overrides it. On an accelerator the device
     tells. On the CPU it is what the system can give without swapping, or the
     container's limit if that is lower; its devices share it.
-
-    Raises:
-        ValueError: if `JAXNST_MEMORY_LIMIT` is not a size.
     """
     device = default_device()
     between = num_devices if device.platform == "cpu" else 1
@@ -130,11 +127,7 @@ def _num_bytes(tree: Any) -> int:
 
 
 def choose_memory(job: Job) -> str:
-    """Return the fastest level of memory that fits, or the one in the settings.
-
-    Raises:
-        OutOfMemory: if no level fits, or the one in the settings does not.
-    """
+    """Return the fastest level of memory that fits, or the one in the settings."""
     config, shape = job.config, job.inputs.shape
     size, num_devices = max(shape), job.network.num_devices
     # A loss that sorts all pixels of a layer at once cannot be computed in strips.
@@ -198,11 +191,7 @@ def _smaller_sizes(shape: tuple[int, int], part: float) -> Iterator[int]:
 def clear_memory_errors(
     memory: str, size: int, *, foreign_fn: Callable[[], Any] = lambda: None
 ) -> Iterator[None]:
-    """Turn XLA's errors about memory into `OutOfMemory`, but for that of `foreign_fn`.
-
-    Raises:
-        OutOfMemory: if memory runs out in the block inside.
-    """
+    """Turn XLA's errors about memory into `OutOfMemory`, but for `foreign_fn`'s."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:

@@ -71,11 +71,6 @@ class Plan(NamedTuple):
         """The network, on the devices that paint."""
         return self.step.network  # pyright: ignore[reportReturnType]
 
-    @property
-    def is_batch(self) -> bool:
-        """Whether the arrays have an axis of members."""
-        return self.step.is_batch
-
 
 class SizePrograms(NamedTuple):
     """The programs of one size: for the targets, and for a step or its line search."""

@@ -21,32 +21,16 @@ class Workload:
     """The work of one picture or many: how much is done, and how long the rest takes.
 
     Attributes:
-        total: work of all pictures, in any unit.
+        total: work of all pictures, in any unit, but for those that failed.
         before: work of the pictures that are done.
+        started: time at which it began, on the clock of `time.monotonic`.
     """
 
     def __init__(self, total: float = 1.0):
         self.total = total
         self.before = 0.0
-        self._started: float | None = None
+        self.started = time.monotonic()
         self._first: tuple[float, float] | None = None
-
-    def begin(self) -> None:
-        """Start the clock, if it has not been started."""
-        if self._started is None:
-            self._started = time.monotonic()
-
-    def finish(self, work: float) -> None:
-        """Count a picture as done."""
-        self.before += work
-
-    def drop(self, work: float) -> None:
-        """Forget the work of a picture that failed."""
-        self.total -= work
-
-    def elapsed(self, now: float) -> float:
-        """Return the seconds since `begin`."""
-        return 0.0 if self._started is None else now - self._started
 
     def left(self, now: float, done: float) -> float | None:
         """Return the seconds until the end; None if they are unknown yet.
@@ -96,7 +80,6 @@ class ProgressCallback:
     def __enter__(self) -> "ProgressCallback":
         """Show that work has begun, before the first step is compiled."""
         workload = self._workload
-        workload.begin()
         if self._screen.is_terminal:
             from rich.progress import BarColumn, TextColumn
 
@@ -141,7 +124,7 @@ class ProgressCallback:
     def _show(self, view: StepView, *, is_last: bool = False) -> None:
         now = time.monotonic()
         is_last = is_last or view.step == view.num_steps
-        interval = _BAR_INTERVAL if self._screen.has_bar else _LINE_INTERVAL
+        interval = _BAR_INTERVAL if self._screen.is_terminal else _LINE_INTERVAL
         if now - self._shown < interval and not is_last:
             self._unshown = view
             return
@@ -152,7 +135,7 @@ class ProgressCallback:
         step = f"{view.step}/{view.num_steps}"
         done = self._workload.before + self._work * view.work_done
         left = self._workload.left(now, done)
-        if self._screen.has_bar:
+        if self._screen.is_terminal:
             clock = "" if left is None else f"{datetime.timedelta(0, round(left))} left"
             self._screen.update(
                 description=self._title or size,
@@ -165,7 +148,7 @@ class ProgressCallback:
         else:
             title = f"{self._title}  " if self._title else ""
             total = f"loss {float(terms.total):.4g}"
-            times = _span(self._workload.elapsed(now))
+            times = _span(now - self._workload.started)
             if left is not None:
                 times += f", about {_span(left)} left"
             self._screen.print(f"{title}{size}  step {step}  {total}  {loss}  {times}")

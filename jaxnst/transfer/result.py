@@ -33,12 +33,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
 
 def make_record(
-    job: Job,
-    painted: Painted,
-    *,
-    memory: str,
-    seconds: float,
-    moved: tuple[int, int],
+    job: Job, painted: Painted, *, seconds: float, moved: tuple[int, int]
 ) -> dict[str, Any]:
     """Return the record of one picture, from which it can be made again."""
     inputs = job.inputs
@@ -52,7 +47,7 @@ def make_record(
         "width": inputs.shape[1],
         "steps": sum(len(report.terms) for report in painted.reports),
         "stopped": painted.stopped,
-        "memory": memory,
+        "memory": painted.memory,
     }
     if painted.strength is not None:
         result["strength"] = dict(painted.strength)
@@ -105,9 +100,7 @@ def make_record(
 def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None]]:
     """Return a history short enough for a picture's file; {} if no step was made.
 
-    Returns:
-        {name in the history: values at some steps}, with the first and the last step of
-        each size among them.
+    The first and the last step of each size are among those that it keeps.
     """
     sizes = np.asarray(history["size"])
     if not len(sizes):
@@ -132,16 +125,12 @@ def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None
 
 
 def read_trace(record: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-    """Return the trace in a record as arrays; None if there is no usable one."""
-    trace = record.get("trace")
-    if not isinstance(trace, Mapping) or not {"step", "size", "total"} <= set(trace):
+    """Return the trace in a record as arrays; None if it has none that is complete."""
+    trace = record.get("trace", {})
+    lengths = {len(column) for column in trace.values()}
+    if len(lengths) != 1 or 0 in lengths or not {"step", "size", "total"} <= set(trace):
         return None
-    try:
-        columns = {name: np.asarray(trace[name], np.float64) for name in trace}
-    except (TypeError, ValueError):
-        return None
-    shape, *others = {column.shape for column in columns.values()}
-    return None if others or len(shape) != 1 or shape == (0,) else columns
+    return {name: np.asarray(trace[name], np.float64) for name in trace}
 
 
 def name_styles(styles: Sequence[Any]) -> dict[str, Any]:
@@ -156,24 +145,21 @@ def settings_of(
 ) -> dict[str, Any]:
     """Return the settings in a record as arguments of `stylize`.
 
-    Args:
-        record: record of `jaxnst.read_record`.
-        given: names of arguments that the caller gives, such as "init", "masks",
-            "network" and "strength", which may be objects that a record cannot hold.
+    The caller gives the arguments named `given`, which may be objects that a record
+    cannot hold, such as "init", "masks", "network" and "strength".
 
     Raises:
         ValueError: if the record is not complete, or the picture was made with objects
             that a record cannot hold and the caller does not give.
     """
-    settings = record.get("settings")
-    if not isinstance(settings, dict) or not settings:
+    settings = dict(record.get("settings", {}))
+    if not settings:
         raise ValueError("the record holds no settings.")
     if (kind := record.get("kind", "picture")) != "picture":
         raise ValueError(
             f"it is a {kind}, which `jaxnst {kind}` makes; `jaxnst show` prints its "
             "settings."
         )
-    settings = dict(settings)
     # Records of jaxnst 0.1.0 have the number of regions among the settings.
     regions = settings.pop("regions", 0)
     if unknown := sorted(settings.keys() - (SETTINGS.keys() - {"preset"})):
@@ -212,10 +198,7 @@ def settings_of(
         )
     if init not in (None, INIT_IMAGE, *INITS):
         raise ValueError(f"the record's `init` is {shown(init)}, not a known one.")
-    strength = settings.get("strength")
-    is_mapped = isinstance(strength, str)
-    if is_mapped and strength != STRENGTH_MAP:
-        inputs = {**inputs, "strength": {"name": strength}}
+    is_mapped = isinstance(settings.get("strength"), str)
     masks = [name for name in inputs if name.startswith("mask")]
     # A map makes regions, too.
     has_regions = regions or record.get("result", {}).get("regions")
@@ -227,7 +210,8 @@ def settings_of(
         ("masks", "--mask", masks),
     ):
         if names and argument not in given:
-            pictures = ", ".join(_name_in(inputs, name) for name in names)
+            known = [inputs.get(name, {}).get("name", "unknown name") for name in names]
+            pictures = ", ".join(map(shown, known))
             raise ValueError(
                 f"the record's `{argument}` was a picture, {pictures}; give it with "
                 f"{flag} (`{argument}` in Python)."
@@ -258,13 +242,6 @@ def _checked(name: str, value: Any) -> Any:
         raise ValueError(
             f"the record's `{name}` is {shown(value)}, which it cannot be."
         ) from None
-
-
-def _name_in(inputs: Mapping[str, Any], argument: str) -> str:
-    """Return the name of a picture that a record names."""
-    known = inputs.get(argument)
-    name = known.get("name") if isinstance(known, Mapping) else None
-    return "whose name is unknown" if name is None else shown(name)
 
 
 # Values of `record["result"]["stopped"]` of pictures that are complete.
@@ -345,19 +322,13 @@ def make_history(reports: Iterable[SizeReport]) -> dict[str, np.ndarray]:
         "total", "content", "style", "tv", and without weights "content/LAYER" and
         "style/LAYER". The losses are those of the picture before the step.
     """
-    steps = [(report.size, term) for report in reports for term in report.terms]
-    rows = [
-        {
-            "step": step,
-            "size": size,
-            "total": term.total,
-            "content": term.content,
-            "style": term.style,
-            "tv": term.tv,
-            **{f"content/{name}": value for name, value in term.content_layers.items()},
-            **{f"style/{name}": value for name, value in term.style_layers.items()},
-        }
-        for step, (size, term) in enumerate(steps, start=1)
-    ]
-    names = rows[0] if rows else ("step", "size", "total", "content", "style", "tv")
-    return {name: np.asarray([row[name] for row in rows]) for name in names}
+    terms = [term for report in reports for term in report.terms]
+    sizes = [report.size for report in reports for _ in report.terms]
+    history = {"step": np.arange(1, len(terms) + 1), "size": np.asarray(sizes)}
+    for name in ("total", "content", "style", "tv"):
+        history[name] = np.asarray([getattr(term, name) for term in terms])
+    for kind in ("content", "style"):
+        layers = [getattr(term, f"{kind}_layers") for term in terms]
+        for name in layers[0] if layers else ():
+            history[f"{kind}/{name}"] = np.asarray([each[name] for each in layers])
+    return history

@@ -22,18 +22,16 @@ from jaxnst.optimize.member import Member, SizeReport
 from jaxnst.optimize.programs import Program, compile_in_background
 from jaxnst.optimize.recovery import Method
 from jaxnst.optimize.schedule import Budget
-from jaxnst.optimize.strength import Steering, Trimmed
+from jaxnst.optimize.strength import Steering
 
 from .inputs import first_image
 from .plan import Plan, SizePlan, compiled_targets, size_programs, style_shapes_at
-from .regions import Regions, guides_at
+from .regions import guides_at
 from .setup import Job
 
 
 # Upper bound of the learning rate after a recovery, in pixel values per step.
 _MAX_RATE = 0.1
-# Reasons to end a size that end the whole painting.
-_ENDS_ALL = ("callback", "interrupted", "not finite")
 
 
 class Painted(NamedTuple):
@@ -43,6 +41,7 @@ class Painted(NamedTuple):
         image: RGB, [0, 1], at the size that was reached.
         stopped: reason why painting ended early: "callback", "interrupted",
             "not finite" or "out of time"; None if it did not.
+        memory: level of memory.
         compile_seconds: seconds spent on compiling and on computing the targets.
         run_seconds: seconds spent on steps.
         strength: entry of the record about the strength; None if none was asked for.
@@ -51,8 +50,9 @@ class Painted(NamedTuple):
     image: HostImage
     reports: list[SizeReport]
     stopped: str | None
-    compile_seconds: float
-    run_seconds: float
+    memory: str
+    compile_seconds: float = 0.0
+    run_seconds: float = 0.0
     strength: Mapping[str, Any] | None = None
 
 
@@ -66,39 +66,33 @@ def paint(
 ) -> list[Painted]:
     """Return one picture, or a batch of them, painted from coarse to fine.
 
-    Args:
-        jobs: pictures of `plan`.
-        plan: plan of all sizes.
-        callbacks: callback of each picture.
-        deadline: time by which to be done, on the clock of `time.perf_counter`.
-        is_interrupted: function called after each step; it returns True to stop all.
+    `deadline` is on the clock of `time.perf_counter`, and `is_interrupted` is called
+    after each step; it returns True to stop all.
     """
     started = time.perf_counter()
     members = [
         _make_member(plan, job, index, callback, deadline)
         for index, (job, callback) in enumerate(zip(jobs, callbacks, strict=True))
     ]
-    reports: list[list[SizeReport]] = [[] for _ in jobs]
     # Pictures of members that have ended, by their index.
     ended: dict[int, HostImage] = {}
-    stopped: list[str | None] = [None] * len(jobs)
+    is_cut = False
     step = plan.step
     state: TransferState | None = None
-    compile_seconds = 0.0
     ahead: Thread | None = None
     for index, size in enumerate(plan.sizes):
         if state is not None and is_interrupted():
-            stopped = [each or "interrupted" for each in stopped]
+            is_cut = True
             break
         begun = [member.budget.begin_size(index) for member in members]
         if not all(begun):
-            for own in reports:
-                own.append(SizeReport(size=max(size.shape), stopped="skipped"))
+            for member in members:
+                report = SizeReport(size=max(size.shape), stopped="skipped")
+                member.reports.append(report)
             continue
-        before = time.perf_counter()
         if ahead is not None:
             ahead.join()
-        elif not plan.is_batch:
+        elif not step.is_batch:
             ahead = compile_in_background([size_programs(plan, size).step])
         contents = [job.inputs.content_at(size.shape) for job in jobs]
         measured = [
@@ -107,7 +101,6 @@ def paint(
             if number == 0 or not step.shares_targets
         ]
         targets = jax.block_until_ready(step.stack_targets(measured))
-        compile_seconds += time.perf_counter() - before
         if members[0].method.optimizer is not step.optimizer:
             step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
             plan = plan._replace(step=step)
@@ -130,48 +123,37 @@ def paint(
             ahead.join()
         # The next size is compiled while this one is painted.
         following = plan.sizes[index + 1 : index + 2]
-        if following and not plan.is_batch and not is_interrupted():
+        if following and not step.is_batch and not is_interrupted():
             ahead = compile_in_background(_next_programs(plan, following[0]))
         assert state is not None
-        state, found = run_size(
-            state,
-            targets,
-            step,
-            members,
-            full_shape=jobs[0].inputs.shape,
-            is_interrupted=is_interrupted,
-        )
-        compile_seconds += found[0].compile_seconds
-        for number, report in enumerate(found):
-            if number in ended:
-                continue
-            reports[number].append(report)
-            if report.stopped in _ENDS_ALL:
-                stopped[number] = report.stopped
-                members[number].is_over = True
+        state = run_size(state, targets, step, members, is_interrupted=is_interrupted)
+        for number, member in enumerate(members):
+            if member.is_over and number not in ended:
                 ended[number] = np.array(step.member(state, number).image)
         if len(ended) == len(jobs):
             break
     assert state is not None  # the first size is never skipped
+    compile_seconds = max(sum(member.budget.overheads) for member in members)
     run_seconds = time.perf_counter() - started - compile_seconds
     painted = []
-    for number, job in enumerate(jobs):
+    for number, (job, member) in enumerate(zip(jobs, members, strict=True)):
         image = ended.get(number)
         if image is None:
             image = np.array(step.member(state, number).image)
-        own = reports[number]
-        if any(each.stopped in ("out of time", "skipped") for each in own):
-            stopped[number] = stopped[number] or "out of time"
+        stopped = "interrupted" if is_cut else None
+        if member.is_over:
+            stopped = member.report.stopped
+        elif {"out of time", "skipped"} & {each.stopped for each in member.reports}:
+            stopped = stopped or "out of time"
         painted.append(
             Painted(
                 image=image,
-                reports=own,
-                stopped=stopped[number],
+                reports=member.reports,
+                stopped=stopped,
+                memory=plan.memory,
                 compile_seconds=compile_seconds,
                 run_seconds=run_seconds,
-                strength=report_strength(
-                    job, members[number].steering, own[-1].trimmed
-                ),
+                strength=_report_strength(job, member),
             )
         )
     return painted
@@ -193,12 +175,14 @@ def _make_member(
     max_rate = math.inf if config.optimizer == "custom" else _MAX_RATE
     pixels = [math.prod(size.shape) for size in plan.sizes]
     steps = [size.num_steps for size in plan.sizes]
+    strengths = job.inputs.strengths(config)
     return Member(
         method=Method(job.optimizer, config.learning_rate, config.decay, max_rate),
         weights=plan.weights[index],
         budget=Budget(pixels, steps, deadline=deadline),
+        full_shape=job.inputs.shape,
         tolerance=config.tolerance,
-        steering=make_steering(config, job.inputs.regions),
+        steering=None if strengths is None else Steering(strengths, job.inputs.shares),
         callback=callback,
     )
 
@@ -250,6 +234,7 @@ def leave_unpainted(job: Job) -> Painted:
     """Return the content picture, in the style's colors if `color` asks for them."""
     inputs, config = job.inputs, job.config
     image = inputs.content_at(inputs.shape)
+    memory = "fast" if config.memory == "auto" else config.memory
     strength = None
     if config.strength == 0:
         strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0, "trimming_steps": 0}
@@ -258,49 +243,31 @@ def leave_unpainted(job: Job) -> Painted:
         colors = [style.reshape(1, -1, 3) for style in styles]
         taken = take_palette(image, np.concatenate(colors, axis=1))
         image = smooth_recoloring(image, taken)
-    return Painted(image, [], None, 0.0, 0.0, strength)
+    return Painted(image, [], None, memory, strength=strength)
 
 
-def make_steering(config: TransferConfig, regions: Regions | None) -> Steering | None:
-    """Return the control of the strength; None if no strength is asked for."""
-    if regions is not None and regions.strengths is not None:
-        return Steering(regions.strengths, regions.shares)
-    if config.strength is None:
-        return None
-    assert not isinstance(config.strength, str)  # a map makes regions
-    shares = np.ones(1) if regions is None else regions.shares
-    return Steering([config.strength] * len(shares), shares)
-
-
-def report_strength(
-    job: Job, steering: Steering | None, trimmed: Trimmed | None
-) -> dict[str, Any] | None:
+def _report_strength(job: Job, member: Member) -> dict[str, Any] | None:
     """Return the entry of a record about the strength; None if none was asked for.
 
     It has the strength asked for and the one reached, the ratio of the style weight to
     the content weight before trimming, and the number of trimming steps. With regions
     there is one value for each, and its fraction of the picture.
     """
+    steering, trimmed = member.steering, member.report.trimmed
     if steering is None:
         return None
-    ratios = [round(float(ratio), 6) for ratio in np.exp(steering.log_ratios)]
-    reached = None if trimmed is None else _rounded(1 - trimmed.gaps)
-    num_steps = 0 if trimmed is None else trimmed.num_steps
-    if job.inputs.regions is None:
-        return {
-            "asked": job.config.strength,
-            "reached": reached and reached[0],
-            "ratio": ratios[0],
-            "trimming_steps": num_steps,
-        }
-    return {
+    entry: dict[str, Any] = {
         "asked": _rounded(1 - steering.gaps),
-        "reached": reached,
-        "ratio": ratios,
-        "shares": _rounded(steering.shares),
-        "trimming_steps": num_steps,
+        "reached": None if trimmed is None else _rounded(1 - trimmed.gaps),
+        "ratio": _rounded(np.exp(steering.log_ratios), 6),
     }
+    if job.inputs.regions is None:
+        entry = {name: each and each[0] for name, each in entry.items()}
+        entry["asked"] = job.config.strength
+    else:
+        entry["shares"] = _rounded(steering.shares)
+    return entry | {"trimming_steps": 0 if trimmed is None else trimmed.num_steps}
 
 
-def _rounded(values: np.ndarray) -> list[float]:
-    return [round(float(value), 4) for value in values]
+def _rounded(values: np.ndarray, digits: int = 4) -> list[float]:
+    return [round(float(value), digits) for value in values]

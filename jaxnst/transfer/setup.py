@@ -33,7 +33,7 @@ from jaxnst.pretrained import (
 from jaxnst.pretrained.loading import architecture_of_file
 
 from .inputs import Inputs, StyleSource, load_inputs
-from .masks import check_masks_alone, split_strength
+from .regions import check_masks_alone, split_strength
 
 
 # Longest side at which a network is normalized, in pixels: all sizes share its weights,
@@ -62,22 +62,12 @@ class Job(NamedTuple):
     preset: str = "default"
 
 
-class Loaders(NamedTuple):
-    """Functions that load pictures and networks; a sweep or batch caches its own."""
-
-    picture_fn: Callable[..., Picture]
-    network_fn: Callable[..., tuple[Network, UsedWeights]]
-
-
 def load_used_network(
     place: str, *, progress: bool = True, **options: Any
 ) -> tuple[Network, UsedWeights]:
     """Return a network, as `load_network` does, and the names of its weights."""
     loaded, weights = load_weights(place, progress=progress)
     return build_network(loaded, **options), weights
-
-
-LOADERS = Loaders(load_picture, load_used_network)
 
 
 def settle_config(
@@ -146,9 +136,6 @@ def fit_config(
     Of `content_layers`, `style_layers` and `smoothing`, those that the caller has not
     `given` become the architecture's own: the layers if the network lacks some of them,
     the smoothing always.
-
-    Raises:
-        ValueError: if the network lacks a layer or a setting that is given.
     """
     known = architecture.layer_names
     fitted: dict[str, Any] = {}
@@ -175,13 +162,15 @@ def set_up(
     arguments: Mapping[str, Any],
     *,
     progress: bool = True,
-    loaders: Loaders = LOADERS,
+    picture_fn: Callable[..., Picture] = load_picture,
+    network_fn: Callable[..., tuple[Network, UsedWeights]] = load_used_network,
 ) -> Job:
     """Return a job, with its pictures and its network loaded and checked.
 
     The `arguments` are those of `jaxnst.stylize`; some are objects that a config cannot
     hold, such as a network or masks. `config` is that of `settle_config` for them.
-    `progress` shows a bar if weights have to be downloaded.
+    `progress` shows a bar if weights have to be downloaded. The functions load pictures
+    and networks; a sweep or batch caches what its own return.
     """
     use_program_cache()
     mesh = device_mesh(config.devices)
@@ -198,7 +187,7 @@ def set_up(
         style,
         _split_init(arguments.get("init"))[1],
         config,
-        loaders.picture_fn,
+        picture_fn,
         masks=arguments.get("masks"),
         strength=split_strength(arguments.get("strength"))[1],
     )
@@ -206,7 +195,7 @@ def set_up(
     if not isinstance(network, Network):
         options = {name: getattr(config, name) for name in _OF_NETWORKS}
         place = _source(network)[1] or config.network
-        network, weights = loaders.network_fn(
+        network, weights = network_fn(
             place, progress=progress, **options | {"conv": conv}
         )
     if config.normalize_activations:

@@ -1,6 +1,7 @@
 """Output on standard error: a bar on a terminal, lines elsewhere."""
 
 import contextlib
+import functools
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,25 +17,20 @@ class Screen:
 
     def __init__(self, *, enabled: bool = True, console: Any = None):
         self.is_on = enabled
-        self._console = console
+        self._given = console
         self._bar: Any = None
         self._task: Any = None
 
     @property
     def is_terminal(self) -> bool:
         """Whether the output goes to a terminal, which can show a bar."""
-        return self.is_on and self._open_console().is_terminal
-
-    @property
-    def has_bar(self) -> bool:
-        """Whether a bar is shown."""
-        return self._bar is not None
+        return self.is_on and self._console.is_terminal
 
     def print(self, line: str) -> None:
         """Show a line, above the bar if there is one."""
         if self.is_on:
             with self._for_its_reader():
-                self._open_console().print(plain(line), soft_wrap=True, markup=False)
+                self._console.print(plain(line), soft_wrap=True, markup=False)
 
     def start_bar(self, *columns: Any, is_transient: bool, **task: Any) -> None:
         """Show a bar with one task, as `rich.progress.Progress.add_task` takes it."""
@@ -43,7 +39,7 @@ class Screen:
         with self._for_its_reader():
             self._bar = Progress(
                 *columns,
-                console=self._open_console(),
+                console=self._console,
                 expand=True,
                 transient=is_transient,
             )
@@ -62,13 +58,12 @@ class Screen:
             with self._for_its_reader():
                 self._bar.stop()
 
-    def _open_console(self) -> Any:
-        if self._console is None:
-            # Imported late: it takes a tenth of the time of importing JAX.
-            from rich.console import Console
+    @functools.cached_property
+    def _console(self) -> Any:
+        # Imported late: it takes a tenth of the time of importing JAX.
+        from rich.console import Console
 
-            self._console = Console(file=sys.stderr, highlight=False)
-        return self._console
+        return self._given or Console(file=sys.stderr, highlight=False)
 
     @contextlib.contextmanager
     def _for_its_reader(self) -> Iterator[None]:

@@ -21,7 +21,7 @@ from .inputs import StyleSource, check_styles
 from .plan import shapes_of
 from .progress import ProgressCallback
 from .result import Interrupted, Result
-from .setup import LOADERS, set_up, settle_config
+from .setup import set_up, settle_config
 
 
 def texture(
@@ -97,12 +97,7 @@ def texture(
         return read.get(id(source)) or load_picture(source, argument=argument)
 
     job = set_up(
-        start,
-        style,
-        config,
-        arguments,
-        progress=progress,
-        loaders=LOADERS._replace(picture_fn=picture_fn),
+        start, style, config, arguments, progress=progress, picture_fn=picture_fn
     )
     shown = ProgressCallback(enabled=progress, inner=callback)
     try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxnst._checks import shown, suggestion
 from jaxnst._types import HostAlpha, HostImage
-from jaxnst.config import CLIP_SETTINGS, SETTINGS, ClipConfig
+from jaxnst.config import CLIP_SETTINGS, CUSTOM, SETTINGS, ClipConfig
 from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.sweeps.executor import check_executor
 from jaxnst.transfer.inputs import StyleSource
@@ -234,9 +234,12 @@ def video(
 
 def make_clip_config(given: Mapping[str, Any]) -> ClipConfig:
     """Return the settings of a clip; those that are None have their defaults."""
-    flow = "none" if given.get("flow", "dis") is None else given.get("flow")
+    flow = given.get("flow", "dis")
     named = {name: value for name, value in given.items() if value is not None}
-    return ClipConfig(**named | ({"flow": flow} if flow is not None else {}))
+    return ClipConfig(
+        **named
+        | {"flow": "none" if flow is None else CUSTOM if callable(flow) else flow}
+    )
 
 
 def _paint(
@@ -412,7 +415,7 @@ class Progress:
         elapsed = time.monotonic() - self._started
         left = elapsed / self._done * max(0, self._total - self._done)
         text = f"frame {row['frame'] + 1} of {self._total}"
-        if self._screen.has_bar:
+        if self._screen.is_terminal:
             self._screen.update(
                 description=text, advance=1, left=f"about {left:.0f} s left"
             )

@@ -28,12 +28,11 @@ from jaxnst.images.resizing import fill_hidden
 from jaxnst.networks.devices import default_device
 from jaxnst.transfer.driver import finish
 from jaxnst.transfer.inputs import StyleSource
-from jaxnst.transfer.masks import load_guiding
 from jaxnst.transfer.memory import choose_memory
-from jaxnst.transfer.regions import make_regions
+from jaxnst.transfer.regions import load_guiding, make_regions
 from jaxnst.transfer.result import make_record, settings_of
 from jaxnst.transfer.run import Painted
-from jaxnst.transfer.setup import Job, Loaders, load_used_network, set_up, settle_config
+from jaxnst.transfer.setup import Job, load_used_network, set_up, settle_config
 
 from .flow import FlowFn, is_flow_pattern, make_flow_fn, read_flow
 from .motion import Motion, measure_motion
@@ -73,7 +72,7 @@ class ClipJob:
     moving: dict[str, list[tuple[int, Any]]]
     masks: list[Any] | None
     strengths: Clip | None
-    loaders: Loaders
+    loaders: dict[str, Any]
     first: Job = dataclasses.field(init=False)
     shape: tuple[int, int] = dataclasses.field(init=False)
     memory: str = dataclasses.field(init=False)
@@ -118,7 +117,7 @@ class ClipJob:
             arguments["strength"] = self._frame_of(self.strengths, index)
         config = settle_config(**arguments)
         content = as_array(picture)
-        return set_up(content, self.style, config, arguments, loaders=self.loaders)
+        return set_up(content, self.style, config, arguments, **self.loaders)
 
     def following(self, job: Job, index: int, picture: Picture) -> Job:
         """Return the job of a frame that goes on from the first one of its shot."""
@@ -153,7 +152,7 @@ class ClipJob:
                 content=picture,
                 num_styles=len(self.masks),
                 fit_fn=fit_fn,
-                picture_fn=self.loaders.picture_fn,
+                picture_fn=self.loaders["picture_fn"],
             )
             maps = list(found.maps)
         strength_map, levels = None, None
@@ -161,7 +160,7 @@ class ClipJob:
             frame = self.arguments.get("strength")
             if self.strengths is not None:
                 frame = self._frame_of(self.strengths, index)
-            loaded = self.loaders.picture_fn(frame, argument="strength")
+            loaded = self.loaders["picture_fn"](frame, argument="strength")
             strength_map = fit_fn(loaded.rgb.mean(-1))
             count = len(known.strengths) // max(1, len(maps))
             levels = known.strengths[:count]
@@ -205,8 +204,8 @@ class ClipJob:
         else:
             first = self.first_of_shot(number, picture if is_first else None)
             job = self.following(first, index, picture)
-        painted = Painted(image, [], None, 0.0, 0.0)
-        result = finish(job, painted, memory="fast", seconds=0.0)
+        painted = Painted(image, [], None, self.memory)
+        result = finish(job, painted, seconds=0.0)
         return result.image, result.alpha
 
     def identity(self) -> dict[str, Any]:
@@ -228,10 +227,8 @@ class ClipJob:
 
     def _base(self) -> dict[str, Any]:
         image = np.zeros((*self.shape, 3), np.float32)
-        painted = Painted(image, [], None, 0.0, 0.0)
-        record = make_record(
-            self.first, painted, memory=self.memory, seconds=0.0, moved=(0, 0)
-        )
+        painted = Painted(image, [], None, self.memory)
+        record = make_record(self.first, painted, seconds=0.0, moved=(0, 0))
         record["inputs"]["content"] = {
             "name": self.clip.name,
             "sha256": self.clip.sha256,
@@ -447,9 +444,12 @@ def _at(index: int, points: Sequence[tuple[int, Any]]) -> Any:
     return _listed(np.reshape(found, values.shape[1:]).tolist())
 
 
-def cached_loaders() -> Loaders:
+def cached_loaders() -> dict[str, Any]:
     """Return functions that load pictures, and each network once."""
-    return Loaders(load_picture, functools.cache(load_used_network))
+    return {
+        "picture_fn": load_picture,
+        "network_fn": functools.cache(load_used_network),
+    }
 
 
 def as_array(picture: Picture) -> np.ndarray:

@@ -38,7 +38,6 @@ from jaxnst.transfer.run import (
     is_pair_alike,
     is_unpainted,
     leave_unpainted,
-    make_steering,
     measure_targets,
     paint,
 )
@@ -204,10 +203,10 @@ class ShotPainter:
             job = self.job_fn(index, self.job.inputs.content)
             targets = self._targets_at(index, job, frame, held)
             weights = weights_of(config, job.inputs.regions)
-            steering = make_steering(config, job.inputs.regions)
-            if steering is not None and ratios.size == len(steering.gaps):
-                ratios = _steered(steering, ratios, last)
-                weights = weigh(weights, ratios, steering.shares)
+            strengths, shares = job.inputs.strengths(config), job.inputs.shares
+            if strengths is not None and ratios.size == len(strengths):
+                ratios = _steered(Steering(strengths, shares), ratios, last)
+                weights = weigh(weights, ratios, shares)
             image, found, steps = self._run(held, targets, weights, num_steps)
             terms = found
         image = rounded(image)
@@ -269,19 +268,20 @@ class ShotPainter:
             method=Method(self._plan.step.optimizer, frame_rate(own, config), 1.0),
             weights=weights._replace(temporal=np.float32(weight)),
             budget=budget,
+            full_shape=self.job.inputs.shape,
             is_watched=False,
         )
         step = self._plan.step
         state: TransferState = step.init(held.first)
         with clear_memory_errors(self.memory, max(held.first.shape)):
-            state, (report,) = run_size(
+            state = run_size(
                 step.stack([state]),
                 targets,
                 step,
                 [member],
-                full_shape=self.job.inputs.shape,
                 is_interrupted=self.is_interrupted,
             )
+        report = member.report
         if report.stopped == "interrupted":
             raise Stopped
         image = np.array(step.member(state, 0).image)

@@ -149,7 +149,7 @@ def preview_clip(
             painted = leave_unpainted(whole)
         else:
             (painted,) = paint([whole], make_plan([whole], job.memory))
-        pictures.append(finish(whole, painted, memory=job.memory, seconds=0.0).image)
+        pictures.append(finish(whole, painted, seconds=0.0).image)
         labels.append(f"frame {index}, {float(job.clip.times[index]):.2f} s")
     sheet = draw_pictures(
         pictures, labels, longest=_SIZE, columns=min(_COLUMNS, len(labels))

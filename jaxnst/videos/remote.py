@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxnst.images import Picture
-from jaxnst.transfer.masks import MASK_NAMES
+from jaxnst.images import Picture, load_picture
+from jaxnst.transfer.regions import MASK_NAMES
 
 from .flow import make_flow_fn, one_thread
 from .folder import MemoryStore, Row, WorkFolder
@@ -52,9 +52,7 @@ def pack_shot(job: ClipJob, number: int, flow: Any) -> PackedShot:
     }
     styles = job.style if isinstance(job.style, list) else [job.style]
     about = {
-        "style": [
-            as_array(job.loaders.picture_fn(each, argument="style")) for each in styles
-        ],
+        "style": [as_array(load_picture(each, argument="style")) for each in styles],
         "own": job.own,
         "flow": flow,
         "arguments": arguments,

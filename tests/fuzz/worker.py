@@ -177,9 +177,11 @@ class Worker:
 
 def _command(argv: list[str], seen: Seen) -> int:
     """Run a command, note the error behind its message, and return its exit code."""
+    from PIL import Image
+
     from jaxnst.cli import main
 
-    inner = main.error_text
+    inner, limit = main.error_text, Image.MAX_IMAGE_PIXELS
 
     def noting(error: Exception) -> str:
         seen.error, seen.where = error, where_of(error)
@@ -195,6 +197,7 @@ def _command(argv: list[str], seen: Seen) -> int:
         return -1
     finally:
         main.error_text = inner
+        Image.MAX_IMAGE_PIXELS = limit  # `--max-megapixels` holds for one process
 
 
 def _call(call: Any, seen: Seen) -> None:
@@ -332,7 +335,7 @@ def _put_stand_ins() -> None:
 
     def paint(jobs: Any, plan: Any, **_: Any) -> list[Painted]:
         pictures = [job.inputs.content_at(job.inputs.shape) for job in jobs]
-        return [Painted(np.asarray(x), [], None, 0.0, 0.0, None) for x in pictures]
+        return [Painted(np.asarray(x), [], None, "fast") for x in pictures]
 
     def measure(*_: Any, **__: Any) -> jaxnst.metrics.Metrics:
         return jaxnst.metrics.Metrics(*[0.5] * len(jaxnst.metrics.Metrics._fields))
