@@ -379,3 +379,19 @@ def test_the_command(files, tmp_path, tiny_vgg19, capsys):
     assert "`reach` must be growing" in capsys.readouterr().err
     assert main(["stylize", *map(str, files), "--like", str(output)]) == 2
     assert "`jaxnst video` makes" in capsys.readouterr().err
+
+
+def test_a_clip_is_explained(files, tmp_path, tiny_vgg19, capsys):
+    output, report = tmp_path / "out.mp4", tmp_path / "out.why.html"
+    settings = QUICK | {"stop": 4}
+    result = jaxnst.video(BUNNY, files[1], output=output, **settings)
+    found = jaxnst.explain(result, progress=False)
+    assert len(found.frames) == 4
+    assert len(found.worst) == 3
+    assert found.summary["warp_error"] > 0
+    assert main(["explain", str(output), "--content", str(BUNNY), "-q"]) == 0
+    page = report.read_text()
+    assert page.count("<figure>") == 12
+    assert 'src="http' not in page
+    assert main(["explain", str(output), "--content", str(files[0]), "-q"]) == 2
+    assert "is a picture" in capsys.readouterr().err

@@ -146,9 +146,15 @@ def _explain(args: argparse.Namespace) -> int:
     if args.sheets is not None and Path(args.sheets).is_file():
         raise ValueError(f"--sheets {args.sheets} is a file; give a folder")
 
+    from jaxnst.images.metadata import FILMS
     from jaxnst.insight import explain
 
-    pictures = args.picture, args.content, one_or_all(args.style)
+    if Path(args.picture).suffix.lower() in FILMS:
+        if args.sheets is not None:
+            raise ValueError("--sheets are of pictures; a clip has the report only")
+    elif args.style is None:
+        args.parser.error("the following arguments are required: --style")
+    pictures = args.picture, args.content, one_or_all(args.style or [None])
     names = ("masks", "strength", "init", "network", "ablations")
     given = {name: vars(args)[name] for name in names}
     found = explain(*pictures, progress=not args.quiet, **given)
@@ -238,10 +244,13 @@ Report why PICTURE, which jaxnst painted, looks as it does: which layer did what
 where it changed, where strokes come from, and which settings to change.""",
     epilog=_EXPLAIN_EXAMPLES,
     options=(
-        option("picture", "a picture saved by jaxnst", "PICTURE"),
-        option("--content", "its content picture", "FILE", required=True),
+        option("picture", "a picture or a film saved by jaxnst", "PICTURE"),
+        option("--content", "its content picture, or clip", "FILE", required=True),
         option(
-            "--style", "its style picture, or several", "FILE", required=True, nargs="+"
+            "--style",
+            "its style picture, or several; not for a film",
+            "FILE",
+            nargs="+",
         ),
         option(
             "-o --output",
@@ -271,10 +280,10 @@ where it changed, where strokes come from, and which settings to change.""",
 )
 SHOW = Command(
     run_fn=_show,
-    help="print how a picture was made",
-    description="Print the record that jaxnst keeps inside the pictures it saves.",
+    help="print how a picture or a film was made",
+    description="Print the record that jaxnst keeps inside the files it saves.",
     options=(
-        option("file", "a picture saved by jaxnst", "FILE"),
+        option("file", "a picture or a film saved by jaxnst", "FILE"),
         flag("--json", "print JSON"),
         LIMIT,
     ),

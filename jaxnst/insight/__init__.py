@@ -3,6 +3,7 @@
 from .ablations import Ablations as Ablations
 from .advice import Convergence as Convergence
 from .attribution import Attribution as Attribution
+from .clips import ClipExplanation as ClipExplanation
 from .correspondence import (
     Correspondence as Correspondence,
     find_correspondences as find_correspondences,

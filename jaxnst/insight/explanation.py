@@ -20,10 +20,13 @@ from jaxnst.transfer.driver import measure_result
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.result import Result
 from jaxnst.transfer.terminal import Screen
+from jaxnst.videos.driver import VideoResult
+from jaxnst.videos.source import is_film
 
 from .ablations import Ablations, paint_ablations
 from .advice import Convergence, give_advice, judge_convergence
 from .attribution import Attribution, measure_attribution, measure_terms, targets_of
+from .clips import ClipExplanation, explain_clip
 from .correspondence import Correspondence, correspondence_layers, find_correspondences
 from .differences import Differences, measure_differences
 from .inputs import load_painted_picture
@@ -124,8 +127,8 @@ class Explanation:
 
 
 def explain(
-    picture: Result | str | os.PathLike[str],
-    content: PictureSource | None = None,
+    picture: Result | VideoResult | str | os.PathLike[str],
+    content: Any = None,
     style: StyleSource | None = None,
     *,
     masks: Sequence[PictureSource] | None = None,
@@ -135,13 +138,15 @@ def explain(
     max_size: int = 1024,
     ablations: bool = True,
     progress: bool = True,
-) -> Explanation:
+) -> Explanation | ClipExplanation:
     """Return why a picture looks as it does, and which settings would change it.
 
+    Of a clip that jaxnst painted it returns how steady it is, and where least.
+
     Args:
-        picture: result of `stylize`; or picture file saved by jaxnst, together with
-            the inputs that it was painted from.
-        content: content picture of the file.
+        picture: result of `stylize`, or of `video`; or picture or film saved by
+            jaxnst, together with the inputs that it was painted from.
+        content: content picture of the file; the clip of a film.
         style: style picture of the file, or all of them.
         masks: masks of the file, if it was painted with any.
         strength: map of strengths of the file, if it was painted with one.
@@ -165,6 +170,10 @@ def explain(
         >>> explain("out.png", "photo.jpg", "painting.jpg").advice  # doctest: +SKIP
     """
     started = time.perf_counter()
+    if isinstance(picture, VideoResult):
+        return explain_clip(picture, progress=progress)
+    if isinstance(picture, str | os.PathLike) and is_film(picture):
+        return explain_clip(picture, content, progress=progress)
     check_count("max_size", max_size, minimum=MIN_SIDE)
     painted = load_painted_picture(
         picture,

@@ -1,10 +1,11 @@
 """Losses over the steps: drawn, as a figure or in a report, or as a table."""
 
 import csv
+import functools
 import io
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,12 @@ def plot_history(history: History, *, title: str = "") -> "Figure":
 
 
 def draw_svg(history: History) -> str:
-    """Return the figure of `plot_history` as an element of an HTML page.
+    """Return the figure of `plot_history` as an element of an HTML page."""
+    return as_svg(functools.partial(plot_history, history))
+
+
+def as_svg(figure_fn: Callable[[], "Figure"]) -> str:
+    """Return a figure as an element of an HTML page.
 
     Its text is text. Lines that are not curves have the color of the page's text.
     """
@@ -109,8 +115,7 @@ def draw_svg(history: History) -> str:
     with style.context(looks), warnings.catch_warnings():
         # The browser has the letters that matplotlib's font lacks.
         warnings.simplefilter("ignore")
-        figure = plot_history(history)
-        figure.savefig(stream, format="svg", transparent=True, metadata=about)
+        figure_fn().savefig(stream, format="svg", transparent=True, metadata=about)
     _, start, element = stream.getvalue().partition("<svg")
     return start + element.replace("stroke: #000000", "stroke: currentColor")
 

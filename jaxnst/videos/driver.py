@@ -43,6 +43,7 @@ class VideoResult:
         times: time stamp of each painted frame, in seconds from the first one.
         rows: for each frame its steps, losses, certainty, detail and seconds.
         record: settings, versions and sha256 of the inputs, as in `Result.record`.
+        clip: clip that was painted.
         metrics: how steady the clip is, see `jaxnst.videos.measuring`; None if it was
             not measured.
     """
@@ -51,11 +52,11 @@ class VideoResult:
     times: tuple[float, ...]
     rows: Sequence[Mapping[str, Any]]
     record: Mapping[str, Any]
+    clip: Clip = dataclasses.field(repr=False, compare=False)
     metrics: Mapping[str, float] | None = None
     _frames_fn: Callable[[], Iterator[tuple[HostImage, HostAlpha | None]]] = (
         dataclasses.field(repr=False, compare=False)
     )
-    _clip: Clip = dataclasses.field(repr=False, compare=False)
     _folder: Any = dataclasses.field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -87,7 +88,7 @@ class VideoResult:
         """
         place = check_output(output, codec=codec, quality=quality)
         return write_clip(
-            self._frames_fn(), place, self._clip, record=self.record, audio=audio
+            self._frames_fn(), place, self.clip, record=self.record, audio=audio
         )
 
 
@@ -302,7 +303,7 @@ def _paint(
             record=record,
             metrics=measured,
             _frames_fn=frames_fn,
-            _clip=job.clip,
+            clip=job.clip,
             _folder=temporary,
         )
     finally:

@@ -268,6 +268,9 @@ class ClipJob:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in self.own.to_dict().items()
         }
+        record["shot_starts"] = [
+            start for start, _ in self.shots.spans if start < len(rows)
+        ]
         if self.moving:
             record["over_time"] = {
                 name: [list(point) for point in points]
