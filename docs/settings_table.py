@@ -1,18 +1,19 @@
 """Write the tables of settings in README.md and docs/*.md from their declarations.
 
 A table stands between `<!-- settings: GROUP, GROUP -->` and `<!-- end -->`, with the
-titles of groups of `jaxnst.config`. Run `python docs/settings_table.py` after a change
-to a setting; a test compares.
+titles of groups of `jaxnst.config`, or "the clip". Run `python docs/settings_table.py`
+after a change to a setting; a test compares.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxnst.config import GROUPS, SETTINGS
+from jaxnst.config import CLIP_SETTINGS, GROUPS, SETTINGS
 
 
 ROOT = Path(__file__).resolve().parent.parent
+CLIP = "the clip"  # settings of `ClipConfig`
 TABLE = re.compile(r"(<!-- settings: (.*) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -21,9 +22,9 @@ def table_rows(titles: list[str]) -> Iterator[str]:
     yield "| setting | default | meaning |"
     yield "|---|---|---|"
     for title in titles:
-        assert title in GROUPS, title
-        for name, each in SETTINGS.items():
-            if each.group == title:
+        assert title in (*GROUPS, CLIP), title
+        for name, each in CLIP_SETTINGS.items() if title == CLIP else SETTINGS.items():
+            if title in (each.group, CLIP):
                 yield f"| `{name}` | {each.shown_default} | {each.help} |"
 
 

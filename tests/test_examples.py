@@ -78,6 +78,18 @@ def test_every_example_picture_has_its_source():
     for path in pictures:
         assert f"`{path.name}`" in sources
         jaxnst.load_picture(path)
+    assert "`big_buck_bunny.mp4`" in sources
+
+
+def test_a_clip_is_painted(files, tiny_vgg19, tmp_path, monkeypatch):
+    example = load_example("04_video.py")
+    monkeypatch.setattr(example, "NUM_SHOWN", 2)
+    output = tmp_path / "out.mp4"
+    clip = EXAMPLES / "images" / "big_buck_bunny.mp4"
+    settings = {"size": 64, "min_size": 0, "num_steps": 3, "progress": False}
+    example.paint(clip, files[1], output, stop=3, frame_steps=2, **settings)
+    for path in (output, tmp_path / "out.jpg", tmp_path / "out.why.html"):
+        assert path.stat().st_size > 1000
 
 
 def test_the_notebook_runs_from_top_to_bottom(tiny_vgg19, tmp_path, monkeypatch):

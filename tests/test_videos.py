@@ -3,6 +3,7 @@
 import concurrent.futures
 import itertools
 import shutil
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jaxnst.objective import Temporal, _temporal_term
 from jaxnst.videos import motion
 from jaxnst.videos.flow import certainty_of, check_consistency, dis_flow, warp
 from jaxnst.videos.measuring import measure_frames, summarize
+from jaxnst.videos.source import open_clip
 
 
 QUICK = {
@@ -122,6 +124,7 @@ def test_light_is_followed(style):
     faded = [levels(photo * 0.7 + 0.01 * i) for i in range(8)]
     # Without steps that paint, which a first frame so unsettled would need.
     result = jaxnst.video(faded, style, **QUICK, frame_learning_rate=1e-6)
+    assert min(row["certainty"] for row in result.rows[1:]) > 0.9
     means = 255 * frames_of(result).mean((1, 2, 3))
     wanted = [x.mean() for x in faded]
     # Clipped colors apart, the painting becomes as much lighter as the clip.
@@ -181,9 +184,24 @@ def test_a_callback_stops_and_the_frames_are_put_together(pan, style, tmp_path):
     result = jaxnst.video(
         pan, style, output=output, callback=lambda row: row["frame"] == 2, **QUICK
     )
-    assert len(result) == len(jaxnst.videos.source.open_clip(output)) == 3
+    assert len(result) == len(open_clip(output)) == 3
     assert result.record["result"]["stopped"] == "interrupted"
     assert jaxnst.read_record(output)["result"]["frames"] == 3
+
+
+def test_ctrl_c_puts_together_what_is_there(pan, style, tmp_path, interruptible):
+    def interrupt(row):
+        if row["frame"] == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    output = tmp_path / "out.mp4"
+    with pytest.raises(jaxnst.VideoInterrupted) as caught:
+        jaxnst.video(pan, style, output=output, callback=interrupt, **QUICK)
+    assert len(caught.value.result) == 2
+    assert len(open_clip(output)) == 2
+    whole = jaxnst.video(pan, style, output=output, **QUICK)
+    assert len(whole) == len(open_clip(output)) == 5
+    assert [each.shape for each in whole] == [(48, 64, 3)] * 5
 
 
 def test_reach_passes_and_loop(pan, style):
@@ -312,7 +330,7 @@ def test_what_is_covered_is_found():
 
     (before, old), (after, new) = scene(0), scene(1)
     flow = dis_flow(after, before)
-    certainty = certainty_of(flow, dis_flow(before, after))
+    certainty, _ = certainty_of(flow, dis_flow(before, after))
     # Background that the disc covered in the frame before.
     source = np.zeros_like(old)
     source[:, :-1] = old[:, 1:]
@@ -380,5 +398,5 @@ def test_bad_settings_are_one_line_each(pan, style):
 def test_a_result_is_saved_again(pan, style, tmp_path):
     result = jaxnst.video(pan[:2], style, **QUICK)
     path = result.save(tmp_path / "again.mkv", codec="ffv1")
-    found = [each.rgb for each in jaxnst.videos.source.open_clip(path).frames()]
+    found = [each.rgb for each in open_clip(path).frames()]
     assert np.abs(np.stack(found) - frames_of(result)).max() < 1.5 / 255

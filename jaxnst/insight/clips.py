@@ -35,7 +35,7 @@ _NUM_WORST, _WHITE = 4, 40 / 255
 _BLURRED, _UNSTEADY, _DRIFTED = 0.9, 0.1, 4.0
 _PANELS = {
     "change along the motion, of 255": ("warp_error", "warp_error_content"),
-    "fine detail": ("detail",),
+    "fine detail kept": ("detail_kept",),
     "mean and contrast, of 255": ("mean", "contrast"),
 }
 

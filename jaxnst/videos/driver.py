@@ -13,6 +13,7 @@ import numpy as np
 from jaxnst._checks import shown, suggestion
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import CLIP_SETTINGS, CUSTOM, SETTINGS, ClipConfig
+from jaxnst.optimize import StepView
 from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.sweeps.executor import check_executor
 from jaxnst.transfer.inputs import StyleSource
@@ -32,6 +33,10 @@ from .painting import Stopped
 from .remote import paint_elsewhere
 from .runner import paint_shot
 from .source import Clip, TemporaryFolder, open_clip
+
+
+# Seconds between two steps that are shown: in a bar, or as lines.
+_BAR_INTERVAL, _LINE_INTERVAL = 0.2, 10.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -268,7 +273,7 @@ def _paint(
         bar.begin(job)
         with deferred_interrupt(bar.notice) as interrupted_fn:
             try:
-                for row in _rows(job, folder, flow, executor, interrupted_fn):
+                for row in _rows(job, folder, flow, executor, interrupted_fn, bar):
                     bar.advance(row)
                     if callback is not None and _is_true(callback(row)):
                         is_stopped = True
@@ -281,7 +286,7 @@ def _paint(
             raise VideoInterrupted(None)
         is_part = count < len(job.clip)
         measured = None
-        rows = [folder.rows[i, folder.last_pass(i)] for i in range(count)]
+        rows = [folder.row(index) for index in range(count)]
         frames_fn = functools.partial(_finished, job, folder, count)
         if metrics:
             from .measuring import measure_clip
@@ -325,7 +330,7 @@ def _is_true(answer: object) -> bool:
 def _num_painted(folder: WorkFolder, job: ClipJob) -> int:
     """Return how many frames are there from the first on, after any pass."""
     count = 0
-    while count < len(job.clip) and folder.last_pass(count):
+    while count < len(job.clip) and folder.is_done(count, 1):
         count += 1
     return count
 
@@ -336,6 +341,7 @@ def _rows(
     flow: Any,
     executor: Any,
     interrupted_fn: Callable[[], bool],
+    bar: "Progress",
 ) -> Iterator[Row]:
     """Paint the shots, and yield the row of each frame that is painted."""
     if executor is not None:
@@ -344,7 +350,9 @@ def _rows(
         )
         return
     for number in range(len(job.shots.spans)):
-        yield from paint_shot(job, number, folder, is_interrupted=interrupted_fn)
+        yield from paint_shot(
+            job, number, folder, is_interrupted=interrupted_fn, step_fn=bar.step
+        )
 
 
 def _finished(
@@ -352,10 +360,8 @@ def _finished(
 ) -> Iterator[tuple[HostImage, HostAlpha | None]]:
     """Yield the frames with their colors and filters, as `stylize` finishes them."""
     pictures = job.clip.frames(0, count)
-    for index, (picture, image) in enumerate(
-        zip(pictures, folder.images(count), strict=True)
-    ):
-        yield job.finished(index, picture, image)
+    for index, picture in enumerate(pictures):
+        yield job.finished(index, picture, folder.image(index))
 
 
 def _written(
@@ -374,8 +380,8 @@ class Progress:
     def __init__(self, screen: Screen):
         self._screen = screen
         self._started = time.monotonic()
+        self._shown = self._started
         self._done, self._total = 0, 0
-        self._work = self._all_work = 0.0
 
     def __enter__(self) -> "Progress":
         return self
@@ -426,6 +432,19 @@ class Progress:
                 f"{row['certainty']:.0%}, still {row['still']:.0%}, about {left:.0f} s "
                 "left"
             )
+
+    def step(self, index: int, view: StepView) -> None:
+        """Show a step of a frame that is painted by itself, which takes long."""
+        now = time.monotonic()
+        interval = _BAR_INTERVAL if self._screen.is_terminal else _LINE_INTERVAL
+        if now - self._shown < interval:
+            return
+        self._shown = now
+        text = f"frame {index + 1}, step {view.step} of {view.num_steps}"
+        if self._screen.is_terminal:
+            self._screen.update(description=text)
+        else:
+            self._screen.print(text)
 
     def say(self, text: str) -> None:
         """Show a line."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Float
 
 from jaxnst._checks import check_choice, path_text, shown
@@ -180,21 +179,33 @@ def check_consistency(flow: Flow, back: Flow) -> np.ndarray:
         for i in (0, 1)
         for axis in (0, 1)
     )
-    columns, rows = places(flow)
-    height, width = flow.shape[:2]
-    is_outside = (
-        (columns < 0) | (columns > width - 1) | (rows < 0) | (rows > height - 1)
-    )
     found = np.where(slopes > 0.01 * lengths + 0.002, 0, 1)
     found = np.where(is_lost, -1, found)
-    return np.where(is_outside, 0, found).astype(np.float32)
+    return np.where(_leaves(flow), 0, found).astype(np.float32)
 
 
-def certainty_of(flow: Flow, back: Flow) -> HostAlpha:
-    """Return how certain a flow is, [0, 1]; what is lost spreads outwards."""
+def certainty_of(flow: Flow, back: Flow) -> tuple[HostAlpha, HostAlpha]:
+    """Return how certain a flow is, and what of the picture it leads to, [0, 1].
+
+    At a border of motion a flow is not certain, but leads to nearly the right place.
+    What is lost spreads outwards.
+    """
     found = check_consistency(flow, back)
-    smooth = scipy.ndimage.gaussian_filter(found, _SMOOTHING, mode="nearest")
+    is_boundary = (found == 0) & ~_leaves(flow)
+    return _smoothed(found), _smoothed(np.where(is_boundary, 1, found))
+
+
+def _smoothed(found: np.ndarray) -> HostAlpha:
+    smooth = cv2.GaussianBlur(found.astype(np.float32), (0, 0), _SMOOTHING)
     return np.clip(smooth, 0, 1)
+
+
+def _leaves(flow: Flow) -> np.ndarray:
+    """Return where a flow leads out of the picture."""
+    columns, rows = places(flow)
+    height, width = flow.shape[:2]
+    is_beside = (columns < 0) | (columns > width - 1)
+    return is_beside | (rows < 0) | (rows > height - 1)
 
 
 def consistent_share(one: HostImage, other: HostImage) -> float:

@@ -6,13 +6,14 @@ the frame's picture is in its place. So a frame is there if it has a row, and wh
 painted after a kill is what would have been painted without one.
 """
 
+import abc
 import contextlib
 import csv
 import io
 import json
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,64 @@ _TEXT = ("ratios", "gaps", "sha256")
 Row = dict[str, Any]
 
 
-class WorkFolder:
+class Store(abc.ABC):
+    """Painted frames, by their number and their pass.
+
+    Attributes:
+        rows: {(frame, pass): its row}.
+        last: {frame: its last pass}.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[int, int], Row] = {}
+        self.last: dict[int, int] = {}
+
+    @abc.abstractmethod
+    def read(self, index: int, number: int) -> HostImage:
+        """Return a painted frame of a pass."""
+
+    @abc.abstractmethod
+    def add(self, image: HostImage, row: Row) -> None:
+        """Keep a painted frame, and its row."""
+
+    def is_done(self, index: int, number: int) -> bool:
+        """Return whether a frame was painted in this pass, or in a later one."""
+        return self.last.get(index, 0) >= number
+
+    def row(self, index: int) -> Row:
+        """Return the row of a frame after its last pass."""
+        return self.rows[index, self.last[index]]
+
+    def image(self, index: int) -> HostImage:
+        """Return a frame after its last pass."""
+        return self.read(index, self.last[index])
+
+    def _note(self, row: Row) -> None:
+        index, number = row["frame"], row["pass"]
+        self.rows[index, number] = row
+        self.last[index] = max(number, self.last.get(index, 0))
+
+
+class MemoryStore(Store):
+    """Painted frames in memory, as 16 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: dict[tuple[int, int], np.ndarray] = {}
+
+    def read(self, index: int, number: int) -> HostImage:
+        """Return a painted frame of a pass."""
+        levels = self.images[index, number]
+        return levels.astype(np.float32) / np.float32(65535)
+
+    def add(self, image: HostImage, row: Row) -> None:
+        """Keep a painted frame, and its row."""
+        key = row["frame"], row["pass"]
+        self.images[key] = np.round(image * 65535).astype(np.uint16)
+        self._note(row)
+
+
+class WorkFolder(Store):
     """Painted frames on disk, by their number and their pass.
 
     Opening makes the folder, or resumes what is in it. `identity` is what decides the
@@ -72,8 +130,8 @@ class WorkFolder:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]):
+        super().__init__()
         self.path = path
-        self.rows: dict[tuple[int, int], Row] = {}
         self._mutex = threading.Lock()
         self._make()
         self._lock = filelock.FileLock(path / LOCK, timeout=0, thread_local=False)
@@ -147,7 +205,7 @@ class WorkFolder:
                 row = _parsed(cells)
                 place = self._place(row["frame"], row["pass"])
                 if file_sha256(place) == row["sha256"]:
-                    self.rows[row["frame"], row["pass"]] = row
+                    self._note(row)
         self._write_rows()
 
     def _write_rows(self) -> None:
@@ -190,7 +248,7 @@ class WorkFolder:
             with self._mutex:
                 with (self.path / TABLE).open("a") as table:
                     table.write(stream.getvalue())
-                self.rows[index, number] = row
+                self._note(row)
         except OSError as error:
             raise type(error)(
                 f"frame {index} cannot be written to {plain(str(self.path))}: "
@@ -199,37 +257,6 @@ class WorkFolder:
             ) from error
         if number > 1:  # nothing starts from the pass before any more
             self._place(index, number - 1).unlink(missing_ok=True)
-
-    def last_pass(self, index: int) -> int:
-        """Return the last pass in which a frame was painted; 0 if in none."""
-        return max((p for i, p in self.rows if i == index), default=0)
-
-    def images(self, count: int) -> Iterator[HostImage]:
-        """Yield the frames from the first on, as they are after their last pass."""
-        for index in range(count):
-            yield self.read(index, self.last_pass(index))
-
-
-class MemoryStore:
-    """Painted frames in memory, as 16 bits."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[int, int], Row] = {}
-        self.images: dict[tuple[int, int], np.ndarray] = {}
-
-    def read(self, index: int, number: int) -> HostImage:
-        """Return a frame of a pass."""
-        levels = self.images[index, number]
-        return levels.astype(np.float32) / np.float32(65535)
-
-    def add(self, image: HostImage, row: Row) -> None:
-        """Keep a frame of a pass."""
-        key = row["frame"], row["pass"]
-        self.images[key] = np.round(image * 65535).astype(np.uint16)
-        self.rows[key] = row
-
-
-Store = WorkFolder | MemoryStore
 
 
 def _parsed(cells: Mapping[str, str]) -> Row:

@@ -155,7 +155,7 @@ class ClipJob:
                 picture_fn=self.loaders["picture_fn"],
             )
             maps = list(found.maps)
-        strength_map, levels = None, None
+        strength_map, levels = None, ()
         if known.strengths is not None:
             frame = self.arguments.get("strength")
             if self.strengths is not None:

@@ -14,29 +14,28 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.images import resize
 from jaxnst.images.resizing import fill_hidden
 from jaxnst.metrics import measure
-from jaxnst.metrics.artifacts import high_frequency_energy
 from jaxnst.pretrained import load_lpips_network
 
-from .flow import FlowFn, check_consistency, farneback_flow, warp
+from .flow import FlowFn, check_consistency, farneback_flow, warp, warp_smooth
 from .folder import Row
 from .jobs import ClipJob
 from .motion import measure_motion
+from .source import cv2
 
 
 # Frames that AlexNet looks at.
 _NUM_JUDGED = 5
 # The long-term error is that to so many frames before.
 _LONG = 5
-# Detail kept is that of this last part of a shot.
-_END = 0.25
+# Detail kept is that of this last part of a shot, where so much of its first frame is
+# still seen.
+_END, _LEAST_SEEN = 0.25, 0.1
 
 
 class FrameErrors(NamedTuple):
@@ -47,9 +46,10 @@ class FrameErrors(NamedTuple):
         warp_error_content: the same of the content: what flow, noise and light leave.
         warp_error_5: error to the fifth frame before, if there is one.
         warp_error_first: error to the first frame of the shot.
-        static_error: largest change of a pixel that stands still, in levels of 255;
-            None if there is none.
-        detail: high-frequency energy.
+        static_error: change that 99 % of the pixels which stand still do not exceed,
+            in levels of 255; None if there are none.
+        detail_kept: energy of the fine detail over that which the first frame of the
+            shot has in the same places, where the motion from there is certain.
         variance: variance over the frame.
         mean: mean of the frame, less that of its content, in levels of 255.
         contrast: the same of the standard deviation.
@@ -60,7 +60,7 @@ class FrameErrors(NamedTuple):
     warp_error_5: float | None
     warp_error_first: float | None
     static_error: float | None
-    detail: float
+    detail_kept: float | None
     variance: float
     mean: float
     contrast: float
@@ -89,14 +89,18 @@ def measure_frames(
             errors["warp_error_content"] = _error(content, kept[-1][1], flow, mask)
             motion = measure_motion(content, kept[-1][1], flow_fn)
             change = np.abs(painting - kept[-1][0]).max(-1)[motion.still]
-            errors["static_error"] = float(change.max()) * 255 if change.size else None
-            first = _certain_flow(content, kept[0][1], flow_fn)
-            errors["warp_error_first"] = _error(painting, kept[0][0], *first)
+            if change.size:
+                errors["static_error"] = 255 * float(np.quantile(change, 0.99))
+            flow, mask = _certain_flow(content, kept[0][1], flow_fn)
+            errors["warp_error_first"] = _error(painting, kept[0][0], flow, mask)
+            if mask.mean() > _LEAST_SEEN:
+                before = warp_smooth(_fine_energy(kept[0][0]), flow)
+                own = (mask * _fine_energy(painting)).sum()
+                errors["detail_kept"] = float(own / max((mask * before).sum(), 1e-9))
         if len(kept) >= _LONG:
             long = _certain_flow(content, kept[-_LONG][1], flow_fn)
             errors["warp_error_5"] = _error(painting, kept[-_LONG][0], *long)
         errors |= {
-            "detail": float(_energy(jnp.asarray(painting))),
             "variance": float(painting.var(axis=(0, 1)).mean()),
             "mean": 255 * float(painting.mean() - content.mean()),
             "contrast": 255 * float(painting.std() - content.std()),
@@ -114,11 +118,10 @@ def summarize(
         The means of the errors, and:
         flicker: root of the error beyond the content's, in levels of 255.
         unsteadiness: error over twice the variance; 1 for unrelated frames.
-        detail_kept: high-frequency energy at the end of a shot over that of its first
-            frame, the mean over the shots; below 1 for a blurred clip.
+        detail_kept: that of the last quarter of each shot; below 1 for a blurred clip.
         drift_mean, drift_contrast: largest change of mean and contrast from the first
             frame of a shot, beyond that of the content, in levels of 255.
-        static_error: largest change of a pixel that stands still, in levels of 255.
+        static_error: the largest of the frames'.
     """
     found: dict[str, float] = {}
     for name in FrameErrors._fields[:4]:
@@ -135,10 +138,10 @@ def summarize(
         for start, end in zip(starts, [*starts[1:], len(frames)], strict=True)
     ]
     kept = [
-        float(np.mean([x.detail for x in shot[-max(1, int(_END * len(shot))) :]]))
-        / max(shot[0].detail, 1e-9)
+        each.detail_kept
         for shot in shots
-        if len(shot) > 1
+        for each in shot[-max(1, int(_END * len(shot))) :]
+        if each.detail_kept is not None
     ]
     if kept:
         found["detail_kept"] = float(np.mean(kept))
@@ -211,4 +214,6 @@ def _error(
     return float((mask * change).sum() / max(float(mask.sum()), 1.0))
 
 
-_energy = jax.jit(high_frequency_energy)
+def _fine_energy(image: HostImage) -> HostAlpha:
+    """Return the energy of what is finer than a Gaussian of one pixel."""
+    return np.square(image - cv2.GaussianBlur(image, (0, 0), 1.0)).mean(-1)

@@ -46,12 +46,15 @@ class Motion(NamedTuple):
     Attributes:
         flow: way of each pixel to its place in the frame before.
         certainty: how certain that is, [0, 1].
+        seen: how far that place shows the same, [0, 1]; at borders of motion it does,
+            though the motion is not certain.
         light: change of the luminance, smoothed.
         still: where nothing moved and nothing changed.
     """
 
     flow: Flow
     certainty: HostAlpha
+    seen: HostAlpha
     light: HostAlpha
     still: Bool[np.ndarray, "height width"]
 
@@ -88,20 +91,21 @@ def measure_motion(
     everything = np.ones(shape, bool)
     if np.array_equal(frame, before):
         flow = np.zeros((*shape, 2), np.float32)
-        return Motion(flow, everything.astype(np.float32), nothing, everything)
+        full = everything.astype(np.float32)
+        return Motion(flow, full, full, nothing, everything)
     if flow_fn is None:
         flow = np.zeros((*shape, 2), np.float32)
-        certainty = everything.astype(np.float32)
+        certainty = seen = everything.astype(np.float32)
     else:
         flow = flow_fn(frame, before)
-        certainty = certainty_of(flow, (back_fn or flow_fn)(before, frame))
+        certainty, seen = certainty_of(flow, (back_fn or flow_fn)(before, frame))
     change = frame - warp(before, flow)
     certain = cv2.GaussianBlur(certainty, (0, 0), _LIGHT_SMOOTHING)
     brighter = cv2.GaussianBlur(certainty * (change @ LUMA), (0, 0), _LIGHT_SMOOTHING)
     light = brighter / np.maximum(certain, 1e-3)
     still = _find_still(frame, before, flow)
-    certainty = np.where(still, np.float32(1), certainty)
-    return Motion(flow, certainty, light, still)
+    certainty, seen = (np.where(still, np.float32(1), x) for x in (certainty, seen))
+    return Motion(flow, certainty, seen, light, still)
 
 
 def _find_still(frame: HostImage, before: HostImage, flow: Flow) -> np.ndarray:
@@ -180,35 +184,39 @@ def hold(
         moves: whether there is a flow; without one, `changes` are added.
         changes: change of the frame from each of those before.
     """
-    total = np.zeros(frame.shape, np.float32)
-    known = np.zeros(frame.shape[:2], np.float32)
-    nearest = None
+    carried = []
     for number, (motion, painting) in enumerate(zip(motions, paintings, strict=True)):
         if moves:
             moved = carry(painting, motion)
         else:
             moved = np.clip(painting + changes[number], 0, 1)
             moved = np.where(motion.still[..., None], painting, moved)
-        nearest = moved if nearest is None else nearest
-        new = np.maximum(0, motion.certainty - known)
-        total += new[..., None] * moved
+        carried.append(moved)
+    image, certainty = _mean_of(carried, [each.certainty for each in motions])
+    first, seen = _mean_of(carried, [each.seen for each in motions])
+    if (seen < 1).any():
+        share = seen[..., None]
+        new = share * first + (1 - share) * recolor_fn(frame)
+        first = np.where(share == 1, first, new).astype(np.float32)
+    rates = np.where(motions[0].still, 0, 1 + (_NEW_RATE - 1) * (1 - seen))
+    return Held(image, certainty, first, rates.astype(np.float32))
+
+
+def _mean_of(
+    carried: Sequence[HostImage], weights: Sequence[HostAlpha]
+) -> tuple[HostImage, HostAlpha]:
+    """Return the mean of pictures, each for what no earlier one knows, and its weight.
+
+    Where the first is all that is known, its pixels stay as they are to the last bit.
+    """
+    total, known = np.zeros_like(carried[0]), np.zeros_like(weights[0])
+    for picture, weight in zip(carried, weights, strict=True):
+        new = np.maximum(0, weight - known)
+        total += new[..., None] * picture
         known += new
-    assert nearest is not None
-    still = motions[0].still
+    is_one = (known == weights[0])[..., None]
     mean = total / np.maximum(known, 1e-6)[..., None]
-    # As it was to the last bit where one frame is all that is known.
-    is_one = (known == motions[0].certainty) | still
-    image = np.where(is_one[..., None], nearest, mean).astype(np.float32)
-    known = np.minimum(known, 1)
-    if (known < 1).any():
-        share = known[..., None]
-        first = np.where(
-            share == 1, image, share * image + (1 - share) * recolor_fn(frame)
-        ).astype(np.float32)
-    else:
-        first = image
-    rates = np.where(still, 0, 1 + (_NEW_RATE - 1) * (1 - known))
-    return Held(image, known, first, rates.astype(np.float32))
+    return np.where(is_one, carried[0], mean).astype(np.float32), np.minimum(known, 1)
 
 
 class Window:

@@ -8,6 +8,7 @@ such a frame is painted, and leave it as blurred as it was carried.
 """
 
 import dataclasses
+import functools
 import math
 import time
 import warnings
@@ -23,7 +24,7 @@ from jaxnst.config import CUSTOM, ClipConfig, TransferConfig
 from jaxnst.images import Picture
 from jaxnst.metrics.artifacts import high_frequency_energy
 from jaxnst.objective import LossWeights, Targets, Temporal, halved
-from jaxnst.optimize import TransferState, make_optimizer
+from jaxnst.optimize import StepView, TransferState, make_optimizer
 from jaxnst.optimize.loop import run_size
 from jaxnst.optimize.member import Member
 from jaxnst.optimize.recovery import Method
@@ -80,9 +81,12 @@ class ShotPainter:
 
     Attributes:
         job: the first frame, as a picture by itself.
-        config_fn: number of a frame -> the settings of its picture.
-        regions_fn: number of a frame -> its regions.
         number: number of the shot.
+        config_fn: number of a frame -> the settings of its picture.
+        job_fn: number and picture of a frame -> its job.
+        step_fn: called with the number of a frame and each step of it, if it is
+            painted by itself.
+        time_fn: number of a frame -> its time in seconds.
     """
 
     job: Job
@@ -92,6 +96,7 @@ class ShotPainter:
     config_fn: Callable[[int], TransferConfig]
     job_fn: Callable[[int, Picture], Job]
     is_interrupted: Callable[[], bool]
+    step_fn: Callable[[int, StepView], object] | None
     time_fn: Callable[[int], float]
 
     def __post_init__(self):
@@ -122,6 +127,7 @@ class ShotPainter:
                 (painted,) = paint(
                     [job],
                     make_plan([job], self.memory),
+                    callbacks=[self.step_fn and functools.partial(self._show, index)],
                     is_interrupted=self.is_interrupted,
                 )
         if painted.stopped == "interrupted":
@@ -143,9 +149,14 @@ class ShotPainter:
         )
         return image, row
 
-    def begin(self, image: HostImage, row: Mapping[str, Any]) -> None:
-        """Take the scales of the shot from its first painted frame."""
-        self._scale = max(float(np.var(image, axis=(0, 1)).mean()), 1e-4)
+    def _show(self, index: int, view: StepView) -> None:
+        """Show a step; what `step_fn` returns stops nothing."""
+        assert self.step_fn is not None
+        self.step_fn(index, view)
+
+    def begin(self, row: Mapping[str, Any]) -> None:
+        """Take the scales of the shot from the row of its first painted frame."""
+        self._scale = max(row["contrast"] ** 2, 1e-4)
         self._first_loss = row["total"] or 1.0
         self._fit_recoloring()
         if self.is_unpainted:

@@ -164,7 +164,7 @@ def paint_elsewhere(
     futures = {}
     try:
         for number, span in enumerate(job.shots.spans):
-            if not all((index, last) in folder.rows for index in range(*span)):
+            if not all(folder.is_done(index, last) for index in range(*span)):
                 packed = pack_shot(job, number, flow)
                 futures[executor.submit(paint_packed, packed)] = number
         waiting = set(futures)

@@ -1,5 +1,6 @@
 """Painting of a shot: its frames one after the other, in one or several passes."""
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from jaxnst._types import HostImage
 from jaxnst.images import Picture, resize
 from jaxnst.images.resizing import fill_hidden
+from jaxnst.optimize import StepView
 
 from .folder import Row, Store
 from .jobs import ClipJob, num_flow_threads
@@ -16,8 +18,9 @@ from .motion import Held, Prepared, Window, hold, in_thread, prepare
 from .painting import ShotPainter
 
 
-# Frames whose motion is measured ahead.
-_AHEAD = 8
+# Frames whose motion is measured ahead, and the bytes that they may take; a pixel of
+# each takes so many.
+_MOST_AHEAD, _BYTES_AHEAD, _BYTES_A_PIXEL = 8, 60_000_000, 44
 
 # A frame, and those that hold it, the nearest first.
 Order = list[tuple[int, tuple[int, ...]]]
@@ -29,6 +32,7 @@ def paint_shot(
     store: Store,
     *,
     is_interrupted: Callable[[], bool] = lambda: False,
+    step_fn: Callable[[int, StepView], object] | None = None,
 ) -> Iterator[Row]:
     """Paint the frames of a shot that are missing, and yield the row of each.
 
@@ -38,7 +42,7 @@ def paint_shot(
     start, end = job.shots.spans[number]
     indices = range(start, end)
     last_pass = job.num_passes if job.own.steadiness > 0 else 1
-    if all((index, last_pass) in store.rows for index in indices):
+    if all(store.is_done(index, last_pass) for index in indices):
         return
     painter: ShotPainter | None = None
 
@@ -52,11 +56,12 @@ def paint_shot(
             config_fn=job.config_at,
             job_fn=lambda index, content: job.following(first, index, content),
             is_interrupted=is_interrupted,
+            step_fn=step_fn,
             time_fn=lambda index: float(job.clip.times[index] - job.clip.times[0]),
         )
 
     if job.own.steadiness == 0:
-        missing = [index for index in indices if (index, 1) not in store.rows]
+        missing = [index for index in indices if not store.is_done(index, 1)]
         for index, picture in enumerate(job.clip.frames(missing[0], end), missing[0]):
             if index in missing:
                 painter = painter or make_painter(picture)
@@ -64,19 +69,13 @@ def paint_shot(
                 yield _kept(store, *painter.paint_whole(index, whole))
         return
     painter = make_painter(next(job.clip.frames(start, start + 1)))
-    if (start, 1) not in store.rows and not _is_later(store, start):
+    if not store.is_done(start, 1):
         yield _kept(store, *painter.paint_whole(start))
-    first_row = next(row for key, row in sorted(store.rows.items()) if key[0] == start)
-    first_pass = first_row["pass"]
-    painter.begin(store.read(start, first_pass), first_row)
+    painter.begin(store.rows[start, 1])
     with tempfile.TemporaryDirectory(prefix="jaxnst-frames-") as spool:
         spooled = _spool(job, indices, Path(spool)) if job.num_passes > 1 else None
         for each in range(1, job.num_passes + 1):
             yield from _paint_pass(job, painter, indices, each, store, spooled)
-
-
-def _is_later(store: Store, index: int) -> bool:
-    return any(key[0] == index for key in store.rows)
 
 
 def _kept(store: Store, image: HostImage, row: Row) -> Row:
@@ -95,9 +94,7 @@ def _paint_pass(
     """Paint the frames of one pass that are missing."""
     order = _order(job, indices, number)
     order = [
-        (index, before)
-        for index, before in order
-        if not any((index, later) in store.rows for later in range(number, 1000))
+        (index, before) for index, before in order if not store.is_done(index, number)
     ]
     if not order:
         return
@@ -113,7 +110,7 @@ def _paint_pass(
         frame_fn,
         job.motion,
         num_threads=num_flow_threads(),
-        ahead=_AHEAD,
+        ahead=_num_ahead(job.shape),
         keeps_changes=not is_carried,
     )
     num_steps = max(1, job.own.frame_steps // job.num_passes)
@@ -139,21 +136,17 @@ def _paint_item(
         assert own is not None
         row = store.rows[index, number - 1] | {"pass": number, "steps": 0}
         return own, row
-    passes = [_pass_of(store, before, number) for before in item.before]
     held = hold(
         item.frame,
         item.motions,
-        [
-            store.read(before, each)
-            for before, each in zip(item.before, passes, strict=True)
-        ],
+        [store.image(before) for before in item.before],
         painter.recolored,
         moves=is_carried,
         changes=item.changes,
     )
     if own is not None:
         held = _mixed(own, held)
-    last = store.rows[item.before[0], passes[0]]
+    last = store.row(item.before[0])
     return painter.paint_held(
         index, item.frame, held, last, num_steps=num_steps, number=number
     )
@@ -171,9 +164,9 @@ def _mixed(own: HostImage, held: Held) -> Held:
     return held._replace(first=first)
 
 
-def _pass_of(store: Store, index: int, number: int) -> int:
-    """Return the latest pass of a frame up to one."""
-    return max(each for i, each in store.rows if i == index and each <= number)
+def _num_ahead(shape: tuple[int, int]) -> int:
+    most = _BYTES_AHEAD // (_BYTES_A_PIXEL * math.prod(shape))
+    return max(1, min(_MOST_AHEAD, most))
 
 
 def _order(job: ClipJob, indices: range, number: int) -> Order:
