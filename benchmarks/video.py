@@ -40,14 +40,14 @@ def make_clip(name, size, count):
     height, width = round(size * 9 / 16), size
     generator = np.random.default_rng(0)
     frames = []
-    if name == "bunny":
-        pictures = [x.rgb for x in open_clip(IMAGES / "big_buck_bunny.mp4").frames()]
-        frames = [resize(x, (height, width)) for x in pictures[:count]]
-    else:
-        wide = photograph("summer_palace", size + 3 * count + 8)
-        front = photograph("coffee", 2 * size)
-    for index in range(count if name != "bunny" else 0):
-        if name == "pan":
+    film = open_clip(IMAGES / "big_buck_bunny.mp4")
+    wide = photograph("summer_palace", size + 3 * count + 8)
+    front = photograph("coffee", 2 * size)
+    for index in range(count):
+        if name == "bunny":
+            frame = next(film.frames(index))
+            frames.append(resize(frame.rgb, (height, width)))
+        elif name == "pan":
             frames.append(wide[8 : 8 + height, 3 * index : 3 * index + width])
         elif name == "tripod":
             still = wide[8 : 8 + height, :width]

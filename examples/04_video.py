@@ -28,7 +28,8 @@ def paint(clip, style, output, **settings):
     jaxnst.explain(result, progress=False).save(output.with_suffix(".why.html"))
     painted = list(itertools.islice(result, NUM_SHOWN))
     # A steadiness of 0 paints every frame by itself.
-    alone = jaxnst.video(clip, style, **settings | {"stop": NUM_SHOWN, "steadiness": 0})
+    settings |= {"stop": NUM_SHOWN, "steadiness": 0}
+    alone = jaxnst.video(clip, style, **settings)
     frames = [x.rgb for x in result.clip.frames(0, NUM_SHOWN)]
     rows = {
         "the clip": frames,

@@ -4,6 +4,7 @@ import concurrent.futures
 import itertools
 import shutil
 import signal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from jaxnst.videos.measuring import measure_frames, summarize
 from jaxnst.videos.source import open_clip
 
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "size": 64,
     "min_size": 0,
     "num_steps": 5,
@@ -170,8 +171,9 @@ def test_a_killed_run_goes_on_with_the_same_bytes(pan, style, tmp_path):
         found.pop("000004.png", None)
         assert found == frames
         assert output.read_bytes() == whole.read_bytes()
+    given: dict[str, Any] = QUICK | {"frame_steps": 4}
     with pytest.raises(ValueError, match="holds frames of another clip: `clip` frame"):
-        jaxnst.video(pan, style, output=whole, passes=2, **QUICK | {"frame_steps": 4})
+        jaxnst.video(pan, style, output=whole, passes=2, **given)
     shutil.rmtree(tmp_path / "whole.mp4.frames")
     (tmp_path / "whole.mp4.frames").mkdir()
     (tmp_path / "whole.mp4.frames" / "mine.txt").write_text("")
@@ -197,6 +199,7 @@ def test_ctrl_c_puts_together_what_is_there(pan, style, tmp_path, interruptible)
     output = tmp_path / "out.mp4"
     with pytest.raises(jaxnst.VideoInterrupted) as caught:
         jaxnst.video(pan, style, output=output, callback=interrupt, **QUICK)
+    assert caught.value.result is not None
     assert len(caught.value.result) == 2
     assert len(open_clip(output)) == 2
     whole = jaxnst.video(pan, style, output=output, **QUICK)
@@ -390,8 +393,9 @@ def test_bad_settings_are_one_line_each(pan, style):
         ({"tile": True}, "`tile` is of single pictures"),
         ({"frame_stepz": 3}, "'frame_stepz' is no setting of `video`. Did you mean"),
     ):
+        given: dict[str, Any] = QUICK | settings
         with pytest.raises((ValueError, TypeError)) as caught:
-            jaxnst.video(pan, style, **QUICK | settings)
+            jaxnst.video(pan, style, **given)
         assert message in str(caught.value)
 
 

@@ -6,6 +6,7 @@ import warnings
 import wave
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,6 +183,7 @@ def test_forms_of_frames(tmp_path):
     assert open_clip(source).has_alpha
     copy(source, tmp_path / "clear.webm")
     found = next(open_clip(tmp_path / "clear.webm").frames())
+    assert found.alpha is not None
     assert np.abs(found.alpha[:, ::63] * 255 - [128, 255]).max() < 4
 
 
@@ -325,8 +327,9 @@ def test_what_cannot_be_written_is_told_before_painting(files, tmp_path):
         (BUNNY, "no/such/out.mp4", {}, "no such folder"),
         (see_through, "out.mp4", {}, "transparent parts, which `codec` 'h264' cannot"),
     ):
+        given: dict[str, Any] = QUICK | options
         with pytest.raises((ValueError, OSError)) as caught:
-            jaxnst.video(source, style, output=tmp_path / output, **QUICK | options)
+            jaxnst.video(source, style, output=tmp_path / output, **given)
         assert message in str(caught.value)
     assert not [*tmp_path.glob("*.frames")]
 
@@ -383,7 +386,7 @@ def test_the_command(files, tmp_path, tiny_vgg19, capsys):
 
 def test_a_clip_is_explained(files, tmp_path, tiny_vgg19, capsys):
     output, report = tmp_path / "out.mp4", tmp_path / "out.why.html"
-    settings = QUICK | {"stop": 4}
+    settings: dict[str, Any] = QUICK | {"stop": 4}
     result = jaxnst.video(BUNNY, files[1], output=output, **settings)
     found = jaxnst.explain(result, progress=False)
     assert len(found.frames) == 4

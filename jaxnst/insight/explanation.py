@@ -26,7 +26,7 @@ from jaxnst.videos.source import is_film
 from .ablations import Ablations, paint_ablations
 from .advice import Convergence, give_advice, judge_convergence
 from .attribution import Attribution, measure_attribution, measure_terms, targets_of
-from .clips import ClipExplanation, explain_clip
+from .clips import explain_clip
 from .correspondence import Correspondence, correspondence_layers, find_correspondences
 from .differences import Differences, measure_differences
 from .inputs import load_painted_picture
@@ -138,7 +138,7 @@ def explain(
     max_size: int = 1024,
     ablations: bool = True,
     progress: bool = True,
-) -> Explanation | ClipExplanation:
+) -> Any:
     """Return why a picture looks as it does, and which settings would change it.
 
     Of a clip that jaxnst painted it returns how steady it is, and where least.

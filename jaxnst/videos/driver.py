@@ -242,10 +242,8 @@ def make_clip_config(given: Mapping[str, Any]) -> ClipConfig:
     """Return the settings of a clip; those that are None have their defaults."""
     flow = given.get("flow", "dis")
     named = {name: value for name, value in given.items() if value is not None}
-    return ClipConfig(
-        **named
-        | {"flow": "none" if flow is None else CUSTOM if callable(flow) else flow}
-    )
+    named["flow"] = "none" if flow is None else CUSTOM if callable(flow) else flow
+    return ClipConfig(**named)
 
 
 def _paint(

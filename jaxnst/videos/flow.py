@@ -128,7 +128,7 @@ def read_flow(pattern: str, one: int, other: int, shape: tuple[int, int]) -> Flo
         raise ValueError(f"`flow`: {path_text(path)} is no flow that can be read.")
     scale = shape[1] / found.shape[1], shape[0] / found.shape[0]
     if scale != (1, 1):
-        found = cv2.resize(found, shape[::-1]) * np.float32(scale)
+        found = cv2.resize(found, shape[::-1]) * np.asarray(scale, np.float32)
     return np.ascontiguousarray(found, np.float32)
 
 

@@ -211,7 +211,7 @@ class WorkFolder(Store):
     def _write_rows(self) -> None:
         """Write all rows anew, in the order of the frames."""
         stream = io.StringIO()
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer = _writer(stream)
         writer.writeheader()
         writer.writerows(row for _, row in sorted(self.rows.items()))
         with atomic_write(self.path / TABLE) as beside:
@@ -244,7 +244,7 @@ class WorkFolder(Store):
             save_picture(place, image, bits=16)
             row["sha256"] = file_sha256(place)
             stream = io.StringIO()
-            csv.DictWriter(stream, COLUMNS, lineterminator="\n").writerow(row)
+            _writer(stream).writerow(row)
             with self._mutex:
                 with (self.path / TABLE).open("a") as table:
                     table.write(stream.getvalue())
@@ -257,6 +257,10 @@ class WorkFolder(Store):
             ) from error
         if number > 1:  # nothing starts from the pass before any more
             self._place(index, number - 1).unlink(missing_ok=True)
+
+
+def _writer(stream: io.StringIO) -> Any:
+    return csv.DictWriter(stream, COLUMNS, lineterminator="\n")
 
 
 def _parsed(cells: Mapping[str, str]) -> Row:

@@ -222,12 +222,12 @@ def _mean_of(
 class Window:
     """The frames of a clip by number, read in their order; only the last are kept."""
 
-    def __init__(self, frames: Iterator[T], first: int, kept: int):
+    def __init__(self, frames: Iterator[HostImage], first: int, kept: int):
         self._frames = enumerate(frames, first)
         self._kept = kept
-        self._found: dict[int, T] = {}
+        self._found: dict[int, HostImage] = {}
 
-    def __call__(self, index: int) -> T:
+    def __call__(self, index: int) -> HostImage:
         """Return a frame that is not too far back."""
         while index not in self._found:
             number, frame = next(self._frames)
@@ -281,7 +281,7 @@ def in_thread(items: Iterable[T], depth: int) -> Iterator[T]:
 class Prepared(NamedTuple):
     """A frame and its motions, of the frames that hold it."""
 
-    index: int
+    number: int
     frame: HostImage
     before: tuple[int, ...]
     motions: tuple[Motion, ...]

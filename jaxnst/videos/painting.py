@@ -51,7 +51,7 @@ from .motion import Held
 # Weight of the temporal term and learning rate at a steadiness of 0.5, and the factors
 # from there to a steadiness of 1. Fits to four clips, see benchmarks/README.md.
 _WEIGHT, _WEIGHT_FACTOR = 10.0, 5.0
-_RATE, _RATE_FACTOR = 0.02, 0.25
+_RATE, _RATE_FACTOR = 0.012, 0.25
 # The rate of stylize, to which that of an optimizer of the user's own is relative.
 _USUAL_RATE = 0.03
 
@@ -244,10 +244,10 @@ class ShotPainter:
         changes: dict[str, Any] = {
             "content": _features(network, jnp.asarray(frame), layers),
             "temporal": Temporal(
-                image=held.image,
-                certainty=np.asarray(_halved(held.certainty[..., None])),
-                scale=np.float32(self._scale),
-                rates=held.rates[..., None],
+                image=jnp.asarray(held.image),
+                certainty=_halved(held.certainty[..., None]),
+                scale=jnp.float32(self._scale),
+                rates=jnp.asarray(held.rates[..., None]),
             ),
         }
         regions = job.inputs.regions

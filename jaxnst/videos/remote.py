@@ -50,7 +50,8 @@ def pack_shot(job: ClipJob, number: int, flow: Any) -> PackedShot:
         name: str(Path(value).absolute()) if _is_file(value) else value
         for name, value in job.arguments.items()
     }
-    styles = job.style if isinstance(job.style, list) else [job.style]
+    given: Any = job.style
+    styles = given if isinstance(given, list) else [given]
     about = {
         "style": [as_array(load_picture(each, argument="style")) for each in styles],
         "own": job.own,

@@ -98,7 +98,7 @@ def _paint_pass(
     ]
     if not order:
         return
-    frame_fn = spooled
+    frame_fn: Callable[[int], HostImage] | None = spooled
     if frame_fn is None:
         back = max(index - min(before) for index, before in order)
         first = min(min(before) for _, before in order)
@@ -130,7 +130,7 @@ def _paint_item(
     *,
     is_carried: bool,
 ) -> tuple[HostImage, Row]:
-    index = item.index
+    index = item.number
     own = store.read(index, number - 1) if number > 1 else None
     if not item.before:  # the first of a later pass stays as it is
         assert own is not None

@@ -197,9 +197,10 @@ def open_clip(
             f"{shown(source)}."
         )
     if getattr(source, "ndim", 4) != 4:
+        shape = getattr(source, "shape", None)
         raise ValueError(
             f"`{argument}` must have shape (frames, height, width, channels), got "
-            f"{source.shape}."
+            f"{shape}."
         )
     if isinstance(source, Iterator):  # it can be read only once
         source = _spooled(source, argument)
