@@ -314,6 +314,7 @@ def _set_environment(folder: Path) -> None:
 def _put_stand_ins() -> None:
     """Put quick stand-ins in the place of painting, measuring and VGG-19."""
     import conftest
+    import matplotlib.font_manager  # noqa: F401  # asks a program for fonts, once
     import numpy as np
 
     import jaxnst.metrics
