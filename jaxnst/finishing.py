@@ -225,10 +225,6 @@ def _screen_threshold(ink: np.ndarray) -> np.ndarray:
     return np.interp(ink, known, thresholds).astype(np.float32)
 
 
-# A filter's function has its name.
-_APPLY: Mapping[str, Callable[[HostImage, float], HostImage]] = {
-    name: globals()[name] for name in FILTERS
-}
 # These look at neighboring pixels, over the border of a tiled picture as well.
 _LOCAL = ("denoise", "sharpen")
 
@@ -256,7 +252,8 @@ def finish_picture(
         seen = image
         if down or across:
             seen = np.pad(image, ((down, down), (across, across), (0, 0)), mode="wrap")
-        found = np.asarray(_APPLY[name](seen, amount), np.float32)
+        # A filter's function has its name.
+        found = np.asarray(globals()[name](seen, amount), np.float32)
         np.clip(found, 0, 1, out=found)
         image = found[down : down + height, across : across + width]
     return image

@@ -93,7 +93,8 @@ def draw_sheet(
     """
     given = {name: thumbnail(each, MAX_CELL) for name, each in (inputs or {}).items()}
     names, pictures = _legible([*given]), list(given.values())
-    longest = min(MAX_CELL, max((max(shape) for shape in shapes), default=256))
+    shapes = shapes or [(256, 256)]
+    longest = min(MAX_CELL, max(map(max, shapes)))
     laid = _lay_out(tables, _cell_shape(shapes, longest), columns)
     num_columns = max(max(cell.column + 1 for cell in laid), min(len(names), 4))
     # Inputs come first, in cells like all others; their numbers are below 0.
@@ -202,7 +203,6 @@ def _across(count: int, width: int, height: int) -> int:
 def _cell_shape(shapes: Collection[tuple[int, int]], longest: int) -> tuple[int, int]:
     """Return (width, height) of a cell, into which every shape fits once shrunk."""
     scales = [(shape, min(1, longest / max(shape))) for shape in shapes]
-    scales = scales or [((longest, longest), 1)]
     width, height = (max(round(each[i] * s) for each, s in scales) for i in (0, 1))
     return max(width, 5 * MIN_TEXT), max(height, 2 * MIN_TEXT)
 

@@ -73,8 +73,17 @@ def make_tileable(image: Plane, fade: Fade) -> Plane:
     begins where the new right border ends; the bottom is blended into the top.
     """
     for axis, part in enumerate(fade):
-        if part:
-            image = _fade(image, axis, part)
+        if not part:
+            continue
+        length = image.shape[axis]
+        shared = max(1, round(length * part))
+        image = np.moveaxis(image, axis, 0)
+        ramp = (np.arange(shared) + 0.5) / shared
+        ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+        ramp = ramp.reshape(-1, *[1] * (image.ndim - 1))
+        rest = image[: length - shared].copy()
+        rest[:shared] = (1 - ramp) * image[length - shared :] + ramp * image[:shared]
+        image = np.moveaxis(rest, 0, axis)
     return image
 
 
@@ -131,18 +140,6 @@ def _overlap(image: AnyHostImage, axis: int) -> float:
     overlaps = np.arange(least, most + 1)
     oddness = np.abs(np.log(np.maximum(scores[length - overlaps], 1e-3)))
     return float(overlaps[np.argmin(oddness)]) / length
-
-
-def _fade(image: Plane, axis: int, part: float) -> Plane:
-    length = image.shape[axis]
-    shared = max(1, round(length * part))
-    image = np.moveaxis(image, axis, 0)
-    ramp = (np.arange(shared) + 0.5) / shared
-    ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
-    ramp = ramp.reshape(-1, *[1] * (image.ndim - 1))
-    rest = image[: length - shared].copy()
-    rest[:shared] = (1 - ramp) * image[length - shared :] + ramp * image[:shared]
-    return np.moveaxis(rest, 0, axis)
 
 
 def multiples_of(tile: str | None) -> tuple[int, int]:

@@ -102,8 +102,7 @@ def targets_of(painted: PaintedPicture) -> Targets:
     """Return the targets of the loss at the picture's shape."""
     job = painted.job
     plan = make_plan([job], job.network.memory)
-    style_shapes = tuple(style.shape[:2] for style in painted.styles)
-    size = SizePlan(painted.shape, style_shapes, 1)
+    size = SizePlan(painted.shape, style_shapes=(), num_steps=0)
     return measure_targets(job, plan, size, painted.content)
 
 

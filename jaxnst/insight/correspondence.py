@@ -44,12 +44,7 @@ class Correspondence(NamedTuple):
 
 
 class Match(NamedTuple):
-    """A patch of a picture and the most similar one of a style picture.
-
-    Attributes:
-        center: row and column of the patch's center in the picture, in pixels.
-        source: the same of the similar patch in its style picture.
-    """
+    """A patch and the most similar one of a style picture; their centers in pixels."""
 
     center: tuple[float, float]
     style: int

@@ -114,7 +114,7 @@ class Explanation:
         Raises:
             OSError: if a file cannot be written.
         """
-        from .figures import make_sheets
+        from .report import make_sheets
 
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)

@@ -17,8 +17,9 @@ from jaxnst.networks.devices import default_device
 from jaxnst.objective import LossWeights
 from jaxnst.optimize.strength import weigh
 from jaxnst.transfer.inputs import StyleSource
-from jaxnst.transfer.plan import style_shapes_at, weights_of
+from jaxnst.transfer.plan import weights_of
 from jaxnst.transfer.result import Result, name_styles, read_trace, settings_of
+from jaxnst.transfer.run import styles_at
 from jaxnst.transfer.setup import Job, set_up, settle_config
 
 
@@ -73,12 +74,13 @@ def load_painted_picture(
     """
     if isinstance(picture, Result):
         image, record = picture.image, picture.record
-        history: Mapping[str, np.ndarray] | None = dict(picture.history)
-        job = picture.job
+        job, history = picture.job, None
+        if len(picture.history["total"]):
+            history = dict(picture.history)
     else:
         record = read_record(picture)
         image = load_picture(picture, argument="picture").rgb
-        history, job = read_trace(record), None
+        job, history = None, read_trace(record)
     _check_kind(record)
     if job is None:
         if content is None or style is None:
@@ -94,8 +96,6 @@ def load_painted_picture(
         _check_inputs(job, record)
         if moved := record["result"].get("moved"):
             job = job._replace(inputs=job.inputs.moved(tuple(moved)))
-    if history is not None and not len(history["total"]):
-        history = None
     inputs = job.inputs
     shape = inputs.shape
     if image.shape[:2] != shape:
@@ -107,14 +107,10 @@ def load_painted_picture(
     max_size = max(max_size, math.ceil(MIN_SIDE * max(shape) / min(shape)))
     if max(shape) > max_size:
         shape = fitted_shape((*shape, 3), max_size)
-    style_shapes = style_shapes_at(job.config, inputs.style_shapes, shape, inputs.shape)
     return PaintedPicture(
         image=resize(image, shape, wraps=inputs.wraps),
         content=inputs.content_at(shape),
-        styles=tuple(
-            resize(style.rgb, style_shape)
-            for style, style_shape in zip(inputs.styles, style_shapes, strict=True)
-        ),
+        styles=styles_at(job, shape),
         job=_on_one_device(job, record),
         record=record,
         history=history,

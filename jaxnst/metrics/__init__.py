@@ -20,6 +20,7 @@ from .evaluation import (
     Metrics as Metrics,
     compute_metrics as compute_metrics,
     format_table as format_table,
+    lpips as lpips,
     measure as measure,
 )
 from .gaps import (
@@ -29,4 +30,3 @@ from .gaps import (
     palette_gap as palette_gap,
     wasserstein_gap as wasserstein_gap,
 )
-from .perceptual import lpips as lpips

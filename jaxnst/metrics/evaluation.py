@@ -1,4 +1,4 @@
-"""All metrics of one picture, and their table."""
+"""LPIPS, all metrics of one picture, and their table."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst._types import HostImage, HostStyleImage, Image, Scalar, StyleImage
+from jaxnst._types import (
+    FeatureMap,
+    Features,
+    HostImage,
+    HostStyleImage,
+    Image,
+    Scalar,
+    StyleImage,
+)
 from jaxnst.images import PictureSource, fitted_shape, load_picture, resize
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.networks import LPIPSNetwork
@@ -15,7 +23,6 @@ from jaxnst.pretrained import load_lpips_network
 
 from .artifacts import detail_ratio
 from .gaps import bures_gap, gram_gap, palette_gap, wasserstein_gap
-from .perceptual import lpips_of_features
 
 
 _MAX_ASPECT_DIFFERENCE = 0.02
@@ -104,15 +111,11 @@ def compute_metrics(
         ValueError: if `image` and `content` differ in shape, or a side of any picture
             is shorter than 31 pixels.
     """
-    if image.shape != content.shape:
-        raise ValueError(
-            f"`image` {image.shape} and `content` {content.shape} must have the same "
-            "shape."
-        )
+    _check_same_shape(image, content, "content")
     of_image, of_content = judge.network(image), judge.network(content)
     of_style = judge.network(style)
     return Metrics(
-        lpips=lpips_of_features(judge, of_image, of_content),
+        lpips=_lpips_of_features(judge, of_image, of_content),
         gram_gap=gram_gap(of_image, of_content, of_style),
         wasserstein_gap=wasserstein_gap(of_image, of_content, of_style),
         bures_gap=bures_gap(of_image, of_content, of_style),
@@ -124,6 +127,60 @@ def compute_metrics(
 
 # Made once, so that every pair of sizes compiles only once.
 compiled_metrics = jax.jit(compute_metrics)
+
+
+def lpips(judge: LPIPSNetwork, image: Image, reference: Image) -> Scalar:
+    r"""Return the LPIPS distance of two pictures.
+
+    .. math::
+        \sum_l \frac{1}{H_l W_l} \sum_{hwc} w_{lc} (\hat F_{lhwc} - \hat P_{lhwc})^2
+
+    where the features of every pixel are scaled to length 1.
+
+    Args:
+        judge: AlexNet and its heads.
+        image: RGB, [0, 1].
+        reference: RGB, [0, 1].
+
+    Returns:
+        0 for equal pictures, about 0.1 for a visible change, 0.7 for a total one.
+
+    Raises:
+        ValueError: if the shapes of the pictures differ, or a side is shorter than 31
+            pixels.
+
+    References:
+        Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep
+        Features as a Perceptual Metric", CVPR 2018, eq. 1; version 0.1, AlexNet.
+    """
+    _check_same_shape(image, reference, "reference")
+    return _lpips_of_features(judge, judge.network(image), judge.network(reference))
+
+
+def _lpips_of_features(
+    judge: LPIPSNetwork, features: Features, reference: Features
+) -> Scalar:
+    """Return the LPIPS distance of two pictures from their features."""
+    distance = jnp.float32(0)
+    for name, head in judge.heads.items():
+        squared = jnp.square(
+            _unit_length(features[name]) - _unit_length(reference[name])
+        )
+        distance = distance + jnp.sum(jnp.mean(squared, axis=(0, 1)) * head)
+    return distance
+
+
+def _unit_length(features: FeatureMap) -> FeatureMap:
+    norm = jnp.sqrt(jnp.sum(jnp.square(features), axis=-1, keepdims=True))
+    return features / (norm + 1e-10)  # as in LPIPS's own code
+
+
+def _check_same_shape(image: Image, other: Image, name: str) -> None:
+    if image.shape != other.shape:
+        raise ValueError(
+            f"`image` {image.shape} and `{name}` {other.shape} must have the same "
+            "shape."
+        )
 
 
 def _content_at(content: HostImage, shape: tuple[int, int]) -> np.ndarray:

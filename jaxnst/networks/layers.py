@@ -40,25 +40,6 @@ def _backward(
 _largest.defvjp(_forward, _backward)
 
 
-def max_pool(x: Activations) -> Activations:
-    """Return the maximum of every 2 x 2 pixels; an odd last row or column is dropped.
-
-    Same as `nnx.max_pool`, with its gradient, which goes to the first of equal pixels,
-    but several times as fast on a CPU.
-    """
-    return _largest(_corners(x))
-
-
-def average_pool(x: Activations) -> Activations:
-    """Return the mean of every 2 x 2 pixels; an odd last row or column is dropped."""
-    return sum(_corners(x)[1:], start=_corners(x)[0]) / 4
-
-
-def _corners(x: Activations) -> list[Activations]:
-    rows, columns = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    return [x[:, i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1)]
-
-
 class Window(NamedTuple):
     """The windows of a pooling.
 
@@ -104,7 +85,10 @@ def pool_windows(
     zeros follow, for which the result has no meaning; not for vertical wrapping.
     """
     if window == Window(2, 2):  # reaches beyond no border
-        return max_pool(x) if kind == "max" else average_pool(x)
+        # Several times as fast as `nnx.max_pool` on a CPU, with the same gradient.
+        rows, columns = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+        parts = [x[:, i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1)]
+        return _largest(parts) if kind == "max" else sum(parts[1:], start=parts[0]) / 4
     down, across = wraps
     x = _pool_axis(x, 2, window, kind, across, x.shape[2])
     return _pool_axis(x, 1, window, kind, down, num_rows or x.shape[1])

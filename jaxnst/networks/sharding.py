@@ -55,9 +55,6 @@ class Rows:
         """The rows of the picture at each number of rows in all."""
         return dict(self.counts)
 
-    def _over_devices(self, x: Activations) -> Activations:
-        return jax.lax.with_sharding_constraint(x, by_rows(self.mesh, 1))
-
     def lay_out(self, x: Activations, *, use_edge: bool) -> Activations:
         """Return a picture with rows added, zeros or the last row, sharded by rows."""
         behind = self.counts[0][0] - x.shape[1]
@@ -65,14 +62,14 @@ class Rows:
         x = jnp.pad(x, ((0, 0), (0, behind), (0, 0), (0, 0)), mode=mode)
         # The gradient is gathered here, so that every device holds all of it.
         x = jax.lax.with_sharding_constraint(x, whole(self.mesh))
-        return self._over_devices(x)
+        return jax.lax.with_sharding_constraint(x, by_rows(self.mesh, 1))
 
     def settle(self, x: Activations) -> Activations:
         """Return activations, sharded by rows, whose added rows are zero."""
         num_rows = self.own[x.shape[1]]
         if num_rows < x.shape[1]:
             x = jnp.where(_index(x) < num_rows, x, 0)
-        return self._over_devices(x)
+        return jax.lax.with_sharding_constraint(x, by_rows(self.mesh, 1))
 
     def filling(self, num_rows: int) -> float:
         """Return the factor from the mean over all rows to that over the picture."""

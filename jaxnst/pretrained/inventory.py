@@ -81,7 +81,6 @@ def get_weights(
     name: str,
     *,
     source: str | os.PathLike[str] | None = None,
-    token: str | bool | None = None,
     progress: bool = True,
 ) -> Path:
     """Return the path of weights, downloading them if they are not on disk.
@@ -108,7 +107,7 @@ def get_weights(
         with contextlib.suppress(OSError, ValueError):  # not there, or damaged
             check_kept(path)
             return path
-    return hub.fetch(spec, token=token, progress=progress, renew=True)
+    return hub.fetch(spec, progress=progress, renew=True)
 
 
 def remove_weights(name: str) -> list[Path]:

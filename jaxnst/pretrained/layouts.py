@@ -21,11 +21,8 @@ from jaxnst._checks import check_choice
 from jaxnst.networks import (
     CAFFE,
     GOOGLENET,
-    RESNET50,
     TENSORFLOW,
     TORCHVISION,
-    VGG16,
-    VGG19,
     Architecture,
     ConvShape,
     GoogLeNetArchitecture,
@@ -34,9 +31,10 @@ from jaxnst.networks import (
 )
 
 from .formats import Shapes, TensorFile, serialize, shorten
+from .registry import SPECS
 
 
-ARCHITECTURES = (VGG19, VGG16, RESNET50, GOOGLENET)
+ARCHITECTURES = tuple(dict.fromkeys(spec.architecture for spec in SPECS.values()))
 # Names by which a file states its preprocessing.
 PREPROCESSINGS: Mapping[str, Preprocessing] = {
     "torchvision": TORCHVISION,
@@ -137,7 +135,7 @@ def recognize(shapes: Shapes) -> tuple[Architecture, str]:
 
     Most of the names and shapes have to fit; `convert` names those that do not.
     """
-    best, likeness = None, 0.0
+    likeness: dict[tuple[Architecture, str], float] = {}
     for layout in LAYOUTS:
         given = {
             (name, tuple(shape))
@@ -145,15 +143,11 @@ def recognize(shapes: Shapes) -> tuple[Architecture, str]:
             if not _is_unused(name, layout)
         }
         for architecture in ARCHITECTURES:
-            is_vgg = isinstance(architecture, VGGArchitecture)
-            if layout == "keras.applications" and not is_vgg:
-                continue
             expected = expected_shapes(architecture, layout).items()
-            shared = len(expected & given)
-            found = shared / (len(expected) + len(given) - shared)
-            if found > likeness:
-                best, likeness = (architecture, layout), found
-    if best is None or likeness < _MIN_LIKENESS:
+            shared, either = expected & given, expected | given
+            likeness[architecture, layout] = len(shared) / len(either)
+    best = max(likeness, key=likeness.__getitem__)
+    if likeness[best] < _MIN_LIKENESS:
         came = [f"{name} {tuple(shape)}" for name, shape in shapes.items()]
         raise ValueError(
             "the tensors are not those of a known network; expected "
@@ -214,14 +208,14 @@ def convert(
                 "kernel": np.ascontiguousarray(kernel, np.float32),
                 "bias": bias.astype(np.float32),
             }
-    infinite = [
-        f"{name}.{kind}"
-        for name, arrays in layers.items()
-        for kind, array in arrays.items()
-        if not np.isfinite(array).all()
-    ]
+    infinite = [name for name, x in flat(layers).items() if not np.isfinite(x).all()]
     _refuse(architecture, layout, {"not finite with batch norm folded in": infinite})
     return layers
+
+
+def flat(layers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return {"LAYER.kernel": HWIO, "LAYER.bias": O, ...}."""
+    return {f"{name}.{kind}": x for name in layers for kind, x in layers[name].items()}
 
 
 def check_tensors(
@@ -313,11 +307,6 @@ def save_weights(weights: Weights, **metadata: str) -> bytes:
 
     The same weights and metadata make the same bytes.
     """
-    tensors = {
-        f"{name}.{kind}": array
-        for name, arrays in weights.layers.items()
-        for kind, array in arrays.items()
-    }
     names = {known: name for name, known in PREPROCESSINGS.items()}
     described = {
         "format": "jaxnst",
@@ -325,4 +314,4 @@ def save_weights(weights: Weights, **metadata: str) -> bytes:
         "preprocessing": names[weights.preprocessing],
         **metadata,
     }
-    return serialize(tensors, dict(sorted(described.items())))
+    return serialize(flat(weights.layers), dict(sorted(described.items())))

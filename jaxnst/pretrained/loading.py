@@ -22,7 +22,7 @@ from jaxnst.networks import (
 from jaxnst.networks.devices import check_platforms
 
 from .formats import decode_codebook, naming, open_tensors
-from .layouts import UsedWeights, Weights, check_tensors, recognize, take_weights
+from .layouts import UsedWeights, Weights, check_tensors, flat, recognize, take_weights
 from .registry import LPIPS_SPEC, BundledFile, at_revision, find_network, read_bundled
 
 
@@ -200,7 +200,7 @@ def set_weights(network: Network, layers: dict[str, dict[str, np.ndarray]]) -> N
 
     Its parameters may be shapes only. A ValueError names all that does not fit.
     """
-    shapes = {f"{n}.{kind}": x.shape for n in layers for kind, x in layers[n].items()}
+    shapes = {name: x.shape for name, x in flat(layers).items()}
     check_tensors(network.architecture, "flax", shapes, {})
     for name, arrays in layers.items():
         getattr(network, name).set_weights(arrays["kernel"], arrays["bias"])

@@ -107,7 +107,7 @@ def paint(
         if state is None:
             firsts = [
                 first_image(
-                    job.inputs, job.config, content, _styles_at(job, size.shape), blend
+                    job.inputs, job.config, content, styles_at(job, size.shape), blend
                 )
                 for job, content, blend in zip(jobs, contents, plan.blends, strict=True)
             ]
@@ -197,14 +197,15 @@ def measure_targets(
         layers = plan.targets_static["style_layers"]
         guides = guides_at(inputs.regions, plan.network, size.shape, layers)
         shares = inputs.regions.shares
-    styles = _styles_at(job, size.shape)
+    styles = styles_at(job, size.shape)
     pictures = (content, styles, plan.blends[number], guides, shares)
     pictures = jax.tree.map(jnp.asarray, pictures)
     network = job.network.with_memory(plan.memory)
     return compiled_targets(network, *pictures, **plan.targets_static)
 
 
-def _styles_at(job: Job, shape: tuple[int, int]) -> tuple[HostImage, ...]:
+def styles_at(job: Job, shape: tuple[int, int]) -> tuple[HostImage, ...]:
+    """Return the style pictures as they are measured where `shape` is painted."""
     # The plan of a batch has the shapes of its first picture's styles.
     inputs = job.inputs
     shapes = style_shapes_at(job.config, inputs.style_shapes, shape, inputs.shape)
@@ -239,7 +240,7 @@ def leave_unpainted(job: Job) -> Painted:
     if config.strength == 0:
         strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0, "trimming_steps": 0}
     elif config.color == "palette-only":
-        styles = _styles_at(job, inputs.shape)
+        styles = styles_at(job, inputs.shape)
         colors = [style.reshape(1, -1, 3) for style in styles]
         taken = take_palette(image, np.concatenate(colors, axis=1))
         image = smooth_recoloring(image, taken)

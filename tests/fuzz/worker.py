@@ -314,6 +314,7 @@ def _set_environment(folder: Path) -> None:
 def _put_stand_ins() -> None:
     """Put quick stand-ins in the place of painting, measuring and VGG-19."""
     import conftest
+    import matplotlib.font_manager  # noqa: F401  # asks a program for fonts, once
     import numpy as np
 
     import jaxnst.metrics
@@ -347,16 +348,22 @@ def _put_stand_ins() -> None:
 
 
 def _remember_explanations() -> None:
-    """Let all explanations but the first have the first one's figures."""
+    """Let all explanations of the same layers have the figures of the first."""
     from jaxnst.insight import explanation
 
+    def layers_of(arguments: Any) -> tuple[str, ...]:
+        if (job := getattr(arguments[0], "job", None)) is None:
+            return tuple(arguments[-1])
+        return (*job.config.style_layers, "", *job.config.content_layers)
+
     def remembered(inner: Any) -> Any:
-        kept: list[Any] = []
+        kept: dict[Any, Any] = {}
 
         def call(*arguments: Any, **options: Any) -> Any:
-            if not kept:
-                kept.append(inner(*arguments, **options))
-            return kept[0]
+            layers = layers_of(arguments)
+            if layers not in kept:
+                kept[layers] = inner(*arguments, **options)
+            return kept[layers]
 
         return call
 
