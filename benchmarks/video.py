@@ -136,7 +136,9 @@ def main():
             # Of the same frames, however they were painted.
             judged = [
                 measure(paintings[i], contents[i], painting, judge=judge)
-                for i in range(1, min(len(paintings), args.alone), 2)
+                for i in range(
+                    min(1, args.alone - 1), min(len(paintings), args.alone), 2
+                )
             ]
             summary |= {
                 each: float(np.mean([getattr(x, each) for x in judged]))

@@ -120,12 +120,12 @@ def test_a_cut_begins_a_shot_and_a_flash_does_not(pan, style):
     assert [row["shot"] for row in result.rows] == [0, 0, 1, 2, 2]
 
 
-def test_light_is_followed(style):
+def test_light_is_followed():
     photo = textured()
+    style = 0.7 * textured(seed=1)[:, ::-1]  # of the same colors
     faded = [levels(photo * 0.7 + 0.01 * i) for i in range(8)]
     # Without steps that paint, which a first frame so unsettled would need.
     result = jaxnst.video(faded, style, **QUICK, frame_learning_rate=1e-6)
-    assert min(row["certainty"] for row in result.rows[1:]) > 0.9
     means = 255 * frames_of(result).mean((1, 2, 3))
     wanted = [x.mean() for x in faded]
     # Clipped colors apart, the painting becomes as much lighter as the clip.
@@ -247,15 +247,15 @@ def test_masks_and_strengths_may_be_clips(pan, style):
     masks = np.zeros((5, 48, 64), np.float32)
     for index in range(5):
         masks[index, :, 16 + 4 * index :] = 1
-    styles = [style, style[::-1].copy()]
-    given = [[*masks], "rest"]
-    result = jaxnst.video(pan, styles, masks=given, **QUICK)
-    assert {"mask 1"} <= set(result.record["inputs"])
-    ramps = [np.tile(np.linspace(0, 0.1 * i + 0.4, 64), (48, 1)) for i in range(5)]
-    mapped = jaxnst.video(pan, style, strength=ramps, **QUICK)
-    assert len(mapped.rows[-1]["ratios"].split()) > 1
+    # Strengths 0.4 and 0.7, whose border moves.
+    strengths = [np.where(mask > 0, 0.4, 0.7) for mask in masks[::-1]]
+    result = jaxnst.video(pan, style, masks=[[*masks]], strength=strengths, **QUICK)
+    assert {"mask 1", "strength"} <= set(result.record["inputs"])
+    assert len(result.rows[-1]["ratios"].split()) == 2
+    outside = frames_of(result)[4][:, :14] - pan[4][:, :14] / 255
+    assert np.abs(outside).max() < 0.02  # no style, so the clip as it is
     with pytest.raises(ValueError, match=r"`masks\[0\]` has 4 frames, but the clip 5"):
-        jaxnst.video(pan, styles, masks=[[*masks[:4]], "rest"], **QUICK)
+        jaxnst.video(pan, style, masks=[[*masks[:4]]], **QUICK)
 
 
 def test_shots_are_painted_elsewhere_to_the_same_bytes(pan, style):

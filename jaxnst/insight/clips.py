@@ -2,7 +2,6 @@
 
 import dataclasses
 import heapq
-import importlib.resources
 import json
 import os
 import time
@@ -10,20 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 
 from jaxnst._types import HostImage
 from jaxnst.images import read_record, resize
 from jaxnst.images.files import atomic_write, check_place
+from jaxnst.sweeps.page import render_page
 from jaxnst.transfer.terminal import Screen
 from jaxnst.videos.driver import VideoResult
 from jaxnst.videos.flow import check_consistency, farneback_flow, one_thread, warp
 from jaxnst.videos.measuring import FrameErrors, measure_frames, summarize
 from jaxnst.videos.source import open_clip
 
-from .figures import embed, heat_map
 from .plots import as_svg
+from .report import embed, heat_map
 
 
 if TYPE_CHECKING:
@@ -94,19 +93,12 @@ class ClipExplanation:
         if target.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"a report is a .html file, got {target.name!r}.")
         check_place(target)
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("jaxnst.insight", ""),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=jinja2.StrictUndefined,
-        )
-        files = importlib.resources.files("jaxnst.insight")
         inputs = self.record.get("inputs", {})
         names = [str(each.get("name")) for each in inputs.values()]
-        text = environment.get_template("clip.html").render(
+        text = render_page(
+            "jaxnst.insight",
+            "clip.html",
             title=title or " in the style of ".join(names[:2]) or "A clip",
-            style=files.joinpath("report.css").read_text(encoding="utf-8"),
             explanation=self,
             chart=as_svg(self.plot),
             embed=embed,
@@ -116,7 +108,7 @@ class ClipExplanation:
             record=json.dumps(dict(self.record), indent=1, default=str),
         )
         with atomic_write(target) as beside:
-            beside.write_text(text.encode(errors="replace").decode(), encoding="utf-8")
+            beside.write_text(text, encoding="utf-8")
         return target
 
     def plot(self) -> "Figure":

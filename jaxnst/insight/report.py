@@ -60,7 +60,7 @@ def make_report(explanation: "Explanation", *, title: str = "") -> str:
         title=title or _title(explanation.record),
         script=script,
         digest=digest,
-        embed=_embed,
+        embed=embed,
         explanation=explanation,
         made=explanation.record["result"],
         record=json.dumps(record, indent=1, default=str),
@@ -167,7 +167,7 @@ def _filling(picture: AnyHostImage | PILImage.Image) -> PILImage.Image:
     return ImageOps.contain(picture, (_CELL, _CELL), PILImage.Resampling.BICUBIC)
 
 
-def _heat_map(values: Map, image: AnyHostImage, *, high: float) -> AnyHostImage:
+def heat_map(values: Map, image: AnyHostImage, *, high: float) -> AnyHostImage:
     """Return a map, dark at 0 and light at `high`, over its picture's lightness."""
     import matplotlib
 
@@ -185,7 +185,7 @@ def _attribution_figures(explanation: "Explanation") -> list[Figure]:
         kind, _, layer = term.partition("/")
         name = f"{layer} (content)" if kind == "content" else layer
         caption = f"{name or 'total variation'}: {attribution.overall[term]:.0%}"
-        figures.append((_heat_map(relative, explanation.image, high=2.0), caption))
+        figures.append((heat_map(relative, explanation.image, high=2.0), caption))
     return figures
 
 
@@ -195,7 +195,7 @@ def _difference_figures(explanation: "Explanation") -> list[Figure]:
     maps = [(error, f"content at {name}", 2) for name, error in found.content.items()]
     maps += [(found.color, "colors", 0.2), (found.structure, "structure", 0.7)]
     return [
-        (_heat_map(each, image, high=high), f"{name}: {float(each.mean()):.3g}")
+        (heat_map(each, image, high=high), f"{name}: {float(each.mean()):.3g}")
         for each, name, high in maps
     ]
 
@@ -241,7 +241,7 @@ def _matched_patches(
     ]
 
 
-def _embed(picture: AnyHostImage | PILImage.Image, longest: int) -> dict[str, object]:
+def embed(picture: AnyHostImage | PILImage.Image, longest: int) -> dict[str, object]:
     """Return a picture, shrunk to `longest` pixels, as attributes of an HTML image."""
     if not isinstance(picture, PILImage.Image):
         if max(picture.shape) > longest:

@@ -220,11 +220,10 @@ def video(
         place = check_output(output, codec=codec, quality=quality)
     screen = Screen(enabled=progress)
     with one_thread(), Progress(screen) as bar:
+        check_fn = functools.partial(check_streams, place, audio=audio)
         job = plan_clip(
-            clip, style, own, flow, settings, progress=progress, seen_fn=bar.look
+            clip, style, own, flow, settings, check_fn=check_fn, seen_fn=bar.look
         )
-        if place is not None:
-            check_streams(place, job.clip, audio=audio)
         return _paint(
             job,
             place,

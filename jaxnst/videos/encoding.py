@@ -164,13 +164,13 @@ def write_clip(
     return output.path
 
 
-def check_streams(output: Output, clip: Clip, *, audio: bool) -> None:
+def check_streams(output: Output | None, clip: Clip, *, audio: bool) -> None:
     """Check that a film can keep the opacity and the sound that the clip has.
 
     Raises:
         ValueError: if it cannot.
     """
-    if output.codec is None:
+    if output is None or output.codec is None:
         return
     if audio and clip.film is not None:
         kind, _ = CONTAINERS[output.path.suffix.lower()]

@@ -288,11 +288,15 @@ def plan_clip(
     flow: Any,
     settings: Mapping[str, Any],
     *,
-    progress: bool = True,
+    check_fn: Callable[[Clip], object] = lambda _: None,
     seen_fn: Callable[[int], object] = lambda _: None,
     num_threads: int | None = None,
 ) -> ClipJob:
-    """Return a clip to be painted: all is checked, and the shots are found."""
+    """Return a clip to be painted: all is checked, and the shots are found.
+
+    `check_fn` is called with the clip before anything else is loaded, and `seen_fn`
+    with the number of each frame that was looked at.
+    """
     for name, reason in _NOT_FOR_CLIPS.items():
         if settings.get(name):
             raise ValueError(f"`{name}` is of single pictures: {reason}.")
@@ -304,6 +308,7 @@ def plan_clip(
         raise ValueError(
             f"`start`, `stop` and `every` leave {len(clip)} frame; leave two or more."
         )
+    check_fn(clip)
     arguments = {name: x for name, x in settings.items() if x is not None}
     moving = {
         name: _points(name, arguments.pop(name), whole)

@@ -46,7 +46,7 @@ class FrameErrors(NamedTuple):
         warp_error_content: the same of the content: what flow, noise and light leave.
         warp_error_5: error to the fifth frame before, if there is one.
         warp_error_first: error to the first frame of the shot.
-        static_error: change that 99 % of the pixels which stand still do not exceed,
+        static_error: root of the mean squared change of the pixels that stand still,
             in levels of 255; None if there are none.
         detail_kept: energy of the fine detail over that which the first frame of the
             shot has in the same places, where the motion from there is certain.
@@ -88,9 +88,9 @@ def measure_frames(
             errors["warp_error"] = _error(painting, kept[-1][0], flow, mask)
             errors["warp_error_content"] = _error(content, kept[-1][1], flow, mask)
             motion = measure_motion(content, kept[-1][1], flow_fn)
-            change = np.abs(painting - kept[-1][0]).max(-1)[motion.still]
+            change = (painting - kept[-1][0])[motion.still]
             if change.size:
-                errors["static_error"] = 255 * float(np.quantile(change, 0.99))
+                errors["static_error"] = 255 * float(np.sqrt(np.square(change).mean()))
             flow, mask = _certain_flow(content, kept[0][1], flow_fn)
             errors["warp_error_first"] = _error(painting, kept[0][0], flow, mask)
             if mask.mean() > _LEAST_SEEN:
