@@ -41,7 +41,7 @@ def make_clip(name, size, count):
     generator = np.random.default_rng(0)
     frames = []
     film = open_clip(IMAGES / "big_buck_bunny.mp4")
-    wide = photograph("summer_palace", size + 3 * count + 8)
+    wide = photograph("summer_palace", size + 3 * 24 + 8)
     front = photograph("coffee", 2 * size)
     for index in range(count):
         if name == "bunny":

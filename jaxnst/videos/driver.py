@@ -49,8 +49,8 @@ class VideoResult:
         rows: for each frame its steps, losses, certainty, detail and seconds.
         record: settings, versions and sha256 of the inputs, as in `Result.record`.
         clip: clip that was painted.
-        metrics: how steady the clip is, see `jaxnst.videos.measuring`; None if it was
-            not measured.
+        metrics: measures of its steadiness, see `jaxnst.videos.measuring`; None if it
+            was not measured.
     """
 
     path: Path | None
@@ -159,8 +159,8 @@ def video(
         frame_steps: number of steps for a frame that goes on from the one before.
         temporal_weight: weight of the term that holds a frame, 0 or more.
         frame_learning_rate: step size of Adam for such a frame, in pixel values.
-        reach: how many frames back those are that hold a frame; (1, 5, 24) also paints
-            as before what was covered for a while.
+        reach: distances, in frames, of those before that hold a frame; (1, 5, 24) also
+            paints as before what was covered for a while.
         passes: number of times that a shot is gone through, back and forth from the
             second on.
         loop: whether the last frame goes on in the first, as in a clip that repeats.

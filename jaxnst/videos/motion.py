@@ -45,11 +45,11 @@ class Motion(NamedTuple):
 
     Attributes:
         flow: way of each pixel to its place in the frame before.
-        certainty: how certain that is, [0, 1].
-        seen: how far that place shows the same, [0, 1]; at borders of motion it does,
-            though the motion is not certain.
+        certainty: certainty of that way, [0, 1].
+        seen: degree to which that place shows the same, [0, 1]; at borders of motion it
+            does, though the motion is not certain.
         light: change of the luminance, smoothed.
-        still: where nothing moved and nothing changed.
+        still: mask of what neither moved nor changed.
     """
 
     flow: Flow
@@ -64,7 +64,7 @@ class Held(NamedTuple):
 
     Attributes:
         image: paintings before, carried along the motion.
-        certainty: how certain that is, [0, 1].
+        certainty: certainty of that, [0, 1].
         first: picture from which the frame is painted.
         rates: factor on the update of each pixel.
     """
