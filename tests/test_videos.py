@@ -1,6 +1,7 @@
 """Clips: painted frames, from still pictures to cuts, and what is kept of them."""
 
 import concurrent.futures
+import errno
 import itertools
 import shutil
 import signal
@@ -13,8 +14,9 @@ import pytest
 from conftest import forget_programs, num_programs, picture
 
 import jaxnst
+from jaxnst.images import save_picture
 from jaxnst.objective import Temporal, _temporal_term
-from jaxnst.videos import motion
+from jaxnst.videos import folder, motion
 from jaxnst.videos.flow import certainty_of, check_consistency, dis_flow, warp
 from jaxnst.videos.measuring import measure_frames, summarize
 from jaxnst.videos.source import open_clip
@@ -162,14 +164,12 @@ def test_a_killed_run_goes_on_with_the_same_bytes(pan, style, tmp_path):
 
         with pytest.raises(KilledError):
             jaxnst.video(pan, style, output=output, passes=2, callback=kill, **QUICK)
-        folder = output.with_name(f"{output.name}.frames")
-        with (folder / "frames.csv").open("a") as table:
+        place = output.with_name(f"{output.name}.frames")
+        with (place / "frames.csv").open("a") as table:
             table.write("3,1,0,0.1")  # cut off in the middle of a row
-        (folder / "000004.png").write_bytes(b"half a picture")
+        (place / "000004.png").write_bytes(b"half a picture")
         jaxnst.video(pan, style, output=output, keep=True, passes=2, **QUICK)
-        found = files_of(folder)
-        found.pop("000004.png", None)
-        assert found == frames
+        assert files_of(place) == frames
         assert output.read_bytes() == whole.read_bytes()
     given: dict[str, Any] = QUICK | {"frame_steps": 4}
     with pytest.raises(ValueError, match="holds frames of another clip: `clip` frame"):
@@ -191,6 +191,23 @@ def test_a_callback_stops_and_the_frames_are_put_together(pan, style, tmp_path):
     assert jaxnst.read_record(output)["result"]["frames"] == 3
 
 
+def test_a_full_disk_loses_nothing(pan, style, tmp_path, monkeypatch):
+    def save(path, *args, **options):
+        if path.name == "000002.png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return save_picture(path, *args, **options)
+
+    output = tmp_path / "out.mp4"
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "save_picture", save)
+        message = "frame 2 cannot be written to .*: No space left .* goes on from them"
+        with pytest.raises(OSError, match=message):
+            jaxnst.video(pan, style, output=output, **QUICK)
+    seen = []
+    jaxnst.video(pan, style, output=output, callback=seen.append, **QUICK)
+    assert [row["frame"] for row in seen] == [2, 3, 4]
+
+
 def test_ctrl_c_puts_together_what_is_there(pan, style, tmp_path, interruptible):
     def interrupt(row):
         if row["frame"] == 1:
@@ -207,13 +224,28 @@ def test_ctrl_c_puts_together_what_is_there(pan, style, tmp_path, interruptible)
     assert [each.shape for each in whole] == [(48, 64, 3)] * 5
 
 
-def test_reach_passes_and_loop(pan, style):
+def test_reach_passes_and_loop(pan, style, tmp_path):
     long = jaxnst.video(pan, style, **QUICK, reach=(1, 3))
     plain = jaxnst.video(pan, style, **QUICK)
     assert np.array_equal(frames_of(long)[:3], frames_of(plain)[:3])
     assert not np.array_equal(frames_of(long)[3], frames_of(plain)[3])
     there_and_back = [*pan, *pan[3:0:-1]]
-    loop = jaxnst.video(there_and_back, style, **QUICK, loop=True)
+    output, seen = tmp_path / "out.mp4", []
+
+    def kill(row):  # in the second pass, after its first frame
+        seen.append(row)
+        if len(seen) == 10:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        jaxnst.video(
+            there_and_back, style, output=output, loop=True, callback=kill, **QUICK
+        )
+    loop = jaxnst.video(
+        there_and_back, style, output=output, loop=True, keep=True, **QUICK
+    )
+    whole = jaxnst.video(there_and_back, style, **QUICK, loop=True)
+    assert np.array_equal(frames_of(loop), frames_of(whole))
     assert {row["pass"] for row in loop.rows} == {2}
     frames = frames_of(loop)
     steps = [

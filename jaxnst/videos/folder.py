@@ -200,13 +200,21 @@ class WorkFolder(Store):
         with contextlib.suppress(FileNotFoundError):
             text = (self.path / TABLE).read_text("utf-8", errors="replace")
         text = text[: text.rfind("\n") + 1]
+        found = []
         for cells in csv.DictReader(io.StringIO(text)):
-            with contextlib.suppress(KeyError, ValueError, TypeError, OSError):
-                row = _parsed(cells)
+            with contextlib.suppress(KeyError, ValueError, TypeError):
+                found.append(_parsed(cells))
+        # Of earlier passes only the rows are kept.
+        for row in sorted(found, key=lambda row: -row["pass"]):
+            with contextlib.suppress(OSError):
+                is_later = self.is_done(row["frame"], row["pass"] + 1)
                 place = self._place(row["frame"], row["pass"])
-                if file_sha256(place) == row["sha256"]:
+                if is_later or file_sha256(place) == row["sha256"]:
                     self._note(row)
         self._write_rows()
+        kept = {self._place(index, number) for index, number in self.last.items()}
+        for path in {*self.path.glob("*.png")} - kept:
+            path.unlink()
 
     def _write_rows(self) -> None:
         """Write all rows anew, in the order of the frames."""

@@ -35,9 +35,9 @@ class ClipEstimate:
     """Memory and time that a clip will take; `str` gives it in words.
 
     Attributes:
-        seconds: of all frames, if all of them move.
-        whole_seconds: of one frame painted by itself.
-        frame_seconds: of one that goes on from the one before.
+        seconds: duration of all frames, if all of them move.
+        whole_seconds: duration of one frame painted by itself.
+        frame_seconds: duration of one that goes on from the one before.
         memory: peak, in bytes.
     """
 
