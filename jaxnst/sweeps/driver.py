@@ -302,13 +302,10 @@ def _paint_members(
     results: dict[int, Result] = {}
     jobs = plan.jobs
     if folder is not None:
-        finished = folder.finished()
-        missing = [
-            job.number
-            for job in jobs
-            if job.number not in finished
-            or finished[job.number].stopped not in FINISHED
-        ]
+        there = {
+            index for index, row in folder.finished().items() if row.stopped in FINISHED
+        }
+        missing = sorted({job.number for job in jobs} - there)
         share = hosts.share(missing, len(jobs), folder.path / STATE)
         jobs = [plan.jobs[index] for index in share]
     is_interrupted = False

@@ -47,7 +47,7 @@ class PaintedFile(NamedTuple):
 
 def pack_job(job: PictureJob) -> dict[str, Any]:
     """Return the arguments of `jaxnst.stylize`, with what is in files of pictures."""
-    arguments = {**job.arguments, "content": job.content, "style": job.style}
+    arguments = dict(job.arguments)
     files = [x for x in job.sources.values() if isinstance(x, str | os.PathLike)]
 
     def packed(value: Any) -> Any:

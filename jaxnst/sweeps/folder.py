@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import threading
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +48,7 @@ ReadFn = Callable[[int, Path], Mapping[str, Any] | None]
 
 
 class SweepFolder:
-    """The pictures of a sweep on disk; its methods may be called from several threads.
+    """The pictures of a sweep on disk.
 
     Opening makes the folder, or resumes the sweep in it. `identity` is what decides the
     pictures and no record can tell, and `rows` has index, labels and settings of every
@@ -95,8 +94,6 @@ class SweepFolder:
         # {index: (state of its files, row)}
         self._rows: dict[int, tuple[Any, Row | None]] = {}
         self._thumbnails: dict[int, tuple[str | None, int, PILImage.Image | None]] = {}
-        self._mutex = threading.RLock()
-        self._is_open = True
         self._refreshed, self._cost = time.monotonic(), 0.0
         _make_folder(self.path, self._stage)
         self._lock = _take_lock(self.path, process)
@@ -144,18 +141,16 @@ class SweepFolder:
         else:
             with atomic_write(place, self._stage) as staged:
                 save_fn(staged)
-        with self._mutex:
-            kept = self._look(row.index)
-            if kept is None:  # without its record it is painted again next time
-                digest = file_sha256(place)
-                kept = dataclasses.replace(row, file=place.name, sha256=digest)
-                self._rows[row.index] = self._rows[row.index][0], kept
-            pause = max(_REFRESH_SECONDS, _REFRESH_SHARE * self._cost)
-            if self._process == 0 and time.monotonic() - self._refreshed >= pause:
-                # A table that is open in a spreadsheet must not stop the sweep; if it
-                # still is at the end, `close` says so.
-                with contextlib.suppress(OSError):
-                    self._refresh()
+        kept = self._look(row.index)
+        if kept is None:  # without its record it is painted again next time
+            kept = dataclasses.replace(row, file=place.name, sha256=file_sha256(place))
+            self._rows[row.index] = self._rows[row.index][0], kept
+        pause = max(_REFRESH_SECONDS, _REFRESH_SHARE * self._cost)
+        if self._process == 0 and time.monotonic() - self._refreshed >= pause:
+            # A table that is open in a spreadsheet must not stop the sweep; if it still
+            # is at the end, `close` says so.
+            with contextlib.suppress(OSError):
+                self._refresh()
         return kept
 
     def close(self) -> None:
@@ -166,21 +161,17 @@ class SweepFolder:
         Raises:
             OSError: if they cannot be written; the pictures are there nevertheless.
         """
-        with self._mutex:
-            if not self._is_open:
-                return
-            self._is_open = False
-            try:
-                if self._process == 0:
-                    self._refresh()
-            except OSError as error:
-                name = Path(error.filename2 or error.filename or "sheet.png").name
-                raise type(error)(
-                    f"output {self.path}: {name} cannot be written: {error.strerror}; "
-                    "the pictures are there. Start the sweep again to list them."
-                ) from error
-            finally:
-                self._leave()
+        try:
+            if self._process == 0:
+                self._refresh()
+        except OSError as error:
+            name = Path(error.filename2 or error.filename or "sheet.png").name
+            raise type(error)(
+                f"output {self.path}: {name} cannot be written: {error.strerror}; "
+                "the pictures are there. Start the sweep again to list them."
+            ) from error
+        finally:
+            self._leave()
 
     def _leave(self) -> None:
         shutil.rmtree(self._stage, ignore_errors=True)
@@ -241,8 +232,7 @@ class SweepFolder:
 
     def _read_rows(self) -> dict[int, Row]:
         """Return {index: row} of the members that are done or failed."""
-        with self._mutex:
-            found = {index: self._look(index) for index in sorted(self._blank)}
+        found = {index: self._look(index) for index in sorted(self._blank)}
         return {index: row for index, row in found.items() if row is not None}
 
     def _look(self, index: int) -> Row | None:
