@@ -19,6 +19,7 @@ from ._checks import (
     MIN_SIDE,
     check_blend,
     check_choice,
+    check_convolution,
     check_count,
     check_layer_weights,
     check_names,
@@ -254,26 +255,6 @@ def check_filters(
     return checked
 
 
-def check_convolution(method: str, precision: str) -> None:
-    """Check that a way to convolve exists at a precision.
-
-    Args:
-        method: one of `CONVOLUTIONS`.
-        precision: one of `PRECISIONS`.
-
-    Raises:
-        ValueError: if it does not.
-    """
-    check_choice("conv", method, CONVOLUTIONS)
-    check_choice("precision", precision, PRECISIONS)
-    if method == "winograd" and precision != "float32":
-        # Its transforms lose two digits more, and bfloat16 has fewer than three.
-        raise ValueError(
-            f"`conv` is 'winograd', which needs `precision` 'float32', got "
-            f"{precision!r}; use `conv` 'auto' or 'xla'."
-        )
-
-
 def _check_below_one(name: str, value: object) -> float:
     number = check_number(name, value)
     if number >= 1:
@@ -281,16 +262,9 @@ def _check_below_one(name: str, value: object) -> float:
     return number
 
 
-def _check_flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"`{name}` must be True or False, got {shown(value)}.")
-    return value
-
-
-def _check_network(name: str, value: object) -> str:
-    """Return a name; `jaxnst.transfer.setup` looks it up in the registry."""
-    if not isinstance(value, str):
-        raise TypeError(f"`{name}` must be a name here, got {shown(value)}.")
+def _check_kind(name: str, value: object, kind: type, wanted: str) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"`{name}` must be {wanted}, got {shown(value)}.")
     return value
 
 
@@ -578,7 +552,8 @@ class TransferConfig:
         "vgg19",
         "see `jaxnst networks`, NAME@REVISION; or a file of weights",
         metavar="NAME|FILE",
-        check_fn=_check_network,
+        # `jaxnst.transfer.setup` looks it up in the registry.
+        check_fn=functools.partial(_check_kind, kind=str, wanted="a name here"),
     )
     pooling: str = _choice("max", "max or average", POOLINGS)
     padding: str = _choice("reflect", "reflect, replicate, zeros or circular", PADDINGS)
@@ -593,7 +568,7 @@ class TransferConfig:
         "rescale a VGG so that all its filters are equally loud",
         metavar="",
         parse_fn=_parse_flag,
-        check_fn=_check_flag,
+        check_fn=functools.partial(_check_kind, kind=bool, wanted="True or False"),
     )
     conv: str = _choice("auto", "xla, winograd, or auto: the faster", CONVOLUTIONS)
     precision: str = _choice(

@@ -297,7 +297,7 @@ def test_what_a_larger_run_left_is_removed(tmp_path):
     (stage / ".jaxnst-1-1.part").write_text("half")
     with reopen(tmp_path / "grid"):
         assert stage.exists()  # it may still be running
-    folder._lock.release()  # type: ignore[union-attr]
+    folder._lock.release()
     with reopen(tmp_path / "grid"):
         assert not stage.exists()
 

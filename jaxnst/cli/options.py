@@ -96,11 +96,9 @@ _COMMON = (flag("--debug", "show tracebacks of errors", default=argparse.SUPPRES
 def setting_options(
     *, are_swept: bool = False, without: Collection[str] = ()
 ) -> Iterator[Option]:
-    """Yield a flag for every setting, and `--like`; a flag not given sets nothing.
+    """Yield a flag for every setting, "masks" and "like" among them, `without` some.
 
-    Args:
-        are_swept: whether a flag may have several values.
-        without: settings without a flag; "masks" and "like" may be among them.
+    A flag that is not given sets nothing. `are_swept`: it may have several values.
     """
     form: dict[str, Any]
     for name, declared in SETTINGS.items():

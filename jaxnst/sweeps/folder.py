@@ -42,24 +42,16 @@ _NEGLIGIBLE = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _REFRESH_SECONDS = 2.0
 _REFRESH_SHARE = 20
 
-# Given the index of a member and the path of its picture, returns fields of its row;
-# None if the picture is not usable; raises ValueError if it is another picture.
-ReadFn = Callable[[int, Path], Mapping[str, Any] | None]
-
 
 class SweepFolder:
     """The pictures of a sweep on disk.
 
     Opening makes the folder, or resumes the sweep in it. `identity` is what decides the
     pictures and no record can tell, and `rows` has index, labels and settings of every
-    member. Several processes may share a folder; process 0 writes manifest, sheet and
-    page.
-
-    Raises:
-        ValueError: if the folder holds another sweep.
-        FileExistsError: if it is full of other things.
-        BlockingIOError: if another run is writing there.
-        OSError: if it cannot be made or written.
+    member; `read_fn` returns fields of a member's row from its picture, None if that is
+    not usable, and raises ValueError if it is another picture. Several processes may
+    share a folder; process 0 writes manifest, sheet and page. A folder that holds
+    another sweep or other things, or that another run writes to, is refused.
     """
 
     def __init__(
@@ -70,7 +62,7 @@ class SweepFolder:
         axes: Sequence[Axis],
         mode: str,
         rows: Sequence[Row],
-        read_fn: ReadFn,
+        read_fn: Callable[[int, Path], Mapping[str, Any] | None],
         process: int = 0,
         num_processes: int = 1,
         extension: str = ".png",
@@ -175,8 +167,7 @@ class SweepFolder:
 
     def _leave(self) -> None:
         shutil.rmtree(self._stage, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.release()
+        self._lock.release()
 
     def _clear(self) -> None:
         """Remove the unfinished files of killed processes, whose locks are free."""
@@ -190,8 +181,7 @@ class SweepFolder:
                 with contextlib.suppress(BlockingIOError):
                     lock = _take_lock(self.path, number)
                     shutil.rmtree(stage, ignore_errors=True)
-                    if lock is not None:
-                        lock.release()
+                    lock.release()
 
     def _check_identity(self) -> None:
         """Write down what no record can tell, or compare it with what is there."""
@@ -325,8 +315,8 @@ def _make_folder(path: Path, stage: Path) -> None:
         raise type(error)(message) from error
 
 
-def _take_lock(path: Path, process: int) -> filelock.BaseFileLock | None:
-    """Take the lock of a process; None if the file system has no locks.
+def _take_lock(path: Path, process: int) -> filelock.BaseFileLock:
+    """Take the lock of a process, where the file system has locks.
 
     The lock is released when the process dies.
     """
@@ -340,7 +330,7 @@ def _take_lock(path: Path, process: int) -> filelock.BaseFileLock | None:
             f"another folder. (If none is, remove {place}.)"
         ) from None
     except (OSError, NotImplementedError):
-        return None
+        pass  # the sweep goes on without
     return lock
 
 

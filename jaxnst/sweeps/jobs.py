@@ -183,13 +183,11 @@ class JobLoader:
     def picture(self, source: PictureSource, *, argument: str) -> Picture:
         """Return a picture, as `jaxnst.images.load_picture`."""
         key = _key_of(source)
-        found = self._pictures.pop(key, None)
-        while found is None and len(self._pictures) >= _MAX_PICTURES:
-            del self._pictures[next(iter(self._pictures))]
-        if found is None:
-            found = load_picture(source, argument=argument)
-        self._pictures[key] = found  # the last used is the last to be dropped
-        return found
+        if key not in self._pictures:
+            if len(self._pictures) == _MAX_PICTURES:
+                del self._pictures[next(iter(self._pictures))]  # the oldest
+            self._pictures[key] = load_picture(source, argument=argument)
+        return self._pictures[key]
 
     def _look(self, source: PictureSource, argument: str) -> tuple[Any, str]:
         """Return shape and SHA-256 of a picture, which is read once."""

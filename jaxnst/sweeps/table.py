@@ -166,11 +166,7 @@ def plan_table(
 ) -> list[PictureJob]:
     """Return the jobs of a table; of pictures only the headers are read.
 
-    The defaults here precede those of the table.
-
-    Raises:
-        BadJobs: naming everything that is wrong.
-        ValueError: if `bits` or `quality` is out of range.
+    The defaults here precede those of the table. BadJobs names all that is wrong.
     """
     check_format("any.png", bits=bits, quality=quality)
     folder = Path(check_path("output", output))
