@@ -669,8 +669,6 @@ def test_weights_of_a_file_are_told_from_others(painted):
         job = PictureJob(
             number=1,
             place="job 1",
-            content=None,
-            style=None,
             arguments={},
             config=dataclasses.replace(config, **settings),
             sources={},
