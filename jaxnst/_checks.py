@@ -232,6 +232,16 @@ def check_blend(
     return checked
 
 
+def check_convolution(method: str, precision: str) -> None:
+    """Check that a way to convolve exists at a precision."""
+    if method == "winograd" and precision != "float32":
+        # Its transforms lose two digits more, and bfloat16 has fewer than three.
+        raise ValueError(
+            f"`conv` is 'winograd', which needs `precision` 'float32', got "
+            f"{precision!r}; use `conv` 'auto' or 'xla'."
+        )
+
+
 def check_memory_size(name: str, text: str) -> int:
     """Return a size such as `6G`, `800M` or `1000` in bytes."""
     units = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}

@@ -21,6 +21,7 @@ from ._checks import (
     MIN_SIDE,
     check_blend,
     check_choice,
+    check_convolution,
     check_count,
     check_layer_weights,
     check_list,
@@ -75,8 +76,6 @@ MAX_STEPS = 10_000_000
 MAX_STEPS_PER_CALL = 10_000
 # No frame is held by one further back.
 _MAX_REACH = 10_000
-# A span such as 0..3 with more numbers is taken for a typing error.
-MAX_SPAN = 10_000
 # Settings about a content picture, which textures do not have.
 NOT_FOR_TEXTURES = (
     "content_layers",
@@ -151,15 +150,8 @@ def _parse_count(text: str) -> int:
     raise ValueError(f"{shown(text)} is {what}")
 
 
-def parse_number(text: str) -> float:
-    """Return a number with a decimal point.
-
-    Args:
-        text: a flag's value or a table's cell.
-
-    Raises:
-        ValueError: if the text is not a number.
-    """
+def _parse_number(text: str) -> float:
+    """Return a number with a decimal point."""
     with contextlib.suppress(ValueError):
         return float(text)
     hint = ""
@@ -214,7 +206,7 @@ _parse_finish = functools.partial(
 def _parse_blend(text: str) -> list[float] | list[list[float]]:
     """Return `3,1` as numbers, and `1,0/0,1` as rows; semicolons count as commas."""
     rows = [
-        [parse_number(part.strip()) for part in row.replace(";", ",").split(",")]
+        [_parse_number(part.strip()) for part in row.replace(";", ",").split(",")]
         for row in text.split("/")
     ]
     return rows if len(rows) > 1 else rows[0]
@@ -269,26 +261,6 @@ def check_filters(
     return checked
 
 
-def check_convolution(method: str, precision: str) -> None:
-    """Check that a way to convolve exists at a precision.
-
-    Args:
-        method: one of `CONVOLUTIONS`.
-        precision: one of `PRECISIONS`.
-
-    Raises:
-        ValueError: if it does not.
-    """
-    check_choice("conv", method, CONVOLUTIONS)
-    check_choice("precision", precision, PRECISIONS)
-    if method == "winograd" and precision != "float32":
-        # Its transforms lose two digits more, and bfloat16 has fewer than three.
-        raise ValueError(
-            f"`conv` is 'winograd', which needs `precision` 'float32', got "
-            f"{precision!r}; use `conv` 'auto' or 'xla'."
-        )
-
-
 def _check_below_one(name: str, value: object) -> float:
     number = check_number(name, value)
     if number >= 1:
@@ -296,16 +268,9 @@ def _check_below_one(name: str, value: object) -> float:
     return number
 
 
-def _check_flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"`{name}` must be True or False, got {shown(value)}.")
-    return value
-
-
-def _check_network(name: str, value: object) -> str:
-    """Return a name; `jaxnst.transfer.setup` looks it up in the registry."""
-    if not isinstance(value, str):
-        raise TypeError(f"`{name}` must be a name here, got {shown(value)}.")
+def _check_kind(name: str, value: object, kind: type, wanted: str) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"`{name}` must be {wanted}, got {shown(value)}.")
     return value
 
 
@@ -406,13 +371,6 @@ def _side(default: int | None, help: str, least: int = MIN_SIDE) -> Any:
     return _count(default, help, least, MAX_SIDE, metavar="PX")
 
 
-def _number(
-    default: float | None, help: str, check_fn: Any = check_number, **options: Any
-) -> Any:
-    usual = {"metavar": "W", "parse_fn": parse_number, "check_fn": check_fn}
-    return _setting(default, help, **(usual | options))
-
-
 def _choice(
     default: str | None, help: str, known: Iterable[str], **options: Any
 ) -> Any:
@@ -420,14 +378,19 @@ def _choice(
     return _setting(default, help, check_fn=check_fn, **options)
 
 
-def _layers(default: Any, help: str, default_text: str, **options: Any) -> Any:
-    usual = {"metavar": "L[:W],...", "check_fn": check_layer_weights}
-    options = usual | {"parse_fn": _parse_layers} | options
-    return _setting(default, help, default_text=default_text, **options)
-
-
 _positive = functools.partial(check_number, positive=True)
 _part = functools.partial(check_range, least=0, most=1)
+# A setting may replace any of these options.
+_number = functools.partial(
+    _setting, metavar="W", parse_fn=_parse_number, check_fn=check_number
+)
+_fraction = functools.partial(_number, metavar="P", check_fn=_part)
+_layers = functools.partial(
+    _setting,
+    metavar="L[:W],...",
+    parse_fn=_parse_layers,
+    check_fn=check_layer_weights,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -457,7 +420,7 @@ class TransferConfig:
     style_scale: float = _number(
         1.0,
         "size of the strokes: 0.5 half as large, 2 twice as large",
-        functools.partial(_positive, most=MAX_SCALE),
+        check_fn=functools.partial(_positive, most=MAX_SCALE),
         metavar="F",
     )
     style_weight: float = _number(
@@ -472,7 +435,7 @@ class TransferConfig:
     detail: float = _number(
         0.0,
         "1: fine strokes of the style, -1: its coarse shapes",
-        functools.partial(check_range, least=-1, most=1),
+        check_fn=functools.partial(check_range, least=-1, most=1),
         metavar="D",
         is_static=False,
     )
@@ -512,18 +475,18 @@ class TransferConfig:
     content_layers: Mapping[str, float] = _layers(
         dict(CONTENT_LAYERS),
         "layers that keep the content, with weights",
-        "the network's; VGG: relu4_2",
+        default_text="the network's; VGG: relu4_2",
     )
     style_layers: Mapping[str, float] = _layers(
         dict(STYLE_LAYERS),
         "layers that take on the style, with weights",
-        "the network's; VGG: relu1_1 to relu5_1",
+        default_text="the network's; VGG: relu1_1 to relu5_1",
     )
     # `__post_init__` replaces None.
     style_loss: Mapping[str, float] = _layers(
         None,
         f"what of the style is compared: {', '.join(STYLE_LOSSES)}",
-        "gram,moments",
+        default_text="gram,moments",
         metavar="NAME[:W],...",
         check_fn=functools.partial(check_layer_weights, known=STYLE_LOSSES),
     )
@@ -546,34 +509,30 @@ class TransferConfig:
     learning_rate: float = _number(
         0.03,
         "step size of adam, in pixel values (0 to 1) per step",
-        _positive,
+        check_fn=_positive,
         metavar="R",
         is_static=False,
     )
-    decay: float = _number(
+    decay: float = _fraction(
         0.7,
         "part of the last steps in which the learning rate falls to 0",
-        _part,
-        metavar="P",
         is_static=False,
     )
-    averaging: float = _number(
+    averaging: float = _fraction(
         0.0,
         "average the pictures of the steps: 0.9 the last ten or so; 0: off",
-        _check_below_one,
-        metavar="P",
+        check_fn=_check_below_one,
     )
-    tolerance: float = _number(
+    tolerance: float = _fraction(
         0.0,
         "end a size when ten steps gain less than this part; 0: never",
-        _check_below_one,
-        metavar="P",
+        check_fn=_check_below_one,
         is_static=False,
     )
     max_seconds: float | None = _number(
         None,
         "finish within this time",
-        _positive,
+        check_fn=_positive,
         metavar="S",
         is_static=False,
         default_text="no limit",
@@ -584,8 +543,8 @@ class TransferConfig:
         most=MAX_STEPS_PER_CALL,
         default_text="1 on the CPU, 5 elsewhere",
     )
-    content_detail: float = _number(
-        0.5, "part of the photo's fine detail kept when sizes grow", _part, metavar="P"
+    content_detail: float = _fraction(
+        0.5, "part of the photo's fine detail kept when sizes grow"
     )
     init: str = _choice(
         "content",
@@ -599,7 +558,8 @@ class TransferConfig:
         "vgg19",
         "see `jaxnst networks`, NAME@REVISION; or a file of weights",
         metavar="NAME|FILE",
-        check_fn=_check_network,
+        # `jaxnst.transfer.setup` looks it up in the registry.
+        check_fn=functools.partial(_check_kind, kind=str, wanted="a name here"),
     )
     pooling: str = _choice("max", "max or average", POOLINGS)
     padding: str = _choice("reflect", "reflect, replicate, zeros or circular", PADDINGS)
@@ -614,7 +574,7 @@ class TransferConfig:
         "rescale a VGG so that all its filters are equally loud",
         metavar="",
         parse_fn=_parse_flag,
-        check_fn=_check_flag,
+        check_fn=functools.partial(_check_kind, kind=bool, wanted="True or False"),
     )
     conv: str = _choice("auto", "xla, winograd, or auto: the faster", CONVOLUTIONS)
     precision: str = _choice(
@@ -724,7 +684,7 @@ def parse_moment(text: str) -> int | float:
     text = text.strip()
     if text.isdecimal():
         return int(text)
-    return parse_number(text.removesuffix("s"))
+    return _parse_number(text.removesuffix("s"))
 
 
 def _check_moment(name: str, value: object) -> int | float:
@@ -782,7 +742,7 @@ class ClipConfig:
     steadiness: float = _number(
         0.5,
         "0: every frame for itself, 1: held as still as can be",
-        _part,
+        check_fn=_part,
         metavar="S",
         is_static=False,
     )
@@ -795,7 +755,7 @@ class ClipConfig:
     frame_learning_rate: float | None = _number(
         None,
         "step size for a frame that goes on from the last one",
-        _positive,
+        check_fn=_positive,
         metavar="R",
         default_text="from the steadiness",
     )
@@ -813,7 +773,7 @@ class ClipConfig:
         "the last frame goes on in the first",
         metavar="",
         parse_fn=_parse_flag,
-        check_fn=_check_flag,
+        check_fn=functools.partial(_check_kind, kind=bool, wanted="True or False"),
     )
     flow: str = _setting(
         "dis",
@@ -848,7 +808,7 @@ class ClipConfig:
     rate: float | None = _number(
         None,
         "frames a second, of pictures and arrays",
-        functools.partial(_positive, most=1000),
+        check_fn=functools.partial(_positive, most=1000),
         metavar="N",
         default_text="25",
     )
@@ -926,10 +886,7 @@ def make_config(preset: str = "default", **settings: Any) -> TransferConfig:
         if value is not None
     }
     if changed.get("optimizer", base.optimizer) != base.optimizer:
-        own = {"learning_rate": 1.0, "decay": 0.0}
-        if changed["optimizer"] == "adam":
-            own = {name: SETTINGS[name].default for name in own}
-        changed = own | changed
+        changed = {"learning_rate": 1.0, "decay": 0.0} | changed
     if "strength" in changed:
         for name in ("content_weight", "style_weight"):
             if name in changed:
@@ -956,45 +913,3 @@ def make_config(preset: str = "default", **settings: Any) -> TransferConfig:
         num_steps = max(config.num_steps, config.coarse_steps)
         config = dataclasses.replace(config, num_steps=num_steps)
     return config
-
-
-def parse_setting(name: str, value: object) -> Any:
-    """Return the value of a setting: text is parsed, anything else is kept.
-
-    Args:
-        name: one of `SETTINGS`.
-        value: text, or the value itself.
-
-    Raises:
-        ValueError: if the text cannot be parsed.
-    """
-    return SETTINGS[name].parse_fn(value.strip()) if isinstance(value, str) else value
-
-
-def parse_values(name: str, text: str) -> Any:
-    """Return one value of a setting, or a list of several.
-
-    `0.3,1,3` are several values, and `0..3` several whole numbers. If a single value
-    has commas, as layers have, semicolons separate several.
-
-    Args:
-        name: one of `SETTINGS`.
-        text: a flag's value.
-
-    Raises:
-        ValueError: if the text cannot be parsed.
-    """
-    parse_fn = SETTINGS[name].parse_fn
-    separator = ";" if parse_fn in (_parse_layers, _parse_blend, _parse_finish) else ","
-    values: list[Any] = []
-    for part in text.split(separator):
-        first, dots, last = part.strip().partition("..")
-        if dots and parse_fn is _parse_count:
-            start, end = _parse_count(first), _parse_count(last)
-            step = 1 if start <= end else -1
-            if abs(end - start) >= MAX_SPAN:
-                raise ValueError(f"{shown(part)} are more than {MAX_SPAN} numbers")
-            values += range(start, end + step, step)
-        else:
-            values.append(parse_fn(part.strip()))
-    return values[0] if len(values) == 1 else values

@@ -22,7 +22,7 @@ from test_sweep import with_tests_on_path
 
 import jaxnst
 from jaxnst.cli.main import build_parser, main
-from jaxnst.config import SETTINGS, make_config, parse_setting
+from jaxnst.config import SETTINGS, make_config
 from jaxnst.sweeps import runner
 from jaxnst.sweeps.jobs import PictureJob, find_difference
 from jaxnst.sweeps.table import place_paths, read_jobs
@@ -215,7 +215,7 @@ def test_cells_are_read_as_flags_are(name):
         texts = EXAMPLES.get(kind, ["some text"])
         examples = dict(zip(texts, _values(name), strict=True))
     for text, value in examples.items():
-        assert parse_setting(name, text) == value
+        assert SETTINGS[name].parse_fn(text.strip()) == value
         if kind is bool:
             flag = [f"--{'' if value else 'no-'}{name.replace('_', '-')}"]
         else:
@@ -254,13 +254,7 @@ def _values(name):
 )
 def test_cells_that_cannot_be_read(name, text, message):
     with pytest.raises(ValueError, match=message):
-        parse_setting(name, text)
-
-
-def test_values_that_are_no_text_stay():
-    assert parse_setting("size", 64.5) == 64.5  # for others to refuse
-    assert parse_setting("style_weight", 2) == 2
-    assert parse_setting("style_layers", ["relu1_1"]) == ["relu1_1"]
+        SETTINGS[name].parse_fn(text)
 
 
 def test_paths_start_in_the_folder_of_the_jobs(tmp_path, monkeypatch):
@@ -675,8 +669,6 @@ def test_weights_of_a_file_are_told_from_others(painted):
         job = PictureJob(
             number=1,
             place="job 1",
-            content=None,
-            style=None,
             arguments={},
             config=dataclasses.replace(config, **settings),
             sources={},

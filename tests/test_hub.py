@@ -380,7 +380,7 @@ def test_damage_on_disk_is_found(server):
         load()
 
 
-def test_interrupted_downloads_leave_nothing(server, tmp_path):
+def test_interrupted_downloads_leave_nothing(server, tmp_path, interruptible):
     main_thread = threading.get_ident()
 
     def interrupt(request):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxnst.config import parse_values
+from jaxnst.cli.main import build_parser
 from jaxnst.sweeps.axes import make_members, split_axes
 
 
@@ -90,6 +90,11 @@ def test_lists_that_are_zipped_may_repeat():
         axes_of(seed=[1, 2, 2])
 
 
+def parsed(name: str, text: str):
+    flag = f"--{name.replace('_', '-')}={text}"
+    return vars(build_parser().parse_args(["sweep", "a", "b", "-o", "c", flag]))[name]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "values"),
     [
@@ -106,7 +111,7 @@ def test_lists_that_are_zipped_may_repeat():
     ],
 )
 def test_values_of_flags(name, text, values):
-    assert parse_values(name, text) == values
+    assert parsed(name, text) == values
 
 
 @pytest.mark.parametrize(
@@ -118,6 +123,7 @@ def test_values_of_flags(name, text, values):
         ("style_weight", "1..3", "'1..3' is not a number"),
     ],
 )
-def test_values_of_flags_that_cannot_be_read(name, text, message):
-    with pytest.raises(ValueError, match=message):
-        parse_values(name, text)
+def test_values_of_flags_that_cannot_be_read(name, text, message, capsys):
+    with pytest.raises(SystemExit):
+        parsed(name, text)
+    assert message in capsys.readouterr().err

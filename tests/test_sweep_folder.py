@@ -8,8 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +297,7 @@ def test_what_a_larger_run_left_is_removed(tmp_path):
     (stage / ".jaxnst-1-1.part").write_text("half")
     with reopen(tmp_path / "grid"):
         assert stage.exists()  # it may still be running
-    folder._lock.release()  # type: ignore[union-attr]
+    folder._lock.release()
     with reopen(tmp_path / "grid"):
         assert not stage.exists()
 
@@ -315,22 +313,6 @@ def test_only_process_0_lists_what_all_have_painted(tmp_path):
     text = (grid / "manifest.csv").read_text()
     status = [row["status"] for row in csv.DictReader(io.StringIO(text))]
     assert status[:3] == ["done", "done", "missing"]
-
-
-def test_many_threads_add(tmp_path):
-    with reopen(tmp_path / "grid") as folder, ThreadPoolExecutor(8) as pool:
-        barrier = threading.Barrier(8)
-        indices = [index for index in range(len(ROWS)) if index != FAILED]
-
-        def add_one(place: int) -> None:
-            if place < 8:
-                barrier.wait()
-            add(folder, indices[place], seconds=1.0)
-
-        list(pool.map(add_one, range(len(indices))))
-        assert sorted(folder.finished()) == indices
-    for path in (tmp_path / "grid").glob("[0-9]*.png"):
-        assert path.read_bytes() == PICTURES[int(path.name[:2])]
 
 
 class Clock:

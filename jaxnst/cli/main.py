@@ -147,8 +147,5 @@ def command() -> int:
     return EXIT_TERMINATED if came and code == EXIT_INTERRUPTED else code
 
 
-def _show_warning(
-    message: Warning | str, category: type[Warning], *_: object, **__: object
-) -> None:
-    del category
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     say_error(f"warning: {short(' '.join(str(message).split()))}")

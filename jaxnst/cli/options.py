@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxnst._checks import FORESEEN, check_range, one_line, plain, short
-from jaxnst.config import GROUPS, SETTINGS, Setting, parse_number, parse_values
+from jaxnst._checks import FORESEEN, check_range, one_line, plain, short, shown
+from jaxnst.config import GROUPS, SETTINGS, Setting
 
 
 EXIT_FAILED = 1
@@ -24,6 +24,8 @@ EXIT_TERMINATED = 143
 STANDARD = "-"
 # Name that gives the format of a picture on standard output.
 _PIPED = "picture.png"
+# A span such as 0..3 with more numbers is taken for a typing error.
+_MAX_SPAN = 10_000
 # The settings that the short help shows.
 _FIRST = tuple(name for name, each in SETTINGS.items() if each.group == GROUPS[0])
 
@@ -60,8 +62,10 @@ def as_argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
     return parse_argument
 
 
-# The type of flags that are whole numbers.
-WHOLE = as_argument(SETTINGS["seed"].parse_fn)
+_parse_count = SETTINGS["seed"].parse_fn
+_parse_number = SETTINGS["style_weight"].parse_fn
+# The types of flags that are numbers.
+WHOLE, NUMBER = as_argument(_parse_count), as_argument(_parse_number)
 QUIET = flag("-q --quiet", "print nothing but errors")
 _FOLDER_HELP = "folder for the pictures; made if it is not there"
 FOLDER = option("-o --output", _FOLDER_HELP, "FOLDER", required=True)
@@ -71,7 +75,7 @@ LIMIT = option(
     "N",
     group="the file",
     type=as_argument(
-        lambda text: check_range("max_megapixels", parse_number(text), 1, 1e5)
+        lambda text: check_range("max_megapixels", _parse_number(text), 1, 1e5)
     ),
 )
 # How pictures are read and written.
@@ -92,16 +96,14 @@ _COMMON = (flag("--debug", "show tracebacks of errors", default=argparse.SUPPRES
 def setting_options(
     *, are_swept: bool = False, without: Collection[str] = ()
 ) -> Iterator[Option]:
-    """Yield a flag for every setting, and `--like`; a flag not given sets nothing.
+    """Yield a flag for every setting, "masks" and "like" among them, `without` some.
 
-    Args:
-        are_swept: whether a flag may have several values, see `parse_values`.
-        without: settings without a flag; "masks" and "like" may be among them.
+    A flag that is not given sets nothing. `are_swept`: it may have several values.
     """
     form: dict[str, Any]
     for name, declared in SETTINGS.items():
         if name not in without:
-            swept = functools.partial(parse_values, name)
+            swept = functools.partial(_parse_values, declared)
             parse_fn = swept if are_swept else declared.parse_fn
             yield setting_option(name, declared, parse_fn)
     if "masks" not in without:
@@ -124,6 +126,25 @@ def setting_option(
     if default := declared.shown_default:
         text += f" ({default})"
     return option(f"--{name.replace('_', '-')}", text, **form)
+
+
+def _parse_values(declared: Setting, text: str) -> Any:
+    """Return one value of a setting, or a list of several, such as `0.3,1` or `0..3`.
+
+    Semicolons separate values that have commas themselves, as layers have.
+    """
+    values: list[Any] = []
+    for part in text.split(";" if "," in declared.metavar else ","):
+        first, dots, last = part.strip().partition("..")
+        if dots and declared.parse_fn is _parse_count:
+            start, end = _parse_count(first), _parse_count(last)
+            step = 1 if start <= end else -1
+            if abs(end - start) >= _MAX_SPAN:
+                raise ValueError(f"{shown(part)} are more than {_MAX_SPAN} numbers")
+            values += range(start, end + step, step)
+        else:
+            values.append(declared.parse_fn(part.strip()))
+    return values[0] if len(values) == 1 else values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

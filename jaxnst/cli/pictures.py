@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from jaxnst._checks import plain
-from jaxnst.config import FILTERS, parse_number
+from jaxnst.config import FILTERS
 
 from .options import (
     FILE_OPTIONS,
     LIMIT,
+    NUMBER,
     QUIET,
     Command,
-    as_argument,
     check_picture_output,
     flag,
     one_or_all,
@@ -212,7 +212,7 @@ FINISH = Command(
                 group="filters",
                 dest="filters",
                 nargs="?",
-                type=as_argument(parse_number),
+                type=NUMBER,
                 action=_Append,
             )
             for name, known in FILTERS.items()

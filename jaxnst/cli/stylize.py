@@ -78,7 +78,8 @@ def _stylize(args: argparse.Namespace) -> int:
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"output {output} is the {name} picture; choose another")
     settings = given_settings(args)
-    content, style = read_input(args.content), _read_styles(args)
+    content = read_input(args.content)
+    style = one_or_all([read_input(name) for name in args.style])
     if args.estimate:
         from jaxnst.transfer.driver import estimate
 
@@ -95,16 +96,11 @@ def _texture(args: argparse.Namespace) -> int:
     output = _check_files(args)
     settings = given_settings(args)
     settings["progress"] = not args.quiet
-
-    style = _read_styles(args)
+    style = one_or_all([read_input(name) for name in args.style])
 
     from jaxnst.transfer.texture_synthesis import texture
 
     return _paint(lambda: texture(style, **settings), output, args)
-
-
-def _read_styles(args: argparse.Namespace) -> Any:
-    return one_or_all([read_input(name) for name in args.style])
 
 
 def _check_files(args: argparse.Namespace) -> Path:

@@ -73,8 +73,6 @@ def paint_ablations(
         PictureJob(
             number=number,
             place=name,
-            content=None,
-            style=None,
             arguments={"preset": ""},
             config=dataclasses.replace(job.config, style_layers=chosen),
             sources={},

@@ -64,7 +64,6 @@ def plot_history(history: History, *, title: str = "") -> "Figure":
     panels = dict(zip(_PANELS, axes, strict=True))
     for kind, axis in panels.items():
         axis.set(yscale="log", ylabel=_PANELS[kind])
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=5))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter("")
         axis.set_prop_cycle(color=_COLORS)
@@ -87,6 +86,9 @@ def plot_history(history: History, *, title: str = "") -> "Figure":
         x, y = (np.insert(each, starts, np.nan) for each in (steps, curve))
         axis.plot(x, y, label=label)
     for axis in axes:
+        low, high = axis.get_ylim()
+        factors = (1, 2, 5) if high > 5 * low else range(1, 10)
+        axis.yaxis.set_major_locator(LogLocator(subs=factors, numticks=5))
         if axis.get_legend_handles_labels()[1]:
             outside = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
             axis.legend(fontsize="small", frameon=False, **outside)

@@ -20,7 +20,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxnst.config import check_convolution
+from jaxnst._checks import check_choice, check_convolution
+from jaxnst.config import CONVOLUTIONS, PRECISIONS
 
 from .devices import default_device
 
@@ -109,6 +110,8 @@ class Convolution(nnx.Module):
         precision: str = "float32",
         rngs: nnx.Rngs,
     ):
+        check_choice("conv", method, CONVOLUTIONS)
+        check_choice("precision", precision, PRECISIONS)
         check_convolution(method, precision)
         self.kernel_shape = (size, size, in_width, out_width)
         self.stride = stride

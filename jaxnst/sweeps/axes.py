@@ -259,9 +259,11 @@ def picture_name(source: Any, other: str) -> str:
 
 def is_number(value: object) -> bool:
     """Return whether a value is a finite number of Python or NumPy."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if isinstance(value, np.number):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return bool(abs(value) <= sys.float_info.max)  # integers may be larger
+    return abs(value) <= sys.float_info.max  # integers may be larger
 
 
 def _clean(text: str) -> str:

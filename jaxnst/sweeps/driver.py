@@ -225,8 +225,7 @@ def batch(
         quality=quality,
     )
     painted = paint_table(plan, bits=bits, quality=quality, progress=progress)
-    outcomes = {outcome.number: outcome for outcome in painted}
-    return [outcomes[job.number] for job in plan]
+    return sorted(painted, key=lambda outcome: outcome.number)
 
 
 def paint_table(
@@ -240,9 +239,6 @@ def paint_table(
     """Paint jobs of `plan_table`, and yield the outcome of each when it is saved.
 
     `failed_fn` is called with the error of each job that fails.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C, once the current step is done.
     """
     form = {"bits": bits, "quality": quality}
 
@@ -302,13 +298,10 @@ def _paint_members(
     results: dict[int, Result] = {}
     jobs = plan.jobs
     if folder is not None:
-        finished = folder.finished()
-        missing = [
-            job.number
-            for job in jobs
-            if job.number not in finished
-            or finished[job.number].stopped not in FINISHED
-        ]
+        there = {
+            index for index, row in folder.finished().items() if row.stopped in FINISHED
+        }
+        missing = sorted({job.number for job in jobs} - there)
         share = hosts.share(missing, len(jobs), folder.path / STATE)
         jobs = [plan.jobs[index] for index in share]
     is_interrupted = False
@@ -318,9 +311,9 @@ def _paint_members(
             if folder is not None:
                 save_fn = result and functools.partial(result.save, **form)
                 row = folder.add(row, save_fn)
-            rows[row.index] = row
-            if folder is None and result is not None:
+            elif result is not None:
                 results[row.index] = result
+            rows[row.index] = row
             if callback is not None:
                 callback(row)
         if folder is not None:
@@ -328,8 +321,7 @@ def _paint_members(
     except KeyboardInterrupt:
         is_interrupted = True
     if folder is not None:
-        failed = {index: row for index, row in rows.items() if row.error is not None}
-        rows = failed | folder.finished()
+        rows |= folder.finished()
     found = SweepResult(
         axes=plan.axes,
         mode=plan.mode,

@@ -47,7 +47,7 @@ class PaintedFile(NamedTuple):
 
 def pack_job(job: PictureJob) -> dict[str, Any]:
     """Return the arguments of `jaxnst.stylize`, with what is in files of pictures."""
-    arguments = {**job.arguments, "content": job.content, "style": job.style}
+    arguments = dict(job.arguments)
     files = [x for x in job.sources.values() if isinstance(x, str | os.PathLike)]
 
     def packed(value: Any) -> Any:
@@ -105,10 +105,8 @@ def paint_elsewhere(
 ) -> Iterator[Done]:
     """Paint jobs by the workers of an executor, and yield each as it is done.
 
-    With an `extension` the results are files, with the bits and quality in `form`.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C; jobs that have not begun are cancelled.
+    With an `extension` the results are files, with the bits and quality in `form`. On
+    Ctrl-C jobs that have not begun are cancelled.
     """
     screen = Screen(enabled=progress)
     paint_fn = functools.partial(
@@ -152,6 +150,7 @@ def check_executor(executor: concurrent.futures.Executor) -> None:
 def _fetched(future: concurrent.futures.Future[Any], job: PictureJob) -> Done:
     try:
         result, seconds = future.result()
+        return Done(job, result, None, seconds)
     except concurrent.futures.CancelledError:
         problem: Exception = RuntimeError("it was cancelled by its executor")
     except concurrent.futures.BrokenExecutor:
@@ -161,8 +160,6 @@ def _fetched(future: concurrent.futures.Future[Any], job: PictureJob) -> Done:
         )
     except Exception as error:
         problem = error
-    else:
-        return Done(job, result, None, seconds)
     return Done(job, None, problem, 0.0)
 
 

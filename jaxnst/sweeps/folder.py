@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import threading
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -43,24 +42,16 @@ _NEGLIGIBLE = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _REFRESH_SECONDS = 2.0
 _REFRESH_SHARE = 20
 
-# Given the index of a member and the path of its picture, returns fields of its row;
-# None if the picture is not usable; raises ValueError if it is another picture.
-ReadFn = Callable[[int, Path], Mapping[str, Any] | None]
-
 
 class SweepFolder:
-    """The pictures of a sweep on disk; its methods may be called from several threads.
+    """The pictures of a sweep on disk.
 
     Opening makes the folder, or resumes the sweep in it. `identity` is what decides the
     pictures and no record can tell, and `rows` has index, labels and settings of every
-    member. Several processes may share a folder; process 0 writes manifest, sheet and
-    page.
-
-    Raises:
-        ValueError: if the folder holds another sweep.
-        FileExistsError: if it is full of other things.
-        BlockingIOError: if another run is writing there.
-        OSError: if it cannot be made or written.
+    member; `read_fn` returns fields of a member's row from its picture, None if that is
+    not usable, and raises ValueError if it is another picture. Several processes may
+    share a folder; process 0 writes manifest, sheet and page. A folder that holds
+    another sweep or other things, or that another run writes to, is refused.
     """
 
     def __init__(
@@ -71,7 +62,7 @@ class SweepFolder:
         axes: Sequence[Axis],
         mode: str,
         rows: Sequence[Row],
-        read_fn: ReadFn,
+        read_fn: Callable[[int, Path], Mapping[str, Any] | None],
         process: int = 0,
         num_processes: int = 1,
         extension: str = ".png",
@@ -95,8 +86,6 @@ class SweepFolder:
         # {index: (state of its files, row)}
         self._rows: dict[int, tuple[Any, Row | None]] = {}
         self._thumbnails: dict[int, tuple[str | None, int, PILImage.Image | None]] = {}
-        self._mutex = threading.RLock()
-        self._is_open = True
         self._refreshed, self._cost = time.monotonic(), 0.0
         _make_folder(self.path, self._stage)
         self._lock = _take_lock(self.path, process)
@@ -144,18 +133,16 @@ class SweepFolder:
         else:
             with atomic_write(place, self._stage) as staged:
                 save_fn(staged)
-        with self._mutex:
-            kept = self._look(row.index)
-            if kept is None:  # without its record it is painted again next time
-                digest = file_sha256(place)
-                kept = dataclasses.replace(row, file=place.name, sha256=digest)
-                self._rows[row.index] = self._rows[row.index][0], kept
-            pause = max(_REFRESH_SECONDS, _REFRESH_SHARE * self._cost)
-            if self._process == 0 and time.monotonic() - self._refreshed >= pause:
-                # A table that is open in a spreadsheet must not stop the sweep; if it
-                # still is at the end, `close` says so.
-                with contextlib.suppress(OSError):
-                    self._refresh()
+        kept = self._look(row.index)
+        if kept is None:  # without its record it is painted again next time
+            kept = dataclasses.replace(row, file=place.name, sha256=file_sha256(place))
+            self._rows[row.index] = self._rows[row.index][0], kept
+        pause = max(_REFRESH_SECONDS, _REFRESH_SHARE * self._cost)
+        if self._process == 0 and time.monotonic() - self._refreshed >= pause:
+            # A table that is open in a spreadsheet must not stop the sweep; if it still
+            # is at the end, `close` says so.
+            with contextlib.suppress(OSError):
+                self._refresh()
         return kept
 
     def close(self) -> None:
@@ -166,26 +153,21 @@ class SweepFolder:
         Raises:
             OSError: if they cannot be written; the pictures are there nevertheless.
         """
-        with self._mutex:
-            if not self._is_open:
-                return
-            self._is_open = False
-            try:
-                if self._process == 0:
-                    self._refresh()
-            except OSError as error:
-                name = Path(error.filename2 or error.filename or "sheet.png").name
-                raise type(error)(
-                    f"output {self.path}: {name} cannot be written: {error.strerror}; "
-                    "the pictures are there. Start the sweep again to list them."
-                ) from error
-            finally:
-                self._leave()
+        try:
+            if self._process == 0:
+                self._refresh()
+        except OSError as error:
+            name = Path(error.filename2 or error.filename or "sheet.png").name
+            raise type(error)(
+                f"output {self.path}: {name} cannot be written: {error.strerror}; "
+                "the pictures are there. Start the sweep again to list them."
+            ) from error
+        finally:
+            self._leave()
 
     def _leave(self) -> None:
         shutil.rmtree(self._stage, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.release()
+        self._lock.release()
 
     def _clear(self) -> None:
         """Remove the unfinished files of killed processes, whose locks are free."""
@@ -199,8 +181,7 @@ class SweepFolder:
                 with contextlib.suppress(BlockingIOError):
                     lock = _take_lock(self.path, number)
                     shutil.rmtree(stage, ignore_errors=True)
-                    if lock is not None:
-                        lock.release()
+                    lock.release()
 
     def _check_identity(self) -> None:
         """Write down what no record can tell, or compare it with what is there."""
@@ -241,8 +222,7 @@ class SweepFolder:
 
     def _read_rows(self) -> dict[int, Row]:
         """Return {index: row} of the members that are done or failed."""
-        with self._mutex:
-            found = {index: self._look(index) for index in sorted(self._blank)}
+        found = {index: self._look(index) for index in sorted(self._blank)}
         return {index: row for index, row in found.items() if row is not None}
 
     def _look(self, index: int) -> Row | None:
@@ -335,8 +315,8 @@ def _make_folder(path: Path, stage: Path) -> None:
         raise type(error)(message) from error
 
 
-def _take_lock(path: Path, process: int) -> filelock.BaseFileLock | None:
-    """Take the lock of a process; None if the file system has no locks.
+def _take_lock(path: Path, process: int) -> filelock.BaseFileLock:
+    """Take the lock of a process, where the file system has locks.
 
     The lock is released when the process dies.
     """
@@ -350,7 +330,7 @@ def _take_lock(path: Path, process: int) -> filelock.BaseFileLock | None:
             f"another folder. (If none is, remove {place}.)"
         ) from None
     except (OSError, NotImplementedError):
-        return None
+        pass  # the sweep goes on without
     return lock
 
 

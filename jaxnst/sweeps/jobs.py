@@ -51,7 +51,7 @@ class PictureJob:
         number: index of the member, or number of the row.
         place: its name in messages, such as `style_weight 3` or `jobs.csv row 4`.
         labels: {axis: label} of the member; empty for a row.
-        arguments: arguments of `jaxnst.stylize`, without `content` and `style`.
+        arguments: arguments of `jaxnst.stylize`, `content` and `style` among them.
         sources: {name in the record: picture} of all pictures it is painted from.
         shape: height and width of the result, in pixels.
         work: pixels times steps, over all sizes.
@@ -64,8 +64,6 @@ class PictureJob:
     number: int
     place: str
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    content: Any
-    style: Any
     arguments: Mapping[str, Any]
     config: TransferConfig
     sources: Mapping[str, Any]
@@ -108,7 +106,6 @@ class JobLoader:
         self._pictures: dict[Hashable, Picture] = {}
         # {key of a picture: (shape, SHA-256)}
         self._looks: dict[Hashable, tuple[tuple[int, int], str]] = {}
-        self._settled: dict[str, tuple[TransferConfig | None, list[Exception]]] = {}
         self._loaded: tuple[Hashable, Job] | None = None
         self._header = functools.cache(check_picture)
         self._file_digest = functools.cache(file_sha256)
@@ -123,11 +120,11 @@ class JobLoader:
         self, arguments: Mapping[str, Any], **fields: Any
     ) -> tuple[PictureJob | None, list[Exception]]:
         """Return a job with these other fields, or why it cannot be painted."""
-        rest = dict(arguments)
-        content, style = rest.pop("content", None), rest.pop("style", None)
-        config, found = self._settle(rest)
+        settings = dict(arguments)
+        content, style = settings.pop("content", None), settings.pop("style", None)
+        config, problems = _settle(settings)
         pair = {"content": content, "style": style}
-        problems = found + [
+        problems += [
             ValueError(f"`{name}` is missing") for name, x in pair.items() if x is None
         ]
         sources = {} if content is None else {"content": content}
@@ -138,7 +135,7 @@ class JobLoader:
                 check_styles(config.style_blend if config else None, len(styles))
             except ValueError as error:
                 problems.append(error)
-        sources |= _guides(rest, config)
+        sources |= _guides(settings, config)
         shape = (0, 0)
         for name, source in sources.items():
             try:
@@ -150,9 +147,7 @@ class JobLoader:
         if problems or config is None:
             return None, problems
         job = PictureJob(
-            content=content,
-            style=style,
-            arguments=rest,
+            arguments=arguments,
             config=config,
             sources=sources,
             shape=shape,
@@ -181,20 +176,18 @@ class JobLoader:
         preset = job.arguments.get("preset", "default")
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # frees its memory first
-            inputs = job.content, job.style, job.config, job.arguments
-            self._loaded = key, self._set_up(*inputs)
+            pair = job.arguments["content"], job.arguments["style"]
+            self._loaded = key, self._set_up(*pair, job.config, job.arguments)
         return self._loaded[1]._replace(config=job.config, preset=preset)
 
     def picture(self, source: PictureSource, *, argument: str) -> Picture:
         """Return a picture, as `jaxnst.images.load_picture`."""
         key = _key_of(source)
-        found = self._pictures.pop(key, None)
-        while found is None and len(self._pictures) >= _MAX_PICTURES:
-            del self._pictures[next(iter(self._pictures))]
-        if found is None:
-            found = load_picture(source, argument=argument)
-        self._pictures[key] = found  # the last used is the last to be dropped
-        return found
+        if key not in self._pictures:
+            if len(self._pictures) == _MAX_PICTURES:
+                del self._pictures[next(iter(self._pictures))]  # the oldest
+            self._pictures[key] = load_picture(source, argument=argument)
+        return self._pictures[key]
 
     def _look(self, source: PictureSource, argument: str) -> tuple[Any, str]:
         """Return shape and SHA-256 of a picture, which is read once."""
@@ -211,18 +204,6 @@ class JobLoader:
             if self._is_whole or not isinstance(source, str | os.PathLike):
                 return self._look(source, argument)[0]
             return self._header(source, argument=argument)
-
-    def _settle(
-        self, arguments: Mapping[str, Any]
-    ) -> tuple[TransferConfig | None, list[Exception]]:
-        """Return the settings that arguments come to, or an error for each bad one."""
-        if isinstance(arguments.get("network"), Network):  # its text is long
-            return _settle(arguments)
-        # It may have to look into a file of weights, which can be slow.
-        key = repr(sorted(arguments.items(), key=lambda item: item[0]))
-        if key not in self._settled:
-            self._settled[key] = _settle(arguments)
-        return self._settled[key]
 
 
 def find_difference(
@@ -314,6 +295,7 @@ def plan_sweep(
 def _settle(
     arguments: Mapping[str, Any],
 ) -> tuple[TransferConfig | None, list[Exception]]:
+    """Return the settings that arguments come to, or an error for each bad one."""
     try:
         return settle_config(**arguments), []
     except FORESEEN as error:

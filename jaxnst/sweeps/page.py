@@ -17,8 +17,6 @@ from .manifest import status_of
 from .sheet import heading, in_common, make_tables
 
 
-# Of the plot of content against style, in its own units.
-_WIDTH, _HEIGHT, _MARGIN = 960, 600, 64
 _METRICS = {"lpips": "LPIPS", "gram_gap": "Gram gap"}
 
 
@@ -72,7 +70,10 @@ def pareto_front(rows: Sequence[Row]) -> list[Row]:
 
 
 def _plot(rows: Mapping[int, Row]) -> dict[str, Any] | None:
-    """Return what the plot of content against style shows; None below two pictures."""
+    """Return the ranges and the pictures of the plot of content against style.
+
+    None below two pictures. Places are parts of the ranges.
+    """
     measured = [row for row in rows.values() if row.metrics and row.file is not None]
     if len(measured) < 2:
         return None
@@ -81,22 +82,12 @@ def _plot(rows: Mapping[int, Row]) -> dict[str, Any] | None:
 
     def place(row: Row) -> tuple[float, float]:
         lost, remains = _lost_and_left(row)
-        x = _MARGIN + (lost - left) / (right - left) * (_WIDTH - 2 * _MARGIN)
-        y = (remains - bottom) / (top - bottom) * (_HEIGHT - 2 * _MARGIN)
-        return round(x, 1), round(_HEIGHT - _MARGIN - y, 1)
+        return (lost - left) / (right - left), (remains - bottom) / (top - bottom)
 
     return {
-        "width": _WIDTH,
-        "height": _HEIGHT,
+        "ranges": (left, right, bottom, top),
         "front": [place(row) for row in pareto_front(measured)],
         "points": [(row, *place(row)) for row in measured],
-        "labels": [
-            (_WIDTH / 2, _HEIGHT - 8, "content lost (LPIPS)"),
-            (_MARGIN, _HEIGHT - 8, f"{left:.2f}"),
-            (_WIDTH - _MARGIN, _HEIGHT - 8, f"{right:.2f}"),
-            (20, _HEIGHT - _MARGIN, f"{bottom:.2f}"),
-            (20, _MARGIN, f"{top:.2f}"),
-        ],
     }
 
 

@@ -68,10 +68,8 @@ def paint_here(
 
     On one CPU they are painted one after the other, as a batch gains nothing there;
     else on all devices at once, and on each as many as it has memory and use for; or
-    `batch_size` of them, rounded up to a multiple of the devices.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C; the pictures under way are given up.
+    `batch_size` of them, rounded up to a multiple of the devices. On Ctrl-C the
+    pictures under way are given up.
     """
     # Those of this process, or the one that the user chose.
     is_chosen = getattr(jax.config, "jax_default_device", None) is not None

@@ -11,21 +11,18 @@ from jaxnst.images.contact_sheet import Source, Table, draw_sheet, thumbnail
 from .axes import Axis, Row, make_members
 
 
-# Given a row and the longest side wanted, returns its picture; None if there is none.
-_ThumbnailFn = Callable[[Row, int], PILImage.Image | None]
-
-
 def make_sheet(
     axes: Sequence[Axis],
     mode: str,
     rows: Mapping[int, Row],
-    thumbnail_fn: _ThumbnailFn,
+    thumbnail_fn: Callable[[Row, int], PILImage.Image | None],
     *,
     inputs: Mapping[str, Source] | None = None,
 ) -> PILImage.Image:
     """Return the contact sheet; equal arguments give equal pixels.
 
-    A member without a row is an empty frame. Inputs are shown at the top.
+    A member without a row is an empty frame. Inputs are shown at the top. The function
+    gets a row and the longest side wanted.
     """
     painted = [row for row in rows.values() if row.file is not None]
 

@@ -28,7 +28,7 @@ from jaxnst._checks import (
     shown,
     suggestion,
 )
-from jaxnst.config import INITS, SETTINGS, parse_setting
+from jaxnst.config import INITS, SETTINGS
 from jaxnst.images import check_format, read_record
 from jaxnst.pretrained.formats import SUFFIXES
 from jaxnst.transfer.result import FINISHED
@@ -166,11 +166,7 @@ def plan_table(
 ) -> list[PictureJob]:
     """Return the jobs of a table; of pictures only the headers are read.
 
-    The defaults here precede those of the table.
-
-    Raises:
-        BadJobs: naming everything that is wrong.
-        ValueError: if `bits` or `quality` is out of range.
+    The defaults here precede those of the table. BadJobs names all that is wrong.
     """
     check_format("any.png", bits=bits, quality=quality)
     folder = Path(check_path("output", output))
@@ -397,10 +393,12 @@ def _parse_row(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the arguments of `stylize` in a row, and all that is wrong with them."""
     wrong: list[str] = []
     arguments = {name: values[name] for name in ("content", "style") if name in values}
-    for name in SETTINGS:
+    for name, declared in SETTINGS.items():
         if name in values:
+            value = values[name]
             try:
-                arguments[name] = parse_setting(name, values[name])
+                is_text = isinstance(value, str)
+                arguments[name] = declared.parse_fn(value.strip()) if is_text else value
             except ValueError as error:
                 wrong.append(f"`{name}`: {error}")
     if isinstance(arguments.get("strength"), str):
