@@ -49,7 +49,7 @@ from .motion import Held
 
 
 # Weight of the temporal term and learning rate at a steadiness of 0.5, and the factors
-# from there to a steadiness of 1. Fits to four clips, see benchmarks/README.md.
+# from there to a steadiness of 1. Chosen on four clips, see docs/video.md.
 _WEIGHT, _WEIGHT_FACTOR = 10.0, 5.0
 _RATE, _RATE_FACTOR = 0.012, 0.25
 # The rate of stylize, to which that of an optimizer of the user's own is relative.
