@@ -251,3 +251,25 @@ def check_memory_size(name: str, text: str) -> int:
             f"`{name}` must be a size such as 6G or 800M, got {shown(text)}."
         )
     return int(float(match[1]) * units[match[2]])
+
+
+def parse_count(text: str) -> int:
+    """Return a whole number; `512.0` counts as one, as spreadsheets write it."""
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        if (number := float(text)).is_integer():
+            return int(number)
+    what = "a number of too many digits" if text.isdecimal() else "not a whole number"
+    raise ValueError(f"{shown(text)} is {what}")
+
+
+def parse_number(text: str) -> float:
+    """Return a number with a decimal point."""
+    with contextlib.suppress(ValueError):
+        return float(text)
+    hint = ""
+    # Many spreadsheets write 2,5; but 2,500 may be either, so ask.
+    with contextlib.suppress(ValueError):
+        hint = f"; write {float(text.replace(',', '.')):g} if that is meant"
+    raise ValueError(f"{shown(text)} is not a number{hint}")

@@ -28,6 +28,8 @@ from ._checks import (
     check_names,
     check_number,
     check_range,
+    parse_count,
+    parse_number,
     shown,
 )
 
@@ -139,28 +141,6 @@ _YES_OR_NO = {
 }
 
 
-def _parse_count(text: str) -> int:
-    """Return a whole number; `512.0` counts as one, as spreadsheets write it."""
-    with contextlib.suppress(ValueError):
-        return int(text)
-    with contextlib.suppress(ValueError):
-        if (number := float(text)).is_integer():
-            return int(number)
-    what = "a number of too many digits" if text.isdecimal() else "not a whole number"
-    raise ValueError(f"{shown(text)} is {what}")
-
-
-def _parse_number(text: str) -> float:
-    """Return a number with a decimal point."""
-    with contextlib.suppress(ValueError):
-        return float(text)
-    hint = ""
-    # Many spreadsheets write 2,5; but 2,500 may be either, so ask.
-    with contextlib.suppress(ValueError):
-        hint = f"; write {float(text.replace(',', '.')):g} if that is meant"
-    raise ValueError(f"{shown(text)} is not a number{hint}")
-
-
 def _parse_word(text: str, meanings: Mapping[str, Any], wanted: str) -> Any:
     """Return what a word means."""
     if text.lower() not in meanings:
@@ -206,7 +186,7 @@ _parse_finish = functools.partial(
 def _parse_blend(text: str) -> list[float] | list[list[float]]:
     """Return `3,1` as numbers, and `1,0/0,1` as rows; semicolons count as commas."""
     rows = [
-        [_parse_number(part.strip()) for part in row.replace(";", ",").split(",")]
+        [parse_number(part.strip()) for part in row.replace(";", ",").split(",")]
         for row in text.split("/")
     ]
     return rows if len(rows) > 1 else rows[0]
@@ -363,7 +343,7 @@ def _count(
     **options: Any,
 ) -> Any:
     check_fn = functools.partial(check_count, minimum=least, maximum=most)
-    usual = {"metavar": "N", "parse_fn": _parse_count, "check_fn": check_fn}
+    usual = {"metavar": "N", "parse_fn": parse_count, "check_fn": check_fn}
     return _setting(default, help, **(usual | options))
 
 
@@ -380,9 +360,8 @@ def _choice(
 
 _positive = functools.partial(check_number, positive=True)
 _part = functools.partial(check_range, least=0, most=1)
-# A setting may replace any of these options.
 _number = functools.partial(
-    _setting, metavar="W", parse_fn=_parse_number, check_fn=check_number
+    _setting, metavar="W", parse_fn=parse_number, check_fn=check_number
 )
 _fraction = functools.partial(_number, metavar="P", check_fn=_part)
 _layers = functools.partial(

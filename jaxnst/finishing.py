@@ -229,6 +229,10 @@ def _screen_threshold(ink: np.ndarray) -> np.ndarray:
 _LOCAL = ("denoise", "sharpen")
 
 
+_FILTERS = (denoise, sharpen, contrast, levels, saturation, grain, vignette, halftone)
+_FILTER_FNS = {each.__name__: each for each in _FILTERS}
+
+
 def finish_picture(
     image: HostImage, filters: Mapping[str, float], *, tile: str | None = None
 ) -> HostImage:
@@ -252,8 +256,7 @@ def finish_picture(
         seen = image
         if down or across:
             seen = np.pad(image, ((down, down), (across, across), (0, 0)), mode="wrap")
-        # A filter's function has its name.
-        found = np.asarray(globals()[name](seen, amount), np.float32)
+        found = np.asarray(_FILTER_FNS[name](seen, amount), np.float32)
         np.clip(found, 0, 1, out=found)
         image = found[down : down + height, across : across + width]
     return image

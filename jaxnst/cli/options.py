@@ -11,7 +11,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxnst._checks import FORESEEN, check_range, one_line, plain, short, shown
+from jaxnst._checks import (
+    FORESEEN,
+    check_range,
+    one_line,
+    parse_count,
+    parse_number,
+    plain,
+    short,
+    shown,
+)
 from jaxnst.config import GROUPS, SETTINGS, Setting
 
 
@@ -62,10 +71,8 @@ def as_argument(parse_fn: Callable[[str], Any]) -> Callable[[str], Any]:
     return parse_argument
 
 
-_parse_count = SETTINGS["seed"].parse_fn
-_parse_number = SETTINGS["style_weight"].parse_fn
 # The types of flags that are numbers.
-WHOLE, NUMBER = as_argument(_parse_count), as_argument(_parse_number)
+WHOLE, NUMBER = as_argument(parse_count), as_argument(parse_number)
 QUIET = flag("-q --quiet", "print nothing but errors")
 _FOLDER_HELP = "folder for the pictures; made if it is not there"
 FOLDER = option("-o --output", _FOLDER_HELP, "FOLDER", required=True)
@@ -75,7 +82,7 @@ LIMIT = option(
     "N",
     group="the file",
     type=as_argument(
-        lambda text: check_range("max_megapixels", _parse_number(text), 1, 1e5)
+        lambda text: check_range("max_megapixels", parse_number(text), 1, 1e5)
     ),
 )
 # How pictures are read and written.
@@ -136,8 +143,8 @@ def _parse_values(declared: Setting, text: str) -> Any:
     values: list[Any] = []
     for part in text.split(";" if "," in declared.metavar else ","):
         first, dots, last = part.strip().partition("..")
-        if dots and declared.parse_fn is _parse_count:
-            start, end = _parse_count(first), _parse_count(last)
+        if dots and declared.parse_fn is parse_count:
+            start, end = parse_count(first), parse_count(last)
             step = 1 if start <= end else -1
             if abs(end - start) >= _MAX_SPAN:
                 raise ValueError(f"{shown(part)} are more than {_MAX_SPAN} numbers")

@@ -21,13 +21,7 @@ import tifffile
 from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
-from jaxnst._checks import (
-    MIN_SIDE as MIN_SIDE,
-    check_path,
-    one_line,
-    path_text,
-    shown,
-)
+from jaxnst._checks import MIN_SIDE as MIN_SIDE, check_path, one_line, path_text
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import gray_curve, srgb_converter
@@ -139,7 +133,7 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
         digest = hashlib.sha256(data).hexdigest()
     elif isinstance(source, PILImage.Image):
         _check_shape(source.height, source.width, argument)
-        _check_megapixels(source.width * source.height, f"`{argument}`")
+        _check_megapixels(source.width, source.height, f"`{argument}`")
         try:
             rgb, alpha = _from_pil(source, f"`{argument}`")
         except RefusedError:
@@ -377,7 +371,7 @@ def _from_array(
         )
     _check_shape(array.shape[0], array.shape[1], argument)
     # Before it is converted, which takes memory.
-    _check_megapixels(array.shape[0] * array.shape[1], f"`{argument}`")
+    _check_megapixels(array.shape[1], array.shape[0], f"`{argument}`")
     if array.ndim == 2:
         array = array[..., None]
     # Compared by kind and size, because arrays from files may be big-endian.
@@ -473,7 +467,7 @@ def _use(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) -> T:
                 raise
             image = _open_tiff(data, label)
         with image:
-            _check_megapixels(image.width * image.height, label)
+            _check_megapixels(image.width, image.height, label)
             if image.format == "TIFF" and _is_planar_and_deep(image):
                 image = _open_tiff(data, label)
             return use_fn(image)
@@ -498,9 +492,9 @@ def _open(data: bytes, label: str) -> PILImage.Image:
     return PILImage.open(stream, formats=FORMATS)
 
 
-def _check_megapixels(num_pixels: int, label: str) -> None:
-    if num_pixels > (PILImage.MAX_IMAGE_PIXELS or num_pixels):
-        raise _too_large(label)
+def _check_megapixels(width: int, height: int, label: str) -> None:
+    if width * height > (PILImage.MAX_IMAGE_PIXELS or width * height):
+        raise _too_large(f"{label}, {width} x {height} px,")
 
 
 def _too_large(label: str) -> RefusedError:
@@ -545,10 +539,8 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
-            # A damaged tag may hold thousands of numbers.
-            colors = getattr(page.photometric, "name", shown(page.photometric))
-            kind = f"{page.dtype} {colors}"
-            _check_megapixels(page.imagewidth * page.imagelength, label)
+            kind = f"{page.dtype} {getattr(page.photometric, 'name', page.photometric)}"
+            _check_megapixels(page.imagewidth, page.imagelength, label)
             count = page.samplesperpixel
             if count > 4 or page.photometric not in (1, 2):
                 raise ValueError(f"{count} channels")
@@ -561,7 +553,8 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
     # As with Pillow, damage shows as nearly any exception.
     except Exception as error:
         is_said = kind and isinstance(error, ValueError | NotImplementedError)
-        fault = f"{kind}: {error}"[:200] if is_said else f"{kind} damaged".strip()
+        fault = f"{kind}: {error}" if is_said else f"{kind} damaged".strip()
+        fault = fault[:200]  # a damaged tag may hold thousands of numbers
         raise RefusedError(
             f"{label} is a TIFF that cannot be read ({fault}); save it as RGB with "
             "8 or 16 bits, or as PNG."

@@ -13,14 +13,7 @@ import numpy as np
 from jaxnst._types import HostImage
 from jaxnst.objective import LossTerms, LossWeights
 
-from .recovery import (
-    KEPT_BEST,
-    MAX_RECOVERIES,
-    LossMonitor,
-    Method,
-    Recovery,
-    gentler,
-)
+from .recovery import KEPT_BEST, MAX_RECOVERIES, LossMonitor, Method, Recovery, gentler
 from .schedule import Budget, SizeSchedule
 from .stepping import Average
 from .strength import Steering, Trimmed, weigh

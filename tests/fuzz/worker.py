@@ -259,12 +259,13 @@ def _is_broken(path: Path) -> bool:
     from PIL import Image
 
     suffix = path.suffix.lower()
+    is_json = suffix == ".json" or path.read_bytes()[:1] == b"{"  # `--json x.png`
     try:
-        if suffix in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"):
+        if is_json:
+            json.loads(path.read_text())
+        elif suffix in (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"):
             with Image.open(path) as image:
                 image.load()
-        elif suffix == ".json":
-            json.loads(path.read_text())
     except Exception:
         return True
     return False
