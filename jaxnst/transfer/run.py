@@ -104,18 +104,20 @@ def paint(
         if members[0].method.optimizer is not step.optimizer:
             step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
             plan = plan._replace(step=step)
+        firsts = [
+            first_image(
+                job.inputs, job.config, content, styles_at(job, size.shape), blend
+            )
+            for job, content, blend in zip(jobs, contents, plan.blends, strict=True)
+        ]
         if state is None:
-            firsts = [
-                first_image(
-                    job.inputs, job.config, content, styles_at(job, size.shape), blend
-                )
-                for job, content, blend in zip(jobs, contents, plan.blends, strict=True)
-            ]
             state = step.stack([step.init(image) for image in firsts])
         else:
+            # Detail in the photograph's colors would stay visible.
+            is_recolored = jobs[0].config.init == "recolored"
             state = step.resize(
                 state,
-                contents,
+                firsts if is_recolored else contents,
                 content_detail=jobs[0].config.content_detail,
                 wraps=plan.network.wraps,
             )
@@ -243,7 +245,7 @@ def leave_unpainted(job: Job) -> Painted:
         styles = styles_at(job, inputs.shape)
         colors = [style.reshape(1, -1, 3) for style in styles]
         taken = take_palette(image, np.concatenate(colors, axis=1))
-        image = smooth_recoloring(image, taken)
+        image = smooth_recoloring(image, image, taken)
     return Painted(image, [], None, memory, strength=strength)
 
 
