@@ -7,8 +7,8 @@ python benchmarks/recipe.py [CANDIDATE ...] [--pairs CONTENT,STYLE ...] [--size 
 A candidate is `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`; its settings are those of
 `jaxnst.stylize`, everything else is the preset's. `parameters=laplacian` and
 `parameters=colors` paint with Adam in other coordinates than pixels (see `make_adam`
-below), `b1=0.9,b2=0.99` with other memories of Adam. Candidates take turns, pair by
-pair; seconds include compiling where a program is new. Pictures are measured with
+below), `b1=0.9,b2=0.99` (both) with other memories of Adam. Candidates take turns, pair
+by pair; seconds include compiling where a program is new. Pictures are measured with
 AlexNet, which painted none of them, and laid into one sheet, a row for each candidate:
 metrics choose what to look at, eyes choose. Pictures that the folder has already are
 not painted again; one name has one set of settings there.

@@ -104,20 +104,21 @@ def paint(
         if members[0].method.optimizer is not step.optimizer:
             step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
             plan = plan._replace(step=step)
-        firsts = [
-            first_image(
-                job.inputs, job.config, content, styles_at(job, size.shape), blend
-            )
-            for job, content, blend in zip(jobs, contents, plan.blends, strict=True)
-        ]
+        starts = contents
+        # Recolored at every size: detail in the photograph's colors would stay visible.
+        if state is None or jobs[0].config.init == "recolored":
+            starts = [
+                first_image(
+                    job.inputs, job.config, content, styles_at(job, size.shape), blend
+                )
+                for job, content, blend in zip(jobs, contents, plan.blends, strict=True)
+            ]
         if state is None:
-            state = step.stack([step.init(image) for image in firsts])
+            state = step.stack([step.init(image) for image in starts])
         else:
-            # Detail in the photograph's colors would stay visible.
-            is_recolored = jobs[0].config.init == "recolored"
             state = step.resize(
                 state,
-                firsts if is_recolored else contents,
+                starts,
                 content_detail=jobs[0].config.content_detail,
                 wraps=plan.network.wraps,
             )
