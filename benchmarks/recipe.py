@@ -6,11 +6,12 @@ python benchmarks/recipe.py [CANDIDATE ...] [--pairs CONTENT,STYLE ...] [--size 
 
 A candidate is `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`; its settings are those of
 `jaxnst.stylize`, everything else is the preset's. `parameters=laplacian` and
-`parameters=colors` paint with Adam in other coordinates than pixels (see `coordinates`
-below). Pictures are measured with AlexNet, which painted none of them, and laid into
-one sheet, a row for each candidate: metrics choose what to look at, eyes choose.
-Pictures that the folder has already are not painted again; one name has one set of
-settings there.
+`parameters=colors` paint with Adam in other coordinates than pixels (see `make_adam`
+below), `b1=0.9,b2=0.99` (both) with other memories of Adam. Candidates take turns, pair
+by pair; seconds include compiling where a program is new. Pictures are measured with
+AlexNet, which painted none of them, and laid into one sheet, a row for each candidate:
+metrics choose what to look at, eyes choose. Pictures that the folder has already are
+not painted again; one name has one set of settings there.
 """
 
 import argparse
@@ -94,9 +95,13 @@ def to_laplacian(gradient: jax.Array) -> list[jax.Array]:
 
 
 @functools.cache
-def coordinates(name: str) -> Any:
-    """Return Adam in coordinates called `name`."""
+def make_adam(name: str | None, betas: tuple[float, float] | None) -> Any:
+    """Return Adam in coordinates called `name`, with `betas` or its usual ones."""
     adam = make_optimizer("adam")
+    if betas is not None:
+        adam = optax.with_extra_args_support(optax.adam(1.0, *betas, eps=1e-2))
+    if name is None:
+        return adam
     if name == "laplacian":
         return in_coordinates(to_laplacian, from_laplacian, adam)
     if name == "colors":
@@ -118,8 +123,9 @@ def paint(
 ) -> tuple[jaxnst.Result, float]:
     """Return the picture, and the seconds it took."""
     settings = dict(settings)
-    if "parameters" in settings:
-        settings["optimizer"] = coordinates(settings.pop("parameters"))
+    if {"parameters", "b1"} & set(settings):
+        betas = (settings.pop("b1"), settings.pop("b2")) if "b1" in settings else None
+        settings["optimizer"] = make_adam(settings.pop("parameters", None), betas)
         # What `jaxnst.config` gives Adam itself.
         default = TransferConfig()
         own = {"learning_rate": default.learning_rate, "decay": default.decay}
@@ -157,20 +163,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     table: dict[str, Metrics] = {}
     sheet: dict[str, list[Path]] = {}
     rows: list[dict[str, Any]] = []
+    folders = {name: args.output / f"{args.size}" / name for name, _ in args.candidates}
     for name, settings in args.candidates:
-        folder = args.output / f"{args.size}" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        check_settings(folder / "settings.json", settings)
+        folders[name].mkdir(parents=True, exist_ok=True)
+        check_settings(folders[name] / "settings.json", settings)
+    for pair in args.pairs:
+        for name, settings in args.candidates:
+            picture = folders[name] / f"{name_of(pair)}.png"
+            if not picture.exists():
+                result, seconds = paint(pair[0], pair[1], args.size, settings)
+                result.save(picture)
+                done = {"seconds": seconds, "loss": float(result.history["total"][-1])}
+                write_text(picture.with_suffix(".json"), json.dumps(done))
+    for name, settings in args.candidates:
         for pair in args.pairs:
             content, style = pair
-            picture = folder / f"{name_of(pair)}.png"
+            picture = folders[name] / f"{name_of(pair)}.png"
             row: dict[str, Any] = {"candidate": name, "settings": settings}
-            if not picture.exists():
-                result, row["seconds"] = paint(content, style, args.size, settings)
-                result.save(picture)
-                row["loss"] = float(result.history["total"][-1])
-                text = json.dumps({key: row[key] for key in ("seconds", "loss")})
-                write_text(picture.with_suffix(".json"), text)
             row |= json.loads(picture.with_suffix(".json").read_text())
             metrics = measure(picture, content, style, judge=judge)
             rows.append(row | {"pair": picture.stem} | metrics._asdict())

@@ -131,16 +131,19 @@ def take_palette(image: HostImage, target: AnyHostImage) -> HostImage:
     return np.clip(moved, 0, 1).astype(np.float32)
 
 
-def smooth_recoloring(before: HostImage, after: HostImage) -> HostImage:
-    """Return a picture recolored smoothly: similar colors change alike everywhere.
+def smooth_recoloring(
+    image: HostImage, before: AnyHostImage, after: AnyHostImage
+) -> HostImage:
+    """Return a picture recolored as another was, smoothly: similar colors change alike.
 
     Where nearly equal colors are spread over many, film grain and JPEG blocks become
     visible. So every color gets the mean change of the colors similar to it, taken over
     the whole picture.
 
     Args:
-        before: original picture.
-        after: the same picture recolored.
+        image: picture to recolor.
+        before: picture, or some of its pixels, of any shape.
+        after: the same picture or pixels recolored.
 
     References:
         A kernel regression (Nadaraya 1964, Watson 1964) of the change on the color,
@@ -151,28 +154,23 @@ def smooth_recoloring(before: HostImage, after: HostImage) -> HostImage:
     """
     places = before.reshape(-1, 3).astype(np.float64) * (_GRID - 1)
     lows = np.minimum(places.astype(int), _GRID - 2)
-    rests = places - lows
     change = (after.astype(np.float64) - before).reshape(-1, 3)
-    # The eight grid points around the color of each pixel, and their weights.
-    corners = []
+    # The sum over the pixels near each grid point: of one, and of their changes.
+    values = np.column_stack([np.ones(len(change)), change])
+    sums = np.zeros((_GRID, _GRID, _GRID, 4))
     for corner in itertools.product((0, 1), repeat=3):
-        share = np.prod(np.where(corner, rests, 1 - rests), axis=-1)
-        index = np.ravel_multi_index((lows + corner).T, (_GRID,) * 3)
-        corners.append((index, share))
-
-    def gather(values: np.ndarray | float) -> np.ndarray:
-        """Sum over the pixels of similar color, at each pixel."""
-        total = np.zeros(_GRID**3)
-        for index, share in corners:
-            total += np.bincount(index, share * values, _GRID**3)
-        total = scipy.ndimage.gaussian_filter(
-            total.reshape((_GRID,) * 3), _GRID_SIGMA, mode="nearest"
-        ).reshape(-1)
-        return sum((share * total[index] for index, share in corners), np.zeros(()))
-
-    weight = gather(1.0)
-    smooth = np.stack([gather(change[:, k]) / weight for k in range(3)], axis=-1)
-    return np.clip(before + smooth.reshape(before.shape), 0, 1).astype(np.float32)
+        share = np.prod(np.abs(np.subtract(1, corner) - (places - lows)), axis=-1)
+        np.add.at(sums, tuple((lows + corner).T), share[:, None] * values)
+    sigmas = (_GRID_SIGMA, _GRID_SIGMA, _GRID_SIGMA, 0)
+    sums = scipy.ndimage.gaussian_filter(sums, sigmas, mode="nearest")
+    where = image.reshape(-1, 3).T * (_GRID - 1)
+    weight, *changes = (
+        scipy.ndimage.map_coordinates(sums[..., k], where, np.float32, order=1)
+        for k in range(4)
+    )
+    # A color unlike all of `before` has no weight, and stays.
+    smooth = np.stack(changes) / np.maximum(weight, np.finfo(np.float32).tiny)
+    return np.clip(image + smooth.T.reshape(image.shape), 0, 1).astype(np.float32)
 
 
 def recolor_style(style: HostImage, content: AnyHostImage, color: str) -> HostImage:

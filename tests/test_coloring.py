@@ -114,7 +114,7 @@ def test_recoloring_is_smooth_but_not_over_edges(rng):
     before += 0.004 * rng.standard_normal(before.shape, np.float32)
     after = 1 - 0.9 * before
     after[:, :32] += 20 * (before[:, :32] - 0.05)
-    found = smooth_recoloring(before, after)
+    found = smooth_recoloring(before, before, after)
     assert found[:, 4:24].std() < 0.2 * after[:, 4:24].std()
     np.testing.assert_allclose(found[:, :28].mean(), after[:, :28].mean(), atol=0.02)
     step = found[:, 33].mean() - found[:, 30].mean()
@@ -129,11 +129,20 @@ def test_recoloring_is_the_same_for_a_color_wherever_it_is(rng):
     after = before.copy()
     after[:, :16] += [0.3, 0, 0]
     after[:, 32:] += [0, 0.3, 0]
-    found = smooth_recoloring(before, after)
+    found = smooth_recoloring(before, before, after)
     dark = np.concatenate([found[:, :16], found[:, 32:]], axis=1)
     wanted = np.broadcast_to([0.161, 0.161, 0.011], dark.shape)
     np.testing.assert_allclose(dark, wanted, atol=0.02)
     np.testing.assert_allclose(found[:, 16:32], before[:, 16:32], atol=0.01)
+
+
+def test_recoloring_is_for_other_pictures_too(rng):
+    before = (0.2 + 0.1 * rng.random((300, 1, 3))).astype(np.float32)
+    image = np.array([[[0.25] * 3, [0.9] * 3]], np.float32)
+    found = smooth_recoloring(image, before, before / 2)
+    np.testing.assert_allclose(found[0, 0], 0.125, atol=0.01)
+    # Nothing is known of what becomes of such a color.
+    np.testing.assert_allclose(found[0, 1], 0.9, atol=1e-6)
 
 
 def test_flat_and_gray_pictures_have_colors_too(painted):

@@ -62,7 +62,7 @@ def blue(rng):
 
 
 def recolored(content, style):
-    return smooth_recoloring(content, take_palette(content, style))
+    return smooth_recoloring(content, content, take_palette(content, style))
 
 
 def test_the_start_has_the_painting_s_colors(photo, red):
@@ -130,12 +130,30 @@ def test_the_painting_s_own_colors_stay(photo):
     np.testing.assert_allclose(near, photo, atol=0.01)
 
 
-def test_drafts_start_so(tiny_network, photo, red):
-    step = {"num_steps": 1, "coarse_steps": 1, "learning_rate": 1e-6, "min_size": 0}
-    settings = step | {"size": 64, "network": tiny_network, "progress": False}
-    result = jaxnst.stylize(photo, red, preset="draft", **settings)
-    np.testing.assert_allclose(result.image, recolored(photo, red), atol=1e-5)
-    assert result.record["settings"]["init"] == "recolored"
+def test_drafts_start_so_and_grow_in_the_same_colors(tiny_network, photo, red):
+    """Steps too small to change anything show what is there without them."""
+    few = {"num_steps": 1, "coarse_steps": 1, "learning_rate": 1e-6}
+    settings = few | {"size": 64, "network": tiny_network, "progress": False}
+    wanted = recolored(photo, red)
+    at_once = jaxnst.stylize(photo, red, preset="draft", min_size=0, **settings)
+    np.testing.assert_allclose(at_once.image, wanted, atol=1e-5)
+    assert at_once.record["settings"]["init"] == "recolored"
+    grown = jaxnst.stylize(
+        photo, red, preset="draft", min_size=32, content_detail=1.0, **settings
+    )
+    assert len(grown.record["result"]["sizes"]) == 2
+    # Noise is all detail, and detail is what was added.
+    assert np.abs(grown.image - wanted).mean() < 0.1 * np.abs(photo - wanted).mean()
+
+
+def test_large_pictures_are_known_by_some_of_their_pixels(rng, photo, red):
+    large = np.clip(np.tile(photo, (5, 5, 1)), 0, 1)
+    large += 0.01 * rng.random(large.shape, np.float32)
+    config = make_config("draft", size=320)
+    inputs = load_inputs(large, red, None, config, load_picture)
+    blend = blend_of(config, 1, None)
+    found = first_image(inputs, config, large, (red,), blend)
+    np.testing.assert_allclose(found, recolored(large, red), atol=0.02)
 
 
 def test_a_texture_has_no_photograph(tiny_vgg19, red):

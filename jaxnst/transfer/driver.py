@@ -259,7 +259,8 @@ def stylize(
         steps_per_call: number of steps in one call of the device, 1 or more; by default
             1 on the CPU and 5 elsewhere. The callback sees the last of them.
         content_detail: fraction of the content's fine detail that is added to the
-            picture each time it is enlarged, 0 to 1.
+            picture each time it is enlarged, 0 to 1; in the style's colors if `init` is
+            "recolored".
         init: start of the painting: "content", "recolored" (the content in the style's
             colors; the preset "draft" has it), "style", "noise", or a picture, which is
             stretched to the content's shape.

@@ -31,6 +31,8 @@ HostBlend = Float[np.ndarray, "regions layers styles"]
 StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
 # No device holds the activations of so many pixels; it is a typing error.
 MAX_PIXELS = 200_000_000
+# Number of pixels by which the colors of a picture are known.
+_NUM_SAMPLES = 1 << 16
 
 
 class Inputs(NamedTuple):
@@ -262,8 +264,16 @@ def recolor(
         pixels = content[inside][:, None]
         for style, share in zip(styles, row, strict=True):
             if pixels.size and share > 0:
-                taken = take_palette(pixels, style.reshape(-1, 1, 3))
-                change = smooth_recoloring(pixels, taken) - pixels
+                some = _sample(pixels)
+                taken = take_palette(some, _sample(style.reshape(-1, 1, 3)))
+                change = smooth_recoloring(pixels, some, taken) - pixels
                 amount = part * share * each[inside][:, None]
                 image[inside] += amount * change[:, 0]
     return np.clip(image, 0, 1).astype(np.float32)
+
+
+def _sample(pixels: AnyHostImage) -> AnyHostImage:
+    """Return enough of many pixels to tell how their colors are distributed."""
+    if len(pixels) <= _NUM_SAMPLES:
+        return pixels
+    return pixels[np.random.default_rng(0).integers(len(pixels), size=_NUM_SAMPLES)]

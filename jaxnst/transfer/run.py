@@ -104,18 +104,21 @@ def paint(
         if members[0].method.optimizer is not step.optimizer:
             step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
             plan = plan._replace(step=step)
-        if state is None:
-            firsts = [
+        starts = contents
+        # Recolored at every size: detail in the photograph's colors would stay visible.
+        if state is None or jobs[0].config.init == "recolored":
+            starts = [
                 first_image(
                     job.inputs, job.config, content, styles_at(job, size.shape), blend
                 )
                 for job, content, blend in zip(jobs, contents, plan.blends, strict=True)
             ]
-            state = step.stack([step.init(image) for image in firsts])
+        if state is None:
+            state = step.stack([step.init(image) for image in starts])
         else:
             state = step.resize(
                 state,
-                contents,
+                starts,
                 content_detail=jobs[0].config.content_detail,
                 wraps=plan.network.wraps,
             )
@@ -243,7 +246,7 @@ def leave_unpainted(job: Job) -> Painted:
         styles = styles_at(job, inputs.shape)
         colors = [style.reshape(1, -1, 3) for style in styles]
         taken = take_palette(image, np.concatenate(colors, axis=1))
-        image = smooth_recoloring(image, taken)
+        image = smooth_recoloring(image, image, taken)
     return Painted(image, [], None, memory, strength=strength)
 
 
