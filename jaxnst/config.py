@@ -663,7 +663,7 @@ def parse_moment(text: str) -> int | float:
     text = text.strip()
     if text.isdecimal():
         return int(text)
-    return _parse_number(text.removesuffix("s"))
+    return parse_number(text.removesuffix("s"))
 
 
 def _check_moment(name: str, value: object) -> int | float:
@@ -742,7 +742,7 @@ class ClipConfig:
         (1,),
         "which frames before hold a frame; 1,5,24 is long-term",
         metavar="N,...",
-        parse_fn=functools.partial(_parse_list, parse_fn=_parse_count),
+        parse_fn=functools.partial(_parse_list, parse_fn=parse_count),
         check_fn=_check_reach,
         default_text="1",
     )
