@@ -299,6 +299,24 @@ def test_shots_are_painted_elsewhere_to_the_same_bytes(pan, style):
     assert [row["frame"] for row in there.rows] == [0, 1, 2, 3]
 
 
+def test_shots_are_painted_side_by_side_to_the_same_bytes(pan, style, monkeypatch):
+    """As on two devices, each in a thread of its own; here both are the same one."""
+    cut = [*pan[:2], *[levels(picture(48, 64, seed=seed)) for seed in (7, 8)]]
+    settings = QUICK | {"cuts": [2, 3]}
+    one = jaxnst.video(cut, style, **settings)
+    devices = [jax.local_devices()[0]] * 2
+    monkeypatch.setattr("jaxnst.videos.runner.usable_devices", lambda: devices)
+    two = jaxnst.video(cut, style, **settings)
+    assert np.array_equal(frames_of(one), frames_of(two))
+    assert [row["shot"] for row in two.rows] == [0, 0, 1, 2]
+
+    def fail(*_):
+        raise RuntimeError("no flow today")
+
+    with pytest.raises(RuntimeError, match="no flow today"):
+        jaxnst.video(cut, style, flow=fail, **settings)
+
+
 def test_other_flows(pan, style, tmp_path):
     calls = []
 

@@ -36,3 +36,9 @@ def default_device() -> Any:
 def local_devices() -> list[Any]:
     """Return all local devices of the same platform as the default device."""
     return jax.local_devices(backend=default_device().platform)
+
+
+def usable_devices() -> list[Any]:
+    """Return the device that the user chose, or else all local ones."""
+    is_chosen = getattr(jax.config, "jax_default_device", None) is not None
+    return [default_device()] if is_chosen else local_devices()

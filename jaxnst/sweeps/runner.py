@@ -9,11 +9,9 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
-
 from jaxnst.losses.registry import STYLE_LOSSES
 from jaxnst.networks import MEMORY_LEVELS
-from jaxnst.networks.devices import default_device, local_devices
+from jaxnst.networks.devices import default_device, usable_devices
 from jaxnst.optimize import StepView
 from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.transfer.driver import finish, run_job
@@ -71,9 +69,7 @@ def paint_here(
     `batch_size` of them, rounded up to a multiple of the devices. On Ctrl-C the
     pictures under way are given up.
     """
-    # Those of this process, or the one that the user chose.
-    is_chosen = getattr(jax.config, "jax_default_device", None) is not None
-    devices = [default_device()] if is_chosen else local_devices()
+    devices = usable_devices()
     shown = _Shown(jobs, enabled=progress)
     is_one_cpu = devices[0].platform == "cpu" and len(devices) == 1
     groups: dict[Hashable, list[PictureJob]] = {}

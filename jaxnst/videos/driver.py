@@ -31,7 +31,7 @@ from .folder import Row, WorkFolder
 from .jobs import ClipJob, plan_clip
 from .painting import Stopped
 from .remote import paint_elsewhere
-from .runner import paint_shot
+from .runner import paint_shots
 from .source import Clip, TemporaryFolder, open_clip
 
 
@@ -346,10 +346,7 @@ def _rows(
             job, folder, flow, executor, is_interrupted=interrupted_fn
         )
         return
-    for number in range(len(job.shots.spans)):
-        yield from paint_shot(
-            job, number, folder, is_interrupted=interrupted_fn, step_fn=bar.step
-        )
+    yield from paint_shots(job, folder, is_interrupted=interrupted_fn, step_fn=bar.step)
 
 
 def _finished(

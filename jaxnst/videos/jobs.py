@@ -87,6 +87,14 @@ class ClipJob:
         self.shape = self.first.inputs.shape
         self.memory = memory or choose_memory(self.first)
 
+    def copy(self) -> "ClipJob":
+        """Return the same job, loaded anew, for another thread and its device."""
+        other = dataclasses.replace(
+            self, loaders=cached_loaders(), _shot_jobs={}, _readers={}
+        )
+        other.set_first(next(self.clip.frames(0, 1)), memory=self.memory)
+        return other
+
     @property
     def num_passes(self) -> int:
         """How often each shot is gone through."""

@@ -7,13 +7,15 @@ masks, flows and weights are read where the worker is.
 import concurrent.futures
 import dataclasses
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnst._types import HostImage
 from jaxnst.images import Picture, load_picture
 from jaxnst.transfer.regions import MASK_NAMES
 
@@ -27,14 +29,21 @@ from .source import Clip
 
 
 _POLL_SECONDS = 0.5
+# Bytes of packed frames that may wait or be painted at a time.
+_MOST_SENT = 2_000_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class PackedShot:
     """All that a worker needs to paint one shot; it can be pickled."""
 
-    frames: tuple[Any, ...]
+    frames: tuple["_Frame", ...]
     about: dict[str, Any]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the frames as they are sent, about."""
+        return sum(len(each.data) for each in self.frames)
 
 
 def pack_shot(job: ClipJob, number: int, flow: Any) -> PackedShot:
@@ -44,7 +53,7 @@ def pack_shot(job: ClipJob, number: int, flow: Any) -> PackedShot:
     def part(clip: Any) -> Any:
         if not isinstance(clip, Clip):
             return str(Path(clip).absolute()) if _is_file(clip) else clip
-        return tuple(_packed(each) for each in clip.frames(start, end))
+        return tuple(_Frame.of(each) for each in clip.frames(start, end))
 
     arguments = {
         name: str(Path(value).absolute()) if _is_file(value) else value
@@ -72,20 +81,44 @@ def _is_file(value: Any) -> bool:
     return is_path and Path(value).is_file()
 
 
-# A frame: its values, its opacity, its hash and its name.
-_Frame = tuple[np.ndarray, Any, str, str]
+class _Frame(NamedTuple):
+    """A frame as it is sent: its values compressed, in as few bits as lose nothing."""
+
+    data: bytes
+    kind: str
+    shape: tuple[int, ...]
+    alpha: np.ndarray | None
+    sha256: str
+    name: str
+
+    @classmethod
+    def of(cls, picture: Picture) -> "_Frame":
+        """Return a frame that is packed."""
+        values = picture.rgb
+        for kind in (np.uint8, np.uint16):
+            levels = np.round(picture.rgb * np.iinfo(kind).max).astype(kind)
+            if np.array_equal(_from_levels(levels), picture.rgb):
+                values = levels
+                break
+        return cls(
+            zlib.compress(values.tobytes(), level=1),
+            values.dtype.str,
+            values.shape,
+            picture.alpha,
+            picture.sha256,
+            picture.name,
+        )
+
+    def picture(self) -> Picture:
+        """Return the frame."""
+        flat = np.frombuffer(zlib.decompress(self.data), self.kind)
+        values = flat.reshape(self.shape)
+        rgb = values if values.dtype.kind == "f" else _from_levels(values)
+        return Picture(rgb=rgb, alpha=self.alpha, sha256=self.sha256, name=self.name)
 
 
-def _packed(picture: Picture) -> _Frame:
-    """Return a frame with values of 16 bits where they lose nothing."""
-    levels = np.round(picture.rgb * 65535).astype(np.uint16)
-    is_exact = np.array_equal(_from_levels(levels), picture.rgb)
-    values = levels if is_exact else picture.rgb
-    return values, picture.alpha, picture.sha256, picture.name
-
-
-def _from_levels(levels: np.ndarray) -> np.ndarray:
-    return levels.astype(np.float32) / np.float32(65535)
+def _from_levels(levels: np.ndarray) -> HostImage:
+    return levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
 
 
 def _unpacked(frames: Sequence[_Frame]) -> Clip:
@@ -93,18 +126,16 @@ def _unpacked(frames: Sequence[_Frame]) -> Clip:
 
     def read(wanted: Sequence[int]) -> Iterator[Picture]:
         for number in wanted:
-            values, alpha, digest, name = frames[number]
-            rgb = _from_levels(values) if values.dtype == np.uint16 else values
-            yield Picture(rgb=rgb, alpha=alpha, sha256=digest, name=name)
+            yield frames[number].picture()
 
     count = len(frames)
-    values, _, digest, name = frames[0]
+    first = frames[0]
     return Clip(
-        name=name,
-        shape=(values.shape[0], values.shape[1]),
+        name=first.name,
+        shape=(first.shape[0], first.shape[1]),
         times=tuple(map(Fraction, range(count))),
         numbers=tuple(range(count)),
-        sha256=digest,
+        sha256=first.sha256,
         film=None,
         origin=Fraction(0),
         time_base=Fraction(1),
@@ -162,21 +193,30 @@ def paint_elsewhere(
         Stopped: on Ctrl-C; shots that have not begun are cancelled.
     """
     last = job.num_passes if job.own.steadiness > 0 else 1
-    futures = {}
+    waiting = iter(
+        number
+        for number, span in enumerate(job.shots.spans)
+        if not all(folder.is_done(index, last) for index in range(*span))
+    )
+    futures: dict[concurrent.futures.Future[Any], tuple[int, int]] = {}
     try:
-        for number, span in enumerate(job.shots.spans):
-            if not all(folder.is_done(index, last) for index in range(*span)):
+        while True:
+            # Shots are packed as others are done, so that memory does not grow.
+            while sum(size for _, size in futures.values()) < _MOST_SENT:
+                if (number := next(waiting, None)) is None:
+                    break
                 packed = pack_shot(job, number, flow)
-                futures[executor.submit(paint_packed, packed)] = number
-        waiting = set(futures)
-        while waiting:
-            done, waiting = concurrent.futures.wait(
-                waiting,
+                future = executor.submit(paint_packed, packed)
+                futures[future] = number, packed.num_bytes
+            if not futures:
+                return
+            done, _ = concurrent.futures.wait(
+                futures,
                 _POLL_SECONDS,
                 return_when=concurrent.futures.FIRST_COMPLETED,
             )
             for future in done:
-                number = futures[future]
+                number, _ = futures.pop(future)
                 start = job.shots.spans[number][0]
                 for levels, row in future.result():
                     index = start + row["frame"]

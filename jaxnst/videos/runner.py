@@ -1,21 +1,27 @@
-"""Painting of a shot: its frames one after the other, in one or several passes."""
+"""Painting of shots: side by side on the devices; of each its frames in their order."""
 
+import concurrent.futures
 import math
+import queue
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
 from jaxnst._types import HostImage
 from jaxnst.images import Picture, resize
 from jaxnst.images.resizing import fill_hidden
+from jaxnst.networks.devices import usable_devices
 from jaxnst.optimize import StepView
 
 from .folder import Row, Store
 from .jobs import ClipJob, num_flow_threads
 from .motion import Held, Prepared, Window, hold, in_thread, prepare
-from .painting import ShotPainter
+from .painting import ShotPainter, Stopped
 
 
 # Frames whose motion is measured ahead, and the bytes that they may take; a pixel of
@@ -24,6 +30,64 @@ _MOST_AHEAD, _BYTES_AHEAD, _BYTES_A_PIXEL = 8, 60_000_000, 44
 
 # A frame, and those that hold it, the nearest first.
 Order = list[tuple[int, tuple[int, ...]]]
+
+
+def paint_shots(
+    job: ClipJob,
+    store: Store,
+    *,
+    is_interrupted: Callable[[], bool],
+    step_fn: Callable[[int, StepView], object],
+) -> Iterator[Row]:
+    """Paint all frames that are missing, and yield the row of each.
+
+    Where there are several devices, each takes one shot after the other.
+
+    Raises:
+        Stopped: on Ctrl-C; the frames that were being painted are dropped.
+    """
+    numbers = range(len(job.shots.spans))
+    devices = usable_devices()[: len(numbers)]
+    if len(devices) == 1 or job.first.config.devices is not None:
+        for number in numbers:
+            yield from paint_shot(
+                job, number, store, is_interrupted=is_interrupted, step_fn=step_fn
+            )
+        return
+    rows: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
+    waiting = iter(numbers)  # of all threads: each number goes to one of them
+    is_over = threading.Event()
+
+    def work(device: Any) -> None:
+        try:
+            with jax.default_device(device):
+                own = job.copy()
+                for number in waiting:
+                    for row in paint_shot(
+                        own,
+                        number,
+                        store,
+                        is_interrupted=lambda: is_over.is_set() or is_interrupted(),
+                        step_fn=step_fn,
+                    ):
+                        rows.put(row)
+        except BaseException:
+            is_over.set()
+            raise
+        finally:
+            rows.put(None)
+
+    with concurrent.futures.ThreadPoolExecutor(len(devices)) as pool:
+        futures = [pool.submit(work, device) for device in devices]
+        try:
+            for _ in devices:
+                yield from iter(rows.get, None)
+        finally:
+            is_over.set()
+    # What stopped one of them also stopped the others.
+    errors = [error for each in futures if (error := each.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+        raise error
 
 
 def paint_shot(
