@@ -302,7 +302,7 @@ def test_shots_are_painted_elsewhere_to_the_same_bytes(pan, style):
 def test_shots_are_painted_side_by_side_to_the_same_bytes(pan, style, monkeypatch):
     """As on two devices, each in a thread of its own; here both are the same one."""
     cut = [*pan[:2], *[levels(picture(48, 64, seed=seed)) for seed in (7, 8)]]
-    settings = QUICK | {"cuts": [2, 3]}
+    settings: dict[str, Any] = QUICK | {"cuts": [2, 3]}
     one = jaxnst.video(cut, style, **settings)
     devices = [jax.local_devices()[0]] * 2
     monkeypatch.setattr("jaxnst.videos.runner.usable_devices", lambda: devices)

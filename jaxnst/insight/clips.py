@@ -1,6 +1,7 @@
 """The explanation of a clip: how steady it is over time, and its worst frames."""
 
 import dataclasses
+import functools
 import heapq
 import json
 import os
@@ -13,7 +14,6 @@ import numpy as np
 
 from jaxnst._types import HostImage
 from jaxnst.images import read_record, resize
-from jaxnst.images.files import atomic_write, check_place
 from jaxnst.sweeps.page import render_page
 from jaxnst.transfer.terminal import Screen
 from jaxnst.videos.driver import VideoResult
@@ -22,7 +22,7 @@ from jaxnst.videos.measuring import FrameErrors, measure_frames, summarize
 from jaxnst.videos.source import open_clip
 
 from .plots import as_svg
-from .report import embed, heat_map
+from .report import embed, heat_map, write_report
 
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ class ClipExplanation:
             ValueError: if the extension is another one.
             OSError: if the file cannot be written.
         """
-        target = Path(path)
-        if target.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"a report is a .html file, got {target.name!r}.")
-        check_place(target)
+        return write_report(path, functools.partial(self._page, title))
+
+    def _page(self, title: str) -> str:
+        """Return the report as HTML."""
         inputs = self.record.get("inputs", {})
         names = [str(each.get("name")) for each in inputs.values()]
-        text = render_page(
+        return render_page(
             "jaxnst.insight",
             "clip.html",
             title=title or " in the style of ".join(names[:2]) or "A clip",
@@ -107,9 +107,6 @@ class ClipExplanation:
             ],
             record=json.dumps(dict(self.record), indent=1, default=str),
         )
-        with atomic_write(target) as beside:
-            beside.write_text(text, encoding="utf-8")
-        return target
 
     def plot(self) -> "Figure":
         """Return a matplotlib figure of the measures over the frames."""

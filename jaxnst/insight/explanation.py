@@ -1,6 +1,7 @@
 """The function `explain` and what it returns."""
 
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from jaxnst._checks import check_count
 from jaxnst._types import AnyHostImage, HostImage
 from jaxnst.images import PictureSource
-from jaxnst.images.files import atomic_write, check_place
+from jaxnst.images.files import atomic_write
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.metrics import Metrics
 from jaxnst.pretrained import load_lpips_network
@@ -91,19 +92,10 @@ class Explanation:
             ValueError: if the extension is another one.
             OSError: if the file cannot be written.
         """
-        from .report import make_report
+        from .report import make_report, write_report
 
-        target = Path(path)
-        if target.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(
-                f"a report is a .html file, got {target.name!r}; `save_sheets` writes "
-                "PNG."
-            )
-        check_place(target)
-        text = make_report(self, title=title)
-        with atomic_write(target) as beside:
-            beside.write_text(text, encoding="utf-8")
-        return target
+        text_fn = functools.partial(make_report, self, title=title)
+        return write_report(path, text_fn, hint="; `save_sheets` writes PNG")
 
     def save_sheets(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write the report's figures as PNG files and return where they are.

@@ -5,7 +5,9 @@ import hashlib
 import importlib.resources
 import io
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image as PILImage, ImageOps
 from jaxnst._types import AnyHostImage
 from jaxnst.images import fitted_shape, resize, to_pil
 from jaxnst.images.contact_sheet import draw_pictures
+from jaxnst.images.files import atomic_write, check_place
 from jaxnst.sweeps.page import render_page
 from jaxnst.transfer.result import name_styles
 
@@ -42,6 +45,20 @@ _OPACITY = 0.45
 _JPEG_QUALITY = 82
 # Sides of the patches in the HTML file, in pixels.
 _PATCH = 120
+
+
+def write_report(
+    path: str | os.PathLike[str], text_fn: Callable[[], str], *, hint: str = ""
+) -> Path:
+    """Write a report, as a whole or not at all, and return where it is."""
+    target = Path(path)
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"a report is a .html file, got {target.name!r}{hint}.")
+    check_place(target)
+    text = text_fn()
+    with atomic_write(target) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return target
 
 
 def make_report(explanation: "Explanation", *, title: str = "") -> str:
