@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from . import (
+        app as app,
         images as images,
         insight as insight,
         losses as losses,
@@ -60,6 +61,7 @@ _PUBLIC = {
 _HOMES = {name: home for home, names in _PUBLIC.items() for name in names}
 __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 _SUBMODULES = {
+    "app",
     "images",
     "insight",
     "losses",

@@ -310,6 +310,14 @@ class Setting:
             return f"{self.default:g}"
         return self.default or ""
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names that it may be; empty if it is no choice among names."""
+        check_fn = self.check_fn
+        if isinstance(check_fn, functools.partial) and check_fn.func is check_choice:
+            return tuple(check_fn.keywords["known"])
+        return ()
+
     def check(self, name: str, value: object) -> Any:
         """Return a value in its one form.
 

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from jaxnst._checks import short, suggestion
 
+from .app import APP
 from .networks import NETWORKS
 from .options import (
     EXIT_ERROR,
@@ -41,6 +42,7 @@ _COMMANDS = {
     "compare": COMPARE,
     "networks": NETWORKS,
     "show": SHOW,
+    "app": APP,
 }
 
 

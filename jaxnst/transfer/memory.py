@@ -10,7 +10,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,16 @@ def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
 
 
 class OutOfMemory(MemoryError):
-    """A picture does not fit into memory; the message says what would."""
+    """A picture does not fit into memory; the message says what would.
+
+    Attributes:
+        advice: settings that would fit, each by itself, such as {"size": 640}; empty if
+            none is known.
+    """
+
+    def __init__(self, message: str = "", advice: Mapping[str, Any] | None = None):
+        super().__init__(message)
+        self.advice = dict(advice or {})
 
 
 def needed_memory(plan: Plan, size: SizePlan) -> int:
@@ -151,18 +160,22 @@ def choose_memory(job: Job) -> str:
     level = tried[-1]
     least = needed_at(level, size)
     lower = levels[levels.index(level) + 1 :]
-    ways = [f"memory={low!r}" for low in lower if needed_at(low, size) <= usable]
+    fitting = [low for low in lower if needed_at(low, size) <= usable]
+    ways = [f"memory={low!r}" for low in fitting]
+    way: dict[str, Any] = {"memory": fitting[0]} if fitting else {}
     spare = max(0, usable - _RUNTIME_BYTES) / (least - _RUNTIME_BYTES)
     for smaller in _smaller_sizes(shape, spare):
         if needed_at(level, smaller) <= usable:
             ways.append(f"`size` {smaller}")
+            way["size"] = smaller
             break
     where = " on each device" if num_devices > 1 else ""
     advice = f"use {' or '.join(ways)}, or close" if ways else "no size fits; close"
     raise OutOfMemory(
         f"`size` {size} needs {as_text(least)}{where} with memory={level!r}, but only "
         f"{as_text(usable)} can be used; {advice} other programs. "
-        "JAXNST_MEMORY_LIMIT=100G paints regardless."
+        "JAXNST_MEMORY_LIMIT=100G paints regardless.",
+        way,
     )
 
 
@@ -203,9 +216,13 @@ def clear_memory_errors(
         lower = MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]
         ways = [f"memory={level!r}" for level in lower[-1:]]
         ways.append(f"a `size` below {size}")
+        advice: dict[str, Any] = {"memory": lower[-1]} if lower else {}
+        if size * 3 // 4 >= MIN_SIDE:
+            advice["size"] = size * 3 // 4
         raise OutOfMemory(
             f"memory ran out at `size` {size} with memory={level!r}; try "
-            f"{' or '.join(ways)}. ({' '.join(text.split())[:200]})"
+            f"{' or '.join(ways)}. ({' '.join(text.split())[:200]})",
+            advice,
         ) from error
 
 

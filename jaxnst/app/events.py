@@ -1,0 +1,555 @@
+"""What happens when somebody does something on the page.
+
+Handlers get the values of widgets, ask the session for what is to be done, and return
+what the page shows. All that streams goes through `Events._follow`, so a page that is
+opened anew goes on with what is painted.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image, ImageOps
+
+from jaxnst._checks import FORESEEN, path_text
+from jaxnst.images import check_picture, read_record
+
+from . import views
+from .form import SLIDERS, fill_form, read_form, read_values
+from .session import Job, Made, Session, Studio, advice_of
+from .tasks import (
+    AXES,
+    PaintedClip,
+    compare_pictures,
+    explain_picture,
+    paint_clip,
+    paint_grid,
+)
+
+
+DRAWINGS = {
+    "nothing": "Nothing",
+    "only": "Paint only where I draw",
+    "keep": "Keep the photo where I draw",
+    "two": "First painting where I draw, second elsewhere",
+    "stronger": "Stronger where I draw",
+}
+# Browsers show these; all others are converted when they are given.
+_SHOWABLE = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
+# Longest side of the photo under the brush, in pixels.
+_CANVAS = 800
+_PLACES = ("photo", "painting")
+_SCROLL = (
+    """() => document.getElementById("stage").scrollIntoView({block: "nearest"})"""
+)
+_STOPPABLE = ("picture", "grid", "clip")
+# What a handler may raise that the user is told.
+_TOLD = (*FORESEEN, RuntimeError)
+
+# {widget: value} of an event; {widget: new value or `gr.update`} of an answer.
+Data = Mapping[Any, Any]
+Answer = dict[Any, Any]
+
+
+class Events:
+    """The handlers of one page.
+
+    Args:
+        studio: what paints.
+        widgets: the widgets of the page, by their names.
+    """
+
+    def __init__(self, studio: Studio, widgets: Mapping[str, Any]):
+        self._studio, self._w = studio, widgets
+
+    def connect(self, demo: Any) -> None:
+        """Connect widgets with handlers."""
+        w = self._w
+        form, clip = w["form"], w["clip"]
+        token = {w["token"]}
+        given = token | {
+            w["photo"],
+            w["painting"],
+            w["more"],
+            w["aims"],
+            *form.values(),
+        }
+        drawn = given | {w["drawing"], w["canvas"], w["elsewhere"]}
+        flat = [each for each in w.values() if not isinstance(each, dict)]
+        shown = [*flat, *form.values()]
+        # Those who watch take no part in the line, which is the studio's.
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        often = quiet | {"concurrency_limit": None}
+
+        def on(event: Any, fn: Any, inputs: set[Any], **more: Any) -> Any:
+            return event(fn, inputs, shown, **(often | more))
+
+        on(demo.load, self._load, token)
+        for place in _PLACES:
+            fn = _named(self._take, place)
+            on(w[place].change, fn, token | {w[place]}).then(
+                self._forecast, given, [w["forecast"]], **often
+            )
+        triggers = [form[name].change for name in ("preset", "size")]
+        triggers += [w["aims"].change, w["more"].change]
+        triggers += [form[name].blur for name in ("num_steps", "coarse_steps")]
+        gr.on(
+            triggers,
+            self._forecast,
+            given,
+            [w["forecast"]],
+            trigger_mode="multiple",
+            **often,
+        )
+        form["preset"].change(_aims_at, [form["preset"], w["aims"]], w["aims"], **quiet)
+        on(w["as_photo"].click, self._accept, token)
+        on(w["paint"].click, self._paint, drawn)
+        for name in ("paint", "paint_grid", "paint_clip"):
+            if name in w:  # on a phone it is far below
+                w[name].click(None, js=_SCROLL, **quiet)
+        w["stop"].click(self._stop, token, [w["stop"]], **often)
+        for name in ("size", "memory"):
+            event = w[f"try_{name}"].click(
+                _named(self._advise, name), token, [form[name]], **often
+            )
+            event.then(self._paint, drawn, shown, **often)
+        on(w["strip"].select, self._choose, token)
+        on(w["why"].click, self._explain, token)
+        on(w["compare"].click, self._compare, token | {w["one"], w["other"]})
+        for number in (1, 2):
+            w[f"axis{number}"].change(
+                lambda axis: AXES.get(axis, ""),
+                w[f"axis{number}"],
+                w[f"values{number}"],
+                **quiet,
+            )
+        axes = {w[f"{x}{i}"] for x in ("axis", "values") for i in (1, 2)}
+        on(w["paint_grid"].click, self._paint_grid, drawn | axes | {w["grid_size"]})
+        on(w["tiles"].select, self._choose_tile, token)
+        if "film" in w:
+            own = {w["film"], *clip.values()}
+            on(w["paint_clip"].click, self._paint_clip, drawn | own)
+
+    # What is shown
+
+    def _load(self, data: Data) -> Iterator[Answer]:
+        """Show a session from its beginning, or go on where its page was."""
+        w = self._w
+        session = self._session(data)
+        answer: Answer = {w["token"]: session.token, **self._strip(session)}
+        for place, (path, _) in session.given.items():
+            answer[w[place]] = path
+        if session.shown is not None:
+            answer |= self._show(session, session.shown)
+        yield answer
+        if session.is_busy:
+            yield from self._follow(session)
+
+    def _follow(self, session: Session) -> Iterator[Answer]:
+        """Show the job of a session until it is over, and then what came of it."""
+        w, job = self._w, session.job
+        assert job is not None
+        buttons = [w[x] for x in ("paint", "paint_grid", "paint_clip") if x in w]
+        answer = {button: gr.update(interactive=False) for button in buttons}
+        answer |= {
+            w[name]: gr.update(visible=False) for name in ("try_size", "try_memory")
+        }
+        answer[w["stop"]] = gr.update(visible=job.kind in _STOPPABLE, interactive=True)
+        if job.kind == "picture":
+            answer[w["result"]] = gr.update(visible=False)
+            answer[w["report"]] = ""
+        num_tiles = 0
+        for _ in job.watch():
+            answer[w["stage"]] = views.stage(job, self._studio.place_of(job))
+            if len(job.tiles) > num_tiles:
+                num_tiles = len(job.tiles)
+                answer |= self._tiles(job)
+            yield answer
+            answer = {}
+        answer = {button: gr.update(interactive=True) for button in buttons}
+        answer[w["stop"]] = gr.update(visible=False)
+        advice = advice_of(job.error)
+        for name, value in advice.items():
+            text = f"Try size {value}" if name == "size" else f"Try {name} {value}"
+            answer[w[f"try_{name}"]] = gr.update(value=text, visible=True)
+        if job.value is not None:
+            answer |= self._outcome(session, job)
+        elif session.shown is not None:
+            answer |= {w["result"]: gr.update(visible=True)}
+        yield answer
+
+    def _outcome(self, session: Session, job: Job) -> Answer:
+        """Return what came of a job."""
+        w, value = self._w, job.value
+        if job.kind == "picture":
+            return self._show(session, value) | self._strip(session)
+        if job.kind == "report":
+            return {w["report"]: views.report(value)}
+        if job.kind == "comparison":
+            pair = [self._made(session, title) for title in value[0]]
+            shown = tuple(str(made.after) for made in pair)
+            return {
+                w["pair"]: gr.update(value=shown, visible=True),
+                w["table"]: views.comparison(*value),
+            }
+        if job.kind == "clip":
+            assert isinstance(value, PaintedClip)
+            return {
+                w["painted"]: gr.update(value=str(value.shown), visible=True),
+                w["clip_path"]: views.place(value.path),
+            }
+        text = views.place(value.folder)
+        for title, error in value.errors.items():
+            text += views.notice(f"{title}: {error}", is_error=True)
+        return self._tiles(job) | {w["tiles_path"]: text}
+
+    def _show(self, session: Session, made: Made) -> Answer:
+        w = self._w
+        session.shown = made
+        return {
+            w["stage"]: "",
+            w["result"]: gr.update(visible=True),
+            w["slider"]: (str(made.before), str(made.after)),
+            w["caption"]: views.caption(made),
+            w["download"]: str(session.copy(made.path)),
+        }
+
+    def _strip(self, session: Session) -> Answer:
+        """Return the results, the newest first."""
+        w, results = self._w, session.results[::-1]
+        titles = [made.title for made in results]
+        many = len(results) > 1
+        choices = {
+            w[name]: gr.update(choices=titles, value=titles[i] if many else None)
+            for i, name in enumerate(("one", "other"))
+        }
+        return {
+            w["strip"]: gr.update(
+                value=[(str(made.thumb), made.time) for made in results],
+                visible=many,
+                selected_index=None,
+            ),
+            w["both"]: gr.update(visible=many),
+            **choices,
+        }
+
+    def _tiles(self, job: Job) -> Answer:
+        value = [(str(path), title) for path, title, _ in job.tiles]
+        return {self._w["tiles"]: gr.update(value=value, visible=bool(value))}
+
+    # What is given
+
+    def _take(self, data: Data, place: str) -> Answer:
+        """Take a picture; one of jaxnst's fills the form instead."""
+        w, session, path = self._w, self._session(data), data[self._w[place]]
+        fresh: Answer = {w["notice"]: "", w["as_photo"]: gr.update(visible=False)}
+        if path is None:
+            session.given.pop(place, None)
+            return fresh | ({w["canvas"]: None} if place == "photo" else {})
+        before = session.given.get(place, (None, None))
+        digest = session.know(path)
+        if digest == before[1]:
+            return {}
+        try:
+            check_picture(path, argument=place)
+            if Path(path).suffix.lower() not in _SHOWABLE:
+                path = str(session.as_png(path))
+                digest = session.know(path)
+                fresh[w[place]] = path
+        except FORESEEN as error:
+            return fresh | {w[place]: before[0], w["notice"]: self._alert(error, path)}
+        record = None if digest in session.accepted else _record_of(path)
+        if record is None:
+            session.given[place] = path, digest
+            if place == "photo":
+                fresh[w["canvas"]] = _canvas(path)
+            return fresh
+        session.offered = path, digest
+        fresh |= {w[place]: before[0], w["as_photo"]: gr.update(visible=True)}
+        return fresh | self._fill(session, record, Path(path).name)
+
+    def _accept(self, data: Data) -> Answer:
+        """Take a painted picture for a photo."""
+        w, session = self._w, self._session(data)
+        if session.offered is None:
+            return {}
+        path, digest = session.offered
+        session.accepted.add(digest)
+        return {w["photo"]: path, w["as_photo"]: gr.update(visible=False)}
+
+    def _fill(self, session: Session, record: Mapping[str, Any], name: str) -> Answer:
+        """Return the form with the settings in a record, and its pictures."""
+        w = self._w
+        try:
+            values, is_strength_on, notes = fill_form(record)
+        except ValueError as error:
+            text = f"{name} was painted by jaxnst, but: {error}"
+            return {w["notice"]: views.notice(text, is_error=True)}
+        answer: Answer = {w["aims"]: is_strength_on, w["drawing"]: "nothing"}
+        for each, widget in w["form"].items():
+            answer[widget] = value = values[each]
+            if each in SLIDERS:
+                least, most = SLIDERS[each]
+                answer[widget] = gr.update(
+                    value=value, minimum=min(least, value), maximum=max(most, value)
+                )
+        inputs = record.get("inputs", {})
+        styles = [x for x in inputs if x.partition(" ")[0] == "style"]
+        more = []
+        for number, key in enumerate(["content", *styles]):
+            entry = inputs.get(key, {})
+            path = session.find(entry.get("sha256", ""))
+            if path is None:
+                what = "photo" if number == 0 else "painting"
+                notes.append(f"give its {what}, {entry.get('name', 'of unknown name')}")
+            elif number < len(_PLACES):
+                place = _PLACES[number]
+                session.given[place] = path, entry["sha256"]
+                answer[w[place]] = path
+                if place == "photo":
+                    answer[w["canvas"]] = _canvas(path)
+            else:
+                more.append(path)
+        answer[w["more"]] = more or None
+        text = f"The settings of {name} are in the form. "
+        text += "".join(f"{note[:1].upper()}{note[1:]}. " for note in notes)
+        return answer | {w["notice"]: views.notice(text.strip())}
+
+    def _forecast(self, data: Data) -> Iterator[Answer]:
+        """Say what a painting will take, once both pictures are there."""
+        where, session = self._w["forecast"], self._session(data)
+        if session.is_busy:
+            yield {where: gr.skip()}
+            return
+        if data[self._w["photo"]] is None or data[self._w["painting"]] is None:
+            yield {where: ""}
+            return
+        try:
+            photo, styles = self._pictures(data)
+            job = session.estimate(photo, styles, self._settings(data))
+        except _TOLD as error:
+            yield {where: self._alert(error)}
+            return
+        yield {where: views.notice("Measuring what it will take ...")}
+        for _ in job.watch():
+            if job.is_stopping:
+                yield {where: gr.skip()}
+                return
+        text = views.forecast(job.value) if job.value else views.error_text(job.error)
+        yield {where: views.notice(text, is_error=job.value is None)}
+
+    # What is asked for
+
+    def _paint(self, data: Data) -> Iterator[Answer]:
+        session = self._session(data)
+        try:
+            photo, styles = self._pictures(data)
+            settings = self._settings(data) | self._drawn(session, data, len(styles))
+            session.paint(photo, styles, settings)
+        except _TOLD as error:
+            yield self._refuse(error)
+            return
+        yield self._clear()
+        yield from self._follow(session)
+
+    def _paint_grid(self, data: Data) -> Iterator[Answer]:
+        w, session = self._w, self._session(data)
+        try:
+            photo, styles = self._pictures(data)
+            settings = self._settings(data) | self._drawn(session, data, len(styles))
+            settings |= read_form({"size": data[w["grid_size"]]}, is_strength_on=True)
+            axes = {
+                data[w[f"axis{i}"]]: data[w[f"values{i}"]]
+                for i in (1, 2)
+                if data[w[f"axis{i}"]]
+            }
+            values = {name: read_values(text, name) for name, text in axes.items()}
+            paint_grid(session, photo, styles, settings, values)
+        except _TOLD as error:
+            yield self._refuse(error)
+            return
+        yield self._clear() | {w["tiles"]: gr.update(value=[]), w["tiles_path"]: ""}
+        yield from self._follow(session)
+
+    def _paint_clip(self, data: Data) -> Iterator[Answer]:
+        w, session = self._w, self._session(data)
+        try:
+            if data[w["film"]] is None:
+                raise ValueError("Give a clip.")
+            styles = self._styles(data)
+            settings = self._settings(data)
+            own = read_form(
+                {name: data[widget] for name, widget in w["clip"].items()},
+                is_strength_on=False,
+            )
+            paint_clip(session, data[w["film"]], styles, settings, own)
+        except _TOLD as error:
+            yield self._refuse(error)
+            return
+        yield self._clear() | {w["painted"]: gr.update(visible=False)}
+        yield from self._follow(session)
+
+    def _stop(self, data: Data) -> Answer:
+        session = self._session(data)
+        if session.job is not None:
+            session.job.stop()
+        return {self._w["stop"]: gr.update(interactive=False)}
+
+    def _advise(self, data: Data, name: str) -> Answer:
+        """Set what would fit into memory."""
+        session = self._session(data)
+        error = None if session.job is None else session.job.error
+        value = advice_of(error).get(name)
+        return {} if value is None else {self._w["form"][name]: str(value)}
+
+    def _choose(self, data: Data, event: gr.SelectData) -> Answer:
+        """Bring back a result and its settings."""
+        session = self._session(data)
+        made = session.results[::-1][event.index]
+        return self._show(session, made) | self._settings_of(session, made.path)
+
+    def _choose_tile(self, data: Data, event: gr.SelectData) -> Answer:
+        """Take the settings of a picture of a grid, but its size."""
+        session = self._session(data)
+        if session.grid is None or event.index >= len(session.grid.tiles):
+            return {}
+        _, _, path = session.grid.tiles[event.index]
+        answer = self._settings_of(session, path)
+        answer.pop(self._w["form"]["size"], None)
+        return answer
+
+    def _settings_of(self, session: Session, path: Path) -> Answer:
+        record = _record_of(path)
+        if record is None:
+            text = f"{path} is no longer there, or was changed."
+            return {self._w["notice"]: views.notice(text, is_error=True)}
+        return self._fill(session, record, path.name)
+
+    def _explain(self, data: Data) -> Iterator[Answer]:
+        session = self._session(data)
+        try:
+            assert session.shown is not None
+            explain_picture(session, session.shown)
+        except _TOLD as error:
+            yield self._refuse(error)
+            return
+        yield from self._follow(session)
+
+    def _compare(self, data: Data) -> Iterator[Answer]:
+        session = self._session(data)
+        titles = [data[self._w[name]] for name in ("one", "other")]
+        try:
+            pair = [self._made(session, title) for title in titles]
+            compare_pictures(session, pair)
+        except _TOLD as error:
+            yield self._refuse(error)
+            return
+        yield from self._follow(session)
+
+    # What handlers share
+
+    def _session(self, data: Data) -> Session:
+        return self._studio.session(data[self._w["token"]])
+
+    def _made(self, session: Session, title: str | None) -> Made:
+        found = [made for made in session.results if made.title == title]
+        if not found:
+            raise ValueError("choose two results.")
+        return found[0]
+
+    def _pictures(self, data: Data) -> tuple[str, list[str]]:
+        photo = data[self._w["photo"]]
+        if photo is None:
+            raise ValueError("Give a photo.")
+        return photo, self._styles(data)
+
+    def _styles(self, data: Data) -> list[str]:
+        painting = data[self._w["painting"]]
+        if painting is None:
+            raise ValueError("Give a painting.")
+        return [painting, *(path for path, _ in data[self._w["more"]] or ())]
+
+    def _settings(self, data: Data) -> dict[str, Any]:
+        values = {name: data[widget] for name, widget in self._w["form"].items()}
+        return read_form(values, is_strength_on=data[self._w["aims"]])
+
+    def _drawn(self, session: Session, data: Data, num_styles: int) -> dict[str, Any]:
+        """Return the settings that the drawing stands for.
+
+        Raises:
+            ValueError: if it does not go with the number of paintings, or with the
+                other settings; or if nothing is drawn.
+        """
+        w, kind = self._w, data[self._w["drawing"]]
+        if kind == "nothing":
+            return {}
+        canvas = data[w["canvas"]] or {}
+        layers = [layer[..., 3] for layer in canvas.get("layers", ())]
+        if not layers or not np.any(layers):
+            raise ValueError(
+                "Nothing is drawn; draw over the photo, or choose Nothing."
+            )
+        mask = np.max(layers, axis=0) / 255
+        if kind == "stronger":
+            if not data[w["aims"]]:
+                raise ValueError("A drawn strength needs “Aim for the strength above”.")
+            most, least = data[w["form"]["strength"]], data[w["elsewhere"]]
+            levels = least + (most - least) * mask
+            return {"strength": session.save_gray(levels, "strength")}
+        wanted = 2 if kind == "two" else 1
+        if num_styles != wanted:
+            raise ValueError(
+                f"“{DRAWINGS[kind]}” is for {wanted} painting{'s' * (wanted > 1)}, and "
+                f"there {'is 1' if num_styles == 1 else f'are {num_styles}'}."
+            )
+        drawn = session.save_gray(1 - mask if kind == "keep" else mask, "mask")
+        return {"masks": [drawn, "rest"] if kind == "two" else [drawn]}
+
+    def _refuse(self, error: Exception) -> Answer:
+        return {self._w["notice"]: self._alert(error)}
+
+    def _clear(self) -> Answer:
+        w = self._w
+        return {w["notice"]: "", w["as_photo"]: gr.update(visible=False)}
+
+    def _alert(self, error: Exception, path: str | None = None) -> str:
+        text = views.error_text(error)
+        if path is not None:  # where it lies on this machine says nothing
+            text = text.replace(path_text(path), Path(path).name)
+        return views.notice(text, is_error=True)
+
+
+def _named(fn: Any, name: str) -> Any:
+    """Return a handler that is told which widget it is of."""
+
+    def handler(data: Data) -> Answer:
+        return fn(data, name)
+
+    return handler
+
+
+def _aims_at(preset: str, is_aiming: bool) -> bool:
+    """The paper's loss knows no strength."""
+    return is_aiming and preset != "gatys2016"
+
+
+def _record_of(path: str | Path) -> dict[str, Any] | None:
+    """Return the record in a picture; None if it has none that can be read."""
+    try:
+        return read_record(path)
+    except (ValueError, OSError):
+        return None
+
+
+def _canvas(path: str) -> dict[str, Any] | None:
+    """Return a photo to draw on; None if it cannot be shown."""
+    try:
+        with Image.open(path) as picture:
+            picture.draft("RGB", (2 * _CANVAS, 2 * _CANVAS))
+            image = ImageOps.exif_transpose(picture).convert("RGB")
+    except Exception:  # a damaged picture is refused when it is painted
+        return None
+    image.thumbnail((_CANVAS, _CANVAS))
+    return {"background": image, "layers": [], "composite": image}

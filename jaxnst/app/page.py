@@ -1,0 +1,353 @@
+"""The layout of the page: its widgets, and which event asks for what."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .events import DRAWINGS, Events
+from .form import FIRST, LOOK, MIX, SLIDERS, USUAL_STRENGTH, Field, field, other_fields
+from .session import Studio
+from .tasks import AXES, clip_settings, has_clips
+from .views import stage
+
+
+_ROOT = Path(__file__).parent.parent
+# In an installed wheel the pictures lie inside the package, in a checkout beside it.
+_EXAMPLES = (_ROOT / "_examples", _ROOT.parent / "examples/images")
+_PHOTOS = ("summer_palace", "astronaut", "chelsea_cat", "coffee")
+_PAINTINGS = ("hokusai_great_wave", "kandinsky_composition_viii", "van_gogh_auvers")
+_SIZES = ("256", "384", "512", "768", "1024", "1536")
+_GRID_SIZES = ("128", "192", "256", "384", "512")
+
+STYLE = """
+.gradio-container { width: 100%; max-width: 1400px !important; margin: 0 auto; }
+.html-container { padding: 0 !important; }
+.jx-head h1 { margin: 0; font-size: 1.5rem; }
+.jx-head p { margin: 0; color: var(--body-text-color-subdued); }
+.jx-slot:not(:has([class^="jx-"])) { display: none !important; }
+.jx-stage { display: flex; flex-direction: column; gap: 8px; }
+.jx-box {
+  width: 100%; aspect-ratio: 3 / 2; max-height: 75vh; display: grid;
+  place-items: center; overflow: hidden; text-align: center; padding: 0;
+  border-radius: var(--radius-lg); border: 1px solid var(--border-color-primary);
+  background: var(--background-fill-secondary); color: var(--body-text-color);
+}
+.jx-box img { width: 100%; height: 100%; object-fit: contain; display: block; }
+.jx-wait {
+  width: 36px; height: 36px; border-radius: 50%;
+  border: 4px solid var(--border-color-primary);
+  border-top-color: var(--color-accent); animation: jx-turn 1s linear infinite;
+}
+@keyframes jx-turn { to { transform: rotate(1turn); } }
+@media (prefers-reduced-motion: reduce) { .jx-wait { animation: none; } }
+.jx-stage progress {
+  width: 100%; height: 8px; appearance: none; border: 0; overflow: hidden;
+  border-radius: 4px; background: var(--border-color-primary);
+}
+.jx-stage progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.jx-stage progress::-webkit-progress-value { background: var(--color-accent); }
+.jx-stage progress::-moz-progress-bar { background: var(--color-accent); }
+.jx-said {
+  margin: 0; font-variant-numeric: tabular-nums; color: var(--body-text-color);
+}
+.jx-path {
+  margin: 0; font-size: .85rem; overflow-wrap: anywhere; color: var(--body-text-color);
+}
+.jx-notice, .jx-alert {
+  margin: 0; padding: 8px 12px; border-radius: var(--radius-md);
+  overflow-wrap: anywhere; color: var(--body-text-color);
+  background: var(--background-fill-secondary);
+  border-left: 4px solid var(--color-accent);
+}
+.jx-alert { border-left-color: #dc2626; }
+.jx-report {
+  width: 100%; height: 80vh; margin-top: 8px; border: 1px solid var(--border-color-primary);
+  border-radius: var(--radius-md); background: white;
+}
+.jx-table { width: 100%; border-collapse: collapse; color: var(--body-text-color); }
+.jx-table th, .jx-table td {
+  text-align: left; padding: 4px 8px; overflow-wrap: anywhere; vertical-align: top;
+  border-bottom: 1px solid var(--border-color-primary);
+}
+.jx-table small { display: block; font-weight: normal; }
+"""
+
+
+def make_theme() -> Any:
+    """Return the look of the page; its fonts are the system's."""
+    return gr.themes.Default(
+        primary_hue="indigo",
+        neutral_hue="slate",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )
+
+
+class Picture(gr.Image):
+    """A picture that is given: its file as it is, opened by jaxnst alone."""
+
+    is_template = True  # the browser's part is that of `Image`
+
+    def preprocess(self, payload: Any) -> str | None:
+        """Return the path of the file that was uploaded."""
+        return None if payload is None else payload.path
+
+
+def build_page(studio: Studio) -> Any:
+    """Return the page, as Gradio's `Blocks`."""
+    for stem in (*_PHOTOS, *_PAINTINGS):
+        if path := _example(stem):
+            studio.know(path)
+    # Gradio's own copies of files go after some hours; it looks every ten minutes.
+    with gr.Blocks(title="jaxnst", delete_cache=(600, 6 * 3600)) as demo:
+        Events(studio, _lay_out()).connect(demo)
+    return demo
+
+
+def _lay_out() -> dict[str, Any]:
+    """Make all widgets, and return them by their names."""
+    w: dict[str, Any] = {"form": {}, "clip": {}}
+    w["token"] = gr.BrowserState(None, storage_key="jaxnst", secret="jaxnst")
+    gr.HTML(
+        '<div class="jx-head"><h1>jaxnst</h1>'
+        "<p>A photo, painted like a painting.</p></div>"
+    )
+    with gr.Row():
+        with gr.Column(scale=4, min_width=320):
+            _lay_out_inputs(w)
+        with gr.Column(scale=6, min_width=320):
+            _lay_out_results(w)
+    return w
+
+
+def _lay_out_inputs(w: dict[str, Any]) -> None:
+    with gr.Row():
+        for name, label in (("photo", "Photo"), ("painting", "Painting")):
+            w[name] = Picture(
+                label=label,
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "clipboard", "webcam"][
+                    : 3 if name == "photo" else 2
+                ],
+                height=220,
+                min_width=150,
+                buttons=["fullscreen"],
+                elem_id=name,
+            )
+    w["notice"] = gr.HTML(elem_id="notice", elem_classes="jx-slot")
+    w["as_photo"] = gr.Button("Use it as the photo", size="sm", visible=False)
+    for name, stems in (("photo", _PHOTOS), ("painting", _PAINTINGS)):
+        paths = [path for stem in stems if (path := _example(stem))]
+        if paths:
+            gr.Examples(
+                [[str(path)] for path in paths],
+                inputs=[w[name]],
+                label=f"Example {name}s",
+                cache_examples=False,
+                api_visibility="private",
+            )
+    form = w["form"]
+    form["strength"] = _slider("strength", USUAL_STRENGTH, step=0.05)
+    with gr.Row():
+        form["preset"] = _choice("preset", "default")
+        form["size"] = gr.Dropdown(
+            list(_SIZES), value="512", allow_custom_value=True, **_about(field("size"))
+        )
+    w["forecast"] = gr.HTML(elem_id="forecast", elem_classes="jx-slot")
+    with gr.Row():
+        w["paint"] = gr.Button("Paint", variant="primary", elem_id="paint")
+        w["stop"] = gr.Button(
+            "Stop and keep", variant="stop", visible=False, elem_id="stop"
+        )
+    with gr.Accordion("Color and strokes", open=False):
+        form["color"] = _choice("color", "style")
+        form["detail"] = _slider("detail", 0.0, step=0.1)
+        form["style_scale"] = _slider("style_scale", 1.0, step=0.05)
+        for name in LOOK[3:]:
+            form[name] = _any(name)
+    with gr.Accordion("More paintings", open=False):
+        w["more"] = gr.Gallery(
+            label="Further paintings",
+            type="filepath",
+            file_types=["image"],
+            interactive=True,
+            columns=3,
+            height=200,
+            buttons=[],
+            sources=["upload"],
+        )
+        for name in MIX:
+            form[name] = _any(name)
+    with gr.Accordion("Draw", open=False):
+        w["drawing"] = gr.Radio(
+            [(text, name) for name, text in DRAWINGS.items()],
+            value="nothing",
+            label="What the drawing does",
+        )
+        w["canvas"] = gr.ImageEditor(
+            label="Draw over the photo, in any color",
+            type="numpy",
+            sources=(),
+            transforms=(),
+            layers=False,
+            brush=gr.Brush(default_size=60, colors=["#ffffff"], color_mode="fixed"),
+            eraser=gr.Eraser(default_size=60),
+            buttons=[],
+            height=400,
+            elem_id="canvas",
+        )
+        w["elsewhere"] = gr.Slider(
+            0,
+            1,
+            value=0.2,
+            step=0.05,
+            label="Strength elsewhere",
+            info="Where nothing is drawn; for \u201cStronger where I draw\u201d",
+        )
+    with gr.Accordion("All settings", open=False):
+        w["aims"] = gr.Checkbox(
+            True,
+            label="Aim for the strength above",
+            info="Without it the weights of content and style decide",
+        )
+        for title, names in other_fields():
+            with gr.Accordion(title[:1].upper() + title[1:], open=False):
+                for name in names:
+                    form[name] = _any(name)
+    assert {*FIRST, *LOOK, *MIX} <= {*form}
+
+
+def _lay_out_results(w: dict[str, Any]) -> None:
+    w["stage"] = gr.HTML(stage(None), elem_id="stage", elem_classes="jx-slot")
+    with gr.Row():
+        for name in ("try_size", "try_memory"):
+            w[name] = gr.Button("", visible=False, size="sm", elem_id=name)
+    with gr.Tabs():
+        with gr.Tab("Picture"):
+            with gr.Column(visible=False) as w["result"]:
+                w["slider"] = gr.ImageSlider(
+                    label="Before and after",
+                    type="filepath",
+                    interactive=False,
+                    buttons=["fullscreen"],
+                    max_height=700,
+                    elem_id="slider",
+                )
+                w["caption"] = gr.HTML(elem_classes="jx-slot")
+                with gr.Row():
+                    w["download"] = gr.DownloadButton("Download", elem_id="download")
+                    w["why"] = gr.Button("Why?", elem_id="why")
+            w["strip"] = _gallery("Results", "strip", visible=False)
+            w["report"] = gr.HTML(elem_id="report", elem_classes="jx-slot")
+            with gr.Accordion("Compare two", open=False, visible=False) as w["both"]:
+                with gr.Row():
+                    w["one"] = gr.Dropdown([], label="One", min_width=140)
+                    w["other"] = gr.Dropdown([], label="Other", min_width=140)
+                w["compare"] = gr.Button("Compare", elem_id="compare")
+                w["pair"] = gr.ImageSlider(
+                    label="One and the other",
+                    type="filepath",
+                    interactive=False,
+                    visible=False,
+                    buttons=["fullscreen"],
+                )
+                w["table"] = gr.HTML(elem_classes="jx-slot")
+        with gr.Tab("Grid"):
+            _lay_out_grid(w)
+        if has_clips():
+            with gr.Tab("Clip"):
+                _lay_out_clip(w)
+
+
+def _lay_out_grid(w: dict[str, Any]) -> None:
+    gr.HTML(
+        '<p class="jx-said">Several values of a setting, side by side and small; a '
+        "click on a picture takes its settings.</p>"
+    )
+    for number, default in ((1, "strength"), (2, None)):
+        with gr.Row():
+            w[f"axis{number}"] = gr.Dropdown(
+                list(AXES)
+                if number == 1
+                else [("nothing", ""), *((x, x) for x in AXES)],
+                value=default or "",
+                label="Vary" if number == 1 else "and",
+                min_width=140,
+            )
+            w[f"values{number}"] = gr.Textbox(
+                AXES.get(default or "", ""), label="Values", min_width=140
+            )
+    w["grid_size"] = gr.Dropdown(
+        list(_GRID_SIZES),
+        value="256",
+        label="Size",
+        allow_custom_value=True,
+        info="Longest side of each picture",
+    )
+    w["paint_grid"] = gr.Button(
+        "Paint the grid", variant="primary", elem_id="paint_grid"
+    )
+    w["tiles"] = _gallery("Grid", "tiles", visible=False)
+    w["tiles_path"] = gr.HTML(elem_id="tiles_path", elem_classes="jx-slot")
+
+
+def _lay_out_clip(w: dict[str, Any]) -> None:
+    w["film"] = gr.Video(
+        label="Clip", sources=["upload"], include_audio=True, height=240, buttons=[]
+    )
+    w["clip"]["steadiness"] = gr.Slider(
+        0, 1, value=0.5, step=0.05, **_about(field("steadiness"))
+    )
+    with gr.Accordion("All settings of clips", open=False):
+        for name in clip_settings():
+            if name != "steadiness":
+                w["clip"][name] = _any(name)
+    w["paint_clip"] = gr.Button("Paint the clip", variant="primary")
+    w["painted"] = gr.Video(label="Painted clip", visible=False, interactive=False)
+    w["clip_path"] = gr.HTML(elem_id="clip_path", elem_classes="jx-slot")
+
+
+def _gallery(label: str, name: str, *, visible: bool) -> Any:
+    return gr.Gallery(
+        label=label,
+        elem_id=name,
+        visible=visible,
+        interactive=False,
+        allow_preview=False,
+        columns=4,
+        fit_columns=False,
+        height="auto",
+        object_fit="contain",
+        buttons=[],
+    )
+
+
+def _about(shown: Field) -> dict[str, Any]:
+    return {"label": shown.label, "info": shown.help, "min_width": 140}
+
+
+def _slider(name: str, value: float, *, step: float) -> Any:
+    least, most = SLIDERS[name]
+    return gr.Slider(least, most, value=value, step=step, **_about(field(name)))
+
+
+def _choice(name: str, value: str) -> Any:
+    shown = field(name)
+    return gr.Dropdown(list(shown.choices), value=value, **_about(shown))
+
+
+def _any(name: str) -> Any:
+    """Return a widget of a setting that is left to the preset where it is empty."""
+    shown = field(name)
+    if shown.choices:
+        left = (f"as usual: {shown.placeholder}", "")
+        choices = [left, *((each, each) for each in shown.choices)]
+        return gr.Dropdown(choices, value="", **_about(shown))
+    return gr.Textbox("", placeholder=shown.placeholder, **_about(shown))
+
+
+def _example(stem: str) -> Path | None:
+    places = [folder / f"{stem}.jpg" for folder in _EXAMPLES]
+    return next((path for path in places if path.is_file()), None)

@@ -1,0 +1,168 @@
+"""`launch`: the server of the page, from its start to its end."""
+
+import importlib.util
+import os
+import secrets
+import socket
+import threading
+import time
+import webbrowser
+from typing import Any
+
+from jaxnst._checks import check_count, expand_home
+
+from .guard import LOCAL_HOSTS, Guard
+
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_FIRST_PORT, _NUM_PORTS = 7860, 100
+# Of a clip; pictures are smaller.
+_MAX_UPLOAD = "100mb"
+
+
+class App:
+    """A page that is served.
+
+    Attributes:
+        url: its address on this machine.
+        share_url: its address for others; None unless it is shared.
+    """
+
+    def __init__(self, url: str, share_url: str | None, demo: Any, studio: Any):
+        self.url, self.share_url = url, share_url
+        self._demo, self.studio = demo, studio
+
+    def wait(self) -> None:
+        """Wait for Ctrl-C."""
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            pass
+
+    def close(self) -> None:
+        """End the server, keep the picture under way, remove the temporary files."""
+        self.studio.close()
+        self._demo.close(verbose=False)
+
+
+def launch(
+    *,
+    output: str | os.PathLike[str] | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    auth: tuple[str, str] | None = None,
+    share: bool = False,
+    is_public: bool = False,
+    browser: bool = False,
+    block: bool = True,
+    quiet: bool = False,
+) -> App:
+    """Serve the page, and return what ends it.
+
+    Only this machine can reach it, unless `host` or `share` say otherwise; then a name
+    and a password are asked for.
+
+    Args:
+        output: folder for the results, which has a folder for each day; by default
+            `Pictures/jaxnst` in the user's home.
+        host: address to listen at; "0.0.0.0" lets other machines in.
+        port: port to listen at; by default the first free one from 7860 on.
+        auth: name and password; by default, where others are let in, a password is made
+            and printed.
+        share: whether to ask Gradio's servers for a public address, which passes all
+            pictures through them.
+        is_public: whether to ask nobody for a password, as a Space does.
+        browser: whether to open the page in the browser of this machine.
+        block: whether to wait for Ctrl-C, and then end the server.
+        quiet: whether to print nothing but a password that was made.
+
+    Raises:
+        ImportError: if the extra `app` is not installed.
+        OSError: if the port is taken.
+        ValueError: if no port is free.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise ImportError("the app needs Gradio; install it: pip install 'jaxnst[app]'")
+    is_local = host in _LOOPBACK and not share
+    port = _free_port(host) if port is None else _check_port(host, port)
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    if auth is None and not is_local and not is_public:
+        auth = ("jaxnst", secrets.token_urlsafe(9))
+        print(f"name: {auth[0]}  password: {auth[1]}", flush=True)
+    if not quiet:
+        print(f"{url}  (Ctrl-C ends it)", flush=True)
+
+    from .page import STYLE, build_page, make_theme
+    from .session import Studio
+
+    studio = Studio(expand_home("~/Pictures/jaxnst" if output is None else output))
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.temporary / "gradio")
+    demo = build_page(studio)
+    from starlette.middleware import Middleware
+
+    # Behind a password a name that was rebound is of no use: no cookie is sent to it.
+    hosts = LOCAL_HOSTS if is_local and auth is None else ("*",)
+    _, _, share_url = demo.queue(default_concurrency_limit=None, max_size=100).launch(
+        server_name=host,
+        server_port=port,
+        auth=auth,
+        share=share,
+        prevent_thread_lock=True,
+        quiet=True,
+        show_error=True,
+        footer_links=[],
+        run_history=False,
+        max_file_size=_MAX_UPLOAD,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        theme=make_theme(),
+        css=STYLE,
+        app_kwargs={
+            "middleware": [Middleware(Guard, hosts=hosts)],
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+        },
+    )
+    app = App(url, share_url, demo, studio)
+    if share_url and not quiet:
+        print(share_url, flush=True)
+    if browser:
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    if block:
+        try:
+            app.wait()
+        finally:
+            app.close()
+    return app
+
+
+def _free_port(host: str) -> int:
+    for port in range(_FIRST_PORT, _FIRST_PORT + _NUM_PORTS):
+        if _is_free(host, port):
+            return port
+    raise ValueError(
+        f"no port from {_FIRST_PORT} to {_FIRST_PORT + _NUM_PORTS - 1} is free; give "
+        "another as `port`."
+    )
+
+
+def _check_port(host: str, port: int) -> int:
+    check_count("port", port, maximum=65_535)
+    if not _is_free(host, port):
+        raise OSError(f"port {port} of {host} is taken; give another as `port`.")
+    return port
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,181 @@
+"""What a page asks for beside single pictures: grids, clips, reports, comparisons.
+
+Each begins a job of a session. Nothing here knows of Gradio.
+"""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxnst.config import CLIP_SETTINGS
+from jaxnst.images import load_picture
+from jaxnst.insight.explanation import explain
+from jaxnst.metrics import Metrics, measure
+from jaxnst.sweeps.axes import Row
+from jaxnst.sweeps.driver import SweepInterrupted, sweep
+from jaxnst.sweeps.results import SweepResult
+
+from .session import Job, Made, Session
+
+
+# What a grid may vary, and values to begin with.
+AXES: Mapping[str, str] = {
+    "strength": "0.3, 0.5, 0.7, 0.9",
+    "style_weight": "0.3, 1, 3",
+    "detail": "-0.8, 0, 0.8",
+    "style_scale": "0.5, 1, 2",
+    "seed": "0, 1, 2",
+}
+MAX_TILES = 25
+# Longest side to which a report shrinks a picture, in pixels.
+_REPORT_SIDE = 512
+
+
+class PaintedClip(NamedTuple):
+    """A clip that was painted.
+
+    Attributes:
+        path: the film, in the folder of results.
+        shown: a copy of it, for the page.
+        frames: number of frames that were painted.
+    """
+
+    path: Path
+    shown: Path
+    frames: int
+
+
+def has_clips() -> bool:
+    """Whether the extra `video` is installed."""
+    return all(importlib.util.find_spec(name) for name in ("av", "cv2"))
+
+
+def paint_grid(
+    session: Session,
+    content: str,
+    styles: Sequence[str],
+    settings: Mapping[str, Any],
+    axes: Mapping[str, Sequence[Any]],
+) -> Job:
+    """Begin a picture for each combination of values; the job's tiles fill.
+
+    Raises:
+        ValueError: if these are too many.
+    """
+    count = 1
+    for values in axes.values():
+        count *= len(values)
+    if count > MAX_TILES:
+        raise ValueError(f"these are {count} pictures; a grid has {MAX_TILES} at most.")
+    fixed = {name: value for name, value in settings.items() if name not in axes}
+    # A strength finds the weights itself.
+    if "style_weight" in axes:
+        fixed.pop("strength", None)
+    elif "strength" in axes:
+        fixed = {k: v for k, v in fixed.items() if k[-7:] != "_weight" or k[0] == "t"}
+    photo, paintings = session.keep(content), [session.keep(path) for path in styles]
+
+    def run(job: Job) -> SweepResult:
+        folder = session.studio.place_for("grid.html").with_suffix("")
+        job.note(num_tiles=count)
+
+        def add(row: Row) -> None:
+            if row.file is not None:
+                file = folder / row.file
+                session.know(file)
+                tile = session.thumb(file), row.title, file
+                job.note(tiles=[*job.tiles, tile], phase="painting")
+            if job.is_stopping:
+                raise KeyboardInterrupt  # `sweep` keeps what is there
+
+        style: Any = paintings if len(paintings) > 1 else paintings[0]
+        if len(paintings) > 1:  # one blend, and not a list of styles
+            fixed.setdefault("style_blend", [1.0] * len(paintings))
+        try:
+            return sweep(
+                photo,
+                style,
+                output=folder,
+                callback=add,
+                progress=False,
+                **fixed,
+                **{name: list(values) for name, values in axes.items()},
+            )
+        except SweepInterrupted as stopped:
+            return stopped.result
+
+    session.grid = session.begin("grid", run)
+    return session.grid
+
+
+def paint_clip(
+    session: Session,
+    clip: str,
+    styles: Sequence[str],
+    settings: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> Job:
+    """Begin a clip; the job's value is a `PaintedClip`."""
+    source, paintings = Path(clip), [session.keep(path) for path in styles]
+    style: Any = paintings if len(paintings) > 1 else paintings[0]
+
+    def run(job: Job) -> PaintedClip:
+        from jaxnst.videos.driver import video
+
+        place = session.studio.place_for(f"{source.stem}_{paintings[0].stem}.mp4")
+        frames = place.with_name(f"{place.name}.frames")
+
+        def see(row: Mapping[str, Any]) -> bool:
+            frame = frames / f"{row['frame']:06}.png"
+            job.note(phase="painting", frame=(frame, row["frame"] + 1, row["pass"]))
+            return job.is_stopping
+
+        result = video(
+            source,
+            style,
+            output=place,
+            callback=see,
+            progress=False,
+            **own,
+            **settings,
+        )
+        assert result.path is not None
+        return PaintedClip(place, session.copy(place), len(result))
+
+    return session.begin("clip", run)
+
+
+def clip_settings() -> tuple[str, ...]:
+    """Return the settings of a clip that a page has; the rate is for pictures."""
+    return tuple(name for name in CLIP_SETTINGS if name != "rate")
+
+
+def explain_picture(session: Session, made: Made) -> Job:
+    """Begin the report on a result; the job's value is the path of its HTML file."""
+
+    def run(_: Job) -> Path:
+        report = made.path.with_suffix(".html")
+        if not report.exists():
+            found = explain(
+                made.path, progress=False, max_size=_REPORT_SIDE, **made.sources
+            )
+            found.save(report)
+        return report
+
+    return session.begin("report", run)
+
+
+def compare_pictures(session: Session, pair: Sequence[Made]) -> Job:
+    """Begin to measure two results; the job's value is their titles and `Metrics`."""
+
+    def run(_: Job) -> tuple[list[str], list[Metrics]]:
+        found = []
+        for made in pair:
+            style = made.sources["style"]
+            first = style[0] if isinstance(style, list) else style
+            image = load_picture(made.path).rgb
+            found.append(measure(image, made.sources["content"], first))
+        return [made.title for made in pair], found
+
+    return session.begin("comparison", run)
