@@ -36,6 +36,8 @@ DRAWINGS = {
     "two": "First painting where I draw, second elsewhere",
     "stronger": "Stronger where I draw",
 }
+# Opacity of the brush, through which the photo is seen.
+INK = 0.7
 # Browsers show these; all others are converted when they are given.
 _SHOWABLE = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
 # Longest side of the photo under the brush, in pixels.
@@ -89,7 +91,9 @@ class Events:
         on(demo.load, self._load, token)
         for place in _PLACES:
             fn = _named(self._take, place)
-            on(w[place].change, fn, token | {w[place]}).then(
+            on(w[f"{place}s"].select, _selecting(self._borrow, place), token)
+            # Its path alone: jaxnst opens pictures, and says what is wrong with them.
+            on(w[place].change, fn, token | {w[place]}, preprocess=False).then(
                 self._forecast, given, [w["forecast"]], **often
             )
         triggers = [form[name].change for name in ("preset", "size")]
@@ -192,7 +196,7 @@ class Events:
             shown = tuple(str(made.after) for made in pair)
             return {
                 w["pair"]: gr.update(value=shown, visible=True),
-                w["table"]: views.comparison(*value),
+                w["table"]: views.comparison([x.time for x in pair], value[1]),
             }
         if job.kind == "clip":
             assert isinstance(value, PaintedClip)
@@ -219,10 +223,10 @@ class Events:
     def _strip(self, session: Session) -> Answer:
         """Return the results, the newest first."""
         w, results = self._w, session.results[::-1]
-        titles = [made.title for made in results]
+        titles = [(made.time, made.title) for made in results]
         many = len(results) > 1
         choices = {
-            w[name]: gr.update(choices=titles, value=titles[i] if many else None)
+            w[name]: gr.update(choices=titles, value=titles[i][1] if many else None)
             for i, name in enumerate(("one", "other"))
         }
         return {
@@ -243,7 +247,8 @@ class Events:
 
     def _take(self, data: Data, place: str) -> Answer:
         """Take a picture; one of jaxnst's fills the form instead."""
-        w, session, path = self._w, self._session(data), data[self._w[place]]
+        w, session = self._w, self._session(data)
+        path = (data[w[place]] or {}).get("path")
         fresh: Answer = {w["notice"]: "", w["as_photo"]: gr.update(visible=False)}
         if path is None:
             session.given.pop(place, None)
@@ -251,7 +256,7 @@ class Events:
         before = session.given.get(place, (None, None))
         digest = session.know(path)
         if digest == before[1]:
-            return {}
+            return self._nothing()
         try:
             check_picture(path, argument=place)
             if Path(path).suffix.lower() not in _SHOWABLE:
@@ -270,11 +275,15 @@ class Events:
         fresh |= {w[place]: before[0], w["as_photo"]: gr.update(visible=True)}
         return fresh | self._fill(session, record, Path(path).name)
 
+    def _borrow(self, data: Data, place: str, event: gr.SelectData) -> Answer:
+        """Take a picture that comes with jaxnst."""
+        return {self._w[place]: self._w["shelf"][place][event.index]}
+
     def _accept(self, data: Data) -> Answer:
         """Take a painted picture for a photo."""
         w, session = self._w, self._session(data)
         if session.offered is None:
-            return {}
+            return self._nothing()
         path, digest = session.offered
         session.accepted.add(digest)
         return {w["photo"]: path, w["as_photo"]: gr.update(visible=False)}
@@ -402,7 +411,7 @@ class Events:
         session = self._session(data)
         error = None if session.job is None else session.job.error
         value = advice_of(error).get(name)
-        return {} if value is None else {self._w["form"][name]: str(value)}
+        return {self._w["form"][name]: gr.skip() if value is None else str(value)}
 
     def _choose(self, data: Data, event: gr.SelectData) -> Answer:
         """Bring back a result and its settings."""
@@ -414,7 +423,7 @@ class Events:
         """Take the settings of a picture of a grid, but its size."""
         session = self._session(data)
         if session.grid is None or event.index >= len(session.grid.tiles):
-            return {}
+            return self._nothing()
         _, _, path = session.grid.tiles[event.index]
         answer = self._settings_of(session, path)
         answer.pop(self._w["form"]["size"], None)
@@ -491,7 +500,7 @@ class Events:
             raise ValueError(
                 "Nothing is drawn; draw over the photo, or choose Nothing."
             )
-        mask = np.max(layers, axis=0) / 255
+        mask = np.minimum(np.max(layers, axis=0) / (255 * INK), 1)
         if kind == "stronger":
             if not data[w["aims"]]:
                 raise ValueError("A drawn strength needs “Aim for the strength above”.")
@@ -506,6 +515,10 @@ class Events:
             )
         drawn = session.save_gray(1 - mask if kind == "keep" else mask, "mask")
         return {"masks": [drawn, "rest"] if kind == "two" else [drawn]}
+
+    def _nothing(self) -> Answer:
+        """Return an answer that changes nothing; Gradio takes none without a widget."""
+        return {self._w["notice"]: gr.skip()}
 
     def _refuse(self, error: Exception) -> Answer:
         return {self._w["notice"]: self._alert(error)}
@@ -526,6 +539,15 @@ def _named(fn: Any, name: str) -> Any:
 
     def handler(data: Data) -> Answer:
         return fn(data, name)
+
+    return handler
+
+
+def _selecting(fn: Any, name: str) -> Any:
+    """Return a handler of a gallery that is told which it is of."""
+
+    def handler(data: Data, event: gr.SelectData) -> Answer:
+        return fn(data, name, event)
 
     return handler
 

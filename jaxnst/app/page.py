@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from .events import DRAWINGS, Events
+from .events import DRAWINGS, INK, Events
 from .form import FIRST, LOOK, MIX, SLIDERS, USUAL_STRENGTH, Field, field, other_fields
 from .session import Studio
 from .tasks import AXES, clip_settings, has_clips
@@ -15,8 +15,18 @@ from .views import stage
 _ROOT = Path(__file__).parent.parent
 # In an installed wheel the pictures lie inside the package, in a checkout beside it.
 _EXAMPLES = (_ROOT / "_examples", _ROOT.parent / "examples/images")
-_PHOTOS = ("summer_palace", "astronaut", "chelsea_cat", "coffee")
-_PAINTINGS = ("hokusai_great_wave", "kandinsky_composition_viii", "van_gogh_auvers")
+# {name of the file: what it is}.
+_PHOTOS = {
+    "summer_palace": "Palace",
+    "astronaut": "Astronaut",
+    "chelsea_cat": "Cat",
+    "coffee": "Coffee",
+}
+_PAINTINGS = {
+    "hokusai_great_wave": "Hokusai",
+    "kandinsky_composition_viii": "Kandinsky",
+    "van_gogh_auvers": "Van Gogh",
+}
 _SIZES = ("256", "384", "512", "768", "1024", "1536")
 _GRID_SIZES = ("128", "192", "256", "384", "512")
 
@@ -61,8 +71,18 @@ STYLE = """
   border-left: 4px solid var(--color-accent);
 }
 .jx-alert { border-left-color: #dc2626; }
+.jx-gallery .grid-wrap, .jx-shelf .grid-wrap {
+  min-height: 0 !important; height: auto !important;
+}
+.jx-shelf .grid-container {
+  grid-template-columns: repeat(auto-fill, minmax(72px, 1fr)) !important;
+}
+.jx-gallery .grid-container {
+  grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)) !important;
+}
 .jx-report {
-  width: 100%; height: 80vh; margin-top: 8px; border: 1px solid var(--border-color-primary);
+  width: 100%; height: 80vh; margin-top: 8px;
+  border: 1px solid var(--border-color-primary);
   border-radius: var(--radius-md); background: white;
 }
 .jx-table { width: 100%; border-collapse: collapse; color: var(--body-text-color); }
@@ -70,28 +90,30 @@ STYLE = """
   text-align: left; padding: 4px 8px; overflow-wrap: anywhere; vertical-align: top;
   border-bottom: 1px solid var(--border-color-primary);
 }
+.jx-table, .jx-table th, .jx-table td { border-width: 0 0 1px !important; }
 .jx-table small { display: block; font-weight: normal; }
 """
 
 
 def make_theme() -> Any:
     """Return the look of the page; its fonts are the system's."""
-    return gr.themes.Default(
+    theme = gr.themes.Default(
         primary_hue="indigo",
         neutral_hue="slate",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     )
-
-
-class Picture(gr.Image):
-    """A picture that is given: its file as it is, opened by jaxnst alone."""
-
-    is_template = True  # the browser's part is that of `Image`
-
-    def preprocess(self, payload: Any) -> str | None:
-        """Return the path of the file that was uploaded."""
-        return None if payload is None else payload.path
+    # The theme's own grays and buttons are too light to be read by everybody.
+    names = ("body_text_color_subdued", "block_info_text_color")
+    grays = dict.fromkeys(names, "*neutral_600")
+    grays |= {f"{name}_dark": "*neutral_300" for name in names}
+    return theme.set(
+        **grays,
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_cancel_background_fill="#b91c1c",
+        button_cancel_background_fill_hover="#991b1b",
+    )
 
 
 def build_page(studio: Studio) -> Any:
@@ -107,7 +129,7 @@ def build_page(studio: Studio) -> Any:
 
 def _lay_out() -> dict[str, Any]:
     """Make all widgets, and return them by their names."""
-    w: dict[str, Any] = {"form": {}, "clip": {}}
+    w: dict[str, Any] = {"form": {}, "clip": {}, "shelf": {}}
     w["token"] = gr.BrowserState(None, storage_key="jaxnst", secret="jaxnst")
     gr.HTML(
         '<div class="jx-head"><h1>jaxnst</h1>'
@@ -124,7 +146,7 @@ def _lay_out() -> dict[str, Any]:
 def _lay_out_inputs(w: dict[str, Any]) -> None:
     with gr.Row():
         for name, label in (("photo", "Photo"), ("painting", "Painting")):
-            w[name] = Picture(
+            w[name] = gr.Image(
                 label=label,
                 type="filepath",
                 image_mode=None,
@@ -139,15 +161,23 @@ def _lay_out_inputs(w: dict[str, Any]) -> None:
     w["notice"] = gr.HTML(elem_id="notice", elem_classes="jx-slot")
     w["as_photo"] = gr.Button("Use it as the photo", size="sm", visible=False)
     for name, stems in (("photo", _PHOTOS), ("painting", _PAINTINGS)):
-        paths = [path for stem in stems if (path := _example(stem))]
-        if paths:
-            gr.Examples(
-                [[str(path)] for path in paths],
-                inputs=[w[name]],
-                label=f"Example {name}s",
-                cache_examples=False,
-                api_visibility="private",
-            )
+        found = [(_example(stem), title) for stem, title in stems.items()]
+        shelf = [(str(path), title) for path, title in found if path]
+        w["shelf"][name] = [path for path, _ in shelf]
+        w[f"{name}s"] = gr.Gallery(
+            shelf,
+            label=f"Or one of these {name}s",
+            elem_id=f"{name}s",
+            elem_classes="jx-shelf",
+            visible=bool(shelf),
+            interactive=False,
+            allow_preview=False,
+            columns=4,
+            fit_columns=False,
+            height="auto",
+            object_fit="cover",
+            buttons=[],
+        )
     form = w["form"]
     form["strength"] = _slider("strength", USUAL_STRENGTH, step=0.05)
     with gr.Row():
@@ -156,11 +186,7 @@ def _lay_out_inputs(w: dict[str, Any]) -> None:
             list(_SIZES), value="512", allow_custom_value=True, **_about(field("size"))
         )
     w["forecast"] = gr.HTML(elem_id="forecast", elem_classes="jx-slot")
-    with gr.Row():
-        w["paint"] = gr.Button("Paint", variant="primary", elem_id="paint")
-        w["stop"] = gr.Button(
-            "Stop and keep", variant="stop", visible=False, elem_id="stop"
-        )
+    w["paint"] = gr.Button("Paint", variant="primary", elem_id="paint")
     with gr.Accordion("Color and strokes", open=False):
         form["color"] = _choice("color", "style")
         form["detail"] = _slider("detail", 0.0, step=0.1)
@@ -187,12 +213,14 @@ def _lay_out_inputs(w: dict[str, Any]) -> None:
             label="What the drawing does",
         )
         w["canvas"] = gr.ImageEditor(
-            label="Draw over the photo, in any color",
+            label="Draw over the photo",
             type="numpy",
             sources=(),
             transforms=(),
             layers=False,
-            brush=gr.Brush(default_size=60, colors=["#ffffff"], color_mode="fixed"),
+            brush=gr.Brush(
+                default_size=60, colors=[("#ffffff", INK)], color_mode="fixed"
+            ),
             eraser=gr.Eraser(default_size=60),
             buttons=[],
             height=400,
@@ -221,6 +249,9 @@ def _lay_out_inputs(w: dict[str, Any]) -> None:
 
 def _lay_out_results(w: dict[str, Any]) -> None:
     w["stage"] = gr.HTML(stage(None), elem_id="stage", elem_classes="jx-slot")
+    w["stop"] = gr.Button(
+        "Stop and keep", variant="stop", visible=False, elem_id="stop"
+    )
     with gr.Row():
         for name in ("try_size", "try_memory"):
             w[name] = gr.Button("", visible=False, size="sm", elem_id=name)
@@ -313,6 +344,7 @@ def _gallery(label: str, name: str, *, visible: bool) -> Any:
     return gr.Gallery(
         label=label,
         elem_id=name,
+        elem_classes="jx-gallery",
         visible=visible,
         interactive=False,
         allow_preview=False,
