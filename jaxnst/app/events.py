@@ -88,20 +88,23 @@ class Events:
         def on(event: Any, fn: Any, inputs: set[Any], **more: Any) -> Any:
             return event(fn, inputs, shown, **(often | more))
 
-        on(demo.load, self._load, token)
+        def stream(event: Any, fn: Any, inputs: set[Any]) -> None:
+            event(_streamed(fn), inputs, shown, **often)
+
+        stream(demo.load, self._load, token)
         for place in _PLACES:
             fn = _named(self._take, place)
             on(w[f"{place}s"].select, _selecting(self._borrow, place), token)
             # Its path alone: jaxnst opens pictures, and says what is wrong with them.
             on(w[place].change, fn, token | {w[place]}, preprocess=False).then(
-                self._forecast, given, [w["forecast"]], **often
+                _streamed(self._forecast), given, [w["forecast"]], **often
             )
         triggers = [form[name].change for name in ("preset", "size")]
         triggers += [w["aims"].change, w["more"].change]
         triggers += [form[name].blur for name in ("num_steps", "coarse_steps")]
         gr.on(
             triggers,
-            self._forecast,
+            _streamed(self._forecast),
             given,
             [w["forecast"]],
             trigger_mode="multiple",
@@ -109,7 +112,7 @@ class Events:
         )
         form["preset"].change(_aims_at, [form["preset"], w["aims"]], w["aims"], **quiet)
         on(w["as_photo"].click, self._accept, token)
-        on(w["paint"].click, self._paint, drawn)
+        stream(w["paint"].click, self._paint, drawn)
         for name in ("paint", "paint_grid", "paint_clip"):
             if name in w:  # on a phone it is far below
                 w[name].click(None, js=_SCROLL, **quiet)
@@ -118,10 +121,10 @@ class Events:
             event = w[f"try_{name}"].click(
                 _named(self._advise, name), token, [form[name]], **often
             )
-            event.then(self._paint, drawn, shown, **often)
+            event.then(_streamed(self._paint), drawn, shown, **often)
         on(w["strip"].select, self._choose, token)
-        on(w["why"].click, self._explain, token)
-        on(w["compare"].click, self._compare, token | {w["one"], w["other"]})
+        stream(w["why"].click, self._explain, token)
+        stream(w["compare"].click, self._compare, token | {w["one"], w["other"]})
         for number in (1, 2):
             w[f"axis{number}"].change(
                 lambda axis: AXES.get(axis, ""),
@@ -130,11 +133,11 @@ class Events:
                 **quiet,
             )
         axes = {w[f"{x}{i}"] for x in ("axis", "values") for i in (1, 2)}
-        on(w["paint_grid"].click, self._paint_grid, drawn | axes | {w["grid_size"]})
+        stream(w["paint_grid"].click, self._paint_grid, drawn | axes | {w["grid_size"]})
         on(w["tiles"].select, self._choose_tile, token)
         if "film" in w:
             own = {w["film"], *clip.values()}
-            on(w["paint_clip"].click, self._paint_clip, drawn | own)
+            stream(w["paint_clip"].click, self._paint_clip, drawn | own)
 
     # What is shown
 
@@ -251,7 +254,8 @@ class Events:
         path = (data[w[place]] or {}).get("path")
         fresh: Answer = {w["notice"]: "", w["as_photo"]: gr.update(visible=False)}
         if path is None:
-            session.given.pop(place, None)
+            if session.given.pop(place, None) is None:
+                return self._nothing()  # the message that refused it stays
             return fresh | ({w["canvas"]: None} if place == "photo" else {})
         before = session.given.get(place, (None, None))
         digest = session.know(path)
@@ -532,6 +536,11 @@ class Events:
         if path is not None:  # where it lies on this machine says nothing
             text = text.replace(path_text(path), Path(path).name)
         return views.notice(text, is_error=True)
+
+
+def _streamed(fn: Any) -> Any:
+    """Return a handler that Gradio sees to be a generator, whatever wraps it."""
+    return lambda data: (yield from fn(data))
 
 
 def _named(fn: Any, name: str) -> Any:
