@@ -126,6 +126,7 @@ def test_what_is_said_to_fit_fits(tiny_network, monkeypatch, needs):
     with pytest.raises(jaxnst.OutOfMemory, match="use `size` 80, or") as caught:
         choose_memory(job(tiny_network))
     assert "memory='balanced'" not in str(caught.value)
+    assert caught.value.advice == {"size": 80}
     found = choose_memory(job(tiny_network, size=80))
     assert found == "low"
     monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "170M")

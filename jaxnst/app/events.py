@@ -50,6 +50,8 @@ _STOPPABLE = ("picture", "grid", "clip")
 # What a handler may raise that the user is told.
 _TOLD = (*FORESEEN, RuntimeError)
 
+# Where handlers find the session among the values of an event.
+_SESSION = "session"
 # {widget: value} of an event; {widget: new value or `gr.update`} of an answer.
 Data = Mapping[Any, Any]
 Answer = dict[Any, Any]
@@ -85,44 +87,43 @@ class Events:
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         often = quiet | {"concurrency_limit": None}
 
-        def on(event: Any, fn: Any, inputs: set[Any], **more: Any) -> Any:
-            return event(fn, inputs, shown, **(often | more))
+        def on(event: Any, fn: Any, inputs: set[Any], *names: str, **more: Any) -> Any:
+            handler = self._handler(fn, *names, kind=more.pop("kind", "plain"))
+            return event(handler, inputs, more.pop("to", shown), **(often | more))
 
-        def stream(event: Any, fn: Any, inputs: set[Any]) -> None:
-            event(_streamed(fn), inputs, shown, **often)
+        def stream(event: Any, fn: Any, inputs: set[Any], **more: Any) -> None:
+            on(event, fn, inputs, kind="stream", **more)
 
         stream(demo.load, self._load, token)
+        forecast = [w["forecast"]]
         for place in _PLACES:
-            fn = _named(self._take, place)
-            on(w[f"{place}s"].select, _selecting(self._borrow, place), token)
+            on(w[f"{place}s"].select, self._borrow, token, place, kind="select")
             # Its path alone: jaxnst opens pictures, and says what is wrong with them.
-            on(w[place].change, fn, token | {w[place]}, preprocess=False).then(
-                _streamed(self._forecast), given, [w["forecast"]], **often
+            taken = on(
+                w[place].change,
+                self._take,
+                token | {w[place]},
+                place,
+                preprocess=False,
             )
+            stream(taken.then, self._forecast, given, to=forecast)
         triggers = [form[name].change for name in ("preset", "size")]
         triggers += [w["aims"].change, w["more"].change]
         triggers += [form[name].blur for name in ("num_steps", "coarse_steps")]
-        gr.on(
-            triggers,
-            _streamed(self._forecast),
-            given,
-            [w["forecast"]],
-            trigger_mode="multiple",
-            **often,
-        )
+        for trigger in triggers:
+            stream(trigger, self._forecast, given, to=forecast, trigger_mode="multiple")
         form["preset"].change(_aims_at, [form["preset"], w["aims"]], w["aims"], **quiet)
         on(w["as_photo"].click, self._accept, token)
         stream(w["paint"].click, self._paint, drawn)
         for name in ("paint", "paint_grid", "paint_clip"):
             if name in w:  # on a phone it is far below
                 w[name].click(None, js=_SCROLL, **quiet)
-        w["stop"].click(self._stop, token, [w["stop"]], **often)
+        on(w["stop"].click, self._stop, token, to=[w["stop"]])
         for name in ("size", "memory"):
-            event = w[f"try_{name}"].click(
-                _named(self._advise, name), token, [form[name]], **often
-            )
-            event.then(_streamed(self._paint), drawn, shown, **often)
-        on(w["strip"].select, self._choose, token)
+            event = w[f"try_{name}"].click
+            advised = on(event, self._advise, token, name, to=[form[name]])
+            stream(advised.then, self._paint, drawn)
+        on(w["strip"].select, self._choose, token, kind="select")
         stream(w["why"].click, self._explain, token)
         stream(w["compare"].click, self._compare, token | {w["one"], w["other"]})
         for number in (1, 2):
@@ -134,17 +135,43 @@ class Events:
             )
         axes = {w[f"{x}{i}"] for x in ("axis", "values") for i in (1, 2)}
         stream(w["paint_grid"].click, self._paint_grid, drawn | axes | {w["grid_size"]})
-        on(w["tiles"].select, self._choose_tile, token)
+        on(w["tiles"].select, self._choose_tile, token, kind="select")
         if "film" in w:
             own = {w["film"], *clip.values()}
             stream(w["paint_clip"].click, self._paint_clip, drawn | own)
+
+    def _handler(self, fn: Any, *names: str, kind: str) -> Any:
+        """Return a handler as Gradio wants it, which gives `fn` the session.
+
+        Args:
+            fn: method of this class.
+            names: what it gets after the values of the widgets.
+            kind: "plain"; "stream", if it yields; or "select", if it gets the event.
+        """
+        token = self._w["token"]
+
+        def call(data: Data, request: Any, *event: Any) -> Any:
+            session = self._studio.session(data[token], request.session_hash)
+            return fn({**data, _SESSION: session}, *names, *event)
+
+        # Gradio looks at the code for `yield`, and at the annotations for the rest.
+        handler: Any
+        if kind == "stream":
+            handler = lambda data, request: (yield from call(data, request))  # noqa: E731
+        elif kind == "select":
+            handler = lambda data, request, event: call(data, request, event)  # noqa: E731
+            handler.__annotations__["event"] = gr.SelectData
+        else:
+            handler = lambda data, request: call(data, request)  # noqa: E731
+        handler.__annotations__["request"] = gr.Request
+        return handler
 
     # What is shown
 
     def _load(self, data: Data) -> Iterator[Answer]:
         """Show a session from its beginning, or go on where its page was."""
         w = self._w
-        session = self._session(data)
+        session = data[_SESSION]
         answer: Answer = {w["token"]: session.token, **self._strip(session)}
         for place, (path, _) in session.given.items():
             answer[w[place]] = path
@@ -250,7 +277,7 @@ class Events:
 
     def _take(self, data: Data, place: str) -> Answer:
         """Take a picture; one of jaxnst's fills the form instead."""
-        w, session = self._w, self._session(data)
+        w, session = self._w, data[_SESSION]
         path = (data[w[place]] or {}).get("path")
         fresh: Answer = {w["notice"]: "", w["as_photo"]: gr.update(visible=False)}
         if path is None:
@@ -285,7 +312,7 @@ class Events:
 
     def _accept(self, data: Data) -> Answer:
         """Take a painted picture for a photo."""
-        w, session = self._w, self._session(data)
+        w, session = self._w, data[_SESSION]
         if session.offered is None:
             return self._nothing()
         path, digest = session.offered
@@ -332,7 +359,7 @@ class Events:
 
     def _forecast(self, data: Data) -> Iterator[Answer]:
         """Say what a painting will take, once both pictures are there."""
-        where, session = self._w["forecast"], self._session(data)
+        where, session = self._w["forecast"], data[_SESSION]
         if session.is_busy:
             yield {where: gr.skip()}
             return
@@ -348,7 +375,7 @@ class Events:
         yield {where: views.notice("Measuring what it will take ...")}
         for _ in job.watch():
             if job.is_stopping:
-                yield {where: gr.skip()}
+                yield {where: ""}
                 return
         text = views.forecast(job.value) if job.value else views.error_text(job.error)
         yield {where: views.notice(text, is_error=job.value is None)}
@@ -356,7 +383,7 @@ class Events:
     # What is asked for
 
     def _paint(self, data: Data) -> Iterator[Answer]:
-        session = self._session(data)
+        session = data[_SESSION]
         try:
             photo, styles = self._pictures(data)
             settings = self._settings(data) | self._drawn(session, data, len(styles))
@@ -368,7 +395,7 @@ class Events:
         yield from self._follow(session)
 
     def _paint_grid(self, data: Data) -> Iterator[Answer]:
-        w, session = self._w, self._session(data)
+        w, session = self._w, data[_SESSION]
         try:
             photo, styles = self._pictures(data)
             settings = self._settings(data) | self._drawn(session, data, len(styles))
@@ -387,7 +414,7 @@ class Events:
         yield from self._follow(session)
 
     def _paint_clip(self, data: Data) -> Iterator[Answer]:
-        w, session = self._w, self._session(data)
+        w, session = self._w, data[_SESSION]
         try:
             if data[w["film"]] is None:
                 raise ValueError("Give a clip.")
@@ -405,27 +432,27 @@ class Events:
         yield from self._follow(session)
 
     def _stop(self, data: Data) -> Answer:
-        session = self._session(data)
+        session = data[_SESSION]
         if session.job is not None:
             session.job.stop()
         return {self._w["stop"]: gr.update(interactive=False)}
 
     def _advise(self, data: Data, name: str) -> Answer:
         """Set what would fit into memory."""
-        session = self._session(data)
+        session = data[_SESSION]
         error = None if session.job is None else session.job.error
         value = advice_of(error).get(name)
         return {self._w["form"][name]: gr.skip() if value is None else str(value)}
 
     def _choose(self, data: Data, event: gr.SelectData) -> Answer:
         """Bring back a result and its settings."""
-        session = self._session(data)
+        session = data[_SESSION]
         made = session.results[::-1][event.index]
         return self._show(session, made) | self._settings_of(session, made.path)
 
     def _choose_tile(self, data: Data, event: gr.SelectData) -> Answer:
         """Take the settings of a picture of a grid, but its size."""
-        session = self._session(data)
+        session = data[_SESSION]
         if session.grid is None or event.index >= len(session.grid.tiles):
             return self._nothing()
         _, _, path = session.grid.tiles[event.index]
@@ -441,7 +468,7 @@ class Events:
         return self._fill(session, record, path.name)
 
     def _explain(self, data: Data) -> Iterator[Answer]:
-        session = self._session(data)
+        session = data[_SESSION]
         try:
             assert session.shown is not None
             explain_picture(session, session.shown)
@@ -451,7 +478,7 @@ class Events:
         yield from self._follow(session)
 
     def _compare(self, data: Data) -> Iterator[Answer]:
-        session = self._session(data)
+        session = data[_SESSION]
         titles = [data[self._w[name]] for name in ("one", "other")]
         try:
             pair = [self._made(session, title) for title in titles]
@@ -462,9 +489,6 @@ class Events:
         yield from self._follow(session)
 
     # What handlers share
-
-    def _session(self, data: Data) -> Session:
-        return self._studio.session(data[self._w["token"]])
 
     def _made(self, session: Session, title: str | None) -> Made:
         found = [made for made in session.results if made.title == title]
@@ -536,29 +560,6 @@ class Events:
         if path is not None:  # where it lies on this machine says nothing
             text = text.replace(path_text(path), Path(path).name)
         return views.notice(text, is_error=True)
-
-
-def _streamed(fn: Any) -> Any:
-    """Return a handler that Gradio sees to be a generator, whatever wraps it."""
-    return lambda data: (yield from fn(data))
-
-
-def _named(fn: Any, name: str) -> Any:
-    """Return a handler that is told which widget it is of."""
-
-    def handler(data: Data) -> Answer:
-        return fn(data, name)
-
-    return handler
-
-
-def _selecting(fn: Any, name: str) -> Any:
-    """Return a handler of a gallery that is told which it is of."""
-
-    def handler(data: Data, event: gr.SelectData) -> Answer:
-        return fn(data, name, event)
-
-    return handler
 
 
 def _aims_at(preset: str, is_aiming: bool) -> bool:

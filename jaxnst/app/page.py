@@ -74,6 +74,7 @@ STYLE = """
 .jx-gallery .grid-wrap, .jx-shelf .grid-wrap {
   min-height: 0 !important; height: auto !important;
 }
+.jx-shelf .caption-label { display: none; }  /* the names are for screen readers */
 .jx-shelf .grid-container {
   grid-template-columns: repeat(auto-fill, minmax(72px, 1fr)) !important;
 }

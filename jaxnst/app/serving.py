@@ -103,30 +103,36 @@ def launch(
 
     # Behind a password a name that was rebound is of no use: no cookie is sent to it.
     hosts = LOCAL_HOSTS if is_local and auth is None else ("*",)
-    _, _, share_url = demo.queue(default_concurrency_limit=None, max_size=100).launch(
-        server_name=host,
-        server_port=port,
-        auth=auth,
-        share=share,
-        prevent_thread_lock=True,
-        quiet=True,
-        show_error=True,
-        footer_links=[],
-        run_history=False,
-        max_file_size=_MAX_UPLOAD,
-        enable_monitoring=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        theme=make_theme(),
-        css=STYLE,
-        app_kwargs={
-            "middleware": [Middleware(Guard, hosts=hosts)],
-            "docs_url": None,
-            "redoc_url": None,
-            "openapi_url": None,
-        },
-    )
+    try:
+        _, _, share_url = demo.queue(
+            default_concurrency_limit=None, max_size=100
+        ).launch(
+            server_name=host,
+            server_port=port,
+            auth=auth,
+            share=share,
+            prevent_thread_lock=True,
+            quiet=True,
+            show_error=True,
+            footer_links=[],
+            run_history=False,
+            max_file_size=_MAX_UPLOAD,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            theme=make_theme(),
+            css=STYLE,
+            app_kwargs={
+                "middleware": [Middleware(Guard, hosts=hosts)],
+                "docs_url": None,
+                "redoc_url": None,
+                "openapi_url": None,
+            },
+        )
+    except BaseException:  # Ctrl-C, too
+        studio.close()
+        raise
     app = App(url, share_url, demo, studio)
     if share_url and not quiet:
         print(share_url, flush=True)

@@ -278,16 +278,29 @@ class Studio:
         """Remember a picture for all sessions."""
         self.known[file_sha256(path)] = str(path)
 
-    def session(self, token: str | None) -> "Session":
-        """Return the session of a token; a new one, with its own, if it has none."""
+    def session(self, token: str | None, page: str | None = None) -> "Session":
+        """Return the session of a token; a new one, with its own, if it has none.
+
+        A page that has no token yet always gets the same one.
+        """
         with self._mutex:
-            if token not in self._sessions:
-                idle = [x for x in self._sessions.values() if not x.is_busy]
-                if len(self._sessions) >= _MAX_SESSIONS and idle:
-                    del self._sessions[idle[0].token]
-                token = secrets.token_urlsafe(24)
-                self._sessions[token] = Session(self, token)
-            return self._sessions[token]
+            if token in self._sessions:
+                return self._sessions[token]
+            for known in self._sessions.values():
+                if page is not None and known.page == page:
+                    return known
+            idle = [x for x in self._sessions.values() if not x.is_busy]
+            if len(self._sessions) >= _MAX_SESSIONS and idle:
+                del self._sessions[idle[0].token]
+            made = Session(self, secrets.token_urlsafe(24), page)
+            self._sessions[made.token] = made
+            return made
+
+    @property
+    def sessions(self) -> list["Session"]:
+        """All sessions, the oldest first."""
+        with self._mutex:
+            return list(self._sessions.values())
 
     def submit(self, job: Job) -> Job:
         """Put a job into the line.
@@ -345,6 +358,7 @@ class Session:
 
     Attributes:
         token: what the browser names it by.
+        page: name of the opened page that it began with.
         results: pictures painted so far, the oldest first.
         job: the job that the page shows; None before the first.
         grid: the last grid; None before the first.
@@ -354,8 +368,8 @@ class Session:
         offered: a painted picture that might be taken for a photo.
     """
 
-    def __init__(self, studio: Studio, token: str):
-        self.studio, self.token = studio, token
+    def __init__(self, studio: Studio, token: str, page: str | None = None):
+        self.studio, self.token, self.page = studio, token, page
         self.results: list[Made] = []
         self.job: Job | None = None
         self.grid: Job | None = None

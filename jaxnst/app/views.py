@@ -30,7 +30,7 @@ def stage(job: Job | None, place: int = 0) -> str:
         return _alert(error_text(job.error))
     if job.state == "done":
         if job.value is None:
-            return _alert("Taken out of the line; nothing was painted.")
+            return notice("Taken out of the line; nothing was painted.")
         return ""
     shape = job.reached.shape if job.reached is not None else None
     aspect = "" if shape is None else f' style="aspect-ratio: {shape[1]} / {shape[0]}"'

@@ -1,6 +1,7 @@
 """`jaxnst app`: the page in the browser."""
 
 import argparse
+import contextlib
 
 from .options import QUIET, WHOLE, Command, as_argument, flag, option
 
@@ -31,15 +32,16 @@ def _parse_auth(text: str) -> tuple[str, str]:
 def _app(args: argparse.Namespace) -> int:
     from jaxnst.app.serving import launch
 
-    launch(
-        output=args.output,
-        host=args.host,
-        port=args.port,
-        auth=args.auth,
-        share=args.share,
-        browser=args.browser,
-        quiet=args.quiet,
-    )
+    with contextlib.suppress(KeyboardInterrupt):  # as it ends
+        launch(
+            output=args.output,
+            host=args.host,
+            port=args.port,
+            auth=args.auth,
+            share=args.share,
+            browser=args.browser,
+            quiet=args.quiet,
+        )
     return 0
 
 
