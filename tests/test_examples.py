@@ -3,7 +3,10 @@
 import ast
 import functools
 import importlib.util
+import inspect
 import json
+import runpy
+import urllib.request
 from pathlib import Path
 
 import jax
@@ -90,6 +93,45 @@ def test_a_clip_is_painted(files, tiny_vgg19, tmp_path, monkeypatch):
     example.paint(clip, files[1], output, stop=3, frame_steps=2, **settings)
     for path in (output, tmp_path / "out.jpg", tmp_path / "out.why.html"):
         assert path.stat().st_size > 1000
+
+
+@pytest.mark.filterwarnings("default")  # of Gradio's libraries
+def test_the_app_is_there_from_the_notebook(tiny_vgg19, tmp_path, monkeypatch):
+    """At an address of this machine, as tests ask no other."""
+    pytest.importorskip("gradio", reason="needs the extra app")
+    notebook = json.loads((EXAMPLES / "app_on_colab.ipynb").read_text())
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code" or "%pip" in source:
+            continue
+        if "make_archive" in source:
+            with urllib.request.urlopen(scope["app"].url) as answer:
+                assert b"jaxnst" in answer.read()
+            (tmp_path / "paintings").mkdir(exist_ok=True)
+        source = source.replace("share=True", "quiet=True")
+        exec(compile(source, "cell", "exec"), scope)
+    assert (tmp_path / "paintings.zip").exists()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(scope["app"].url)
+
+
+def test_the_space_calls_what_there_is(monkeypatch):
+    """Its file is run as a Space runs it, but for the server."""
+    serving = pytest.importorskip("jaxnst.app.serving")
+    calls = []
+
+    def launch(**options):
+        inspect.signature(serving.launch).bind(**options)
+        calls.append(options)
+
+    monkeypatch.setattr("jaxnst.app.launch", launch)
+    runpy.run_path(str(EXAMPLES / "space/app.py"), run_name="__main__")
+    assert calls[0]["is_public"]
+    header = (EXAMPLES / "space/README.md").read_text().split("---")[1]
+    assert "sdk: gradio" in header
+    assert "app_file: app.py" in header
 
 
 def test_the_notebook_runs_from_top_to_bottom(tiny_vgg19, tmp_path, monkeypatch):

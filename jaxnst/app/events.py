@@ -1,11 +1,12 @@
 """What happens when somebody does something on the page.
 
 Handlers get the values of widgets, ask the session for what is to be done, and return
-what the page shows. All that streams goes through `Events._follow`, so a page that is
-opened anew goes on with what is painted.
+what the page shows. What takes long is begun by one handler, watched by
+`Events._watch`, and shown by `Events._finish`: a page that is opened anew goes on with
+what is painted, and a preview carries nothing but itself.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,9 @@ _PLACES = ("photo", "painting")
 _SCROLL = (
     """() => document.getElementById("stage").scrollIntoView({block: "nearest"})"""
 )
+# Buttons that begin what can be stopped; settings that advice may be about.
+_BEGIN = ("paint", "paint_grid", "paint_clip")
+_ADVICE = ("size", "memory")
 _STOPPABLE = ("picture", "grid", "clip")
 # What a handler may raise that the user is told.
 _TOLD = (*FORESEEN, RuntimeError)
@@ -61,7 +65,7 @@ class Events:
     """The handlers of one page.
 
     Args:
-        studio: what paints.
+        studio: the studio that paints.
         widgets: the widgets of the page, by their names.
     """
 
@@ -87,14 +91,19 @@ class Events:
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         often = quiet | {"concurrency_limit": None}
 
-        def on(event: Any, fn: Any, inputs: set[Any], *names: str, **more: Any) -> Any:
-            handler = self._handler(fn, *names, kind=more.pop("kind", "plain"))
-            return event(handler, inputs, more.pop("to", shown), **(often | more))
+        def on(event: Any, fn: Any, inputs: set[Any], *more: Any, **form: Any) -> Any:
+            handler = self._handler(fn, *more, kind=form.pop("kind", "plain"))
+            return event(handler, inputs, form.pop("to", shown), **(often | form))
 
-        def stream(event: Any, fn: Any, inputs: set[Any], **more: Any) -> None:
-            on(event, fn, inputs, kind="stream", **more)
+        def watch(begun: Any) -> None:
+            to = [w["stage"], w["tiles"]]
+            watched = on(begun.then, self._watch, token, kind="stream", to=to)
+            on(watched.then, self._finish, token, to=flat)
 
-        stream(demo.load, self._load, token)
+        def begin(event: Any, fn: Any, inputs: set[Any]) -> None:
+            watch(on(event, self._begin, inputs, fn, to=flat))
+
+        watch(on(demo.load, self._load, token))
         forecast = [w["forecast"]]
         for place in _PLACES:
             on(w[f"{place}s"].select, self._borrow, token, place, kind="select")
@@ -106,26 +115,33 @@ class Events:
                 place,
                 preprocess=False,
             )
-            stream(taken.then, self._forecast, given, to=forecast)
+            on(taken.then, self._forecast, given, kind="stream", to=forecast)
         triggers = [form[name].change for name in ("preset", "size")]
         triggers += [w["aims"].change, w["more"].change]
         triggers += [form[name].blur for name in ("num_steps", "coarse_steps")]
         for trigger in triggers:
-            stream(trigger, self._forecast, given, to=forecast, trigger_mode="multiple")
+            on(
+                trigger,
+                self._forecast,
+                given,
+                kind="stream",
+                to=forecast,
+                trigger_mode="multiple",
+            )
         form["preset"].change(_aims_at, [form["preset"], w["aims"]], w["aims"], **quiet)
         on(w["as_photo"].click, self._accept, token)
-        stream(w["paint"].click, self._paint, drawn)
-        for name in ("paint", "paint_grid", "paint_clip"):
+        begin(w["paint"].click, self._paint, drawn)
+        for name in _BEGIN:
             if name in w:  # on a phone it is far below
                 w[name].click(None, js=_SCROLL, **quiet)
         on(w["stop"].click, self._stop, token, to=[w["stop"]])
-        for name in ("size", "memory"):
+        for name in _ADVICE:
             event = w[f"try_{name}"].click
             advised = on(event, self._advise, token, name, to=[form[name]])
-            stream(advised.then, self._paint, drawn)
+            begin(advised.then, self._paint, drawn)
         on(w["strip"].select, self._choose, token, kind="select")
-        stream(w["why"].click, self._explain, token)
-        stream(w["compare"].click, self._compare, token | {w["one"], w["other"]})
+        begin(w["why"].click, self._explain, token)
+        begin(w["compare"].click, self._compare, token | {w["one"], w["other"]})
         for number in (1, 2):
             w[f"axis{number}"].change(
                 lambda axis: AXES.get(axis, ""),
@@ -134,25 +150,25 @@ class Events:
                 **quiet,
             )
         axes = {w[f"{x}{i}"] for x in ("axis", "values") for i in (1, 2)}
-        stream(w["paint_grid"].click, self._paint_grid, drawn | axes | {w["grid_size"]})
+        begin(w["paint_grid"].click, self._paint_grid, drawn | axes | {w["grid_size"]})
         on(w["tiles"].select, self._choose_tile, token, kind="select")
         if "film" in w:
             own = {w["film"], *clip.values()}
-            stream(w["paint_clip"].click, self._paint_clip, drawn | own)
+            begin(w["paint_clip"].click, self._paint_clip, drawn | own)
 
-    def _handler(self, fn: Any, *names: str, kind: str) -> Any:
+    def _handler(self, fn: Any, *more: Any, kind: str) -> Any:
         """Return a handler as Gradio wants it, which gives `fn` the session.
 
         Args:
             fn: method of this class.
-            names: what it gets after the values of the widgets.
+            more: arguments of `fn` after the values of the widgets.
             kind: "plain"; "stream", if it yields; or "select", if it gets the event.
         """
         token = self._w["token"]
 
         def call(data: Data, request: Any, *event: Any) -> Any:
             session = self._studio.session(data[token], request.session_hash)
-            return fn({**data, _SESSION: session}, *names, *event)
+            return fn({**data, _SESSION: session}, *more, *event)
 
         # Gradio looks at the code for `yield`, and at the annotations for the rest.
         handler: Any
@@ -168,51 +184,65 @@ class Events:
 
     # What is shown
 
-    def _load(self, data: Data) -> Iterator[Answer]:
+    def _load(self, data: Data) -> Answer:
         """Show a session from its beginning, or go on where its page was."""
-        w = self._w
-        session = data[_SESSION]
+        w, session = self._w, data[_SESSION]
         answer: Answer = {w["token"]: session.token, **self._strip(session)}
         for place, (path, _) in session.given.items():
             answer[w[place]] = path
         if session.shown is not None:
             answer |= self._show(session, session.shown)
-        yield answer
-        if session.is_busy:
-            yield from self._follow(session)
+        return answer | (self._busy(session.job) if session.is_busy else {})
 
-    def _follow(self, session: Session) -> Iterator[Answer]:
-        """Show the job of a session until it is over, and then what came of it."""
-        w, job = self._w, session.job
-        assert job is not None
-        buttons = [w[x] for x in ("paint", "paint_grid", "paint_clip") if x in w]
-        answer = {button: gr.update(interactive=False) for button in buttons}
-        answer |= {
-            w[name]: gr.update(visible=False) for name in ("try_size", "try_memory")
-        }
+    def _begin(self, data: Data, begin_fn: Callable[[Data], Answer]) -> Answer:
+        """Begin a job, and show that; or say why not."""
+        try:
+            answer = begin_fn(data)
+        except _TOLD as error:
+            return {self._w["notice"]: self._alert(error)}
+        fresh = {self._w["notice"]: "", self._w["as_photo"]: gr.update(visible=False)}
+        return fresh | self._busy(data[_SESSION].job) | answer
+
+    def _busy(self, job: Job) -> Answer:
+        w = self._w
+        answer: Answer = {w[x]: gr.update(interactive=False) for x in _BEGIN if x in w}
+        answer |= {w[f"try_{name}"]: gr.update(visible=False) for name in _ADVICE}
         answer[w["stop"]] = gr.update(visible=job.kind in _STOPPABLE, interactive=True)
+        answer[w["stage"]] = views.stage(job, self._studio.place_of(job))
         if job.kind == "picture":
-            answer[w["result"]] = gr.update(visible=False)
-            answer[w["report"]] = ""
+            answer |= {w["result"]: gr.update(visible=False), w["report"]: ""}
+        return answer
+
+    def _watch(self, data: Data) -> Iterator[Answer]:
+        """Show a job until it is over."""
+        stage, job = self._w["stage"], data[_SESSION].job
+        if job is None or job.is_over:
+            yield {stage: gr.skip()}
+            return
         num_tiles = 0
         for _ in job.watch():
-            answer[w["stage"]] = views.stage(job, self._studio.place_of(job))
+            answer: Answer = {stage: views.stage(job, self._studio.place_of(job))}
             if len(job.tiles) > num_tiles:
                 num_tiles = len(job.tiles)
                 answer |= self._tiles(job)
             yield answer
-            answer = {}
-        answer = {button: gr.update(interactive=True) for button in buttons}
-        answer[w["stop"]] = gr.update(visible=False)
-        advice = advice_of(job.error)
-        for name, value in advice.items():
+
+    def _finish(self, data: Data) -> Answer:
+        """Show what came of a job that is over."""
+        w, session = self._w, data[_SESSION]
+        job = session.job
+        if job is None or not job.is_over:
+            return self._nothing()
+        answer: Answer = {w[x]: gr.update(interactive=True) for x in _BEGIN if x in w}
+        answer |= {w["stop"]: gr.update(visible=False), w["stage"]: views.stage(job)}
+        for name, value in advice_of(job.error).items():
             text = f"Try size {value}" if name == "size" else f"Try {name} {value}"
             answer[w[f"try_{name}"]] = gr.update(value=text, visible=True)
         if job.value is not None:
-            answer |= self._outcome(session, job)
-        elif session.shown is not None:
+            return answer | self._outcome(session, job)
+        if session.shown is not None:
             answer |= {w["result"]: gr.update(visible=True)}
-        yield answer
+        return answer
 
     def _outcome(self, session: Session, job: Job) -> Answer:
         """Return what came of a job."""
@@ -382,54 +412,40 @@ class Events:
 
     # What is asked for
 
-    def _paint(self, data: Data) -> Iterator[Answer]:
+    def _paint(self, data: Data) -> Answer:
         session = data[_SESSION]
-        try:
-            photo, styles = self._pictures(data)
-            settings = self._settings(data) | self._drawn(session, data, len(styles))
-            session.paint(photo, styles, settings)
-        except _TOLD as error:
-            yield self._refuse(error)
-            return
-        yield self._clear()
-        yield from self._follow(session)
+        photo, styles = self._pictures(data)
+        settings = self._settings(data) | self._drawn(session, data, len(styles))
+        session.paint(photo, styles, settings)
+        return {}
 
-    def _paint_grid(self, data: Data) -> Iterator[Answer]:
+    def _paint_grid(self, data: Data) -> Answer:
         w, session = self._w, data[_SESSION]
-        try:
-            photo, styles = self._pictures(data)
-            settings = self._settings(data) | self._drawn(session, data, len(styles))
-            settings |= read_form({"size": data[w["grid_size"]]}, is_strength_on=True)
-            axes = {
-                data[w[f"axis{i}"]]: data[w[f"values{i}"]]
-                for i in (1, 2)
-                if data[w[f"axis{i}"]]
-            }
-            values = {name: read_values(text, name) for name, text in axes.items()}
-            paint_grid(session, photo, styles, settings, values)
-        except _TOLD as error:
-            yield self._refuse(error)
-            return
-        yield self._clear() | {w["tiles"]: gr.update(value=[]), w["tiles_path"]: ""}
-        yield from self._follow(session)
+        photo, styles = self._pictures(data)
+        settings = self._settings(data) | self._drawn(session, data, len(styles))
+        settings |= read_form({"size": data[w["grid_size"]]}, is_strength_on=True)
+        axes = {
+            data[w[f"axis{i}"]]: data[w[f"values{i}"]]
+            for i in (1, 2)
+            if data[w[f"axis{i}"]]
+        }
+        values = {name: read_values(text, name) for name, text in axes.items()}
+        paint_grid(session, photo, styles, settings, values)
+        return {w["tiles"]: gr.update(value=[]), w["tiles_path"]: ""}
 
-    def _paint_clip(self, data: Data) -> Iterator[Answer]:
-        w, session = self._w, data[_SESSION]
-        try:
-            if data[w["film"]] is None:
-                raise ValueError("Give a clip.")
-            styles = self._styles(data)
-            settings = self._settings(data)
-            own = read_form(
-                {name: data[widget] for name, widget in w["clip"].items()},
-                is_strength_on=False,
-            )
-            paint_clip(session, data[w["film"]], styles, settings, own)
-        except _TOLD as error:
-            yield self._refuse(error)
-            return
-        yield self._clear() | {w["painted"]: gr.update(visible=False)}
-        yield from self._follow(session)
+    def _paint_clip(self, data: Data) -> Answer:
+        w = self._w
+        if data[w["film"]] is None:
+            raise ValueError("Give a clip.")
+        values = {name: data[widget] for name, widget in w["clip"].items()}
+        paint_clip(
+            data[_SESSION],
+            data[w["film"]],
+            self._styles(data),
+            self._settings(data),
+            read_form(values, is_strength_on=False),
+        )
+        return {w["painted"]: gr.update(visible=False), w["clip_path"]: ""}
 
     def _stop(self, data: Data) -> Answer:
         session = data[_SESSION]
@@ -467,26 +483,18 @@ class Events:
             return {self._w["notice"]: views.notice(text, is_error=True)}
         return self._fill(session, record, path.name)
 
-    def _explain(self, data: Data) -> Iterator[Answer]:
+    def _explain(self, data: Data) -> Answer:
         session = data[_SESSION]
-        try:
-            assert session.shown is not None
-            explain_picture(session, session.shown)
-        except _TOLD as error:
-            yield self._refuse(error)
-            return
-        yield from self._follow(session)
+        if session.shown is None:
+            raise ValueError("Paint a picture first.")
+        explain_picture(session, session.shown)
+        return {}
 
-    def _compare(self, data: Data) -> Iterator[Answer]:
-        session = data[_SESSION]
+    def _compare(self, data: Data) -> Answer:
         titles = [data[self._w[name]] for name in ("one", "other")]
-        try:
-            pair = [self._made(session, title) for title in titles]
-            compare_pictures(session, pair)
-        except _TOLD as error:
-            yield self._refuse(error)
-            return
-        yield from self._follow(session)
+        pair = [self._made(data[_SESSION], title) for title in titles]
+        compare_pictures(data[_SESSION], pair)
+        return {}
 
     # What handlers share
 
@@ -547,13 +555,6 @@ class Events:
     def _nothing(self) -> Answer:
         """Return an answer that changes nothing; Gradio takes none without a widget."""
         return {self._w["notice"]: gr.skip()}
-
-    def _refuse(self, error: Exception) -> Answer:
-        return {self._w["notice"]: self._alert(error)}
-
-    def _clear(self) -> Answer:
-        w = self._w
-        return {w["notice"]: "", w["as_photo"]: gr.update(visible=False)}
 
     def _alert(self, error: Exception, path: str | None = None) -> str:
         text = views.error_text(error)

@@ -58,7 +58,7 @@ class Field(NamedTuple):
 
     Attributes:
         label: its name in words.
-        help: what it does, with its default.
+        help: effect of it, in one line.
         choices: names that it may be; empty if it is a text or a number.
         placeholder: an empty field's meaning.
     """
@@ -169,7 +169,7 @@ def fill_form(record: Mapping[str, Any]) -> tuple[Values, bool, list[str]]:
     Read again, the form gives the settings in the record.
 
     Args:
-        record: what `jaxnst.read_record` returns.
+        record: record of a picture, as `jaxnst.read_record` returns it.
 
     Raises:
         ValueError: if the page cannot have such settings; says why.

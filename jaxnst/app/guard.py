@@ -17,8 +17,8 @@ SendFn = Callable[[Message], Awaitable[None]]
 AppFn = Callable[[Message, ReceiveFn, SendFn], Awaitable[None]]
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-# Bytes of a request that is no upload; a form has some thousand.
-MAX_FORM = 4_000_000
+# Bytes of a request that is no upload; a form has some thousand, and a drawing more.
+MAX_FORM = 16_000_000
 _UPLOAD = "/upload"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 

@@ -36,7 +36,7 @@ from jaxnst.transfer.result import Result
 
 # Seconds between two previews, at least; and at most this part of the time goes into
 # encoding them.
-_INTERVAL = 1 / 3
+_INTERVAL = 0.5
 _ENCODING_SHARE = 0.02
 # Longest side of a preview and of what a page shows of a result, in pixels.
 _PREVIEW_SIDE, _SHOWN_SIDE, _THUMB_SIDE = 1024, 2048, 320
@@ -79,7 +79,7 @@ class Made:
         before: the photo, as large as the result, for the page.
         after: the result, for the page.
         thumb: the result, small.
-        note: what to know of it; or empty.
+        note: a warning for the user; or empty.
     """
 
     path: Path
@@ -108,15 +108,15 @@ class Job:
     Attributes:
         kind: "picture", "grid", "clip", "report", "estimate" or "comparison".
         state: "waiting", "working", "done" or "failed".
-        phase: what it is at, in words.
+        phase: its present stage, in words.
         is_stopping: whether it was told to stop.
         reached: the latest of a painting; None before its first step.
         tiles: (small copy, title, file) of each picture of a grid that is there.
-        num_tiles: how many a grid will have.
+        num_tiles: number of pictures of a grid once it is done.
         frame: (file, number of frames, pass) of a clip's last frame.
-        started: when the worker began, on the clock of `time.monotonic`.
-        value: what its function returned.
-        error: why it failed.
+        started: time at which the worker began, on the clock of `time.monotonic`.
+        value: return value of its function.
+        error: reason for a failure.
     """
 
     def __init__(self, kind: str, run_fn: Callable[["Job"], Any]):
@@ -258,8 +258,8 @@ class Studio:
     """One worker and its line; the folders; the sessions.
 
     Attributes:
-        folder: where results go, into a folder for each day.
-        temporary: what pages show; removed by `close`.
+        folder: folder of the results, with a folder for each day.
+        temporary: folder of what pages show; removed by `close`.
         known: {hash: path} of pictures that every session has.
     """
 
@@ -357,7 +357,7 @@ class Session:
     """What one browser has given and got.
 
     Attributes:
-        token: what the browser names it by.
+        token: secret by which the browser names it.
         page: name of the opened page that it began with.
         results: pictures painted so far, the oldest first.
         job: the job that the page shows; None before the first.
