@@ -2,11 +2,16 @@
 
 import asyncio
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +20,7 @@ from PIL import Image
 from test_report import CHROMIUM
 
 import jaxnst
+from jaxnst.cli.main import main
 from jaxnst.config import CLIP_SETTINGS, SETTINGS, make_config
 from jaxnst.transfer import setup
 
@@ -29,7 +35,7 @@ from jaxnst.app.session import Job, Studio, advice_of  # noqa: E402
 
 # Of Gradio's own libraries.
 pytestmark = pytest.mark.filterwarnings("default")
-TINY = {"size": 48, "num_steps": 8, "min_size": 0}
+TINY: dict[str, Any] = {"size": 48, "num_steps": 8, "min_size": 0}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -161,7 +167,7 @@ def test_a_page_names_no_files_and_says_what_is_wrong(name, value):
 
 
 def test_the_page_says_what_the_library_says():
-    for name, declared in (SETTINGS | CLIP_SETTINGS).items():
+    for name, declared in {**SETTINGS, **CLIP_SETTINGS}.items():
         shown = form.field(name)
         start = declared.help.split(";")[0].split(",")[0]
         assert shown.help.lower().startswith(start.lower()), name
@@ -380,8 +386,15 @@ def test_the_guard_refuses_strangers():
         assert ask(guard, "GET", "/", origin=origin) == 403
     assert ask(Guard(_answer, ("*",)), host="any.example") == 200
     assert ask(Guard(_answer, ("*",)), host="any", origin="https://evil") == 403
-    proxied = {"origin": "https://me.hf.space", "x_forwarded_host": "me.hf.space"}
+    proxied: dict[str, Any] = {
+        "origin": "https://me.hf.space",
+        "x_forwarded_host": "me.hf.space",
+    }
     assert ask(Guard(_answer, ("*",)), host="10.0.0.1", **proxied) == 200
+    shared = Guard(_answer, ("*",), (".gradio.live",))
+    assert ask(shared, host="x", origin="https://a1.gradio.live") == 200
+    assert ask(shared, host="x", origin="https://gradio.live.evil.example") == 403
+    assert ask(Guard(_answer, ("*",), ("",)), host="x", origin="https://any") == 200
     assert "*" not in LOCAL_HOSTS
 
 
@@ -467,6 +480,69 @@ def test_the_server_refuses_attacks(app, pictures):
         assert answer.headers["content-disposition"].startswith("attachment")
         info = client.get("/gradio_api/info").json()
         assert not info["named_endpoints"]
+
+
+def test_others_are_asked_for_a_password(tmp_path, capsys):
+    import httpx
+
+    app = launch(host="0.0.0.0", output=tmp_path, block=False, quiet=True)
+    try:
+        name, password = capsys.readouterr().out.split()[1::2]
+        with httpx.Client(base_url=app.url) as client:
+            for path in ("/config", "/gradio_api/info", "/gradio_api/file=x"):
+                assert client.get(path).status_code == 401, path
+            form = {"username": name, "password": "wrong"}
+            assert client.post("/login", data=form).status_code == 400
+            form["password"] = password
+            assert client.post("/login", data=form).status_code == 200
+            assert client.get("/config").status_code == 200
+    finally:
+        app.close()
+
+
+def test_the_command_begins_and_ends(tmp_path):
+    """Its address is there at once; at its end nothing temporary is left."""
+    command = [sys.executable, "-m", "jaxnst.app", "--no-browser", "-o", str(tmp_path)]
+    own = tmp_path / "temporary"
+    own.mkdir()
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(own)},
+    )
+    assert process.stdout is not None
+    url = process.stdout.readline().split()[0]
+    end = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(url).close()
+            break
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
+    assert not list(own.glob("jaxnst*"))
+
+
+def test_the_command_says_what_is_wrong(app, capsys, monkeypatch):
+    for options, words in (
+        ("--auth me", "NAME:PASSWORD"),
+        (f"--port {app.url.rpartition(':')[2]}", "is taken"),
+        ("--port 70000", "65535"),
+    ):
+        try:
+            code = main(["app", *options.split()])
+        except SystemExit as ended:
+            code = ended.code
+        assert code == 2
+        assert words in capsys.readouterr().err
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert main(["app"]) == 2
+    assert "jaxnst[app]" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -32,10 +32,16 @@ class Guard:
     Args:
         app: the server behind it.
         hosts: names by which this server may be called; "*": any.
+        origins: ends of the names of pages that may ask, beside its own; "": any.
     """
 
-    def __init__(self, app: AppFn, hosts: Sequence[str] = LOCAL_HOSTS):
-        self._app, self._hosts = app, tuple(hosts)
+    def __init__(
+        self,
+        app: AppFn,
+        hosts: Sequence[str] = LOCAL_HOSTS,
+        origins: tuple[str, ...] = (),
+    ):
+        self._app, self._hosts, self._origins = app, tuple(hosts), origins
 
     async def __call__(self, scope: Message, receive: ReceiveFn, send: SendFn) -> None:
         """Answer a request, or pass it on."""
@@ -68,12 +74,15 @@ class Guard:
         # Where a proxy is before the server, as in a Space, it says what it was asked.
         own = (headers.get("host"), headers.get("x-forwarded-host"))
         origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] not in own:
+        if origin is not None and not self._may_ask(origin.partition("://")[2], own):
             return 403, "only the app's own page may do that"
         length = headers.get("content-length", "0")
         if _has_form(scope) and (not length.isdecimal() or int(length) > MAX_FORM):
             return 413, "the form is too large"
         return None
+
+    def _may_ask(self, place: str, own: Sequence[str | None]) -> bool:
+        return place in own or place.endswith(self._origins)
 
 
 def _name(host: str) -> str:

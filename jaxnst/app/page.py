@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.themes import Default
 
 from .events import DRAWINGS, INK, Events
 from .form import FIRST, LOOK, MIX, SLIDERS, USUAL_STRENGTH, Field, field, other_fields
@@ -98,7 +99,7 @@ STYLE = """
 
 def make_theme() -> Any:
     """Return the look of the page; its fonts are the system's."""
-    theme = gr.themes.Default(
+    theme = Default(
         primary_hue="indigo",
         neutral_hue="slate",
         font=["system-ui", "sans-serif"],
@@ -145,15 +146,14 @@ def _lay_out() -> dict[str, Any]:
 
 
 def _lay_out_inputs(w: dict[str, Any]) -> None:
+    sources: Any = ["upload", "clipboard", "webcam"]
     with gr.Row():
         for name, label in (("photo", "Photo"), ("painting", "Painting")):
             w[name] = gr.Image(
                 label=label,
                 type="filepath",
                 image_mode=None,
-                sources=["upload", "clipboard", "webcam"][
-                    : 3 if name == "photo" else 2
-                ],
+                sources=sources if name == "photo" else sources[:2],
                 height=220,
                 min_width=150,
                 buttons=["fullscreen"],

@@ -9,6 +9,8 @@ import time
 import webbrowser
 from typing import Any
 
+from PIL import EpsImagePlugin
+
 from jaxnst._checks import check_count, expand_home
 
 from .guard import LOCAL_HOSTS, Guard
@@ -101,8 +103,13 @@ def launch(
     demo = build_page(studio)
     from starlette.middleware import Middleware
 
+    # Gradio opens what is drawn by Pillow, which would start Ghostscript for an EPS.
+    EpsImagePlugin.gs_binary = False
     # Behind a password a name that was rebound is of no use: no cookie is sent to it.
     hosts = LOCAL_HOSTS if is_local and auth is None else ("*",)
+    # A Space has nothing that a foreign page could not have by itself; the tunnel of a
+    # shared page may change its host.
+    origins = ("",) if is_public else (".gradio.live",) if share else ()
     try:
         _, _, share_url = demo.queue(
             default_concurrency_limit=None, max_size=100
@@ -124,7 +131,7 @@ def launch(
             theme=make_theme(),
             css=STYLE,
             app_kwargs={
-                "middleware": [Middleware(Guard, hosts=hosts)],
+                "middleware": [Middleware(Guard, hosts=hosts, origins=origins)],
                 "docs_url": None,
                 "redoc_url": None,
                 "openapi_url": None,

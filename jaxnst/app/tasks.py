@@ -4,6 +4,7 @@ Each begins a job of a session. Nothing here knows of Gradio.
 """
 
 import importlib.util
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,17 +64,17 @@ def paint_grid(
     Raises:
         ValueError: if these are too many.
     """
-    count = 1
-    for values in axes.values():
-        count *= len(values)
+    count = math.prod(map(len, axes.values()))
     if count > MAX_TILES:
         raise ValueError(f"these are {count} pictures; a grid has {MAX_TILES} at most.")
-    fixed = {name: value for name, value in settings.items() if name not in axes}
     # A strength finds the weights itself.
-    if "style_weight" in axes:
-        fixed.pop("strength", None)
-    elif "strength" in axes:
-        fixed = {k: v for k, v in fixed.items() if k[-7:] != "_weight" or k[0] == "t"}
+    left = {*axes}
+    left |= {"strength"} if "style_weight" in axes else set()
+    left |= {"style_weight", "content_weight"} if "strength" in axes else set()
+    swept = {name: value for name, value in settings.items() if name not in left}
+    swept |= {name: list(values) for name, values in axes.items()}
+    if len(styles) > 1:  # one blend, and not a list of styles
+        swept.setdefault("style_blend", [1.0] * len(styles))
     photo, paintings = session.keep(content), [session.keep(path) for path in styles]
 
     def run(job: Job) -> SweepResult:
@@ -90,8 +91,6 @@ def paint_grid(
                 raise KeyboardInterrupt  # `sweep` keeps what is there
 
         style: Any = paintings if len(paintings) > 1 else paintings[0]
-        if len(paintings) > 1:  # one blend, and not a list of styles
-            fixed.setdefault("style_blend", [1.0] * len(paintings))
         try:
             return sweep(
                 photo,
@@ -99,8 +98,7 @@ def paint_grid(
                 output=folder,
                 callback=add,
                 progress=False,
-                **fixed,
-                **{name: list(values) for name, values in axes.items()},
+                **swept,
             )
         except SweepInterrupted as stopped:
             return stopped.result
