@@ -328,7 +328,7 @@ class Events:
             return fresh | {w[place]: before[0], w["notice"]: self._alert(error, path)}
         record = None if digest in session.accepted else _record_of(path)
         if record is None:
-            session.given[place] = path, digest
+            session.given[place] = str(session.keep(path)), digest
             if place == "photo":
                 fresh[w["canvas"]] = _canvas(path)
             return fresh

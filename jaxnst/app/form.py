@@ -36,6 +36,13 @@ _NAMES = {
     "normalize_activations": ("yes", "no"),
     "loop": ("yes", "no"),
 }
+# What the help says of files; for maps of strengths the page has a brush.
+_FILES = (
+    "; or a gray picture of strengths",
+    ", or a picture file",
+    "; or a file of weights",
+    ", or .flo files as flow/%04d_%04d.flo",
+)
 # These have a place of their own on the page; all others are texts.
 FIRST = ("strength", "preset", "size")
 LOOK = ("color", "detail", "style_scale", "seed", "tile", "finish")
@@ -75,9 +82,9 @@ def field(name: str) -> Field:
     declared = declaration(name)
     default = declared.shown_default
     choices = _NAMES.get(name) or declared.choices
-    # For masks and files of strengths the page has a brush.
-    text = declared.help.split("; or a gray picture")[0]
-    text = text.replace(", or a picture file", "").replace("; or a file of weights", "")
+    text = declared.help
+    for part in _FILES:
+        text = text.replace(part, "")
     return Field(
         name=name,
         label=name.replace("_", " ").capitalize(),

@@ -77,10 +77,12 @@ STYLE = """
 }
 .jx-shelf .caption-label { display: none; }  /* the names are for screen readers */
 .jx-shelf .grid-container {
-  grid-template-columns: repeat(auto-fill, minmax(72px, 1fr)) !important;
+  grid-template-columns: repeat(auto-fill, minmax(60px, 1fr)) !important;
+  padding-top: 24px !important;
 }
 .jx-gallery .grid-container {
   grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)) !important;
+  padding-top: 24px !important;
 }
 .jx-report {
   width: 100%; height: 80vh; margin-top: 8px;

@@ -75,7 +75,8 @@ def words(job: Job, place: int = 0) -> str:
             f"Picture {len(job.tiles) + 1} of {job.num_tiles} ... {_time(job.seconds)}"
         )
     if job.kind == "clip" and job.frame is not None:
-        return f"{job.frame[1]} frames are painted. {_time(job.seconds)}"
+        count = job.frame[1]
+        return f"{count} frame{'s' * (count > 1)} painted. {_time(job.seconds)}"
     if job.kind == "clip":
         return f"Looking for cuts, painting the first frame ... {_time(job.seconds)}"
     if job.kind == "report":
