@@ -430,8 +430,11 @@ def looked_up():
 def app(tmp_path_factory, looked_up):
     app = launch(output=tmp_path_factory.mktemp("results"), block=False, quiet=True)
     yield app
+    uploads = Path(os.environ["GRADIO_TEMP_DIR"])
+    assert uploads.exists()
     app.close()
     assert not app.studio.temporary.exists()
+    assert not uploads.exists()
 
 
 def bomb(side=30_000) -> bytes:

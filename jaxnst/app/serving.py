@@ -3,7 +3,9 @@
 import importlib.util
 import os
 import secrets
+import shutil
 import socket
+import tempfile
 import threading
 import time
 import webbrowser
@@ -20,6 +22,27 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FIRST_PORT, _NUM_PORTS = 7860, 100
 # Of a clip; pictures are smaller.
 _MAX_UPLOAD = "100mb"
+
+
+class _Uploads:
+    """Gradio's own folder, one for the process: there while an app is served."""
+
+    def __init__(self) -> None:
+        self._count, self._path = 0, ""
+
+    def enter(self) -> None:
+        if self._count == 0:
+            self._path = tempfile.mkdtemp(prefix="jaxnst-app-")
+            os.environ["GRADIO_TEMP_DIR"] = self._path
+        self._count += 1
+
+    def leave(self) -> None:
+        self._count -= 1
+        if self._count == 0:
+            shutil.rmtree(self._path, ignore_errors=True)
+
+
+_UPLOADS = _Uploads()
 
 
 class App:
@@ -46,6 +69,7 @@ class App:
         """End the server, keep the picture under way, remove the temporary files."""
         self.studio.close()
         self._demo.close(verbose=False)
+        _UPLOADS.leave()
 
 
 def launch(
@@ -99,8 +123,7 @@ def launch(
     from .session import Studio
 
     studio = Studio(expand_home("~/Pictures/jaxnst" if output is None else output))
-    os.environ["GRADIO_TEMP_DIR"] = str(studio.temporary / "gradio")
-    demo = build_page(studio)
+    _UPLOADS.enter()
     from starlette.middleware import Middleware
 
     # Gradio opens what is drawn by Pillow, which would start Ghostscript for an EPS.
@@ -111,6 +134,7 @@ def launch(
     # shared page may change its host.
     origins = ("",) if is_public else (".gradio.live",) if share else ()
     try:
+        demo = build_page(studio)
         _, _, share_url = demo.queue(
             default_concurrency_limit=None, max_size=100
         ).launch(
@@ -139,6 +163,7 @@ def launch(
         )
     except BaseException:  # Ctrl-C, too
         studio.close()
+        _UPLOADS.leave()
         raise
     app = App(url, share_url, demo, studio)
     if share_url and not quiet:
