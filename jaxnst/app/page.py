@@ -76,6 +76,10 @@ STYLE = """
   min-height: 0 !important; height: auto !important;
 }
 .jx-shelf .caption-label { display: none; }  /* the names are for screen readers */
+.jx-shelf button { aspect-ratio: 1; height: auto !important; }
+.jx-gallery .grid-container, .jx-shelf .grid-container {
+  grid-template-rows: none !important; grid-auto-rows: auto !important;
+}
 .jx-shelf .grid-container {
   grid-template-columns: repeat(auto-fill, minmax(60px, 1fr)) !important;
   padding-top: 24px !important;
