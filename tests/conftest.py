@@ -1,8 +1,10 @@
 """Settings of all tests, and the small things many of them use."""
 
 import contextlib
+import gc
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -221,6 +223,20 @@ def interruptible():
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, previous)
+
+
+@contextlib.contextmanager
+def forgotten(*holders: dict) -> Iterator[None]:
+    """At the end forget what is held, and collect what Gradio leaves open, in silence.
+
+    Later it would be an error of another test.
+    """
+    yield
+    for each in holders:
+        each.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 _listeners: list[set[str]] = []

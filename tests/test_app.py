@@ -1,6 +1,7 @@
 """The app: its form, its sessions, its guard, and all of it in a browser."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import load_tiny_weights, picture, use_small_judge
+from conftest import forgotten, load_tiny_weights, picture, use_small_judge
 from PIL import Image
 from test_report import CHROMIUM
 
@@ -429,12 +430,13 @@ def looked_up():
 @pytest.fixture(scope="module")
 def app(tmp_path_factory, looked_up):
     app = launch(output=tmp_path_factory.mktemp("results"), block=False, quiet=True)
-    yield app
-    uploads = Path(os.environ["GRADIO_TEMP_DIR"])
-    assert uploads.exists()
-    app.close()
-    assert not app.studio.temporary.exists()
-    assert not uploads.exists()
+    with forgotten(vars(app)):
+        yield app
+        uploads = Path(os.environ["GRADIO_TEMP_DIR"])
+        assert uploads.exists()
+        app.close()
+        assert not app.studio.temporary.exists()
+        assert not uploads.exists()
 
 
 def bomb(side=30_000) -> bytes:
@@ -489,18 +491,19 @@ def test_others_are_asked_for_a_password(tmp_path, capsys):
     import httpx
 
     app = launch(host="0.0.0.0", output=tmp_path, block=False, quiet=True)
-    try:
-        name, password = capsys.readouterr().out.split()[1::2]
-        with httpx.Client(base_url=app.url) as client:
-            for path in ("/config", "/gradio_api/info", "/gradio_api/file=x"):
-                assert client.get(path).status_code == 401, path
-            form = {"username": name, "password": "wrong"}
-            assert client.post("/login", data=form).status_code == 400
-            form["password"] = password
-            assert client.post("/login", data=form).status_code == 200
-            assert client.get("/config").status_code == 200
-    finally:
-        app.close()
+    name, password = capsys.readouterr().out.split()[1::2]
+    with (
+        forgotten(vars(app)),
+        contextlib.closing(app),
+        httpx.Client(base_url=app.url) as client,
+    ):
+        for path in ("/config", "/gradio_api/info", "/gradio_api/file=x"):
+            assert client.get(path).status_code == 401, path
+        form = {"username": name, "password": "wrong"}
+        assert client.post("/login", data=form).status_code == 400
+        form["password"] = password
+        assert client.post("/login", data=form).status_code == 200
+        assert client.get("/config").status_code == 200
 
 
 def test_the_command_begins_and_ends(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import load_tiny
+from conftest import forgotten, load_tiny
 from PIL import Image
 
 import jaxnst
@@ -102,19 +102,20 @@ def test_the_app_is_there_from_the_notebook(tiny_vgg19, tmp_path, monkeypatch):
     notebook = json.loads((EXAMPLES / "app_on_colab.ipynb").read_text())
     monkeypatch.chdir(tmp_path)
     scope = {}
-    for cell in notebook["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] != "code" or "%pip" in source:
-            continue
-        if "make_archive" in source:
-            with urllib.request.urlopen(scope["app"].url) as answer:
-                assert b"jaxnst" in answer.read()
-            (tmp_path / "paintings").mkdir(exist_ok=True)
-        source = source.replace("share=True", "quiet=True")
-        exec(compile(source, "cell", "exec"), scope)
-    assert (tmp_path / "paintings.zip").exists()
-    with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(scope["app"].url)
+    with forgotten(scope):
+        for cell in notebook["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] != "code" or "%pip" in source:
+                continue
+            if "make_archive" in source:
+                with urllib.request.urlopen(scope["app"].url) as answer:
+                    assert b"jaxnst" in answer.read()
+                (tmp_path / "paintings").mkdir(exist_ok=True)
+            source = source.replace("share=True", "quiet=True")
+            exec(compile(source, "cell", "exec"), scope)
+        assert (tmp_path / "paintings.zip").exists()
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(scope["app"].url)
 
 
 def test_the_space_calls_what_there_is(monkeypatch):
