@@ -44,9 +44,9 @@ _SHOWABLE = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
 # Longest side of the photo under the brush, in pixels.
 _CANVAS = 800
 _PLACES = ("photo", "painting")
-_SCROLL = (
-    """() => document.getElementById("stage").scrollIntoView({block: "nearest"})"""
-)
+_SCROLL = """() => document.getElementById("stage").scrollIntoView({
+  block: window.innerWidth < 800 ? "start" : "nearest"
+})"""
 # Buttons that begin what can be stopped; settings that advice may be about.
 _BEGIN = ("paint", "paint_grid", "paint_clip")
 _ADVICE = ("size", "memory")
