@@ -16,7 +16,7 @@ from conftest import forget_programs, num_programs, picture
 import jaxnst
 from jaxnst.images import save_picture
 from jaxnst.objective import Temporal, _temporal_term
-from jaxnst.videos import folder, motion
+from jaxnst.videos import driver, folder, motion
 from jaxnst.videos.flow import certainty_of, check_consistency, dis_flow, warp
 from jaxnst.videos.measuring import measure_frames, summarize
 from jaxnst.videos.source import open_clip
@@ -120,6 +120,8 @@ def test_a_cut_begins_a_shot_and_a_flash_does_not(pan, style):
     assert result.rows[3]["certainty"] > 0.7  # of the frame before the flash
     result = jaxnst.video(pan, style, **QUICK, cuts=[2, 0.12])
     assert [row["shot"] for row in result.rows] == [0, 0, 1, 2, 2]
+    result = jaxnst.video(pan, style, **QUICK, cuts=[1, 2, 4], start=1, stop=3)
+    assert [row["shot"] for row in result.rows] == [0, 1]
 
 
 def test_light_is_followed():
@@ -189,6 +191,16 @@ def test_a_callback_stops_and_the_frames_are_put_together(pan, style, tmp_path):
     assert len(result) == len(open_clip(output)) == 3
     assert result.record["result"]["stopped"] == "interrupted"
     assert jaxnst.read_record(output)["result"]["frames"] == 3
+    seen = []
+    result = jaxnst.video(
+        pan,
+        style,
+        passes=2,
+        callback=lambda row: seen.append(row) or len(seen) == 6,
+        **QUICK,
+    )
+    assert len(result) == 5
+    assert result.record["result"]["stopped"] == "interrupted"
 
 
 def test_a_full_disk_loses_nothing(pan, style, tmp_path, monkeypatch):
@@ -222,6 +234,28 @@ def test_ctrl_c_puts_together_what_is_there(pan, style, tmp_path, interruptible)
     whole = jaxnst.video(pan, style, output=output, **QUICK)
     assert len(whole) == len(open_clip(output)) == 5
     assert [each.shape for each in whole] == [(48, 64, 3)] * 5
+
+
+def test_ctrl_c_while_frames_are_put_together(
+    pan, style, tmp_path, interruptible, monkeypatch
+):
+    output = tmp_path / "out.mp4"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            driver, "write_clip", lambda *_, **__: signal.raise_signal(signal.SIGINT)
+        )
+        with pytest.raises(jaxnst.VideoInterrupted) as caught:
+            jaxnst.video(pan, style, output=output, **QUICK)
+    result = caught.value.result
+    assert result is not None
+    assert result.path is None
+    assert len([*result]) == 5
+    seen = []
+    jaxnst.video(pan, style, output=output, callback=seen.append, **QUICK)
+    assert output.exists()
+    assert not seen
+    with pytest.raises(FileNotFoundError, match="the folder of frames was removed"):
+        next(iter(result))
 
 
 def test_reach_passes_and_loop(pan, style, tmp_path):
@@ -271,8 +305,32 @@ def test_settings_over_time(pan, style):
         ValueError, match="`strength` is frame 9, but clip ends after 5"
     ):
         jaxnst.video(pan, style, **QUICK, strength={0: 0.3, 9: 0.8})
-    with pytest.raises(ValueError, match="`detail` must be between -1 and 1"):
-        jaxnst.video(pan, style, **QUICK, detail={0: 0.3, 2: 8})
+    for settings, message in (
+        ({"detail": {0: 0.3, 2: 8}}, "`detail` must be between -1 and 1"),
+        ({"strength": {1: 0.3, 0.04: 0.8}}, "`strength` names frame 1 twice"),
+        (
+            {"style_blend": {0: [1, 0], 1: [[1], [0, 1]]}},
+            "must have numbers of one form",
+        ),
+        ({"style_weight": {0: 1, 4: 0}, "content_weight": 0}, "nothing to paint"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            jaxnst.video(pan, style, **QUICK, **settings)
+    jaxnst.video(pan, style, **QUICK, detail={0: 1, 0.2: 0}, stop=2)  # up to the end
+
+
+def test_strength_over_time_reaches_what_stands_still(pan, style):
+    still = [pan[0]] * 4
+    result = jaxnst.video(still, style, **QUICK, strength={0: 0, 2: 0.8})
+    frames = frames_of(result)
+    assert same(frames[0], pan[0] / np.float32(255))
+    assert [row["steps"] for row in result.rows] == [0, 3, 3, 3]
+    changes = np.abs(frames - frames[0]).mean((1, 2, 3))
+    assert (np.diff(changes) > 0).all()
+    ratios = [float(row["ratios"]) for row in result.rows[1:]]
+    assert ratios[1] > ratios[0] + 1  # at once, not after many frames
+    result = jaxnst.video(still[:3], style, **QUICK, strength={0: 0.8, 2: 0})
+    assert same(frames_of(result)[2], pan[0] / np.float32(255))
 
 
 def test_masks_and_strengths_may_be_clips(pan, style):
@@ -288,6 +346,32 @@ def test_masks_and_strengths_may_be_clips(pan, style):
     assert np.abs(outside).max() < 0.02  # no style, so the clip as it is
     with pytest.raises(ValueError, match=r"`masks\[0\]` has 4 frames, but the clip 5"):
         jaxnst.video(pan, style, masks=[[*masks[:4]]], **QUICK)
+    with pytest.raises(ValueError, match=r"`masks\[0\]` .* like numbers of classes"):
+        jaxnst.video(pan, style, masks=[masks.astype(np.uint8)], **QUICK)
+
+
+def test_masks_may_be_empty_for_a_while(pan, style):
+    masks = np.zeros((4, 48, 64), bool)
+    masks[1:3, :, 20:] = True
+    still = [pan[0]] * 4
+    plain = pan[0] / np.float32(255)
+    result = jaxnst.video(still, style, masks=[masks], **QUICK)
+    changes = np.abs(frames_of(result) - plain)
+    assert changes[0].max() == changes[3].max() == 0
+    # What the mask takes in is painted though it stands still, but only once.
+    assert changes[1][:, 40:].mean() > 0.02
+    assert np.array_equal(changes[1], changes[2])
+    clear = [np.dstack([pan[0], levels(mask)]) for mask in masks]
+    clear[2] = pan[0]  # without an opacity: all of it is seen
+    result = jaxnst.video(clear, style, masks=["alpha"], **QUICK)
+    opacities = [alpha for _, alpha in result._frames_fn()]
+    assert opacities[2] is None
+    assert [a.mean() > 0 for a in opacities if a is not None] == [False, True, False]
+    strengths = np.array([0, 0.4, 0.9])[:, None, None] * np.ones((48, 64))
+    result = jaxnst.video(still[:3], style, strength=strengths, **QUICK)
+    changes = np.abs(frames_of(result) - plain)
+    assert (np.diff(changes.mean((1, 2, 3))) > 0).all()
+    assert result.record["settings"]["strength"] == "map"
 
 
 def test_shots_are_painted_elsewhere_to_the_same_bytes(pan, style):
@@ -318,6 +402,11 @@ def test_other_flows(pan, style, tmp_path):
         cv2.writeOpticalFlow(str(path), found)
     result = jaxnst.video(pan[:3], style, flow=f"{tmp_path}/%d_%d.flo", **QUICK)
     assert result.rows[1]["certainty"] > 0.9
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*3_2\.flo"):
+        jaxnst.video(
+            pan, style, flow=f"{tmp_path}/%d_%d.flo", callback=calls.append, **QUICK
+        )
+    assert len(calls) == 4  # before anything was painted
     nothing = jaxnst.video(pan[:3], style, flow=None, **QUICK)
     assert nothing.rows[1]["certainty"] == 1
     with pytest.raises(ValueError, match=r"`flow` is 'dsi'\. Did you mean 'dis'"):
@@ -334,6 +423,8 @@ def test_colors_filters_and_recoloring(pan, style):
     assert np.abs(frames_of(result)[0] - one).max() < 1e-4
     palette = jaxnst.video(pan, style, color="palette-only", **QUICK)
     assert {row["steps"] for row in palette.rows} == {0}
+    equal = frames_of(jaxnst.video([pan[0]] * 2, style, color="palette-only", **QUICK))
+    assert np.array_equal(*equal)
     plain = jaxnst.video(pan, style, strength=0, **QUICK)
     assert np.abs(frames_of(plain) - np.stack(pan) / 255).max() < 1e-4
 

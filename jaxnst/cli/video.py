@@ -126,7 +126,8 @@ def _end(
     if is_interrupted:
         there = "no frame was painted"
         if result is not None:
-            there = f"the {len(result)} frames painted so far are in {result.path}"
+            there = f"the {len(result)} frames painted so far are "
+            there += f"in {result.path}" if result.path else "not put together yet"
         say_error(f"interrupted; {there}; the same command again goes on from here")
         return EXIT_INTERRUPTED
     assert result is not None

@@ -141,7 +141,7 @@ def paint_packed(packed: PackedShot) -> list[tuple[np.ndarray, Row]]:
         store = MemoryStore()
         for _ in paint_shot(job, 0, store):
             pass
-    last = job.num_passes if job.own.steadiness > 0 else 1
+    last = job.num_passes
     return [
         (store.images[index, last], store.rows[index, last])
         for index in range(len(clip))
@@ -161,7 +161,7 @@ def paint_elsewhere(
     Raises:
         Stopped: on Ctrl-C; shots that have not begun are cancelled.
     """
-    last = job.num_passes if job.own.steadiness > 0 else 1
+    last = job.num_passes
     futures = {}
     try:
         for number, span in enumerate(job.shots.spans):

@@ -1,5 +1,6 @@
 """Painting of a shot: its frames one after the other, in one or several passes."""
 
+import functools
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -41,8 +42,7 @@ def paint_shot(
     """
     start, end = job.shots.spans[number]
     indices = range(start, end)
-    last_pass = job.num_passes if job.own.steadiness > 0 else 1
-    if all(store.is_done(index, last_pass) for index in indices):
+    if all(store.is_done(index, job.num_passes) for index in indices):
         return
     painter: ShotPainter | None = None
 
@@ -53,8 +53,9 @@ def paint_shot(
             own=job.own,
             memory=job.memory,
             number=number,
+            start=start,
             config_fn=job.config_at,
-            job_fn=lambda index, content: job.following(first, index, content),
+            job_fn=functools.partial(job.following, first),
             is_interrupted=is_interrupted,
             step_fn=step_fn,
             time_fn=lambda index: float(job.clip.times[index] - job.clip.times[0]),
@@ -140,7 +141,7 @@ def _paint_item(
         item.frame,
         item.motions,
         [store.image(before) for before in item.before],
-        painter.recolored,
+        functools.partial(painter.recolored, index),
         moves=is_carried,
         changes=item.changes,
     )
