@@ -197,7 +197,7 @@ def _parse_strength(text: str) -> float | str:
     with contextlib.suppress(ValueError):
         return float(text)
     stem, point, extension = text.rpartition(".")
-    if "/" in text or (stem and point and extension.isalpha()):
+    if "/" in text or (stem and point and extension[:1].isalpha()):
         return text
     raise ValueError(f"{shown(text)} is neither a number nor a picture file")
 
@@ -663,7 +663,9 @@ def parse_moment(text: str) -> int | float:
     text = text.strip()
     if text.isdecimal():
         return int(text)
-    return parse_number(text.removesuffix("s"))
+    with contextlib.suppress(ValueError):
+        return float(text.removesuffix("s"))
+    raise ValueError(f"{shown(text)} is neither a frame, as 48, nor a time, as 2s")
 
 
 def _check_moment(name: str, value: object) -> int | float:

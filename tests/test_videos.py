@@ -14,10 +14,12 @@ import pytest
 from conftest import forget_programs, num_programs, picture
 
 import jaxnst
+from jaxnst.cli.video import _parse_over_time
 from jaxnst.images import save_picture
 from jaxnst.objective import Temporal, _temporal_term
 from jaxnst.videos import driver, folder, motion
 from jaxnst.videos.flow import certainty_of, check_consistency, dis_flow, warp
+from jaxnst.videos.jobs import settings_of_clip
 from jaxnst.videos.measuring import measure_frames, summarize
 from jaxnst.videos.source import open_clip
 
@@ -308,6 +310,7 @@ def test_settings_over_time(pan, style):
     for settings, message in (
         ({"detail": {0: 0.3, 2: 8}}, "`detail` must be between -1 and 1"),
         ({"strength": {1: 0.3, 0.04: 0.8}}, "`strength` names frame 1 twice"),
+        ({"strength": {-1: 0.3}}, "`strength` has the moment -1"),
         (
             {"style_blend": {0: [1, 0], 1: [[1], [0, 1]]}},
             "must have numbers of one form",
@@ -527,3 +530,36 @@ def test_a_result_is_saved_again(pan, style, tmp_path):
     path = result.save(tmp_path / "again.mkv", codec="ffv1")
     found = [each.rgb for each in open_clip(path).frames()]
     assert np.abs(np.stack(found) - frames_of(result)).max() < 1.5 / 255
+
+
+def test_a_clip_is_not_written_over_itself(pan, style, tmp_path):
+    for index in range(2):
+        save_picture(tmp_path / f"{index}.png", pan[index] / np.float32(255))
+    for clip, output in (
+        (tmp_path, tmp_path),
+        (tmp_path / "%d.png", tmp_path / "%03d.png"),
+        (tmp_path / "a.mp4", tmp_path / "sub" / ".." / "a.mp4"),
+    ):
+        (tmp_path / "a.mp4").touch()
+        (tmp_path / "sub").mkdir(exist_ok=True)
+        with pytest.raises(ValueError, match="is where the clip itself is"):
+            jaxnst.video(clip, style, output=output, **QUICK)
+
+
+def test_settings_over_time_as_text_and_in_a_record(pan, style):
+    def parse(text):
+        return _parse_over_time(text, name="strength")
+
+    assert parse("0:0.2; 3.5s:0.9;") == {0: 0.2, 3.5: 0.9}
+    assert parse("clip.mp4") == "clip.mp4"
+    for text, message in (
+        ("0:0.2;0.3", "is not MOMENT:VALUE"),
+        ("x:0.2", "'x' is neither a frame, as 48, nor a time"),
+        ("0:0.2;0:0.3", "names a moment twice"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            parse(text)
+    weights = {0: 1.0, 3: 2.0}
+    record = jaxnst.video(pan, style, style_weight=weights, **QUICK).record
+    assert settings_of_clip(record)[0]["style_weight"] == weights
+    assert "style_weight" not in settings_of_clip(record, ["strength"])[0]

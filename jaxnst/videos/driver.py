@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnst._checks import shown, suggestion
+from jaxnst._checks import path_text, shown, suggestion
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import CLIP_SETTINGS, CUSTOM, SETTINGS, ClipConfig
 from jaxnst.optimize import StepView
@@ -219,6 +219,7 @@ def video(
     place = None
     if output is not None:
         place = check_output(output, codec=codec, quality=quality)
+        _check_apart(clip, place)
     screen = Screen(enabled=progress)
     with one_thread(), Progress(screen) as bar:
         check_fn = functools.partial(check_streams, place, audio=audio)
@@ -236,6 +237,18 @@ def video(
             executor=executor,
             callback=callback,
         )
+
+
+def _check_apart(clip: Any, place: Output) -> None:
+    """Raise ValueError if the painted clip would be written over the clip."""
+    if isinstance(clip, str | os.PathLike):
+        source = Path(clip)
+        source = source if source.exists() else source.parent  # of a pattern
+        if source.resolve() == place.path.resolve():
+            raise ValueError(
+                f"output {path_text(place.path)} is where the clip itself is; give "
+                "another name."
+            )
 
 
 def make_clip_config(given: Mapping[str, Any]) -> ClipConfig:
@@ -266,7 +279,7 @@ def _paint(
     else:
         path = place.path.with_name(f"{place.path.name}.frames")
     folder = WorkFolder(path, job.identity())
-    is_stopped = is_interrupted = False
+    is_interrupted = False
     try:
         bar.begin(job, sum(folder.last.values()))
         with deferred_interrupt(bar.notice) as interrupted_fn:
@@ -274,7 +287,6 @@ def _paint(
                 for row in _rows(job, folder, flow, executor, interrupted_fn, bar):
                     bar.advance(row)
                     if callback is not None and _is_true(callback(row)):
-                        is_stopped = True
                         break
             except Stopped:
                 is_interrupted = True
@@ -317,7 +329,7 @@ def _paint(
         folder.close()
     if is_interrupted:
         raise VideoInterrupted(result)
-    if place is not None and not keep and not is_part and not is_stopped:
+    if place is not None and not keep and not is_part:
         folder.remove()
         result = dataclasses.replace(
             result, _frames_fn=functools.partial(_written, result, place)

@@ -537,10 +537,16 @@ def _points(name: str, given: Mapping[Any, Any], clip: Clip) -> list[tuple[int, 
         raise ValueError(f"`{name}` is empty; give {{frame: value}}.")
     points: dict[int, Any] = {}
     for moment, value in given.items():
-        if isinstance(moment, float):
-            check_number(name, moment)
-        else:
-            check_count(name, moment, minimum=0)
+        try:
+            if isinstance(moment, float):
+                check_number(name, moment)
+            else:
+                check_count(name, moment, minimum=0)
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"`{name}` has the moment {shown(moment)}; give numbers of frames, or "
+                "seconds as floats."
+            ) from None
         if isinstance(value, np.ndarray | np.generic):
             value = value.tolist()
         place = clip.index_of(name, moment, is_end=True)
@@ -622,7 +628,8 @@ def settings_of_clip(
     moving = record.get("over_time", {})
     for name in OVER_TIME:
         points = moving.get(name) if isinstance(moving, Mapping) else None
-        if points is None or name in given:
+        is_free = name == "style_weight" and "strength" in given
+        if points is None or name in given or is_free:
             continue
         try:
             settings[name] = {int(at): value for at, value in points}
