@@ -514,11 +514,17 @@ def _check_white(argument: str, masks: Clip) -> None:
     Raises:
         ValueError: if they are.
     """
-    wanted = {*np.linspace(0, len(masks) - 1, _NUM_LOOKED).round().tolist()}
-    looked = [x.rgb.max() for i, x in enumerate(masks.frames()) if i in wanted]
-    if 0 < max(looked) <= MAX_LABEL:
+    places = {*np.linspace(0, len(masks) - 1, _NUM_LOOKED).astype(int).tolist()}
+    highest = max(next(masks.frames(x, x + 1)).rgb.max() for x in places)
+    if highest == 0:
+        warnings.warn(
+            f"`{argument}` is black in the {len(places)} frames that were looked at; "
+            "white is where its style is painted.",
+            stacklevel=5,
+        )
+    elif highest <= MAX_LABEL:
         raise ValueError(
-            f"`{argument}` has values up to {255 * max(looked):.3g} of 255, which look "
+            f"`{argument}` has values up to {255 * highest:.3g} of 255, which look "
             "like numbers of classes; give masks that are white where the style is "
             "painted."
         )

@@ -163,6 +163,12 @@ class ShotPainter:
         self._scale = max(row["contrast"] ** 2, 1e-4)
         self._first_loss = row["total"] or 1.0
         self._fit_recoloring()
+        if is_pair_alike(self.job):
+            warnings.warn(
+                f"frame {self.start} and the style are the same picture, so its shot "
+                "is not painted.",
+                stacklevel=2,
+            )
 
     def _fit_recoloring(self) -> None:
         """Fit the recoloring of the first frame by a polynomial of the colors.

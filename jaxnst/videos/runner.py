@@ -73,8 +73,11 @@ def paint_shot(
     if not store.is_done(start, 1):
         yield _kept(store, *painter.paint_whole(start))
     painter.begin(store.rows[start, 1])
+    if job.num_passes == 1:
+        yield from _paint_pass(job, painter, indices, 1, store, None)
+        return
     with tempfile.TemporaryDirectory(prefix="jaxnst-frames-") as spool:
-        spooled = _spool(job, indices, Path(spool)) if job.num_passes > 1 else None
+        spooled = _spool(job, indices, Path(spool))
         for each in range(1, job.num_passes + 1):
             yield from _paint_pass(job, painter, indices, each, store, spooled)
 
