@@ -324,7 +324,7 @@ def _paint(
                 )
                 result = dataclasses.replace(result, path=written)
         except KeyboardInterrupt:
-            raise VideoInterrupted(result) from None
+            is_interrupted = True
     finally:
         folder.close()
     if is_interrupted:
