@@ -317,8 +317,9 @@ def test_settings_over_time(pan, style):
         ),
         ({"style_weight": {0: 1, 4: 0}, "content_weight": 0}, "nothing to paint"),
     ):
+        given: dict[str, Any] = QUICK | settings
         with pytest.raises(ValueError, match=message):
-            jaxnst.video(pan, style, **QUICK, **settings)
+            jaxnst.video(pan, style, **given)
     jaxnst.video(pan, style, **QUICK, detail={0: 1, 0.2: 0}, stop=2)  # up to the end
 
 
