@@ -320,7 +320,9 @@ def test_settings_over_time(pan, style):
         given: dict[str, Any] = QUICK | settings
         with pytest.raises(ValueError, match=message):
             jaxnst.video(pan, style, **given)
-    jaxnst.video(pan, style, **QUICK, detail={0: 1, 0.2: 0}, stop=2)  # up to the end
+    jaxnst.video(
+        pan, style, **QUICK, detail={np.int64(0): 1, np.float32(0.2): 0}, stop=2
+    )  # up to the end
 
 
 def test_strength_over_time_reaches_what_stands_still(pan, style):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxnst import __version__
-from jaxnst._checks import check_count, check_number, shown
+from jaxnst._checks import shown
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import (
     CLIP_SETTINGS,
@@ -23,6 +23,7 @@ from jaxnst.config import (
     STRENGTH_MAP,
     ClipConfig,
     TransferConfig,
+    check_moment,
 )
 from jaxnst.images import Picture, load_picture, resize
 from jaxnst.images.resizing import fill_hidden
@@ -544,10 +545,7 @@ def _points(name: str, given: Mapping[Any, Any], clip: Clip) -> list[tuple[int, 
     points: dict[int, Any] = {}
     for moment, value in given.items():
         try:
-            if isinstance(moment, float):
-                check_number(name, moment)
-            else:
-                check_count(name, moment, minimum=0)
+            moment = check_moment(name, moment)
         except (ValueError, TypeError):
             raise ValueError(
                 f"`{name}` has the moment {shown(moment)}; give numbers of frames, or "
