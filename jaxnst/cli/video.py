@@ -60,9 +60,11 @@ _WITHOUT = ("tile", "max_seconds", "like")
 def _parse_over_time(text: str, name: str) -> Any:
     """Return a value, or `0:0.2; 48:0.9` as {frame, or seconds as a float: value}."""
     parse_fn = SETTINGS[name].parse_fn
-    points = [part.partition(":") for part in text.split(";")]
-    if not all(colon for _, colon, _ in points):
+    points = [part.partition(":") for part in text.split(";") if part.strip()]
+    if not any(colon for _, colon, _ in points):
         return parse_fn(text)
+    if not all(colon for _, colon, _ in points):
+        raise ValueError(f"{shown(text)} is not MOMENT:VALUE; MOMENT:VALUE; ...")
     found = {parse_moment(at): parse_fn(value.strip()) for at, _, value in points}
     if len(found) < len(points):
         raise ValueError(f"{shown(text)} names a moment twice")
@@ -82,17 +84,17 @@ def _video(args: argparse.Namespace) -> int:
         given, own = settings | given, of_clip | own
     styles = one_or_all([read_input(name) for name in args.style])
     if args.check or args.preview:
+        from jaxnst.videos.encoding import check_output
         from jaxnst.videos.previews import estimate_clip, preview_clip
 
         output = Path(args.output)
+        check_output(output, codec=args.codec, quality=args.quality)
         if args.check:
-            found = estimate_clip(args.clip, styles, own, given, output=output)
+            found = estimate_clip(args.clip, styles, own, given)
             say(*str(found).split("\n"))
             return 0
         place = output.with_name(f"{output.name}.preview.png")
-        preview_clip(
-            args.clip, styles, own, given, place, is_quiet=args.quiet, output=output
-        )
+        preview_clip(args.clip, styles, own, given, place, is_quiet=args.quiet)
         if not args.quiet:
             say(str(place))
         return 0
@@ -126,7 +128,8 @@ def _end(
     if is_interrupted:
         there = "no frame was painted"
         if result is not None:
-            there = f"the {len(result)} frames painted so far are in {result.path}"
+            there = f"the {len(result)} frames painted so far are "
+            there += f"in {result.path}" if result.path else "not put together yet"
         say_error(f"interrupted; {there}; the same command again goes on from here")
         return EXIT_INTERRUPTED
     assert result is not None

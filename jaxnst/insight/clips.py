@@ -157,7 +157,8 @@ def explain_clip(
         record = read_record(painted)
         if content is None:
             raise ValueError("give the clip that it was painted from as `content`.")
-        film, whole = open_clip(painted), open_clip(content)
+        film = open_clip(painted, argument="picture")
+        whole = open_clip(content, argument="content")
         own, count = record.get("clip", {}), len(film)
         clip = whole.part(own.get("start"), own.get("stop"), own.get("every", 1))
         known = record.get("inputs", {}).get("content", {}).get("sha256")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnst._checks import shown, suggestion
+from jaxnst._checks import path_text, shown, suggestion
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import CLIP_SETTINGS, CUSTOM, SETTINGS, ClipConfig
 from jaxnst.optimize import StepView
@@ -101,7 +101,8 @@ class VideoInterrupted(KeyboardInterrupt):
     """Ctrl-C during `video`; the frames painted so far are put together.
 
     Attributes:
-        result: the clip so far; None if not even one frame was painted.
+        result: the clip so far; None if not even one frame was painted. Its `path` is
+            None if the frames were not put together.
     """
 
     def __init__(self, result: VideoResult | None):
@@ -218,6 +219,7 @@ def video(
     place = None
     if output is not None:
         place = check_output(output, codec=codec, quality=quality)
+        _check_apart(clip, place)
     screen = Screen(enabled=progress)
     with one_thread(), Progress(screen) as bar:
         check_fn = functools.partial(check_streams, place, audio=audio)
@@ -235,6 +237,18 @@ def video(
             executor=executor,
             callback=callback,
         )
+
+
+def _check_apart(clip: Any, place: Output) -> None:
+    """Raise ValueError if the painted clip would be written over the clip."""
+    if isinstance(clip, str | os.PathLike):
+        source = Path(clip)
+        source = source if source.exists() else source.parent  # of a pattern
+        if source.resolve() == place.path.resolve():
+            raise ValueError(
+                f"output {path_text(place.path)} is where the clip itself is; give "
+                "another name."
+            )
 
 
 def make_clip_config(given: Mapping[str, Any]) -> ClipConfig:
@@ -265,15 +279,14 @@ def _paint(
     else:
         path = place.path.with_name(f"{place.path.name}.frames")
     folder = WorkFolder(path, job.identity())
-    is_stopped = is_interrupted = False
+    is_interrupted = False
     try:
-        bar.begin(job)
+        bar.begin(job, sum(folder.last.values()))
         with deferred_interrupt(bar.notice) as interrupted_fn:
             try:
                 for row in _rows(job, folder, flow, executor, interrupted_fn, bar):
                     bar.advance(row)
                     if callback is not None and _is_true(callback(row)):
-                        is_stopped = True
                         break
             except Stopped:
                 is_interrupted = True
@@ -281,38 +294,42 @@ def _paint(
         count = _num_painted(folder, job)
         if not count:
             raise VideoInterrupted(None)
-        is_part = count < len(job.clip)
-        measured = None
+        is_part = not all(
+            folder.is_done(index, job.num_passes) for index in range(len(job.clip))
+        )
         rows = [folder.row(index) for index in range(count)]
         frames_fn = functools.partial(_finished, job, folder, count)
-        if metrics:
-            from .measuring import measure_clip
-
-            bar.say("measuring ...")
-            measured = measure_clip(job, (rgb for rgb, _ in frames_fn()), rows)
-            folder.finish()
-        record = job.record(rows, measured, is_part=is_part)
-        written = None
-        if place is not None:
-            bar.say("putting the frames together ...")
-            written = write_clip(
-                frames_fn(), place, job.clip, record=record, audio=audio
-            )
         result = VideoResult(
-            path=written,
+            path=None,
             times=tuple(float(t - job.clip.times[0]) for t in job.clip.times[:count]),
             rows=rows,
-            record=record,
-            metrics=measured,
+            record=job.record(rows, None, is_part=is_part),
             _frames_fn=frames_fn,
             clip=job.clip,
             _folder=temporary,
         )
+        try:
+            if metrics:
+                from .measuring import measure_clip
+
+                bar.say("measuring ...")
+                measured = measure_clip(job, (rgb for rgb, _ in frames_fn()), rows)
+                folder.finish()
+                record = job.record(rows, measured, is_part=is_part)
+                result = dataclasses.replace(result, record=record, metrics=measured)
+            if place is not None:
+                bar.say("putting the frames together ...")
+                written = write_clip(
+                    frames_fn(), place, job.clip, record=result.record, audio=audio
+                )
+                result = dataclasses.replace(result, path=written)
+        except KeyboardInterrupt:
+            is_interrupted = True
     finally:
         folder.close()
     if is_interrupted:
         raise VideoInterrupted(result)
-    if place is not None and not keep and not is_part and not is_stopped:
+    if place is not None and not keep and not is_part:
         folder.remove()
         result = dataclasses.replace(
             result, _frames_fn=functools.partial(_written, result, place)
@@ -375,7 +392,7 @@ class Progress:
         self._screen = screen
         self._started = time.monotonic()
         self._shown = self._started
-        self._done, self._total = 0, 0
+        self._done = self._begun = self._total = self._passes = 0
 
     def __enter__(self) -> "Progress":
         return self
@@ -388,9 +405,11 @@ class Progress:
         if index == 0:
             self._screen.print("looking for cuts ...")
 
-    def begin(self, job: ClipJob) -> None:
-        """Start, once it is known how many frames there are."""
-        self._total = len(job.clip) * job.num_passes
+    def begin(self, job: ClipJob, done: int) -> None:
+        """Start, once it is known how many frames there are, and are `done`."""
+        self._passes = job.num_passes
+        self._total = len(job.clip) * self._passes
+        self._done = self._begun = done
         shots = len(job.shots.spans)
         self._started = time.monotonic()
         self._screen.print(
@@ -407,6 +426,7 @@ class Progress:
                 is_transient=True,
                 description="frame 0",
                 total=self._total,
+                completed=done,
                 left="",
             )
 
@@ -414,8 +434,11 @@ class Progress:
         """Show that a frame is there."""
         self._done += 1
         elapsed = time.monotonic() - self._started
-        left = elapsed / self._done * max(0, self._total - self._done)
-        text = f"frame {row['frame'] + 1} of {self._total}"
+        each = elapsed / (self._done - self._begun)
+        left = each * max(0, self._total - self._done)
+        text = f"frame {row['frame'] + 1} of {self._total // self._passes}"
+        if self._passes > 1:
+            text += f", pass {row['pass']} of {self._passes}"
         if self._screen.is_terminal:
             self._screen.update(
                 description=text, advance=1, left=f"about {left:.0f} s left"

@@ -20,7 +20,7 @@ from typing import Any
 import filelock
 import numpy as np
 
-from jaxnst._checks import plain
+from jaxnst._checks import path_text, plain
 from jaxnst._types import HostImage
 from jaxnst.images import save_picture
 from jaxnst.images.files import atomic_write, file_sha256
@@ -236,8 +236,12 @@ class WorkFolder(Store):
 
     def read(self, index: int, number: int) -> HostImage:
         """Return a painted frame of a pass."""
-        flags = cv2.IMREAD_UNCHANGED
-        found = cv2.imread(str(self._place(index, number)), flags)
+        place = self._place(index, number)
+        if not place.is_file():
+            raise FileNotFoundError(
+                f"no such file: {path_text(place)}; the folder of frames was removed."
+            )
+        found = cv2.imread(str(place), cv2.IMREAD_UNCHANGED)
         return found[..., ::-1].astype(np.float32) / np.float32(65535)
 
     def add(self, image: HostImage, row: Row) -> None:

@@ -42,7 +42,7 @@ class FrameErrors(NamedTuple):
     """Measures of one frame; None for the first of a shot.
 
     Attributes:
-        warp_error: error to the frame before.
+        warp_error: error to the frame before; None if no motion from there is certain.
         warp_error_content: the same of the content: what flow, noise and light leave.
         warp_error_5: error to the fifth frame before, if there is one.
         warp_error_first: error to the first frame of the shot.
@@ -208,10 +208,12 @@ def _certain_flow(
 
 def _error(
     one: HostImage, other: HostImage, flow: np.ndarray, mask: HostAlpha
-) -> float:
+) -> float | None:
     """Return the mean squared difference to a frame that is carried along a flow."""
+    if not mask.any():
+        return None
     change = np.square(one - warp(other, flow)).mean(-1)
-    return float((mask * change).sum() / max(float(mask.sum()), 1.0))
+    return float((mask * change).sum() / mask.sum())
 
 
 def _fine_energy(image: HostImage) -> HostAlpha:

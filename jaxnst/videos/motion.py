@@ -37,7 +37,7 @@ _LIGHT_SMOOTHING = 4.0
 # it was over a neighborhood of the second standard deviation, and raised at most so.
 _DETAIL, _DETAIL_AROUND, _MOST_GAIN = 1.0, 8.0, 1.4
 # How many times as fast as what is certain is painted what nothing is known of.
-_NEW_RATE = 3.0
+NEW_RATE = 3.0
 
 
 class Motion(NamedTuple):
@@ -198,7 +198,7 @@ def hold(
         share = seen[..., None]
         new = share * first + (1 - share) * recolor_fn(frame)
         first = np.where(share == 1, first, new).astype(np.float32)
-    rates = np.where(motions[0].still, 0, 1 + (_NEW_RATE - 1) * (1 - seen))
+    rates = np.where(motions[0].still, 0, 1 + (NEW_RATE - 1) * (1 - seen))
     return Held(image, certainty, first, rates.astype(np.float32))
 
 

@@ -19,7 +19,6 @@ from jaxnst.transfer.run import is_pair_alike, is_unpainted, leave_unpainted, pa
 from jaxnst.transfer.terminal import Screen
 
 from .driver import Progress, make_clip_config
-from .encoding import check_output
 from .flow import one_thread
 from .jobs import ClipJob, plan_clip
 
@@ -69,12 +68,8 @@ def estimate_clip(
     style: StyleSource,
     own: Mapping[str, Any],
     settings: Mapping[str, Any],
-    *,
-    output: Path | None = None,
 ) -> ClipEstimate:
     """Return how much memory and time a clip would take; nothing is painted."""
-    if output is not None:
-        check_output(output)
     with one_thread():
         job = _plan(clip, style, own, settings)
         holds = psutil.Process().memory_info().rss
@@ -125,15 +120,12 @@ def preview_clip(
     place: Path,
     *,
     is_quiet: bool = True,
-    output: Path | None = None,
 ) -> Path:
     """Write a sheet of some frames, small and each painted by itself; return its path.
 
     They are the first of every shot, and every 24th of it.
     """
     check_place(place)
-    if output is not None:
-        check_output(output)
     small = {**settings, "size": min(_SIZE, settings.get("size") or _SIZE)}
     bar = Progress(Screen(enabled=not is_quiet))
     with one_thread():

@@ -29,6 +29,8 @@ from .source import Clip
 
 
 _POLL_SECONDS = 0.5
+# Settings that may name a file.
+_FILES = ("init", "strength", "network")
 # Bytes of packed frames that may wait or be painted at a time.
 _MOST_SENT = 2_000_000_000
 
@@ -56,7 +58,9 @@ def pack_shot(job: ClipJob, number: int, flow: Any) -> PackedShot:
         return tuple(_Frame.of(each) for each in clip.frames(start, end))
 
     arguments = {
-        name: str(Path(value).absolute()) if _is_file(value) else value
+        name: str(Path(value).absolute())
+        if name in _FILES and _is_file(value)
+        else value
         for name, value in job.arguments.items()
     }
     given: Any = job.style
@@ -172,7 +176,7 @@ def paint_packed(packed: PackedShot) -> list[tuple[np.ndarray, Row]]:
         store = MemoryStore()
         for _ in paint_shot(job, 0, store):
             pass
-    last = job.num_passes if job.own.steadiness > 0 else 1
+    last = job.num_passes
     return [
         (store.images[index, last], store.rows[index, last])
         for index in range(len(clip))
@@ -192,7 +196,7 @@ def paint_elsewhere(
     Raises:
         Stopped: on Ctrl-C; shots that have not begun are cancelled.
     """
-    last = job.num_passes if job.own.steadiness > 0 else 1
+    last = job.num_passes
     waiting = iter(
         number
         for number, span in enumerate(job.shots.spans)
@@ -218,7 +222,7 @@ def paint_elsewhere(
             for future in done:
                 number, _ = futures.pop(future)
                 start = job.shots.spans[number][0]
-                for levels, row in future.result():
+                for levels, row in _fetched(future):
                     index = start + row["frame"]
                     time = float(job.clip.times[index] - job.clip.times[0])
                     row |= {"frame": index, "shot": number, "time": round(time, 6)}
@@ -229,3 +233,13 @@ def paint_elsewhere(
     finally:
         for future in futures:
             future.cancel()
+
+
+def _fetched(future: concurrent.futures.Future[Any]) -> list[tuple[np.ndarray, Row]]:
+    try:
+        return future.result()
+    except concurrent.futures.BrokenExecutor as error:
+        raise RuntimeError(
+            "a worker died and its pool with it; the same call again goes on from the "
+            "shots that are there"
+        ) from error

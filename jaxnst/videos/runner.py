@@ -1,6 +1,7 @@
 """Painting of shots: side by side on the devices; of each its frames in their order."""
 
 import concurrent.futures
+import functools
 import math
 import queue
 import tempfile
@@ -105,8 +106,7 @@ def paint_shot(
     """
     start, end = job.shots.spans[number]
     indices = range(start, end)
-    last_pass = job.num_passes if job.own.steadiness > 0 else 1
-    if all(store.is_done(index, last_pass) for index in indices):
+    if all(store.is_done(index, job.num_passes) for index in indices):
         return
     painter: ShotPainter | None = None
 
@@ -117,8 +117,9 @@ def paint_shot(
             own=job.own,
             memory=job.memory,
             number=number,
+            start=start,
             config_fn=job.config_at,
-            job_fn=lambda index, content: job.following(first, index, content),
+            job_fn=functools.partial(job.following, first),
             is_interrupted=is_interrupted,
             step_fn=step_fn,
             time_fn=lambda index: float(job.clip.times[index] - job.clip.times[0]),
@@ -136,8 +137,11 @@ def paint_shot(
     if not store.is_done(start, 1):
         yield _kept(store, *painter.paint_whole(start))
     painter.begin(store.rows[start, 1])
+    if job.num_passes == 1:
+        yield from _paint_pass(job, painter, indices, 1, store, None)
+        return
     with tempfile.TemporaryDirectory(prefix="jaxnst-frames-") as spool:
-        spooled = _spool(job, indices, Path(spool)) if job.num_passes > 1 else None
+        spooled = _spool(job, indices, Path(spool))
         for each in range(1, job.num_passes + 1):
             yield from _paint_pass(job, painter, indices, each, store, spooled)
 
@@ -204,7 +208,7 @@ def _paint_item(
         item.frame,
         item.motions,
         [store.image(before) for before in item.before],
-        painter.recolored,
+        functools.partial(painter.recolored, index),
         moves=is_carried,
         changes=item.changes,
     )
