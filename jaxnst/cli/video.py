@@ -3,7 +3,6 @@
 import argparse
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxnst._checks import shown
@@ -14,6 +13,7 @@ from .options import (
     EXIT_INTERRUPTED,
     LIMIT,
     QUIET,
+    STANDARD,
     WHOLE,
     Command,
     flag,
@@ -80,19 +80,21 @@ def _video(args: argparse.Namespace) -> int:
 
         settings, of_clip = settings_of_clip(read_record(args.like), given=vars(args))
         given, own = settings | given, of_clip | own
+    if STANDARD in (args.clip, args.output):
+        raise ValueError("a clip is a file or a folder, and not -")
     styles = one_or_all([read_input(name) for name in args.style])
     if args.check or args.preview:
+        from jaxnst.videos.encoding import check_output
         from jaxnst.videos.previews import estimate_clip, preview_clip
 
-        output = Path(args.output)
+        output = check_output(args.output, codec=args.codec, quality=args.quality)
+        form = {"output": output, "audio": args.audio}
         if args.check:
-            found = estimate_clip(args.clip, styles, own, given, output=output)
+            found = estimate_clip(args.clip, styles, own, given, **form)
             say(*str(found).split("\n"))
             return 0
-        place = output.with_name(f"{output.name}.preview.png")
-        preview_clip(
-            args.clip, styles, own, given, place, is_quiet=args.quiet, output=output
-        )
+        place = output.beside(".preview.png")
+        preview_clip(args.clip, styles, own, given, place, is_quiet=args.quiet, **form)
         if not args.quiet:
             say(str(place))
         return 0

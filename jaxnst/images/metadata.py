@@ -104,8 +104,11 @@ def _film_text(path: Path) -> str:
     import av
 
     path.stat()  # raises the errors of files
-    options = {"protocol_whitelist": "file"}
-    with av.open(f"file:{path.absolute()}", options=options) as film:
+    with av.open(
+        f"file:{path.absolute()}",
+        options={"protocol_whitelist": "file"},
+        metadata_errors="replace",
+    ) as film:
         known = {name.lower(): text for name, text in film.metadata.items()}
     return known.get("comment", "")
 

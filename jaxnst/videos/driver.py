@@ -263,7 +263,7 @@ def _paint(
         temporary = TemporaryFolder("jaxnst-video-")
         path = temporary.path
     else:
-        path = place.path.with_name(f"{place.path.name}.frames")
+        path = place.beside(".frames")
     folder = WorkFolder(path, job.identity())
     is_stopped = is_interrupted = False
     try:
@@ -282,6 +282,7 @@ def _paint(
         if not count:
             raise VideoInterrupted(None)
         is_part = count < len(job.clip)
+        clip = job.clip.first(count)
         measured = None
         rows = [folder.row(index) for index in range(count)]
         frames_fn = functools.partial(_finished, job, folder, count)
@@ -295,17 +296,15 @@ def _paint(
         written = None
         if place is not None:
             bar.say("putting the frames together ...")
-            written = write_clip(
-                frames_fn(), place, job.clip, record=record, audio=audio
-            )
+            written = write_clip(frames_fn(), place, clip, record=record, audio=audio)
         result = VideoResult(
             path=written,
-            times=tuple(float(t - job.clip.times[0]) for t in job.clip.times[:count]),
+            times=tuple(float(t - clip.times[0]) for t in clip.times),
             rows=rows,
             record=record,
             metrics=measured,
             _frames_fn=frames_fn,
-            clip=job.clip,
+            clip=clip,
             _folder=temporary,
         )
     finally:
@@ -365,7 +364,9 @@ def _written(
     result: VideoResult, place: Output
 ) -> Iterator[tuple[HostImage, HostAlpha | None]]:
     """Yield the frames of a clip that was written."""
-    source = place.path if place.is_film else place.path / str(place.pattern)
+    source: Any = place.path
+    if not place.is_film:
+        source = [place.place(number) for number in result.clip.numbers]
     shape = result.record["result"]["height"], result.record["result"]["width"]
     for picture in open_clip(source).frames():
         yield picture.rgb[: shape[0], : shape[1]], picture.alpha

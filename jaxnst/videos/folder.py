@@ -199,11 +199,10 @@ class WorkFolder(Store):
         text = ""
         with contextlib.suppress(FileNotFoundError):
             text = (self.path / TABLE).read_text("utf-8", errors="replace")
-        text = text[: text.rfind("\n") + 1]
         found = []
-        for cells in csv.DictReader(io.StringIO(text)):
-            with contextlib.suppress(KeyError, ValueError, TypeError):
-                found.append(_parsed(cells))
+        for line in text.split("\n")[1:-1]:
+            with contextlib.suppress(ValueError):
+                found.append(_parsed(line.split(",")))
         # Of earlier passes only the rows are kept.
         for row in sorted(found, key=lambda row: -row["pass"]):
             with contextlib.suppress(OSError):
@@ -236,8 +235,10 @@ class WorkFolder(Store):
 
     def read(self, index: int, number: int) -> HostImage:
         """Return a painted frame of a pass."""
-        flags = cv2.IMREAD_UNCHANGED
-        found = cv2.imread(str(self._place(index, number)), flags)
+        place = self._place(index, number)
+        # OpenCV itself ends the process at names that are not UTF-8.
+        data = np.frombuffer(place.read_bytes(), np.uint8)
+        found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
         return found[..., ::-1].astype(np.float32) / np.float32(65535)
 
     def add(self, image: HostImage, row: Row) -> None:
@@ -271,10 +272,9 @@ def _writer(stream: io.StringIO) -> Any:
     return csv.DictWriter(stream, COLUMNS, lineterminator="\n")
 
 
-def _parsed(cells: Mapping[str, str]) -> Row:
+def _parsed(cells: list[str]) -> Row:
     row: Row = {}
-    for name in COLUMNS:
-        text = cells[name]
+    for name, text in zip(COLUMNS, cells, strict=True):
         if name in _TEXT:
             row[name] = text
         elif name in _WHOLE:

@@ -121,9 +121,9 @@ class ClipJob:
 
     def following(self, job: Job, index: int, picture: Picture) -> Job:
         """Return the job of a frame that goes on from the first one of its shot."""
-        inputs = job.inputs._replace(content=picture)
-        if picture.alpha is not None:
-            inputs = inputs._replace(alpha=resize(picture.alpha, self.shape))
+        alpha = picture.alpha
+        alpha = None if alpha is None else resize(alpha, self.shape)
+        inputs = job.inputs._replace(content=picture, alpha=alpha)
         moving = self.strengths is not None or any(
             isinstance(each, Clip) for each in self.masks or ()
         )
