@@ -27,6 +27,19 @@ from jaxnst._checks import check_path, path_text, shown
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 TEXT_KEY = "jaxnst"
+# What FFmpeg may try, by its names: films, and what is often taken for one. Its other
+# readers open lists of files, addresses or devices, or are seldom fuzzed.
+_FILM_FORMATS = (
+    *("mov", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo", "asf", "flv"),
+    *("ogg", "mxf", "gif", "apng", "nut", "rm", "dv", "ivf", "yuv4mpegpipe", "m4v"),
+    *("h264", "hevc", "av1", "obu", "vc1", "mjpeg", "wav", "mp3", "flac", "aac"),
+    *("png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"),
+)
+# Options with which FFmpeg opens nothing but the file itself.
+FILM_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(_FILM_FORMATS),
+}
 # Films that jaxnst writes.
 FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 # Pillow needs a time that grows with the square of the number of these segments.
@@ -106,7 +119,7 @@ def _film_text(path: Path) -> str:
     path.stat()  # raises the errors of files
     with av.open(
         f"file:{path.absolute()}",
-        options={"protocol_whitelist": "file"},
+        options=FILM_OPTIONS,
         metadata_errors="replace",
     ) as film:
         known = {name.lower(): text for name, text in film.metadata.items()}

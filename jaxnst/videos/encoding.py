@@ -165,15 +165,17 @@ def write_clip(
         OSError: if it cannot be written.
     """
     check_streams(output, clip, audio=audio)
-    if not output.is_film:
-        output.path.mkdir(exist_ok=True)
-        for number, (rgb, alpha) in zip(clip.numbers, frames, strict=True):
-            save_picture(output.place(number), rgb, alpha, record=dict(record))
-        return output.path
     try:
-        with atomic_write(output.path) as beside:
-            _write_film(frames, beside, output, clip, record, audio=audio)
-    except av.FFmpegError as error:
+        if output.is_film:
+            with atomic_write(output.path) as beside:
+                _write_film(frames, beside, output, clip, record, audio=audio)
+        else:
+            output.path.mkdir(exist_ok=True)
+            for number, (rgb, alpha) in zip(clip.numbers, frames, strict=True):
+                save_picture(output.place(number), rgb, alpha, record=dict(record))
+    except (OSError, av.FFmpegError) as error:
+        if error.errno is None:  # ours
+            raise
         raise OSError(
             f"output {path_text(output.path)} cannot be written: {error.strerror}"
         ) from error

@@ -177,8 +177,7 @@ class WorkFolder(Store):
         try:
             known = json.loads(place.read_text("utf-8"))
         except FileNotFoundError:
-            with atomic_write(place) as beside:
-                beside.write_text(json.dumps(identity, indent=1) + "\n")
+            self._write(PLAN, json.dumps(identity, indent=1) + "\n")
             return
         except (ValueError, RecursionError):
             known = None
@@ -221,8 +220,16 @@ class WorkFolder(Store):
         writer = _writer(stream)
         writer.writeheader()
         writer.writerows(row for _, row in sorted(self.rows.items()))
-        with atomic_write(self.path / TABLE) as beside:
-            beside.write_text(stream.getvalue())
+        self._write(TABLE, stream.getvalue())
+
+    def _write(self, name: str, text: str) -> None:
+        try:
+            with atomic_write(self.path / name) as beside:
+                beside.write_text(text)
+        except OSError as error:
+            raise type(error)(
+                f"{plain(str(self.path))} cannot be written: {error.strerror}"
+            ) from error
 
     def finish(self) -> None:
         """Bring the rows into the order of the frames."""

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image as PILImage
 
 from jaxnst._checks import check_path, path_text, shown
 from jaxnst._types import HostImage
 from jaxnst.images import EXTENSIONS, Picture, fitted_shape, load_picture, resize
 from jaxnst.images.files import file_sha256
 from jaxnst.images.load import EXTENSIONS as READABLE, MAX_ASPECT, MIN_SIDE, Readable
+from jaxnst.images.metadata import FILM_OPTIONS
 
 
 # Endings of files that are films; others are tried, too.
@@ -34,8 +36,6 @@ FILM_EXTENSIONS = (
 )
 # Frames a second where a clip of pictures or arrays says nothing.
 DEFAULT_RATE = 25
-# What FFmpeg takes for films, but is text, or a list of other files.
-_NO_FILMS = ("tty", "bin", "xbin", "adf", "idf", "hls", "concat", "dash", "lavfi")
 # Codes of FFmpeg: the curves of HDR, and a matrix that is not stated.
 _PQ, _HLG, _UNSTATED = 16, 18, 2
 # Seconds by which a frame may be before the last one, and which may miss at the end.
@@ -356,21 +356,20 @@ def open_film(path: Path, *, argument: str = "clip") -> Any:
             stream.read(1)
         container = av.open(
             f"file:{path.absolute()}",
-            options={"protocol_whitelist": "file"},
+            options=FILM_OPTIONS,
             metadata_errors="replace",
         )
-    except av.FFmpegError as error:
+    except av.FFmpegError:
         raise ValueError(
-            f"`{argument}` {name} is not a film that can be read ({error.strerror})."
+            f"`{argument}` {name} is not a film that can be read: it is cut off or "
+            "damaged, or of a kind that is not known."
         ) from None
     except OSError as error:
         raise OSError(f"`{argument}`: cannot read {name}: {error.strerror}") from error
     kind = container.format.name
     fault = ""
-    if kind.endswith("_pipe") or kind == "image2":
+    if kind.endswith("_pipe"):
         fault = "is a picture; `jaxnst stylize` paints it"
-    elif kind in _NO_FILMS:
-        fault = "is not a film"
     elif _pictures_of(container) is None:
         fault = "has sound, but no pictures" if container.streams.audio else "is empty"
     if fault:
@@ -421,6 +420,7 @@ def _of_film(path: Path, argument: str) -> Clip:
     shape, fault, has_alpha = None, None, False
     with open_film(path, argument=argument) as container:
         stream = _pictures_of(container)
+        _check_size(stream, path, argument)
         square = Fraction(stream.sample_aspect_ratio or 1)
         rate = stream.average_rate or DEFAULT_RATE
         time_base = Fraction(stream.time_base or 1 / Fraction(rate))
@@ -436,6 +436,7 @@ def _of_film(path: Path, argument: str) -> Clip:
                 f"`{argument}` {path_text(path)} is interlaced; make whole frames of "
                 "it first: ffmpeg -i IN -vf bwdif -c:a copy OUT"
             )
+        _check_size(frame, path, argument)
         if shape is None:
             shape = _shape_of(frame, square)
         if not has_alpha and _has_alpha(frame):
@@ -521,6 +522,18 @@ def _of_film(path: Path, argument: str) -> Clip:
         has_alpha=has_alpha,
         read_fn=read,
     )
+
+
+def _check_size(frame: Any, path: Path, argument: str) -> None:
+    """Check that a frame, or a stream, has no more pixels than pictures may have."""
+    count = frame.width * frame.height
+    if count > (limit := PILImage.MAX_IMAGE_PIXELS or count):
+        raise ValueError(
+            f"`{argument}` {path_text(path)}, {frame.width} x {frame.height} px, has "
+            f"more than {limit // 1_000_000} megapixels, which may be an attack; if "
+            "you trust it, raise the limit (--max-megapixels of the commands, in "
+            "Python `PIL.Image.MAX_IMAGE_PIXELS`)."
+        )
 
 
 def _shape_of(frame: Any, square: Fraction) -> tuple[int, int]:
