@@ -89,7 +89,7 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
         record = None
     if not isinstance(record, dict):
         raise ValueError(
-            f"{name} holds no jaxnst record; only pictures saved by jaxnst do, and "
+            f"{name} holds no jaxnst record; only files saved by jaxnst do, and "
             "editors and messengers often strip it."
         )
     try:
@@ -186,6 +186,9 @@ _SCHEMA = {
             }
         ],
     },
+    "clip": {"*": object},
+    "shot_starts": [_COUNT],
+    "over_time": {"*": list},
     "recoveries": [{"size": _SIDE, "step": _COUNT, "reason": str, "action": str}],
     "versions": {"*": _WORD},
     "device": {"platform": _WORD, "kind": str, "count": range(1, 10**6 + 1)},
