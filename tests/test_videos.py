@@ -166,7 +166,8 @@ def test_a_killed_run_goes_on_with_the_same_bytes(pan, style, tmp_path):
             jaxnst.video(pan, style, output=output, passes=2, callback=kill, **QUICK)
         place = output.with_name(f"{output.name}.frames")
         with (place / "frames.csv").open("a") as table:
-            table.write("3,1,0,0.1")  # cut off in the middle of a row
+            # Garbage, as after a power cut, and a row that is cut off.
+            table.write("\0" * 200_000 + "\n3,1,0,0.1")
         (place / "000004.png").write_bytes(b"half a picture")
         jaxnst.video(pan, style, output=output, keep=True, passes=2, **QUICK)
         assert files_of(place) == frames

@@ -35,11 +35,6 @@ _FILM_FORMATS = (
     *("h264", "hevc", "av1", "obu", "vc1", "mjpeg", "wav", "mp3", "flac", "aac"),
     *("png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"),
 )
-# Options with which FFmpeg opens nothing but the file itself.
-FILM_OPTIONS = {
-    "protocol_whitelist": "file",
-    "format_whitelist": ",".join(_FILM_FORMATS),
-}
 # Films that jaxnst writes.
 FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 # Pillow needs a time that grows with the square of the number of these segments.
@@ -112,16 +107,24 @@ def _picture_text(path: str | os.PathLike[str] | io.BytesIO) -> str:
             return text or image.getexif().get(ExifTags.Base.ImageDescription, "")
 
 
-def _film_text(path: Path) -> str:
-    """Return the comment in a film; FFmpeg may open no other file."""
+def open_container(path: Path) -> Any:
+    """Return a film opened by PyAV; FFmpeg may open no other file."""
     import av
 
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(_FILM_FORMATS),
+    }
+    # Texts need not be UTF-8; from version 19 on PyAV keeps them, whatever they are.
+    is_older = int(av.__version__.partition(".")[0]) < 19
+    more: dict[str, Any] = {"metadata_errors": "replace"} if is_older else {}
+    return av.open(f"file:{path.absolute()}", options=options, **more)
+
+
+def _film_text(path: Path) -> str:
+    """Return the comment in a film."""
     path.stat()  # raises the errors of files
-    with av.open(
-        f"file:{path.absolute()}",
-        options=FILM_OPTIONS,
-        metadata_errors="replace",
-    ) as film:
+    with open_container(path) as film:
         known = {name.lower(): text for name, text in film.metadata.items()}
     return known.get("comment", "")
 

@@ -120,7 +120,16 @@ def check_output(
                 f"{', '.join(holding)}."
             )
         check_place(path)
-        return Output(path, codec or codecs[0], quality, None)
+        codec = codec or codecs[0]
+        try:
+            av.Codec(_ENCODERS[codec].name, "w")
+        except ValueError:
+            raise ValueError(
+                f"output {path_text(path)}: PyAV's FFmpeg is built without "
+                f"{_ENCODERS[codec].name}, which `codec` {codec!r} needs; use another "
+                f"one of {', '.join(CODECS)}."
+            ) from None
+        return Output(path, codec, quality, None)
     if codec is not None:
         raise ValueError(
             f"output {path_text(path)}: pictures have no `codec`; leave it out, or "
@@ -137,7 +146,9 @@ def check_output(
             f"output {path_text(path)}: {shown(ending)} is no ending of a film{hint}; "
             f"known: {known}."
         )
-    if path.is_file() or not path.absolute().parent.is_dir():
+    if path.is_file():
+        raise ValueError(f"output {path_text(path)} is a file; give a folder.")
+    if not path.absolute().parent.is_dir():
         raise FileNotFoundError(
             f"output {path_text(path)}: no such folder; make it first."
         )
@@ -173,11 +184,13 @@ def write_clip(
             output.path.mkdir(exist_ok=True)
             for number, (rgb, alpha) in zip(clip.numbers, frames, strict=True):
                 save_picture(output.place(number), rgb, alpha, record=dict(record))
-    except (OSError, av.FFmpegError) as error:
-        if error.errno is None:  # ours
+    except Exception as error:
+        # PyAV's errors have a number, too, but are not all OSErrors; ours have none.
+        if getattr(error, "errno", None) is None:
             raise
+        fault = getattr(error, "strerror", error)
         raise OSError(
-            f"output {path_text(output.path)} cannot be written: {error.strerror}"
+            f"output {path_text(output.path)} cannot be written: {fault}"
         ) from error
     return output.path
 

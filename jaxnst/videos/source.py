@@ -26,7 +26,7 @@ from jaxnst._types import HostImage
 from jaxnst.images import EXTENSIONS, Picture, fitted_shape, load_picture, resize
 from jaxnst.images.files import file_sha256
 from jaxnst.images.load import EXTENSIONS as READABLE, MAX_ASPECT, MIN_SIDE, Readable
-from jaxnst.images.metadata import FILM_OPTIONS
+from jaxnst.images.metadata import open_container
 
 
 # Endings of files that are films; others are tried, too.
@@ -88,7 +88,7 @@ class Clip:
     numbers: tuple[int, ...]
     sha256: str
     film: Path | None
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
     origin: Fraction
     time_base: Fraction
     has_alpha: bool
@@ -351,15 +351,12 @@ def open_film(path: Path, *, argument: str = "clip") -> Any:
         raise ValueError(
             f"`{argument}` {name} is a picture; `jaxnst stylize` paints it."
         )
+    is_error = av.FFmpegError  # raises an error if PyAV is not installed
     try:
         with path.open("rb") as stream:
             stream.read(1)
-        container = av.open(
-            f"file:{path.absolute()}",
-            options=FILM_OPTIONS,
-            metadata_errors="replace",
-        )
-    except av.FFmpegError:
+        container = open_container(path)
+    except is_error:
         raise ValueError(
             f"`{argument}` {name} is not a film that can be read: it is cut off or "
             "damaged, or of a kind that is not known."
@@ -486,8 +483,10 @@ def _of_film(path: Path, argument: str) -> Clip:
         if first and is_seekable:
             is_begun = False
             for frame in _decode(path, argument, stamps[first]):
-                number = None if isinstance(frame, str) else known.get(frame.pts)
-                is_begun = is_begun or (number is not None and frame.key_frame)
+                if isinstance(frame, str):
+                    break
+                number = known.get(frame.pts)
+                is_begun = is_begun or frame.key_frame
                 if not is_begun or number is None or number > first:
                     break  # seeking is not exact here
                 if number == first:
