@@ -454,6 +454,7 @@ def test_what_is_no_clip_is_told_in_one_line(files, tmp_path, monkeypatch):
         (tmp_path / "join.mkv", "is not a film"),
         (tmp_path / "nothing", "no pictures in folder"),
         (tmp_path / "%03d.png", "no pictures like"),
+        ("", "which no file can be named"),
         (3, "must be a path, or frames"),
         ([], "has no frames"),
         ([bars()], "has one frame only"),
@@ -528,7 +529,7 @@ def test_without_the_extra_a_line_says_how_to_install_it(files, monkeypatch, tmp
         jaxnst.video(BUNNY, files[1], output=tmp_path / "o.mp4")
 
 
-def test_the_command(files, tmp_path, tiny_vgg19, capsys):
+def test_the_command(files, tmp_path, tiny_vgg19, capsys, monkeypatch):
     style, output = str(files[1]), tmp_path / "out.mp4"
     arguments = ["video", str(BUNNY), style, "-o", str(output), *FEW, "--stop", "4"]
     assert main([*arguments, "--check"]) == 0
@@ -558,6 +559,20 @@ def test_the_command(files, tmp_path, tiny_vgg19, capsys):
     assert "cannot hold the clip's sound (aac)" in capsys.readouterr().err
     assert main(["video", str(BUNNY), style, "-o", "-"]) == 2
     assert "and not -" in capsys.readouterr().err
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    # Ctrl-C while the frames are put together: nothing is lost, and nothing is left.
+    late = tmp_path / "late.mp4"
+    arguments = ["video", str(BUNNY), style, "-o", str(late), *FEW, "--stop", "2", "-q"]
+    with monkeypatch.context() as patch:
+        patch.setattr(encoding, "_encodable", interrupt)
+        assert main(arguments) == 130
+    assert "painted frames are in" in capsys.readouterr().err
+    assert sorted(x.name for x in tmp_path.glob("*late*")) == ["late.mp4.frames"]
+    assert main(arguments) == 0
+    assert len(open_clip(late)) == 2
     assert main(["video", str(BUNNY), style, "-o", str(output), "--reach", "5,1"]) == 2
     assert "`reach` must be growing" in capsys.readouterr().err
     assert main(["stylize", *map(str, files), "--like", str(output)]) == 2

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jaxnst._checks import shown
+from jaxnst._checks import path_text, shown
 from jaxnst.config import CLIP_SETTINGS, OVER_TIME, SETTINGS, parse_moment
 
 from .options import (
@@ -82,12 +82,13 @@ def _video(args: argparse.Namespace) -> int:
         given, own = settings | given, of_clip | own
     if STANDARD in (args.clip, args.output):
         raise ValueError("a clip is a file or a folder, and not -")
+    from jaxnst.videos.encoding import check_output
+
+    output = check_output(args.output, codec=args.codec, quality=args.quality)
     styles = one_or_all([read_input(name) for name in args.style])
     if args.check or args.preview:
-        from jaxnst.videos.encoding import check_output
         from jaxnst.videos.previews import estimate_clip, preview_clip
 
-        output = check_output(args.output, codec=args.codec, quality=args.quality)
         form = {"output": output, "audio": args.audio}
         if args.check:
             found = estimate_clip(args.clip, styles, own, given, **form)
@@ -118,6 +119,14 @@ def _video(args: argparse.Namespace) -> int:
         )
     except VideoInterrupted as interrupted:
         result, is_interrupted = interrupted.result, True
+    except KeyboardInterrupt:  # before the first frame, or after the last one
+        if not output.beside(".frames").is_dir():
+            raise
+        say_error(
+            f"interrupted; painted frames are in {path_text(output.beside('.frames'))}"
+            "; the same command again goes on from there"
+        )
+        return EXIT_INTERRUPTED
     return _end(result, args, is_interrupted=is_interrupted)
 
 

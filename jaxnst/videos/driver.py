@@ -296,7 +296,9 @@ def _paint(
         written = None
         if place is not None:
             bar.say("putting the frames together ...")
-            written = write_clip(frames_fn(), place, clip, record=record, audio=audio)
+            written = write_clip(
+                frames_fn(), place, clip, record=record, audio=audio, folder=path
+            )
         result = VideoResult(
             path=written,
             times=tuple(float(t - clip.times[0]) for t in clip.times),

@@ -168,8 +168,12 @@ def write_clip(
     *,
     record: Mapping[str, Any],
     audio: bool = True,
+    folder: Path | None = None,
 ) -> Path:
     """Write painted frames with the time stamps and the sound of a clip.
+
+    Until it is whole, a film is written in `folder`, so that nothing else is left where
+    the program is killed.
 
     Raises:
         ValueError: if `check_streams` raises it.
@@ -178,7 +182,9 @@ def write_clip(
     check_streams(output, clip, audio=audio)
     try:
         if output.is_film:
-            with atomic_write(output.path) as beside:
+            if folder is not None and folder.is_symlink():  # on another disk, perhaps
+                folder = None
+            with atomic_write(output.path, folder) as beside:
                 _write_film(frames, beside, output, clip, record, audio=audio)
         else:
             output.path.mkdir(exist_ok=True)
