@@ -126,6 +126,16 @@ def test_times_and_sound_stay_as_they_are(tmp_path):
     copy(varying, output)
     assert [each * 12800 for each in open_clip(output).times] == stamps
     assert {each[0] for each in packets(output, "audio")} == {1, 2}
+    # A track that FFmpeg cannot name, as newer phones write, is left out, and told.
+    data = bytearray(varying.read_bytes())
+    for name in (b"mp4a", b"esds"):
+        place = data.rfind(name)
+        data[place : place + 4] = b"xxxx"
+    strange = tmp_path / "strange.mp4"
+    strange.write_bytes(data)
+    with pytest.warns(UserWarning, match="a track of a kind that FFmpeg does not know"):
+        copy(strange, output)
+    assert {each[0] for each in packets(output, "audio")} == {1}
     # A film need not begin at 0.
     late = encode(
         tmp_path / "late.mp4",
@@ -418,6 +428,11 @@ def test_what_is_no_clip_is_told_in_one_line(files, tmp_path, monkeypatch):
         file.setsampwidth(2)
         file.setframerate(8000)
         file.writeframes(bytes(8000))
+    strange = encode(
+        tmp_path / "strange.mp4", [bars()] * 2, codec="libx264", pixels="yuv420p"
+    )
+    data = strange.read_bytes().replace(b"avc1", b"xxxx").replace(b"avcC", b"xxxx")
+    strange.write_bytes(data)
     playlist = tmp_path / "list.m3u8"
     playlist.write_text(f"#EXTM3U\n#EXTINF:1,\n{BUNNY}\n#EXT-X-ENDLIST\n")
     for name, content_of in (("list.mp4", playlist.read_text()), ("join.mkv", None)):
@@ -449,6 +464,7 @@ def test_what_is_no_clip_is_told_in_one_line(files, tmp_path, monkeypatch):
         (small, "is 96 x 24 px; no side may be below 32 px"),
         (sound, "has sound, but no pictures"),
         (song, "has sound, but no pictures"),
+        (strange, "has pictures of a kind that FFmpeg does not know"),
         (playlist, "is not a film"),
         (tmp_path / "list.mp4", "is not a film"),
         (tmp_path / "join.mkv", "is not a film"),

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +37,8 @@ CODECS = ("h264", "h265", "vp9", "av1", "prores", "ffv1")
 DEFAULT_QUALITY = 16
 _MAX_QUALITY = 51
 _PICTURES = "%06d.png"
+# Kinds of streams that are copied.
+_COPIED = ("audio", "subtitle")
 # Always so many: the bytes depend on the number of threads.
 _THREADS = 4
 
@@ -219,7 +222,14 @@ def check_streams(output: Output | None, clip: Clip, *, audio: bool) -> None:
         return
     if audio and clip.film is not None:
         with open_film(clip.film) as source:
-            _check_held(_copied_streams(source), output.path)
+            streams = _copied_streams(source)
+            if len(streams) < sum(each.type in _COPIED for each in source.streams):
+                warnings.warn(
+                    f"{clip.name} has a track of a kind that FFmpeg does not know; it "
+                    "is left out.",
+                    stacklevel=3,
+                )
+            _check_held(streams, output.path)
     if clip.has_alpha and _ENCODERS[output.codec].with_alpha is None:
         raise ValueError(
             f"the clip has transparent parts, which `codec` {output.codec!r} cannot "
@@ -228,8 +238,9 @@ def check_streams(output: Output | None, clip: Clip, *, audio: bool) -> None:
 
 
 def _copied_streams(source: Any) -> list[Any]:
-    """Return the streams of sound and subtitles."""
-    return [each for each in source.streams if each.type in ("audio", "subtitle")]
+    """Return the streams of sound and subtitles, but those of an unknown kind."""
+    known = (each for each in source.streams if each.codec_context is not None)
+    return [each for each in known if each.type in _COPIED]
 
 
 def _check_held(streams: Sequence[Any], path: Path) -> None:
@@ -242,8 +253,7 @@ def _check_held(streams: Sequence[Any], path: Path) -> None:
     other = next((x for x in streams if not _is_held(x, CONTAINERS[ending][0])), None)
     if other is None:
         return
-    context = other.codec_context
-    name = "unknown" if context is None else context.codec.canonical_name
+    name = other.codec_context.codec.canonical_name
     what = "sound" if other.type == "audio" else "subtitles"
     holding = [
         each

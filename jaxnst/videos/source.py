@@ -369,6 +369,8 @@ def open_film(path: Path, *, argument: str = "clip") -> Any:
         fault = "is a picture; `jaxnst stylize` paints it"
     elif _pictures_of(container) is None:
         fault = "has sound, but no pictures" if container.streams.audio else "is empty"
+        if any(each.codec_context is None for each in container.streams.video):
+            fault = "has pictures of a kind that FFmpeg does not know"
     if fault:
         container.close()
         raise ValueError(f"`{argument}` {name} {fault}.")
@@ -376,9 +378,9 @@ def open_film(path: Path, *, argument: str = "clip") -> Any:
 
 
 def _pictures_of(container: Any) -> Any:
-    """Return the stream of pictures that is no cover; None if there is none."""
+    """Return the stream of pictures that is no cover; None if none can be read."""
     is_cover = av.stream.Disposition.attached_pic
-    streams = container.streams.video
+    streams = (x for x in container.streams.video if x.codec_context is not None)
     return next((each for each in streams if not each.disposition & is_cover), None)
 
 
@@ -467,7 +469,7 @@ def _of_film(path: Path, argument: str) -> Clip:
             "painted.",
             stacklevel=3,
         )
-    elif stated > 1.1 * found + _MISSING:
+    elif stated > 1.1 * max(found, times[-1]) + _MISSING:
         warnings.warn(
             f"{name} is said to take {float(stated):.1f} s, but its frames end after "
             f"{float(found):.1f} s; it may be cut off.",
