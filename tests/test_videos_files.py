@@ -356,6 +356,28 @@ def test_a_film_is_turned_upright(tmp_path, monkeypatch):
     assert np.abs(found - np.rot90(photo, -1)).max() < 1
 
 
+def test_a_film_is_mirrored(tmp_path):
+    if not hasattr(av.video.stream.VideoStream, "set_display_rotation"):
+        pytest.skip("an older PyAV, which cannot write it")
+    photo = np.round(255 * picture(40, 64, seed=1)).astype(np.uint8)
+    for turn, flips, wanted in (
+        (0, {"hflip": True}, photo[:, ::-1]),
+        (0, {"vflip": True}, photo[::-1]),
+        (90, {}, np.rot90(photo)),
+        (90, {"hflip": True}, np.rot90(photo)[:, ::-1]),
+        (90, {"vflip": True}, np.rot90(photo)[::-1]),
+    ):
+        source = encode(
+            tmp_path / "in.mkv",
+            [photo] * 2,
+            change_fn=lambda x, turn=turn, flips=flips: x.set_display_rotation(
+                turn, **flips
+            ),
+        )
+        found = next(open_clip(source).frames()).rgb * 255
+        assert np.abs(found - wanted).max() < 1, (turn, flips)
+
+
 def test_lights_of_hdr_are_pressed_together():
     gray = np.full((2, 2, 3), 0.5, np.float32)
     for is_pq in (True, False):

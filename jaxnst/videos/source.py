@@ -552,6 +552,15 @@ def _turns(frame: Any) -> int:
     return round(frame.rotation / 90) % 4
 
 
+def _is_mirrored(frame: Any) -> bool:
+    """Return whether a frame is to be turned upside down, too, before its turn."""
+    data = frame.side_data.get(av.sidedata.sidedata.Type.DISPLAYMATRIX)
+    if data is None:
+        return False
+    (a, b), (c, d) = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2] / 65536
+    return bool(a * d < b * c)
+
+
 def _is_clear(alpha: np.ndarray | None) -> bool:
     """Return whether a picture has transparent parts, once it has 8 bits."""
     return alpha is not None and bool(alpha.min() < 254.5 / 255)
@@ -576,6 +585,7 @@ def _upright(frame: Any, shape: tuple[int, int]) -> tuple[HostImage, np.ndarray 
     pixels = values.astype(np.float32) / np.float32(65535 if is_deep else 255)
     if frame.color_trc in (_PQ, _HLG):
         pixels[..., :3] = from_hdr(pixels[..., :3], is_pq=frame.color_trc == _PQ)
+    pixels = pixels[::-1] if _is_mirrored(frame) else pixels
     pixels = np.rot90(pixels, _turns(frame))
     if pixels.shape[:2] != shape:
         pixels = resize(np.ascontiguousarray(pixels), shape)
