@@ -384,7 +384,7 @@ def _copy_streams(source: Any, film: Any) -> dict[int, Any]:
     copied = {}
     for stream in _copied_streams(source):
         copy = film.add_stream_from_template(stream)
-        copy.disposition = stream.disposition
+        copy.disposition = stream.disposition.value
         known = stream.metadata
         copy.metadata.update({name: known[name] for name in _TAGS if name in known})
         copied[stream.index] = copy
