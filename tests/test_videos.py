@@ -170,7 +170,8 @@ def test_a_killed_run_goes_on_with_the_same_bytes(pan, style, tmp_path):
             jaxnst.video(pan, style, output=output, passes=2, callback=kill, **QUICK)
         place = output.with_name(f"{output.name}.frames")
         with (place / "frames.csv").open("a") as table:
-            table.write("3,1,0,0.1")  # cut off in the middle of a row
+            # Garbage, as after a power cut, and a row that is cut off.
+            table.write("\0" * 200_000 + "\n3,1,0,0.1")
         (place / "000004.png").write_bytes(b"half a picture")
         jaxnst.video(pan, style, output=output, keep=True, passes=2, **QUICK)
         assert files_of(place) == frames
@@ -390,9 +391,10 @@ def test_shots_are_painted_elsewhere_to_the_same_bytes(pan, style):
 
 
 def test_a_worker_that_dies_is_told(pan, style):
-    class Dying:
-        def submit(self, *_):
-            future = concurrent.futures.Future()
+    class Dying(concurrent.futures.Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            del fn, args, kwargs
+            future: concurrent.futures.Future = concurrent.futures.Future()
             future.set_exception(concurrent.futures.BrokenExecutor())
             return future
 
@@ -562,20 +564,6 @@ def test_a_result_is_saved_again(pan, style, tmp_path):
     path = result.save(tmp_path / "again.mkv", codec="ffv1")
     found = [each.rgb for each in open_clip(path).frames()]
     assert np.abs(np.stack(found) - frames_of(result)).max() < 1.5 / 255
-
-
-def test_a_clip_is_not_written_over_itself(pan, style, tmp_path):
-    for index in range(2):
-        save_picture(tmp_path / f"{index}.png", pan[index] / np.float32(255))
-    for clip, output in (
-        (tmp_path, tmp_path),
-        (tmp_path / "%d.png", tmp_path / "%03d.png"),
-        (tmp_path / "a.mp4", tmp_path / "sub" / ".." / "a.mp4"),
-    ):
-        (tmp_path / "a.mp4").touch()
-        (tmp_path / "sub").mkdir(exist_ok=True)
-        with pytest.raises(ValueError, match="is where the clip itself is"):
-            jaxnst.video(clip, style, output=output, **QUICK)
 
 
 def test_settings_over_time_as_text_and_in_a_record(pan, style):

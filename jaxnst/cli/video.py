@@ -3,10 +3,9 @@
 import argparse
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxnst._checks import shown
+from jaxnst._checks import path_text, shown
 from jaxnst.config import CLIP_SETTINGS, OVER_TIME, SETTINGS, parse_moment
 
 from .options import (
@@ -14,6 +13,7 @@ from .options import (
     EXIT_INTERRUPTED,
     LIMIT,
     QUIET,
+    STANDARD,
     WHOLE,
     Command,
     flag,
@@ -28,7 +28,7 @@ from .options import (
 
 
 if TYPE_CHECKING:
-    from jaxnst.videos.driver import VideoResult
+    pass
 
 
 _GROUP = "the clip"
@@ -82,26 +82,29 @@ def _video(args: argparse.Namespace) -> int:
 
         settings, of_clip = settings_of_clip(read_record(args.like), given=vars(args))
         given, own = settings | given, of_clip | own
+    if STANDARD in (args.clip, args.output):
+        raise ValueError("a clip is a file or a folder, and not -")
+    from jaxnst.videos.encoding import check_output
+
+    output = check_output(args.output, codec=args.codec, quality=args.quality)
     styles = one_or_all([read_input(name) for name in args.style])
     if args.check or args.preview:
-        from jaxnst.videos.encoding import check_output
         from jaxnst.videos.previews import estimate_clip, preview_clip
 
-        output = Path(args.output)
-        check_output(output, codec=args.codec, quality=args.quality)
+        form = {"output": output, "audio": args.audio}
         if args.check:
-            found = estimate_clip(args.clip, styles, own, given)
+            found = estimate_clip(args.clip, styles, own, given, **form)
             say(*str(found).split("\n"))
             return 0
-        place = output.with_name(f"{output.name}.preview.png")
-        preview_clip(args.clip, styles, own, given, place, is_quiet=args.quiet)
+        place = output.beside(".preview.png")
+        preview_clip(args.clip, styles, own, given, place, is_quiet=args.quiet, **form)
         if not args.quiet:
             say(str(place))
         return 0
 
     from jaxnst.videos.driver import VideoInterrupted, video
 
-    is_interrupted = False
+    result, is_interrupted = None, False
     try:
         result = video(
             args.clip,
@@ -118,18 +121,14 @@ def _video(args: argparse.Namespace) -> int:
         )
     except VideoInterrupted as interrupted:
         result, is_interrupted = interrupted.result, True
-    return _end(result, args, is_interrupted=is_interrupted)
-
-
-def _end(
-    result: "VideoResult | None", args: argparse.Namespace, *, is_interrupted: bool
-) -> int:
-    """Say what was painted, and return the exit code."""
+    except KeyboardInterrupt:  # before the first frame of this run
+        result, is_interrupted = None, True
     if is_interrupted:
-        there = "no frame was painted"
-        if result is not None:
-            there = f"the {len(result)} frames painted so far are "
-            there += f"in {result.path}" if result.path else "not put together yet"
+        kept, there = output.beside(".frames"), "no frame was painted"
+        if result is not None and result.path is not None:
+            there = f"the {len(result)} frames painted so far are in {result.path}"
+        elif kept.is_dir():
+            there = f"the frames painted so far are in {path_text(kept)}"
         say_error(f"interrupted; {there}; the same command again goes on from here")
         return EXIT_INTERRUPTED
     assert result is not None

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnst._checks import path_text
 from jaxnst._types import HostImage
+from jaxnst.config import ClipConfig
 from jaxnst.images import read_record, resize
 from jaxnst.sweeps.page import render_page
 from jaxnst.transfer.terminal import Screen
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 # Frames that are shown, and the change that is white on their maps, in levels of 255.
 _NUM_WORST, _WHITE = 4, 40 / 255
+# Settings that say which frames of a clip are painted.
+_WHICH = ("start", "stop", "every")
 # From here on a measure is worth advice.
 _BLURRED, _UNSTEADY, _DRIFTED = 0.9, 0.1, 4.0
 _PANELS = {
@@ -159,18 +163,25 @@ def explain_clip(
             raise ValueError("give the clip that it was painted from as `content`.")
         film = open_clip(painted, argument="picture")
         whole = open_clip(content, argument="content")
-        own, count = record.get("clip", {}), len(film)
-        clip = whole.part(own.get("start"), own.get("stop"), own.get("every", 1))
         known = record.get("inputs", {}).get("content", {}).get("sha256")
+        given = record.get("clip", {})
+        own = ClipConfig(**{x: given[x] for x in _WHICH if given.get(x) is not None})
+        clip, count = whole.part(own.start, own.stop, own.every), len(film)
         if known != clip.sha256 or len(clip) < count:
             raise ValueError("`content` is not the clip that it was painted from.")
-        made = record["result"]
+        made = record.get("result", {"height": 0, "width": 0})
+        height, width = made["height"], made["width"]
+        if film.shape != (height + height % 2, width + width % 2):
+            raise ValueError(
+                f"{path_text(painted)} was scaled or cut since jaxnst wrote it with "
+                f"{width} x {height} px."
+            )
 
         def paintings() -> Iterator[HostImage]:
             for frame in film.frames():
                 yield frame.rgb[: made["height"], : made["width"]]
 
-    starts = record.get("shot_starts", [0])
+    starts = sorted({0, *(x for x in record.get("shot_starts", []) if x < count)})
     shape = record["result"]["height"], record["result"]["width"]
 
     def contents() -> Iterator[HostImage]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnst._checks import path_text, shown, suggestion
+from jaxnst._checks import shown, suggestion
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import CLIP_SETTINGS, CUSTOM, SETTINGS, ClipConfig
 from jaxnst.optimize import StepView
@@ -219,7 +219,6 @@ def video(
     place = None
     if output is not None:
         place = check_output(output, codec=codec, quality=quality)
-        _check_apart(clip, place)
     screen = Screen(enabled=progress)
     with one_thread(), Progress(screen) as bar:
         check_fn = functools.partial(check_streams, place, audio=audio)
@@ -237,18 +236,6 @@ def video(
             executor=executor,
             callback=callback,
         )
-
-
-def _check_apart(clip: Any, place: Output) -> None:
-    """Raise ValueError if the painted clip would be written over the clip."""
-    if isinstance(clip, str | os.PathLike):
-        source = Path(clip)
-        source = source if source.exists() else source.parent  # of a pattern
-        if source.resolve() == place.path.resolve():
-            raise ValueError(
-                f"output {path_text(place.path)} is where the clip itself is; give "
-                "another name."
-            )
 
 
 def make_clip_config(given: Mapping[str, Any]) -> ClipConfig:
@@ -277,7 +264,7 @@ def _paint(
         temporary = TemporaryFolder("jaxnst-video-")
         path = temporary.path
     else:
-        path = place.path.with_name(f"{place.path.name}.frames")
+        path = place.beside(".frames")
     folder = WorkFolder(path, job.identity())
     is_interrupted = False
     try:
@@ -297,15 +284,16 @@ def _paint(
         is_part = not all(
             folder.is_done(index, job.num_passes) for index in range(len(job.clip))
         )
+        clip = job.clip.first(count)
         rows = [folder.row(index) for index in range(count)]
         frames_fn = functools.partial(_finished, job, folder, count)
         result = VideoResult(
             path=None,
-            times=tuple(float(t - job.clip.times[0]) for t in job.clip.times[:count]),
+            times=tuple(float(t - clip.times[0]) for t in clip.times),
             rows=rows,
             record=job.record(rows, None, is_part=is_part),
             _frames_fn=frames_fn,
-            clip=job.clip,
+            clip=clip,
             _folder=temporary,
         )
         try:
@@ -320,7 +308,12 @@ def _paint(
             if place is not None:
                 bar.say("putting the frames together ...")
                 written = write_clip(
-                    frames_fn(), place, job.clip, record=result.record, audio=audio
+                    frames_fn(),
+                    place,
+                    clip,
+                    record=result.record,
+                    audio=audio,
+                    folder=path,
                 )
                 result = dataclasses.replace(result, path=written)
         except KeyboardInterrupt:
@@ -379,7 +372,9 @@ def _written(
     result: VideoResult, place: Output
 ) -> Iterator[tuple[HostImage, HostAlpha | None]]:
     """Yield the frames of a clip that was written."""
-    source = place.path if place.is_film else place.path / str(place.pattern)
+    source: Any = place.path
+    if not place.is_film:
+        source = [place.place(number) for number in result.clip.numbers]
     shape = result.record["result"]["height"], result.record["result"]["width"]
     for picture in open_clip(source).frames():
         yield picture.rgb[: shape[0], : shape[1]], picture.alpha

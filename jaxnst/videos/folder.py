@@ -177,8 +177,7 @@ class WorkFolder(Store):
         try:
             known = json.loads(place.read_text("utf-8"))
         except FileNotFoundError:
-            with atomic_write(place) as beside:
-                beside.write_text(json.dumps(identity, indent=1) + "\n")
+            self._write(PLAN, json.dumps(identity, indent=1) + "\n")
             return
         except (ValueError, RecursionError):
             known = None
@@ -199,11 +198,10 @@ class WorkFolder(Store):
         text = ""
         with contextlib.suppress(FileNotFoundError):
             text = (self.path / TABLE).read_text("utf-8", errors="replace")
-        text = text[: text.rfind("\n") + 1]
         found = []
-        for cells in csv.DictReader(io.StringIO(text)):
-            with contextlib.suppress(KeyError, ValueError, TypeError):
-                found.append(_parsed(cells))
+        for line in text.split("\n")[1:-1]:
+            with contextlib.suppress(ValueError):
+                found.append(_parsed(line.split(",")))
         # Of earlier passes only the rows are kept.
         for row in sorted(found, key=lambda row: -row["pass"]):
             with contextlib.suppress(OSError):
@@ -222,8 +220,16 @@ class WorkFolder(Store):
         writer = _writer(stream)
         writer.writeheader()
         writer.writerows(row for _, row in sorted(self.rows.items()))
-        with atomic_write(self.path / TABLE) as beside:
-            beside.write_text(stream.getvalue())
+        self._write(TABLE, stream.getvalue())
+
+    def _write(self, name: str, text: str) -> None:
+        try:
+            with atomic_write(self.path / name) as beside:
+                beside.write_text(text)
+        except OSError as error:
+            raise type(error)(
+                f"{plain(str(self.path))} cannot be written: {error.strerror}"
+            ) from error
 
     def finish(self) -> None:
         """Bring the rows into the order of the frames."""
@@ -237,11 +243,14 @@ class WorkFolder(Store):
     def read(self, index: int, number: int) -> HostImage:
         """Return a painted frame of a pass."""
         place = self._place(index, number)
-        if not place.is_file():
+        try:
+            data = np.frombuffer(place.read_bytes(), np.uint8)
+        except FileNotFoundError:
             raise FileNotFoundError(
                 f"no such file: {path_text(place)}; the folder of frames was removed."
-            )
-        found = cv2.imread(str(place), cv2.IMREAD_UNCHANGED)
+            ) from None
+        # OpenCV itself ends the process at names that are not UTF-8.
+        found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
         return found[..., ::-1].astype(np.float32) / np.float32(65535)
 
     def add(self, image: HostImage, row: Row) -> None:
@@ -275,10 +284,9 @@ def _writer(stream: io.StringIO) -> Any:
     return csv.DictWriter(stream, COLUMNS, lineterminator="\n")
 
 
-def _parsed(cells: Mapping[str, str]) -> Row:
+def _parsed(cells: list[str]) -> Row:
     row: Row = {}
-    for name in COLUMNS:
-        text = cells[name]
+    for name, text in zip(COLUMNS, cells, strict=True):
         if name in _TEXT:
             row[name] = text
         elif name in _WHOLE:

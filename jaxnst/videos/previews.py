@@ -1,6 +1,7 @@
 """What painting a clip would take, and how some of its frames would look."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from jaxnst.transfer.run import is_pair_alike, is_unpainted, leave_unpainted, pa
 from jaxnst.transfer.terminal import Screen
 
 from .driver import Progress, make_clip_config
+from .encoding import Output, check_streams
 from .flow import one_thread
 from .jobs import ClipJob, plan_clip
 
@@ -68,10 +70,13 @@ def estimate_clip(
     style: StyleSource,
     own: Mapping[str, Any],
     settings: Mapping[str, Any],
+    *,
+    output: Output | None = None,
+    audio: bool = True,
 ) -> ClipEstimate:
     """Return how much memory and time a clip would take; nothing is painted."""
     with one_thread():
-        job = _plan(clip, style, own, settings)
+        job = _plan(clip, style, own, settings, output, audio=audio)
         holds = psutil.Process().memory_info().rss
         found = make_estimate(job.first, job.memory, holds=holds)
         flow = _time_motion(job)
@@ -105,11 +110,16 @@ def _plan(
     style: StyleSource,
     own: Mapping[str, Any],
     settings: Mapping[str, Any],
+    output: Output | None,
+    *,
+    audio: bool,
 ) -> ClipJob:
+    """Return a clip to be painted, which its output can hold."""
+    check_fn = functools.partial(check_streams, output, audio=audio)
     own = dict(own)
     flow = own.pop("flow", "dis")
     config = make_clip_config(own | {"flow": flow})
-    return plan_clip(clip, style, config, flow, settings)
+    return plan_clip(clip, style, config, flow, settings, check_fn=check_fn)
 
 
 def preview_clip(
@@ -120,6 +130,8 @@ def preview_clip(
     place: Path,
     *,
     is_quiet: bool = True,
+    output: Output | None = None,
+    audio: bool = True,
 ) -> Path:
     """Write a sheet of some frames, small and each painted by itself; return its path.
 
@@ -129,7 +141,7 @@ def preview_clip(
     small = {**settings, "size": min(_SIZE, settings.get("size") or _SIZE)}
     bar = Progress(Screen(enabled=not is_quiet))
     with one_thread():
-        job = _plan(clip, style, own, small)
+        job = _plan(clip, style, own, small, output, audio=audio)
     wanted = [i for first, end in job.shots.spans for i in range(first, end, _EVERY)]
     pictures, labels = [], []
     for index, picture in zip(range(len(job.clip)), job.clip.frames(), strict=True):
