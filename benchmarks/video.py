@@ -158,21 +158,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         frames = make_clip(name, args.size, args.frames)
         judged = range(min(1, args.alone - 1), min(args.frames, args.alone), 2)
 
-        def paint(count: int, **settings: Any) -> tuple[list[Any], Any]:
-            result = jaxnst.video(
-                frames[:count], args.style, size=args.size, progress=False, **settings
-            )
-            return [*result], result
-
-        single, alone = paint(args.alone, steadiness=0)
+        shared = {"size": args.size, "progress": False}
+        alone = jaxnst.video(frames[: args.alone], args.style, steadiness=0, **shared)
+        single = [*alone]
         contents = contents_at(frames, single[0].shape[:2])
         base = measures(name, contents, single, judged, *pair)
         base["seconds"] = statistics.median(x["seconds"] for x in alone.rows)
         for settings in [None, *args.runs]:
             found, label = base, "by themselves"
             if settings is not None:
-                paintings, result = paint(args.frames, **settings)
-                found = measures(name, contents, paintings, judged, *pair)
+                result = jaxnst.video(frames, args.style, **shared, **settings)
+                found = measures(name, contents, [*result], judged, *pair)
                 later = [x["seconds"] for x in result.rows[1:]]
                 found["seconds"] = statistics.median(later)
                 label = json.dumps(settings)

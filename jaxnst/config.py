@@ -714,10 +714,19 @@ def _check_reach(name: str, value: Any) -> tuple[int, ...]:
     return reach
 
 
+def is_flow_pattern(flow: Any) -> bool:
+    """Return whether a setting `flow` is a pattern of files.
+
+    Args:
+        flow: value of the setting.
+    """
+    return isinstance(flow, str) and len(re.findall(r"%\d*d", flow)) == 2
+
+
 def _check_flow(name: str, value: Any) -> str:
-    if isinstance(value, str) and len(re.findall(r"%\d*d", value)) == 2:
+    if is_flow_pattern(value):
         return value
-    return check_choice(name, value, FLOWS)
+    return check_choice(name, value, (*FLOWS, "FOLDER/%04d_%04d.flo"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

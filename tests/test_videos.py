@@ -390,6 +390,52 @@ def test_shots_are_painted_elsewhere_to_the_same_bytes(pan, style):
     assert [row["frame"] for row in there.rows] == [0, 1, 2, 3]
 
 
+def test_what_was_painted_elsewhere_is_gone_on_with_here(pan, style, tmp_path):
+    """Passes and a loop of several shots, stopped within a shot."""
+    cut = [*pan[:2], *[levels(picture(48, 64, seed=7))] * 2]
+    settings: dict[str, Any] = QUICK | {"cuts": [2], "passes": 2, "loop": True}
+    with pytest.warns(UserWarning, match="`loop` has no effect"):
+        here = jaxnst.video(cut, style, **settings)
+    output = tmp_path / "out.mkv"
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        pytest.warns(UserWarning, match="`loop` has no effect"),
+    ):
+        part = jaxnst.video(
+            cut,
+            style,
+            output=output,
+            executor=pool,
+            callback=lambda row: row["frame"] == 1,
+            **settings,
+        )
+    assert len(part) == 2
+    with pytest.warns(UserWarning, match="`loop` has no effect"):
+        whole = jaxnst.video(cut, style, output=output, keep=True, **settings)
+    assert np.array_equal(frames_of(here), frames_of(whole))
+    assert whole.record["result"]["steps"] == here.record["result"]["steps"]
+
+
+def test_ctrl_c_stops_where_no_steps_are_made(pan, style, interruptible):
+    def interrupt(_):
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(jaxnst.VideoInterrupted) as caught:
+        jaxnst.video(pan, style, color="palette-only", callback=interrupt, **QUICK)
+    assert caught.value.result is not None
+    assert len(caught.value.result) == 1
+
+
+def test_memory_that_is_scarce_by_now_keeps_no_run_from_going_on(
+    pan, style, tmp_path, monkeypatch
+):
+    output = tmp_path / "out.mp4"
+    settings: dict[str, Any] = QUICK | {"output": output}
+    jaxnst.video(pan, style, callback=lambda _: True, **settings)
+    monkeypatch.setattr("jaxnst.videos.jobs.choose_memory", lambda _: "low")
+    assert len(jaxnst.video(pan, style, **settings)) == len(pan)
+
+
 def test_a_worker_that_dies_is_told(pan, style):
     class Dying(concurrent.futures.Executor):
         def submit(self, fn, /, *args, **kwargs):
@@ -549,8 +595,8 @@ def test_bad_settings_are_one_line_each(pan, style):
         ({"start": 3, "stop": 2}, "is not after `start`"),
         ({"every": 5}, "leave 1 frame; leave two or more"),
         ({"cuts": [77]}, "`cuts` is frame 77, but clip ends"),
-        ({"max_seconds": 3}, "`max_seconds` is of single pictures"),
-        ({"tile": True}, "`tile` is of single pictures"),
+        ({"max_seconds": 3}, "`max_seconds` is only for single pictures"),
+        ({"tile": True}, "`tile` is only for single pictures"),
         ({"frame_stepz": 3}, "'frame_stepz' is no setting of `video`. Did you mean"),
     ):
         given: dict[str, Any] = QUICK | settings

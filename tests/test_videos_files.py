@@ -16,7 +16,7 @@ import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.images.metadata import open_container
 from jaxnst.videos import encoding
-from jaxnst.videos.encoding import check_output, write_clip
+from jaxnst.videos.encoding import check_output, check_streams, write_clip
 from jaxnst.videos.source import from_hdr, open_clip
 
 
@@ -100,7 +100,9 @@ def copy(source, output, part=(None, None), **options):
     clip = open_clip(source).part(*part)
     pictures = ((x.rgb, x.alpha) for x in clip.frames())
     record = {"jaxnst": "test", "settings": {}}
-    write_clip(pictures, check_output(output, **options), clip, record=record)
+    place = check_output(output, **options)
+    check_streams(place, clip, audio=True)
+    write_clip(pictures, place, clip, record=record)
     return clip
 
 
@@ -330,6 +332,19 @@ def test_forms_of_frames(tmp_path):
     first, second = open_clip(tmp_path / "late.webm").frames()
     assert first.alpha is None
     assert second.alpha is not None
+
+
+def test_opacity_of_frames_that_are_read_once_and_of_odd_sides(files, tmp_path):
+    clear = np.dstack([bars()[:, :95], np.full((48, 95), 128, np.uint8)])
+    source = (clear for _ in range(2))
+    settings: dict[str, Any] = QUICK | {"strength": 0, "size": 95}
+    output = tmp_path / "out.mkv"
+    result = jaxnst.video(source, files[1], output=output, codec="ffv1", **settings)
+    again = result.save(tmp_path / "again.mkv", codec="ffv1")
+    for path in (output, again):
+        alpha = next(open_clip(path).frames()).alpha
+        assert alpha is not None
+        assert np.allclose(alpha[:, :95], 128 / 255, atol=1 / 255)
 
 
 def test_a_film_is_turned_and_mirrored(tmp_path):

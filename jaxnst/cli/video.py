@@ -1,15 +1,15 @@
 """`jaxnst video`: a clip, painted so that it does not flicker."""
 
 import argparse
+import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import time
+from typing import Any
 
 from jaxnst._checks import path_text, shown
 from jaxnst.config import CLIP_SETTINGS, OVER_TIME, SETTINGS, parse_moment
 
 from .options import (
-    EXIT_ERROR,
     EXIT_INTERRUPTED,
     LIMIT,
     QUIET,
@@ -25,10 +25,6 @@ from .options import (
     setting_option,
     setting_options,
 )
-
-
-if TYPE_CHECKING:
-    pass
 
 
 _GROUP = "the clip"
@@ -104,6 +100,7 @@ def _video(args: argparse.Namespace) -> int:
 
     from jaxnst.videos.driver import VideoInterrupted, video
 
+    started = time.monotonic()
     result, is_interrupted = None, False
     try:
         result = video(
@@ -122,30 +119,24 @@ def _video(args: argparse.Namespace) -> int:
     except VideoInterrupted as interrupted:
         result, is_interrupted = interrupted.result, True
     except KeyboardInterrupt:  # before the first frame of this run
-        result, is_interrupted = None, True
+        is_interrupted = True
     if is_interrupted:
         kept, there = output.beside(".frames"), "no frame was painted"
         if result is not None and result.path is not None:
             there = f"the {len(result)} frames painted so far are in {result.path}"
-        elif kept.is_dir():
+        elif any(kept.glob("*.png")):
             there = f"the frames painted so far are in {path_text(kept)}"
         say_error(f"interrupted; {there}; the same command again goes on from here")
         return EXIT_INTERRUPTED
     assert result is not None
     made = result.record["result"]
     if not args.quiet:
-        seconds = sum(row["seconds"] for row in result.rows)
         say(
             f"{result.path}  ({made['width']} x {made['height']}, {len(result)} "
-            f"frames, {seconds:.0f} s)"
+            f"frames, {time.monotonic() - started:.0f} s)",
+            *(f"{name:20} {x:.5g}" for name, x in (result.metrics or {}).items()),
         )
-        if result.metrics is not None:
-            _tell_metrics(result.metrics)
-    return 0 if made["stopped"] is None else EXIT_ERROR
-
-
-def _tell_metrics(metrics: Mapping[str, float]) -> None:
-    say(*(f"{name:20} {value:.5g}" for name, value in metrics.items()))
+    return 0
 
 
 VIDEO = Command(
@@ -199,7 +190,12 @@ others from the last painted one, carried along the motion.""",
         ),
         *(
             setting_option(
-                name, SETTINGS[name], functools.partial(_parse_over_time, name=name)
+                name,
+                dataclasses.replace(
+                    SETTINGS[name],
+                    help=f"{SETTINGS[name].help}; over time MOMENT:VALUE; ...",
+                ),
+                functools.partial(_parse_over_time, name=name),
             )
             for name in OVER_TIME
         ),

@@ -179,10 +179,8 @@ def write_clip(
     the program is killed.
 
     Raises:
-        ValueError: if `check_streams` raises it.
         OSError: if it cannot be written.
     """
-    check_streams(output, clip, audio=audio)
     try:
         if output.is_film:
             if folder is not None and folder.is_symlink():  # on another disk, perhaps
@@ -365,7 +363,7 @@ def _encodable(
     rgb: HostImage, alpha: HostAlpha | None, encoder: _Codec, pixels: str
 ) -> Any:
     """Return a frame as FFmpeg takes it; an odd side gets its last row again."""
-    bits = 16 if encoder.is_deep else 8
+    bits = 16 if encoder.is_deep and pixels != "bgra" else 8
     values = quantize(rgb, alpha, bits)
     height, width = rgb.shape[:2]
     values = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

@@ -5,7 +5,6 @@ the other, as (right, down) in pixels.
 """
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -143,11 +142,6 @@ def read_flow(pattern: str, one: int, other: int, shape: tuple[int, int]) -> Flo
     if scale != (1, 1):
         found = cv2.resize(found, shape[::-1]) * np.asarray(scale, np.float32)
     return np.ascontiguousarray(found, np.float32)
-
-
-def is_flow_pattern(flow: Any) -> bool:
-    """Return whether a setting `flow` is a pattern of files."""
-    return isinstance(flow, str) and len(re.findall(r"%\d*d", flow)) == 2
 
 
 def places(flow: Flow) -> tuple[np.ndarray, np.ndarray]:

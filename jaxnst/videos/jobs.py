@@ -24,6 +24,7 @@ from jaxnst.config import (
     ClipConfig,
     TransferConfig,
     check_moment,
+    is_flow_pattern,
 )
 from jaxnst.images import Picture, load_picture, resize
 from jaxnst.images.resizing import fill_hidden
@@ -42,10 +43,10 @@ from jaxnst.transfer.result import make_record, settings_of
 from jaxnst.transfer.run import Painted
 from jaxnst.transfer.setup import Job, load_used_network, set_up, settle_config
 
-from .flow import FlowFn, find_flow, is_flow_pattern, make_flow_fn, read_flow
+from .flow import FlowFn, find_flow, make_flow_fn, read_flow
 from .motion import Motion, measure_motion
 from .shots import Shots, find_shots
-from .source import Clip, is_film, open_clip
+from .source import Clip, as_array, is_film, open_clip
 
 
 # Frames of a shot that tell its strengths, and of a clip of masks that tell what it is.
@@ -57,12 +58,17 @@ _NOT_FOR_CLIPS = {
 }
 
 
+# Frames, each with those that hold it, the nearest first.
+Order = list[tuple[int, tuple[int, ...]]]
+
+
 @dataclasses.dataclass
 class ClipJob:
     """A clip to be painted.
 
     Attributes:
         own: settings of the clip.
+        flow: name, function or pattern of files of the flow; None for none.
         arguments: arguments of `stylize` that do not change over time.
         moving: {setting: [(number of a frame, value)]} of those that do.
         masks: clip or picture of each mask; None: there are none.
@@ -75,8 +81,7 @@ class ClipJob:
     clip: Clip
     style: StyleSource
     own: ClipConfig
-    flow_fn: FlowFn | None
-    flow_files: str | None
+    flow: Any
     shots: Shots
     arguments: dict[str, Any]
     moving: dict[str, list[tuple[int, Any]]]
@@ -90,6 +95,11 @@ class ClipJob:
     _shot_jobs: dict[int, Job] = dataclasses.field(default_factory=dict)
     _readers: dict[int, "Reader"] = dataclasses.field(default_factory=dict)
     _levels: dict[int, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        is_files = is_flow_pattern(self.flow)
+        self._flow_files: str | None = self.flow if is_files else None
+        self._flow_fn = None if is_files else make_flow_fn(self.flow)[0]
 
     def set_first(self, picture: Picture, *, memory: str | None = None) -> None:
         """Take the first frame, and what of it holds for all of them."""
@@ -112,6 +122,15 @@ class ClipJob:
         if self.own.steadiness == 0:
             return 1
         return max(self.own.passes, 2 if self.is_loop else 1)
+
+    @property
+    def has_flow(self) -> bool:
+        """Whether there is a flow; without one nothing is carried along."""
+        return self._flow_fn is not None or self._flow_files is not None
+
+    def seconds(self, index: int) -> float:
+        """Return the time of a frame, from the first one."""
+        return float(self.clip.times[index] - self.clip.times[0])
 
     @property
     def is_loop(self) -> bool:
@@ -160,8 +179,8 @@ class ClipJob:
     def following(self, job: Job, index: int, picture: Picture | None = None) -> Job:
         """Return the job of a frame that goes on from the first one of its shot.
 
-        That of the first frame itself is what all of them share. Without its `picture`
-        it has all but its own content.
+        Called with the first frame it returns what all of them share. Without its
+        `picture` it has all but its own content.
         """
         inputs = job.inputs
         if picture is not None:
@@ -238,33 +257,65 @@ class ClipJob:
         self, index: int, other: int, frame: HostImage, before: HostImage
     ) -> Motion:
         """Return how a frame goes on from another one."""
-        if self.flow_files is None:
-            return measure_motion(frame, before, self.flow_fn)
+        files = self._flow_files
+        if files is None:
+            return measure_motion(frame, before, self._flow_fn)
         numbers = self.source_numbers[index], self.source_numbers[other]
 
         def read(one: int, two: int) -> FlowFn:
-            return lambda *_: read_flow(str(self.flow_files), one, two, self.shape)
+            return lambda *_: read_flow(files, one, two, self.shape)
 
         return measure_motion(frame, before, read(*numbers), read(*numbers[::-1]))
 
     def check_flow_files(self) -> None:
-        """Check that there is a flow from each frame to the one it goes on from.
+        """Check that there is a flow from each frame to those that hold it, and back.
 
         Raises:
             FileNotFoundError: if one is missing.
             ValueError: if the first one cannot be read.
         """
-        starts = {start for start, _ in self.shots.spans}
-        pairs = [
-            (self.source_numbers[one], self.source_numbers[self.shots.before[one]])
-            for one in range(len(self.clip))
-            if self.flow_files is not None and one not in starts
-        ]
-        for pair in pairs:
+        files = self._flow_files
+        if files is None:
+            return
+        pairs = {
+            (self.source_numbers[index], self.source_numbers[other])
+            for shot in range(len(self.shots.spans))
+            for number in range(1, self.num_passes + 1)
+            for index, before in self.order(shot, number)
+            for other in before
+        }
+        for pair in sorted(pairs):
             for one, other in (pair, pair[::-1]):
-                find_flow(str(self.flow_files), one, other)
+                find_flow(files, one, other)
         if pairs:
-            read_flow(str(self.flow_files), *pairs[0], self.shape)
+            read_flow(files, *min(pairs), self.shape)
+
+    def order(self, shot: int, number: int) -> Order:
+        """Return the frames of a shot in the order of a pass, with what holds them."""
+        indices = range(*self.shots.spans[shot])
+        reach, count = self.own.reach, len(indices)
+        if number == 1:
+            found = []
+            for index in indices[1:]:
+                near = [self.shots.before[index], *(index - k for k in reach if k > 1)]
+                near = near if 1 in reach else near[1:] or near
+                before = tuple(dict.fromkeys(x for x in near if x >= indices.start))
+                found.append((index, before or (index - 1,)))
+            return found
+        if self.is_loop:
+            turned = [
+                (index, [indices[(index - indices.start - k) % count] for k in reach])
+                for index in indices
+            ]
+            return [
+                (index, tuple(dict.fromkeys(x for x in before if x != index)))
+                for index, before in turned
+            ]
+        way = -1 if number % 2 else 1
+        return [
+            (index, tuple(index + way * k for k in reach if index + way * k in indices))
+            for index in (indices if way < 0 else indices[::-1])
+        ]
 
     def first_of_shot(self, number: int, picture: Picture | None = None) -> Job:
         """Return the job of a shot's first frame, which is read if it is not given."""
@@ -300,12 +351,11 @@ class ClipJob:
         record = self._base()
         return {
             "jaxnst": __version__,
-            "inputs": record["inputs"],
             "frames": [self.clip.numbers[0], self.clip.numbers[-1], len(self.clip)],
-            "settings": record["settings"],
-            "clip": self.own.to_dict(),
-            "over_time": {k: [list(x) for x in v] for k, v in self.moving.items()},
-            "weights": record["weights"],
+            **{
+                name: record.get(name)
+                for name in ("inputs", "settings", "clip", "over_time", "weights")
+            },
             "shots": [start for start, _ in self.shots.spans],
             "memory": self.memory,
             "versions": record["versions"],
@@ -333,37 +383,38 @@ class ClipJob:
                 record["versions"][name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:  # another one of OpenCV's
                 record["versions"][name] = "other"
-        return record
-
-    def record(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        measured: Mapping[str, float] | None,
-        *,
-        is_part: bool,
-    ) -> dict[str, Any]:
-        """Return the record of the clip."""
-        record = self._base()
-        del record["seconds"], record["recoveries"]
-        record["kind"] = "video"
-        record["result"] |= {
-            "steps": sum(row["steps"] for row in rows),
-            "stopped": "interrupted" if is_part else None,
-            "frames": len(rows),
-            "shots": len(self.shots.spans),
-        }
         record["clip"] = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in self.own.to_dict().items()
         }
-        record["shot_starts"] = [
-            start for start, _ in self.shots.spans if start < len(rows)
-        ]
         if self.moving:
             record["over_time"] = {
                 name: [list(point) for point in points]
                 for name, points in self.moving.items()
             }
+        return record
+
+    def record(
+        self,
+        count: int,
+        measured: Mapping[str, float] | None,
+        *,
+        steps: int,
+        is_part: bool,
+    ) -> dict[str, Any]:
+        """Return the record of so many frames of the clip, painted in so many steps."""
+        record = self._base()
+        del record["seconds"], record["recoveries"]
+        record["kind"] = "video"
+        record["result"] |= {
+            "steps": steps,
+            "stopped": "interrupted" if is_part else None,
+            "frames": count,
+            "shots": len(self.shots.spans),
+        }
+        record["shot_starts"] = [
+            start for start, _ in self.shots.spans if start < count
+        ]
         if measured is not None:
             record["metrics"] = dict(measured)
         return record
@@ -378,7 +429,6 @@ def plan_clip(
     *,
     check_fn: Callable[[Clip], object] = lambda _: None,
     seen_fn: Callable[[int], object] = lambda _: None,
-    num_threads: int | None = None,
 ) -> ClipJob:
     """Return a clip to be painted: all is checked, and the shots are found.
 
@@ -387,9 +437,7 @@ def plan_clip(
     """
     for name, reason in _NOT_FOR_CLIPS.items():
         if settings.get(name):
-            raise ValueError(f"`{name}` is of single pictures: {reason}.")
-    is_files = is_flow_pattern(flow)
-    flow_fn = None if is_files else make_flow_fn(flow)[0]
+            raise ValueError(f"`{name}` is only for single pictures: {reason}.")
     whole = open_clip(source, rate=own.rate)
     clip = whole.part(own.start, own.stop, own.every)
     if len(clip) < 2:
@@ -417,8 +465,7 @@ def plan_clip(
         clip=clip,
         style=style,
         own=own,
-        flow_fn=flow_fn,
-        flow_files=str(flow) if is_files else None,
+        flow=flow,
         shots=Shots(((0, len(clip)),), tuple(range(-1, len(clip) - 1))),
         arguments=arguments,
         moving=moving,
@@ -435,9 +482,10 @@ def plan_clip(
     job.set_first(next(clip.frames(0, 1)))
     for index in range(len(clip)):  # what of it does not go together is told now
         job.config_at(index)
-    threads = num_threads or num_flow_threads()
     if own.steadiness > 0:
-        job.shots = find_shots(clip, cuts, num_threads=threads, seen_fn=seen_fn)
+        job.shots = find_shots(
+            clip, cuts, num_threads=num_flow_threads(), seen_fn=seen_fn
+        )
         job.check_flow_files()
     if own.loop and len(job.shots.spans) > 1:
         warnings.warn(
@@ -448,7 +496,10 @@ def plan_clip(
 
 
 def num_flow_threads() -> int:
-    """Return how many threads measure flows: all but one beside an accelerator."""
+    """Return how many threads measure flows.
+
+    One on a CPU, whose cores paint; beside an accelerator all cores but one.
+    """
     if default_device().platform == "cpu":  # whose cores are busy painting
         return 1
     return max(1, (os.cpu_count() or 2) - 1)
@@ -540,10 +591,10 @@ def _check_white(argument: str, masks: Clip) -> None:
 
 
 def _cuts(cuts: Sequence[int | float], whole: Clip, clip: Clip) -> list[int]:
-    """Return the frames of a part of a clip that begin shots."""
+    """Return the places in a part of a clip where shots begin."""
     numbers = [whole.index_of("cuts", each) for each in cuts]
     places = np.searchsorted(clip.numbers, numbers).tolist()
-    return [clip.numbers[place] for place in places if place < len(clip)]
+    return [place for place in places if place < len(clip)]
 
 
 def _points(name: str, given: Mapping[Any, Any], clip: Clip) -> list[tuple[int, Any]]:
@@ -601,14 +652,7 @@ def cached_loaders() -> dict[str, Any]:
     }
 
 
-def as_array(picture: Picture) -> np.ndarray:
-    """Return a frame as an array, with its opacity as a fourth channel."""
-    if picture.alpha is None:
-        return picture.rgb
-    return np.dstack([picture.rgb, picture.alpha])
-
-
-# Settings of a clip that say which frames of it are painted.
+# Settings that fit one clip only.
 _OF_ONE_CLIP = ("start", "stop", "every", "cuts", "rate")
 
 

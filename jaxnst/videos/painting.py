@@ -43,7 +43,8 @@ from jaxnst.transfer.run import (
 )
 from jaxnst.transfer.setup import Job
 
-from .folder import Row
+from .folder import Row, from_levels, to_levels
+from .jobs import ClipJob
 from .motion import NEW_RATE, Held
 
 
@@ -83,39 +84,31 @@ class ShotPainter:
     """What the frames of one shot share.
 
     Attributes:
-        job: the first frame, as a picture by itself.
+        first: the first frame, as a picture by itself.
         number: number of the shot.
-        start: number of its first frame.
-        config_fn: number of a frame -> the settings of its picture.
-        job_fn: number of a frame -> its job as one that goes on from the first; its
-            content need not be its own.
         step_fn: called with the number of a frame and each step of it, if it is
             painted by itself.
-        time_fn: number of a frame -> its time in seconds.
     """
 
-    job: Job
-    own: ClipConfig
-    memory: str
+    job: ClipJob
+    first: Job
     number: int
-    start: int
-    config_fn: Callable[[int], TransferConfig]
-    job_fn: Callable[[int], Job]
     is_interrupted: Callable[[], bool]
     step_fn: Callable[[int, StepView], object] | None
-    time_fn: Callable[[int], float]
 
     def __post_init__(self):
         self._targets: Targets | None = None
         self._scale = 1.0
         self._first_loss = 1.0
         self._recolor_terms: np.ndarray | None = None
-        self._job_at = functools.lru_cache(2)(self.job_fn)
+        self.start = self.job.shots.spans[self.number][0]
+        job_fn = functools.partial(self.job.following, self.first)
+        self._job_at = functools.lru_cache(2)(job_fn)
         # What the frames after the first share.
         self._base = self._job_at(self.start)
-        is_custom = self.job.config.optimizer == CUSTOM
-        optimizer = self.job.optimizer if is_custom else make_optimizer("adam")
-        plan = make_plan([self._base], self.memory)
+        is_custom = self.first.config.optimizer == CUSTOM
+        optimizer = self.first.optimizer if is_custom else make_optimizer("adam")
+        plan = make_plan([self._base], self.job.memory)
         self._plan: Plan = plan._replace(
             step=dataclasses.replace(plan.step, optimizer=optimizer, averaging=0.0)
         )
@@ -123,15 +116,15 @@ class ShotPainter:
     def paint_whole(self, index: int, job: Job | None = None) -> tuple[HostImage, Row]:
         """Return a frame painted by itself, exactly as `stylize` does, and its row."""
         started = time.perf_counter()
-        job = job or self.job
+        job = job or self.first
         if is_unpainted(job.config) or is_pair_alike(job):
             painted = leave_unpainted(job)
         else:
-            with clear_memory_errors(self.memory, max(job.inputs.shape)):
+            with clear_memory_errors(self.job.memory, max(job.inputs.shape)):
                 (painted,) = paint(
                     [job],
-                    make_plan([job], self.memory),
-                    callbacks=[self.step_fn and functools.partial(self._show, index)],
+                    make_plan([job], self.job.memory),
+                    callbacks=[self.step_fn and functools.partial(self.step_fn, index)],
                     is_interrupted=self.is_interrupted,
                 )
         if painted.stopped == "interrupted":
@@ -153,17 +146,12 @@ class ShotPainter:
         )
         return image, row
 
-    def _show(self, index: int, view: StepView) -> None:
-        """Show a step; what `step_fn` returns stops nothing."""
-        assert self.step_fn is not None
-        self.step_fn(index, view)
-
     def begin(self, row: Mapping[str, Any]) -> None:
         """Take the scales of the shot from the row of its first painted frame."""
         self._scale = max(row["contrast"] ** 2, 1e-4)
         self._first_loss = row["total"] or 1.0
         self._fit_recoloring()
-        if is_pair_alike(self.job):
+        if is_pair_alike(self.first):
             warnings.warn(
                 f"frame {self.start} and the style are the same picture, so its shot "
                 "is not painted.",
@@ -191,7 +179,7 @@ class ShotPainter:
     def recolored(self, index: int, frame: HostImage) -> HostImage:
         """Return a frame in the colors of the painting."""
         assert self._recolor_terms is not None
-        config = self.config_fn(index)
+        config = self.job.config_at(index)
         if self._is_left(config):
             return frame
         found = _color_terms(frame.reshape(-1, 3)) @ self._recolor_terms
@@ -203,7 +191,7 @@ class ShotPainter:
 
     def _is_left(self, config: TransferConfig) -> bool:
         """Return whether a frame stays as it is in the clip."""
-        return config.strength == 0 or is_pair_alike(self.job)
+        return config.strength == 0 or is_pair_alike(self.first)
 
     def paint_held(
         self,
@@ -221,7 +209,7 @@ class ShotPainter:
         the pass.
         """
         started = time.perf_counter()
-        config, job = self.config_fn(index), self._job_at(index)
+        config, job = self.job.config_at(index), self._job_at(index)
         held = self._freed(held, index, last["frame"])
         image, terms, steps = held.first, {}, 0
         ratios = np.array([float(x) for x in last["ratios"].split()])
@@ -258,9 +246,9 @@ class ShotPainter:
 
         It is painted though it stands still.
         """
-        config = self.config_fn(index)
+        config = self.job.config_at(index)
         since = range(max(self.start, index - _SETTLING), index)
-        if any(self.config_fn(each) != config for each in (before, *since)):
+        if any(self.job.config_at(each) != config for each in (before, *since)):
             return held._replace(rates=np.maximum(held.rates, 1))
         now, old = (self._job_at(x).inputs.regions for x in (index, before))
         if now is old or now is None or old is None:
@@ -284,9 +272,9 @@ class ShotPainter:
         They change at once with the strengths, and then as the gaps that are left ask.
         """
         if last["frame"] == self.start and last["pass"] == 1:
-            known = self.job.inputs.strengths(self.job.config)
+            known = self.first.inputs.strengths(self.first.config)
         else:
-            known = self._base.inputs.strengths(self.config_fn(last["frame"]))
+            known = self._base.inputs.strengths(self.job.config_at(last["frame"]))
         usual = Steering(strengths, shares).log_ratios
         if known is None or 0 in known or len(known) != len(ratios):
             return usual
@@ -310,7 +298,7 @@ class ShotPainter:
             content = base.inputs.content_at(size.shape)
             self._targets = measure_targets(base, self._plan, size, content)
         targets = self._targets
-        network = job.network.with_memory(self.memory)
+        network = job.network.with_memory(self.job.memory)
         layers = tuple(base.config.content_layers)
         changes: dict[str, Any] = {
             "content": _features(network, jnp.asarray(frame), layers),
@@ -330,7 +318,7 @@ class ShotPainter:
         if job.config.style_blend != base.config.style_blend:
             blended = measure_targets(
                 job,
-                make_plan([job], self.memory),
+                make_plan([job], self.job.memory),
                 self._plan.sizes[-1],
                 frame,
             )
@@ -340,7 +328,7 @@ class ShotPainter:
     def _run(
         self, held: Held, targets: Targets, weights: LossWeights, num_steps: int
     ) -> tuple[HostImage, dict[str, Any], int]:
-        config, own = self._base.config, self.own
+        config, own = self._base.config, self.job.own
         weight = temporal_weight(own)
         if config.normalization == "paper":  # whose losses have no unit
             weight *= self._first_loss
@@ -350,12 +338,12 @@ class ShotPainter:
             method=Method(self._plan.step.optimizer, frame_rate(own, config), 1.0),
             weights=weights._replace(temporal=np.float32(weight)),
             budget=budget,
-            full_shape=self.job.inputs.shape,
+            full_shape=self.first.inputs.shape,
             is_watched=False,
         )
         step = self._plan.step
         state: TransferState = step.init(held.first)
-        with clear_memory_errors(self.memory, max(held.first.shape)):
+        with clear_memory_errors(self.job.memory, max(held.first.shape)):
             state = run_size(
                 step.stack([state]),
                 targets,
@@ -385,7 +373,7 @@ class ShotPainter:
             "frame": index,
             "pass": number,
             "shot": self.number,
-            "time": round(self.time_fn(index), 6),
+            "time": round(self.job.seconds(index), 6),
             "steps": steps,
             "total": None,
             "content": None,
@@ -427,8 +415,7 @@ def _numbers(values: Any) -> str:
 
 def rounded(image: HostImage) -> HostImage:
     """Return a picture as its file of 16 bits has it; the next one starts from that."""
-    levels = np.round(np.clip(image, 0, 1) * 65535).astype(np.uint16)
-    return levels.astype(np.float32) / np.float32(65535)
+    return from_levels(to_levels(image))
 
 
 def _color_terms(colors: np.ndarray) -> np.ndarray:

@@ -258,9 +258,16 @@ def _spooled(frames: Iterator[Any], argument: str) -> list[Path]:
     files = _Files()
     for number, frame in enumerate(frames):
         path = files.folder.path / f"{number:06}.npy"
-        np.save(path, load_picture(frame, argument=argument).rgb)
+        np.save(path, as_array(load_picture(frame, argument=argument)))
         files.append(path)
     return files
+
+
+def as_array(picture: Picture) -> np.ndarray:
+    """Return a frame as an array, with its opacity as a fourth channel."""
+    if picture.alpha is None:
+        return picture.rgb
+    return np.dstack([picture.rgb, picture.alpha])
 
 
 class TemporaryFolder:
