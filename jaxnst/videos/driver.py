@@ -294,8 +294,10 @@ def _paint(
         clip = job.clip.first(count)
         rows = [folder.row(index) for index in range(count)]
         frames_fn = functools.partial(_finished, job, folder, count)
-        steps = sum(row["steps"] for row in folder.rows.values())
-        record_fn = functools.partial(job.record, count, steps=steps, is_part=is_part)
+        num_steps = sum(row["steps"] for row in folder.rows.values())
+        record_fn = functools.partial(
+            job.record, count, num_steps=num_steps, is_part=is_part
+        )
         result = VideoResult(
             path=None,
             times=tuple(float(t - clip.times[0]) for t in clip.times),

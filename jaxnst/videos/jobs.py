@@ -399,7 +399,7 @@ class ClipJob:
         count: int,
         measured: Mapping[str, float] | None,
         *,
-        steps: int,
+        num_steps: int,
         is_part: bool,
     ) -> dict[str, Any]:
         """Return the record of so many frames of the clip, painted in so many steps."""
@@ -407,7 +407,7 @@ class ClipJob:
         del record["seconds"], record["recoveries"]
         record["kind"] = "video"
         record["result"] |= {
-            "steps": steps,
+            "steps": num_steps,
             "stopped": "interrupted" if is_part else None,
             "frames": count,
             "shots": len(self.shots.spans),
