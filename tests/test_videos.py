@@ -305,7 +305,7 @@ def test_settings_over_time(pan, style):
     ratios = [float(row["ratios"]) for row in result.rows]
     assert ratios[-1] > ratios[0]
     with pytest.raises(
-        ValueError, match="`strength` is frame 9, but clip ends after 5"
+        ValueError, match="`strength` names frame 9, but clip ends after 5"
     ):
         jaxnst.video(pan, style, **QUICK, strength={0: 0.3, 9: 0.8})
     for settings, message in (
@@ -590,11 +590,11 @@ def test_bad_settings_are_one_line_each(pan, style):
         ({"steadiness": 2}, "`steadiness` must be between 0 and 1, got 2"),
         ({"reach": (3, 1)}, "`reach` must be growing numbers"),
         ({"frame_steps": 0}, "`frame_steps` must be at least 1"),
-        ({"start": 9.0}, "`start` is 9 s, but clip ends after 5 frames, 0.20 s"),
-        ({"stop": 99}, "`stop` is frame 99, but clip ends after 5 frames"),
+        ({"start": 9.0}, "`start` names 9 s, but clip ends after 5 frames, 0.20 s"),
+        ({"stop": 99}, "`stop` names frame 99, but clip ends after 5 frames"),
         ({"start": 3, "stop": 2}, "is not after `start`"),
         ({"every": 5}, "leave 1 frame; leave two or more"),
-        ({"cuts": [77]}, "`cuts` is frame 77, but clip ends"),
+        ({"cuts": [77]}, "`cuts` names frame 77, but clip ends"),
         ({"max_seconds": 3}, "`max_seconds` is only for single pictures"),
         ({"tile": True}, "`tile` is only for single pictures"),
         ({"frame_stepz": 3}, "'frame_stepz' is no setting of `video`. Did you mean"),

@@ -263,7 +263,7 @@ def _check_held(streams: Sequence[Any], path: Path) -> None:
     advice = f"use {', '.join(holding)}, or leave it out" if holding else "leave it out"
     raise ValueError(
         f"output {path_text(path)}: {ending} cannot hold the clip's {what} ({name}); "
-        f"{advice} (`audio` False)."
+        f"{advice} (audio=False, --no-audio)."
     )
 
 

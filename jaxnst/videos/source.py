@@ -147,8 +147,8 @@ class Clip:
         # Not exactly: 0.2 is more than a fifth.
         if moment > end + 1e-6 or (moment >= end - 1e-6 and not is_end):
             raise ValueError(
-                f"`{name}` is {_moment(moment)}, but {path_text(self.name)} ends after "
-                f"{self.numbers[-1] + 1} frames, "
+                f"`{name}` names {_moment(moment)}, but {path_text(self.name)} ends "
+                f"after {self.numbers[-1] + 1} frames, "
                 f"{float(self.times[-1] + self.duration):.2f} s."
             )
         later = (i for i, place in enumerate(places) if place >= moment - 1e-6)
