@@ -105,6 +105,7 @@ class ClipJob:
         """Take the first frame, and what of it holds for all of them."""
         self.source_numbers = self.source_numbers or self.clip.numbers
         self.first = self.whole(0, picture)
+        self._shot_jobs = {0: self.first}
         self.shape = self.first.inputs.shape
         self.memory = memory or choose_memory(self.first)
 
