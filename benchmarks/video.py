@@ -1,19 +1,39 @@
-"""Measure how steady clips are, against frames that are painted by themselves.
+"""How steady painted clips are, against frames that are painted by themselves.
 
-Four clips: a pan with known flow, a tripod shot with noise, Big Buck Bunny, and two
-layers of which one covers the other. Each line is one run, as JSON; frames painted by
-themselves are kept in the folder, as they take most of the time.
+pip install -e '.[video]'
+python benchmarks/video.py [--clips pan tripod bunny layers] [--size 160]
+    [--frames 12] [--alone 5] [--runs SETTINGS ...] [--style PICTURE] [-o FOLDER]
+    [--json FILE]
 
-    python benchmarks/video.py -o /tmp/video --clips pan tripod --steadiness 0.5
+Four clips: a pan with known flow, a tripod shot with noise, Big Buck Bunny, and a disc
+that moves over a photograph that moves, too. SETTINGS are of `jaxnst.video`, in JSON:
+--runs '{}' '{"steadiness": 1}' '{"passes": 2}'.
+
+"warp" is the change along the motion (the true one, where it is known) over that of
+frames by themselves, "long" the same from the fifth frame before. LPIPS, Gram and
+palette gaps are means of the same frames however they are painted. "seconds" is the
+median of the frames after the first, over that of a frame by itself. The folder gets
+each clip as a film.
 """
 
 import argparse
 import json
-import re
-import time
+import statistics
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from _common import (
+    IMAGES,
+    count_of,
+    make_parser,
+    path_of,
+    run_main,
+    say_if_busy,
+    size_of,
+    write_json,
+)
 
 import jaxnst
 from jaxnst.images import resize
@@ -21,21 +41,30 @@ from jaxnst.metrics import measure
 from jaxnst.pretrained import load_lpips_network
 from jaxnst.videos.flow import farneback_flow, one_thread
 from jaxnst.videos.measuring import measure_frames, summarize
-from jaxnst.videos.painting import ShotPainter, rounded
 from jaxnst.videos.source import open_clip
 
 
-IMAGES = Path(__file__).parent.parent / "examples" / "images"
 CLIPS = ("pan", "tripod", "bunny", "layers")
+COLUMNS = {
+    "warp": "warp",
+    "long": "long",
+    "detail": "detail_kept",
+    "mean": "drift_mean",
+    "contrast": "drift_contrast",
+    "LPIPS": "lpips",
+    "Gram": "gram_gap",
+    "palette": "palette_gap",
+    "time": "time",
+}
 
 
-def photograph(name, width):
+def photograph(name: str, width: int) -> Any:
     """Return a photograph of this width."""
     rgb = jaxnst.load_picture(IMAGES / f"{name}.jpg").rgb
     return resize(rgb, (round(width * rgb.shape[0] / rgb.shape[1]), width))
 
 
-def make_clip(name, size, count):
+def make_clip(name: str, size: int, count: int) -> list[Any]:
     """Return the frames of a clip, in 8 bits."""
     height, width = round(size * 9 / 16), size
     generator = np.random.default_rng(0)
@@ -63,7 +92,7 @@ def make_clip(name, size, count):
     return [np.round(255 * np.clip(x, 0, 1)).astype(np.uint8) for x in frames]
 
 
-def true_flow_fn(name, contents):
+def true_flow_fn(name: str, contents: list[Any]) -> Callable[..., Any] | None:
     """Return the known flow between frames of a clip; None where it is not known."""
     known = {id(frame): index for index, frame in enumerate(contents)}
 
@@ -82,97 +111,83 @@ def true_flow_fn(name, contents):
     return None if name == "bunny" else flow
 
 
-def contents_at(frames, shape):
+def contents_at(frames: list[Any], shape: tuple[int, int]) -> list[Any]:
     """Return the frames at the size of the painting."""
     return [resize(x / np.float32(255), shape) for x in frames]
 
 
-def paint_first_once(image):
-    """Let the first frame be one that is there, as it takes most of the time."""
+def measures(
+    name: str,
+    contents: list[Any],
+    paintings: list[Any],
+    judged: Sequence[int],
+    style: Any,
+    judge: Any,
+) -> dict[str, float]:
+    """Return the measures of a clip, LPIPS and gaps of the frames `judged`."""
+    flow_fn = true_flow_fn(name, contents) or farneback_flow
+    with one_thread():
+        used = contents[: len(paintings)]
+        found = summarize([*measure_frames(paintings, used, flow_fn=flow_fn)])
+    seen = [measure(paintings[i], contents[i], style, judge=judge) for i in judged]
+    for each in ("lpips", "gram_gap", "palette_gap"):
+        found[each] = statistics.fmean(float(getattr(x, each)) for x in seen)
+    return found
 
-    def paint_whole(self, index, job=None):
-        del job
-        first, started = rounded(image), time.perf_counter()
-        return first, self._row(index, first, started, steps=0, ratios="")
 
-    ShotPainter.paint_whole = paint_whole
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
+    add = parser.add_argument
+    add("--clips", nargs="+", default=CLIPS, choices=CLIPS)
+    add("--size", type=size_of, default=160, help="longest side (%(default)s)")
+    add("--frames", type=count_of, default=12, help="of each clip (%(default)s)")
+    add("--alone", type=count_of, default=5, help="by themselves (%(default)s)")
+    add("--runs", type=json.loads, nargs="+", default=[{}], metavar="SETTINGS")
+    add("--style", type=path_of, default=path_of("hokusai_great_wave"))
+    add("-o", "--output", type=Path, metavar="FOLDER", help="for the painted clips")
+    return parser.parse_args(argv)
 
 
-def main():
-    """Paint and measure what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--clips", nargs="+", default=CLIPS, choices=CLIPS)
-    parser.add_argument("--size", type=int, default=160)
-    parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--alone", type=int, default=5)
-    parser.add_argument("--style", default="hokusai_great_wave")
-    parser.add_argument("--settings", type=json.loads, nargs="+", default=[{}])
-    args = parser.parse_args()
-    args.output.mkdir(exist_ok=True)
-    style = IMAGES / f"{args.style}.jpg"
-    painting, judge = jaxnst.load_picture(style).rgb, load_lpips_network()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    say_if_busy()
+    pair = jaxnst.load_picture(args.style).rgb, load_lpips_network()
+    rows: list[dict[str, Any]] = []
+    print(f"{'':34}" + "".join(f"{x:>9}" for x in COLUMNS))
     for name in args.clips:
         frames = make_clip(name, args.size, args.frames)
-        single, alone_seconds = [], []
-        for index in range(args.alone):
-            place = args.output / f"{name}_{args.size}_{args.style}_{index}.npy"
-            if not place.exists():
-                started = time.perf_counter()
-                made = jaxnst.stylize(
-                    frames[index], style, size=args.size, progress=False
-                )
-                np.save(place, made.image)
-                alone_seconds.append(time.perf_counter() - started)
-            single.append(np.load(place))
-        shape = single[0].shape[:2]
-        contents = contents_at(frames, shape)
+        judged = range(min(1, args.alone - 1), min(args.frames, args.alone), 2)
 
-        def show(label, paintings, rows, name=name, contents=contents, **more):
-            flow_fn = true_flow_fn(name, contents) or farneback_flow
-            with one_thread():
-                used = contents[: len(paintings)]
-                summary = summarize([*measure_frames(paintings, used, flow_fn=flow_fn)])
-            # Of the same frames, however they were painted.
-            judged = [
-                measure(paintings[i], contents[i], painting, judge=judge)
-                for i in range(
-                    min(1, args.alone - 1), min(len(paintings), args.alone), 2
-                )
-            ]
-            summary |= {
-                each: float(np.mean([getattr(x, each) for x in judged]))
-                for each in ("lpips", "gram_gap", "palette_gap")
+        shared = {"size": args.size, "progress": False}
+        alone = jaxnst.video(frames[: args.alone], args.style, steadiness=0, **shared)
+        single = [*alone]
+        contents = contents_at(frames, single[0].shape[:2])
+        base = measures(name, contents, single, judged, *pair)
+        base["seconds"] = statistics.median(x["seconds"] for x in alone.rows)
+        for settings in [None, *args.runs]:
+            found, label = base, "by themselves"
+            if settings is not None:
+                result = jaxnst.video(frames, args.style, **shared, **settings)
+                found = measures(name, contents, [*result], judged, *pair)
+                later = [x["seconds"] for x in result.rows[1:]]
+                found["seconds"] = statistics.median(later)
+                label = json.dumps(settings)
+                if args.output is not None:
+                    args.output.mkdir(parents=True, exist_ok=True)
+                    result.save(args.output / f"{name}_{len(rows)}.mp4")
+            row = found | {
+                "warp": found["warp_error"] / base["warp_error"],
+                "long": found.get("warp_error_5", 0) / base["warp_error_first"],
+                "time": found["seconds"] / base["seconds"],
             }
-            if rows:
-                later = rows[1:]
-                summary["seconds"] = float(np.median([x["seconds"] for x in later]))
-                summary["first_seconds"] = rows[0]["seconds"]
-                summary["style"] = later[-1]["style"]
-                summary["still"] = float(np.mean([x["still"] for x in later]))
-            rounded = {
-                k: float(f"{v:.4g}")
-                for k, v in (summary | more).items()
-                if v is not None
-            }
-            line = json.dumps({"clip": name, "run": label} | rounded)
-            print(line, flush=True)
-            with (args.output / "results.jsonl").open("a") as file:
-                file.write(line + "\n")
-
-        paint_first_once(single[0])
-        seconds = float(np.median(alone_seconds)) if alone_seconds else None
-        show("alone", single, [], alone_seconds=seconds)
-        for settings in args.settings:
-            result = jaxnst.video(
-                frames, style, size=args.size, progress=False, **settings
+            rows.append({"clip": name, "run": label, **row})
+            print(
+                f"{name:8}{label:26}"
+                + "".join(f"{row[each]:9.3f}" for each in COLUMNS.values()),
+                flush=True,
             )
-            label = json.dumps(settings)
-            paintings = [*result]
-            place = f"{name}_{re.sub('[^0-9a-z.]+', '_', label)}_last.npy"
-            np.save(args.output / place, np.stack(paintings))
-            show(label, paintings, result.rows)
+    write_json(args.json, rows, size=args.size, frames=args.frames)
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

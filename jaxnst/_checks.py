@@ -86,7 +86,7 @@ def check_path(name: str, value: object) -> str:
         parts = os.fsencode(text).split(b"/")
     except UnicodeEncodeError:
         parts = [b"\0"]
-    if any(b"\0" in part for part in parts):
+    if not text or any(b"\0" in part for part in parts):
         raise ValueError(f"`{name}` is {shown(text)}, which no file can be named.")
     if max(map(len, parts)) > _MAX_NAME:
         raise ValueError(

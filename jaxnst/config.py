@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import numbers
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -197,7 +198,7 @@ def _parse_strength(text: str) -> float | str:
     with contextlib.suppress(ValueError):
         return float(text)
     stem, point, extension = text.rpartition(".")
-    if "/" in text or (stem and point and extension.isalpha()):
+    if "/" in text or (stem and point and extension[:1].isalpha()):
         return text
     raise ValueError(f"{shown(text)} is neither a number nor a picture file")
 
@@ -671,12 +672,25 @@ def parse_moment(text: str) -> int | float:
     text = text.strip()
     if text.isdecimal():
         return int(text)
-    return parse_number(text.removesuffix("s"))
+    with contextlib.suppress(ValueError):
+        return float(text.removesuffix("s"))
+    raise ValueError(f"{shown(text)} is neither a frame, as 48, nor a time, as 2s")
 
 
-def _check_moment(name: str, value: object) -> int | float:
-    if isinstance(value, float):
-        return check_number(name, value)
+def check_moment(name: str, value: object) -> int | float:
+    """Return a moment of a clip: a frame as an int, or seconds as a float.
+
+    Args:
+        name: the argument's name, for messages.
+        value: the moment; numbers of NumPy are of either kind, too.
+
+    Raises:
+        ValueError: if it is below 0 or not finite.
+        TypeError: if it is of another kind.
+    """
+    is_whole = isinstance(value, numbers.Integral)
+    if isinstance(value, numbers.Real) and not is_whole:
+        return check_number(name, float(value))
     return check_count(name, value, minimum=0)
 
 
@@ -692,7 +706,7 @@ def _check_cuts(name: str, value: Any) -> str | tuple[int | float, ...]:
     if isinstance(value, str):
         return check_choice(name, value, ("auto",))
     entries = check_list(name, value, "'auto', or a list of frames or seconds")
-    return tuple(_check_moment(f"{name}[{i}]", x) for i, x in enumerate(entries))
+    return tuple(check_moment(f"{name}[{i}]", x) for i, x in enumerate(entries))
 
 
 def _check_reach(name: str, value: Any) -> tuple[int, ...]:
@@ -708,10 +722,19 @@ def _check_reach(name: str, value: Any) -> tuple[int, ...]:
     return reach
 
 
+def is_flow_pattern(flow: Any) -> bool:
+    """Return whether a setting `flow` is a pattern of files.
+
+    Args:
+        flow: value of the setting.
+    """
+    return isinstance(flow, str) and len(re.findall(r"%\d*d", flow)) == 2
+
+
 def _check_flow(name: str, value: Any) -> str:
-    if isinstance(value, str) and len(re.findall(r"%\d*d", value)) == 2:
+    if is_flow_pattern(value):
         return value
-    return check_choice(name, value, FLOWS)
+    return check_choice(name, value, (*FLOWS, "FOLDER/%04d_%04d.flo"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -780,7 +803,7 @@ class ClipConfig:
         "first frame, or seconds such as 1.5 or 2s",
         metavar="T",
         parse_fn=parse_moment,
-        check_fn=_check_moment,
+        check_fn=check_moment,
         default_text="the first",
     )
     stop: int | float | None = _setting(
@@ -788,7 +811,7 @@ class ClipConfig:
         "frame or seconds to stop before",
         metavar="T",
         parse_fn=parse_moment,
-        check_fn=_check_moment,
+        check_fn=check_moment,
         default_text="the end",
     )
     every: int = _count(1, "paint every n-th frame only")

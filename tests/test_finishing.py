@@ -214,7 +214,7 @@ def test_the_command_finishes_any_picture(tmp_path, image, capsys):
     assert "between 0 and 1, got 7" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["stylize", "sweep", "batch", "texture"])
+@pytest.mark.parametrize("command", ["stylize", "sweep", "batch", "texture", "video"])
 def test_help_is_short_and_all_of_it_is_there(command, capsys):
     parser = build_parser()
     shown = {}

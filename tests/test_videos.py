@@ -14,10 +14,12 @@ import pytest
 from conftest import forget_programs, num_programs, picture
 
 import jaxnst
+from jaxnst.cli.video import _parse_over_time
 from jaxnst.images import save_picture
 from jaxnst.objective import Temporal, _temporal_term
-from jaxnst.videos import folder, motion
+from jaxnst.videos import driver, folder, motion
 from jaxnst.videos.flow import certainty_of, check_consistency, dis_flow, warp
+from jaxnst.videos.jobs import settings_of_clip
 from jaxnst.videos.measuring import measure_frames, summarize
 from jaxnst.videos.source import open_clip
 
@@ -120,6 +122,8 @@ def test_a_cut_begins_a_shot_and_a_flash_does_not(pan, style):
     assert result.rows[3]["certainty"] > 0.7  # of the frame before the flash
     result = jaxnst.video(pan, style, **QUICK, cuts=[2, 0.12])
     assert [row["shot"] for row in result.rows] == [0, 0, 1, 2, 2]
+    result = jaxnst.video(pan, style, **QUICK, cuts=[1, 2, 4], start=1, stop=3)
+    assert [row["shot"] for row in result.rows] == [0, 1]
 
 
 def test_light_is_followed():
@@ -166,7 +170,8 @@ def test_a_killed_run_goes_on_with_the_same_bytes(pan, style, tmp_path):
             jaxnst.video(pan, style, output=output, passes=2, callback=kill, **QUICK)
         place = output.with_name(f"{output.name}.frames")
         with (place / "frames.csv").open("a") as table:
-            table.write("3,1,0,0.1")  # cut off in the middle of a row
+            # Garbage, as after a power cut, and a row that is cut off.
+            table.write("\0" * 200_000 + "\n3,1,0,0.1")
         (place / "000004.png").write_bytes(b"half a picture")
         jaxnst.video(pan, style, output=output, keep=True, passes=2, **QUICK)
         assert files_of(place) == frames
@@ -189,6 +194,16 @@ def test_a_callback_stops_and_the_frames_are_put_together(pan, style, tmp_path):
     assert len(result) == len(open_clip(output)) == 3
     assert result.record["result"]["stopped"] == "interrupted"
     assert jaxnst.read_record(output)["result"]["frames"] == 3
+    seen = []
+    result = jaxnst.video(
+        pan,
+        style,
+        passes=2,
+        callback=lambda row: seen.append(row) or len(seen) == 6,
+        **QUICK,
+    )
+    assert len(result) == 5
+    assert result.record["result"]["stopped"] == "interrupted"
 
 
 def test_a_full_disk_loses_nothing(pan, style, tmp_path, monkeypatch):
@@ -222,6 +237,28 @@ def test_ctrl_c_puts_together_what_is_there(pan, style, tmp_path, interruptible)
     whole = jaxnst.video(pan, style, output=output, **QUICK)
     assert len(whole) == len(open_clip(output)) == 5
     assert [each.shape for each in whole] == [(48, 64, 3)] * 5
+
+
+def test_ctrl_c_while_frames_are_put_together(
+    pan, style, tmp_path, interruptible, monkeypatch
+):
+    output = tmp_path / "out.mp4"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            driver, "write_clip", lambda *_, **__: signal.raise_signal(signal.SIGINT)
+        )
+        with pytest.raises(jaxnst.VideoInterrupted) as caught:
+            jaxnst.video(pan, style, output=output, **QUICK)
+    result = caught.value.result
+    assert result is not None
+    assert result.path is None
+    assert len([*result]) == 5
+    seen = []
+    jaxnst.video(pan, style, output=output, callback=seen.append, **QUICK)
+    assert output.exists()
+    assert not seen
+    with pytest.raises(FileNotFoundError, match="the folder of frames was removed"):
+        next(iter(result))
 
 
 def test_reach_passes_and_loop(pan, style, tmp_path):
@@ -268,11 +305,39 @@ def test_settings_over_time(pan, style):
     ratios = [float(row["ratios"]) for row in result.rows]
     assert ratios[-1] > ratios[0]
     with pytest.raises(
-        ValueError, match="`strength` is frame 9, but clip ends after 5"
+        ValueError, match="`strength` names frame 9, but clip ends after 5"
     ):
         jaxnst.video(pan, style, **QUICK, strength={0: 0.3, 9: 0.8})
-    with pytest.raises(ValueError, match="`detail` must be between -1 and 1"):
-        jaxnst.video(pan, style, **QUICK, detail={0: 0.3, 2: 8})
+    for settings, message in (
+        ({"detail": {0: 0.3, 2: 8}}, "`detail` must be between -1 and 1"),
+        ({"strength": {1: 0.3, 0.04: 0.8}}, "`strength` names frame 1 twice"),
+        ({"strength": {-1: 0.3}}, "`strength` has the moment -1"),
+        (
+            {"style_blend": {0: [1, 0], 1: [[1], [0, 1]]}},
+            "must have numbers of one form",
+        ),
+        ({"style_weight": {0: 1, 4: 0}, "content_weight": 0}, "nothing to paint"),
+    ):
+        given: dict[str, Any] = QUICK | settings
+        with pytest.raises(ValueError, match=message):
+            jaxnst.video(pan, style, **given)
+    jaxnst.video(
+        pan, style, **QUICK, detail={np.int64(0): 1, np.float32(0.2): 0}, stop=2
+    )  # up to the end
+
+
+def test_strength_over_time_reaches_what_stands_still(pan, style):
+    still = [pan[0]] * 4
+    result = jaxnst.video(still, style, **QUICK, strength={0: 0, 2: 0.8})
+    frames = frames_of(result)
+    assert same(frames[0], pan[0] / np.float32(255))
+    assert [row["steps"] for row in result.rows] == [0, 3, 3, 3]
+    changes = np.abs(frames - frames[0]).mean((1, 2, 3))
+    assert (np.diff(changes) > 0).all()
+    ratios = [float(row["ratios"]) for row in result.rows[1:]]
+    assert ratios[1] > ratios[0] + 1  # at once, not after many frames
+    result = jaxnst.video(still[:3], style, **QUICK, strength={0: 0.8, 2: 0})
+    assert same(frames_of(result)[2], pan[0] / np.float32(255))
 
 
 def test_masks_and_strengths_may_be_clips(pan, style):
@@ -288,6 +353,32 @@ def test_masks_and_strengths_may_be_clips(pan, style):
     assert np.abs(outside).max() < 0.02  # no style, so the clip as it is
     with pytest.raises(ValueError, match=r"`masks\[0\]` has 4 frames, but the clip 5"):
         jaxnst.video(pan, style, masks=[[*masks[:4]]], **QUICK)
+    with pytest.raises(ValueError, match=r"`masks\[0\]` .* like numbers of classes"):
+        jaxnst.video(pan, style, masks=[masks.astype(np.uint8)], **QUICK)
+
+
+def test_masks_may_be_empty_for_a_while(pan, style):
+    masks = np.zeros((4, 48, 64), bool)
+    masks[1:3, :, 20:] = True
+    still = [pan[0]] * 4
+    plain = pan[0] / np.float32(255)
+    result = jaxnst.video(still, style, masks=[masks], **QUICK)
+    changes = np.abs(frames_of(result) - plain)
+    assert changes[0].max() == changes[3].max() == 0
+    # What the mask takes in is painted though it stands still, but only once.
+    assert changes[1][:, 40:].mean() > 0.02
+    assert np.array_equal(changes[1], changes[2])
+    clear = [np.dstack([pan[0], levels(mask)]) for mask in masks]
+    clear[2] = pan[0]  # without an opacity: all of it is seen
+    result = jaxnst.video(clear, style, masks=["alpha"], **QUICK)
+    opacities = [alpha for _, alpha in result._frames_fn()]
+    assert opacities[2] is None
+    assert [a.mean() > 0 for a in opacities if a is not None] == [False, True, False]
+    strengths = np.array([0, 0.4, 0.9])[:, None, None] * np.ones((48, 64))
+    result = jaxnst.video(still[:3], style, strength=strengths, **QUICK)
+    changes = np.abs(frames_of(result) - plain)
+    assert (np.diff(changes.mean((1, 2, 3))) > 0).all()
+    assert result.record["settings"]["strength"] == "map"
 
 
 def test_shots_are_painted_elsewhere_to_the_same_bytes(pan, style):
@@ -297,6 +388,64 @@ def test_shots_are_painted_elsewhere_to_the_same_bytes(pan, style):
         there = jaxnst.video(cut, style, executor=pool, **QUICK)
     assert np.array_equal(frames_of(here), frames_of(there))
     assert [row["frame"] for row in there.rows] == [0, 1, 2, 3]
+
+
+def test_what_was_painted_elsewhere_is_gone_on_with_here(pan, style, tmp_path):
+    """Passes and a loop of several shots, stopped within a shot."""
+    cut = [*pan[:2], *[levels(picture(48, 64, seed=7))] * 2]
+    settings: dict[str, Any] = QUICK | {"cuts": [2], "passes": 2, "loop": True}
+    with pytest.warns(UserWarning, match="`loop` has no effect"):
+        here = jaxnst.video(cut, style, **settings)
+    output = tmp_path / "out.mkv"
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        pytest.warns(UserWarning, match="`loop` has no effect"),
+    ):
+        part = jaxnst.video(
+            cut,
+            style,
+            output=output,
+            executor=pool,
+            callback=lambda row: row["frame"] == 1,
+            **settings,
+        )
+    assert len(part) == 2
+    with pytest.warns(UserWarning, match="`loop` has no effect"):
+        whole = jaxnst.video(cut, style, output=output, keep=True, **settings)
+    assert np.array_equal(frames_of(here), frames_of(whole))
+    assert whole.record["result"]["steps"] == here.record["result"]["steps"]
+
+
+def test_ctrl_c_stops_where_no_steps_are_made(pan, style, interruptible):
+    def interrupt(_):
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(jaxnst.VideoInterrupted) as caught:
+        jaxnst.video(pan, style, color="palette-only", callback=interrupt, **QUICK)
+    assert caught.value.result is not None
+    assert len(caught.value.result) == 1
+
+
+def test_memory_that_is_scarce_by_now_keeps_no_run_from_going_on(
+    pan, style, tmp_path, monkeypatch
+):
+    output = tmp_path / "out.mp4"
+    settings: dict[str, Any] = QUICK | {"output": output}
+    jaxnst.video(pan, style, callback=lambda _: True, **settings)
+    monkeypatch.setattr("jaxnst.videos.jobs.choose_memory", lambda _: "low")
+    assert len(jaxnst.video(pan, style, **settings)) == len(pan)
+
+
+def test_a_worker_that_dies_is_told(pan, style):
+    class Dying(concurrent.futures.Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            del fn, args, kwargs
+            future: concurrent.futures.Future = concurrent.futures.Future()
+            future.set_exception(concurrent.futures.BrokenExecutor())
+            return future
+
+    with pytest.raises(RuntimeError, match="the same call again goes on"):
+        jaxnst.video(pan, style, executor=Dying(), **QUICK)
 
 
 def test_shots_are_painted_side_by_side_to_the_same_bytes(pan, style, monkeypatch):
@@ -336,6 +485,11 @@ def test_other_flows(pan, style, tmp_path):
         cv2.writeOpticalFlow(str(path), found)
     result = jaxnst.video(pan[:3], style, flow=f"{tmp_path}/%d_%d.flo", **QUICK)
     assert result.rows[1]["certainty"] > 0.9
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*3_2\.flo"):
+        jaxnst.video(
+            pan, style, flow=f"{tmp_path}/%d_%d.flo", callback=calls.append, **QUICK
+        )
+    assert len(calls) == 4  # before anything was painted
     nothing = jaxnst.video(pan[:3], style, flow=None, **QUICK)
     assert nothing.rows[1]["certainty"] == 1
     with pytest.raises(ValueError, match=r"`flow` is 'dsi'\. Did you mean 'dis'"):
@@ -352,6 +506,8 @@ def test_colors_filters_and_recoloring(pan, style):
     assert np.abs(frames_of(result)[0] - one).max() < 1e-4
     palette = jaxnst.video(pan, style, color="palette-only", **QUICK)
     assert {row["steps"] for row in palette.rows} == {0}
+    equal = frames_of(jaxnst.video([pan[0]] * 2, style, color="palette-only", **QUICK))
+    assert np.array_equal(*equal)
     plain = jaxnst.video(pan, style, strength=0, **QUICK)
     assert np.abs(frames_of(plain) - np.stack(pan) / 255).max() < 1e-4
 
@@ -434,13 +590,13 @@ def test_bad_settings_are_one_line_each(pan, style):
         ({"steadiness": 2}, "`steadiness` must be between 0 and 1, got 2"),
         ({"reach": (3, 1)}, "`reach` must be growing numbers"),
         ({"frame_steps": 0}, "`frame_steps` must be at least 1"),
-        ({"start": 9.0}, "`start` is 9 s, but clip ends after 5 frames, 0.20 s"),
-        ({"stop": 99}, "`stop` is frame 99, but clip ends after 5 frames"),
+        ({"start": 9.0}, "`start` names 9 s, but clip ends after 5 frames, 0.20 s"),
+        ({"stop": 99}, "`stop` names frame 99, but clip ends after 5 frames"),
         ({"start": 3, "stop": 2}, "is not after `start`"),
         ({"every": 5}, "leave 1 frame; leave two or more"),
-        ({"cuts": [77]}, "`cuts` is frame 77, but clip ends"),
-        ({"max_seconds": 3}, "`max_seconds` is of single pictures"),
-        ({"tile": True}, "`tile` is of single pictures"),
+        ({"cuts": [77]}, "`cuts` names frame 77, but clip ends"),
+        ({"max_seconds": 3}, "`max_seconds` is only for single pictures"),
+        ({"tile": True}, "`tile` is only for single pictures"),
         ({"frame_stepz": 3}, "'frame_stepz' is no setting of `video`. Did you mean"),
     ):
         given: dict[str, Any] = QUICK | settings
@@ -454,3 +610,22 @@ def test_a_result_is_saved_again(pan, style, tmp_path):
     path = result.save(tmp_path / "again.mkv", codec="ffv1")
     found = [each.rgb for each in open_clip(path).frames()]
     assert np.abs(np.stack(found) - frames_of(result)).max() < 1.5 / 255
+
+
+def test_settings_over_time_as_text_and_in_a_record(pan, style):
+    def parse(text):
+        return _parse_over_time(text, name="strength")
+
+    assert parse("0:0.2; 3.5s:0.9;") == {0: 0.2, 3.5: 0.9}
+    assert parse("clip.mp4") == "clip.mp4"
+    for text, message in (
+        ("0:0.2;0.3", "is not MOMENT:VALUE"),
+        ("x:0.2", "'x' is neither a frame, as 48, nor a time"),
+        ("0:0.2;0:0.3", "names a moment twice"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            parse(text)
+    weights = {0: 1.0, 3: 2.0}
+    record = jaxnst.video(pan, style, style_weight=weights, **QUICK).record
+    assert settings_of_clip(record)[0]["style_weight"] == weights
+    assert "style_weight" not in settings_of_clip(record, ["strength"])[0]

@@ -129,7 +129,7 @@ def setting_option(
     if isinstance(declared.default, bool):
         form = {"action": argparse.BooleanOptionalAction}
     form |= {"group": group or declared.group, "default": argparse.SUPPRESS}
-    text = declared.help
+    text = declared.help.replace("%", "%%")
     if default := declared.shown_default:
         text += f" ({default})"
     return option(f"--{name.replace('_', '-')}", text, **form)

@@ -1,19 +1,19 @@
 """`jaxnst video`: a clip, painted so that it does not flicker."""
 
 import argparse
+import dataclasses
 import functools
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import time
+from typing import Any
 
-from jaxnst._checks import shown
+from jaxnst._checks import path_text, shown
 from jaxnst.config import CLIP_SETTINGS, OVER_TIME, SETTINGS, parse_moment
 
 from .options import (
-    EXIT_ERROR,
     EXIT_INTERRUPTED,
     LIMIT,
     QUIET,
+    STANDARD,
     WHOLE,
     Command,
     flag,
@@ -25,10 +25,6 @@ from .options import (
     setting_option,
     setting_options,
 )
-
-
-if TYPE_CHECKING:
-    from jaxnst.videos.driver import VideoResult
 
 
 _GROUP = "the clip"
@@ -60,9 +56,11 @@ _WITHOUT = ("tile", "max_seconds", "like")
 def _parse_over_time(text: str, name: str) -> Any:
     """Return a value, or `0:0.2; 48:0.9` as {frame, or seconds as a float: value}."""
     parse_fn = SETTINGS[name].parse_fn
-    points = [part.partition(":") for part in text.split(";")]
-    if not all(colon for _, colon, _ in points):
+    points = [part.partition(":") for part in text.split(";") if part.strip()]
+    if not any(colon for _, colon, _ in points):
         return parse_fn(text)
+    if not all(colon for _, colon, _ in points):
+        raise ValueError(f"{shown(text)} is not MOMENT:VALUE; MOMENT:VALUE; ...")
     found = {parse_moment(at): parse_fn(value.strip()) for at, _, value in points}
     if len(found) < len(points):
         raise ValueError(f"{shown(text)} names a moment twice")
@@ -80,26 +78,30 @@ def _video(args: argparse.Namespace) -> int:
 
         settings, of_clip = settings_of_clip(read_record(args.like), given=vars(args))
         given, own = settings | given, of_clip | own
+    if STANDARD in (args.clip, args.output):
+        raise ValueError("a clip is a file or a folder, and not -")
+    from jaxnst.videos.encoding import check_output
+
+    output = check_output(args.output, codec=args.codec, quality=args.quality)
     styles = one_or_all([read_input(name) for name in args.style])
     if args.check or args.preview:
         from jaxnst.videos.previews import estimate_clip, preview_clip
 
-        output = Path(args.output)
+        form = {"output": output, "audio": args.audio}
         if args.check:
-            found = estimate_clip(args.clip, styles, own, given, output=output)
+            found = estimate_clip(args.clip, styles, own, given, **form)
             say(*str(found).split("\n"))
             return 0
-        place = output.with_name(f"{output.name}.preview.png")
-        preview_clip(
-            args.clip, styles, own, given, place, is_quiet=args.quiet, output=output
-        )
+        place = output.beside(".preview.png")
+        preview_clip(args.clip, styles, own, given, place, is_quiet=args.quiet, **form)
         if not args.quiet:
             say(str(place))
         return 0
 
     from jaxnst.videos.driver import VideoInterrupted, video
 
-    is_interrupted = False
+    started = time.monotonic()
+    result, is_interrupted = None, False
     try:
         result = video(
             args.clip,
@@ -116,34 +118,25 @@ def _video(args: argparse.Namespace) -> int:
         )
     except VideoInterrupted as interrupted:
         result, is_interrupted = interrupted.result, True
-    return _end(result, args, is_interrupted=is_interrupted)
-
-
-def _end(
-    result: "VideoResult | None", args: argparse.Namespace, *, is_interrupted: bool
-) -> int:
-    """Say what was painted, and return the exit code."""
+    except KeyboardInterrupt:  # before the first frame of this run
+        is_interrupted = True
     if is_interrupted:
-        there = "no frame was painted"
-        if result is not None:
+        kept, there = output.beside(".frames"), "no frame was painted"
+        if result is not None and result.path is not None:
             there = f"the {len(result)} frames painted so far are in {result.path}"
+        elif any(kept.glob("*.png")):
+            there = f"the frames painted so far are in {path_text(kept)}"
         say_error(f"interrupted; {there}; the same command again goes on from here")
         return EXIT_INTERRUPTED
     assert result is not None
     made = result.record["result"]
     if not args.quiet:
-        seconds = sum(row["seconds"] for row in result.rows)
         say(
             f"{result.path}  ({made['width']} x {made['height']}, {len(result)} "
-            f"frames, {seconds:.0f} s)"
+            f"frames, {time.monotonic() - started:.0f} s)",
+            *(f"{name:20} {x:.5g}" for name, x in (result.metrics or {}).items()),
         )
-        if result.metrics is not None:
-            _tell_metrics(result.metrics)
-    return 0 if made["stopped"] is None else EXIT_ERROR
-
-
-def _tell_metrics(metrics: Mapping[str, float]) -> None:
-    say(*(f"{name:20} {value:.5g}" for name, value in metrics.items()))
+    return 0
 
 
 VIDEO = Command(
@@ -197,7 +190,12 @@ others from the last painted one, carried along the motion.""",
         ),
         *(
             setting_option(
-                name, SETTINGS[name], functools.partial(_parse_over_time, name=name)
+                name,
+                dataclasses.replace(
+                    SETTINGS[name],
+                    help=f"{SETTINGS[name].help}; over time MOMENT:VALUE; ...",
+                ),
+                functools.partial(_parse_over_time, name=name),
             )
             for name in OVER_TIME
         ),

@@ -27,6 +27,14 @@ from jaxnst._checks import check_path, path_text, shown
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 TEXT_KEY = "jaxnst"
+# What FFmpeg may try, by its names: films, and what is often taken for one. Its other
+# readers open lists of files, addresses or devices, or are seldom fuzzed.
+_FILM_FORMATS = (
+    *("mov", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo", "asf", "flv"),
+    *("ogg", "mxf", "gif", "apng", "nut", "rm", "dv", "ivf", "yuv4mpegpipe", "m4v"),
+    *("h264", "hevc", "av1", "obu", "vc1", "mjpeg", "wav", "mp3", "flac", "aac"),
+    *("png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"),
+)
 # Films that jaxnst writes.
 FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 # Pillow needs a time that grows with the square of the number of these segments.
@@ -76,7 +84,7 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
         record = None
     if not isinstance(record, dict):
         raise ValueError(
-            f"{name} holds no jaxnst record; only pictures saved by jaxnst do, and "
+            f"{name} holds no jaxnst record; only files saved by jaxnst do, and "
             "editors and messengers often strip it."
         )
     try:
@@ -99,13 +107,24 @@ def _picture_text(path: str | os.PathLike[str] | io.BytesIO) -> str:
             return text or image.getexif().get(ExifTags.Base.ImageDescription, "")
 
 
-def _film_text(path: Path) -> str:
-    """Return the comment in a film; FFmpeg may open no other file."""
+def open_container(path: Path) -> Any:
+    """Return a film opened by PyAV; FFmpeg may open no other file."""
     import av
 
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(_FILM_FORMATS),
+    }
+    # Texts need not be UTF-8; from version 19 on PyAV keeps them, whatever they are.
+    is_older = int(av.__version__.partition(".")[0]) < 19
+    more: dict[str, Any] = {"metadata_errors": "replace"} if is_older else {}
+    return av.open(f"file:{path.absolute()}", options=options, **more)
+
+
+def _film_text(path: Path) -> str:
+    """Return the comment in a film."""
     path.stat()  # raises the errors of files
-    options = {"protocol_whitelist": "file"}
-    with av.open(f"file:{path.absolute()}", options=options) as film:
+    with open_container(path) as film:
         known = {name.lower(): text for name, text in film.metadata.items()}
     return known.get("comment", "")
 
@@ -170,6 +189,9 @@ _SCHEMA = {
             }
         ],
     },
+    "clip": {"*": object},
+    "shot_starts": [_COUNT],
+    "over_time": {"*": list},
     "recoveries": [{"size": _SIDE, "step": _COUNT, "reason": str, "action": str}],
     "versions": {"*": _WORD},
     "device": {"platform": _WORD, "kind": str, "count": range(1, 10**6 + 1)},

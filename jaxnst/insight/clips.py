@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnst._checks import path_text
 from jaxnst._types import HostImage
+from jaxnst.config import ClipConfig
 from jaxnst.images import read_record, resize
+from jaxnst.images.resizing import fill_hidden
 from jaxnst.sweeps.page import render_page
 from jaxnst.transfer.terminal import Screen
 from jaxnst.videos.driver import VideoResult
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 # Frames that are shown, and the change that is white on their maps, in levels of 255.
 _NUM_WORST, _WHITE = 4, 40 / 255
+# Settings that say which frames of a clip are painted.
+_WHICH = ("start", "stop", "every", "rate")
 # From here on a measure is worth advice.
 _BLURRED, _UNSTEADY, _DRIFTED = 0.9, 0.1, 4.0
 _PANELS = {
@@ -66,7 +71,7 @@ class ClipExplanation:
         record: record of the clip.
         frames: measures of each frame, see `jaxnst.videos.measuring`.
         summary: measures of the clip.
-        worst: frames that differ most from those before them.
+        worst: frames that differ most from those before them, the worst first.
         advice: sentences on what to change, the most important first.
         seconds: duration of the explanation.
     """
@@ -126,6 +131,7 @@ class ClipExplanation:
             axis.grid(alpha=0.25)
             axis.legend(fontsize="small", frameon=False)
         axes[-1].set_xlabel("frame")
+        axes[-1].xaxis.get_major_locator().set_params(integer=True)
         return figure
 
 
@@ -157,28 +163,38 @@ def explain_clip(
         record = read_record(painted)
         if content is None:
             raise ValueError("give the clip that it was painted from as `content`.")
-        film, whole = open_clip(painted), open_clip(content)
-        own, count = record.get("clip", {}), len(film)
-        clip = whole.part(own.get("start"), own.get("stop"), own.get("every", 1))
         known = record.get("inputs", {}).get("content", {}).get("sha256")
+        given = record.get("clip", {})
+        own = ClipConfig(**{x: given[x] for x in _WHICH if given.get(x) is not None})
+        film = open_clip(painted, argument="picture")
+        whole = open_clip(content, argument="content", rate=own.rate)
+        clip, count = whole.part(own.start, own.stop, own.every), len(film)
         if known != clip.sha256 or len(clip) < count:
             raise ValueError("`content` is not the clip that it was painted from.")
-        made = record["result"]
+        made = record.get("result", {"height": 0, "width": 0})
+        height, width = made["height"], made["width"]
+        if film.shape != (height + height % 2, width + width % 2):
+            raise ValueError(
+                f"{path_text(painted)} was scaled or cut since jaxnst wrote it with "
+                f"{width} x {height} px."
+            )
 
         def paintings() -> Iterator[HostImage]:
             for frame in film.frames():
-                yield frame.rgb[: made["height"], : made["width"]]
+                yield frame.rgb[:height, :width]
 
-    starts = record.get("shot_starts", [0])
+    starts = sorted({0, *(x for x in record.get("shot_starts", []) if x < count)})
     shape = record["result"]["height"], record["result"]["width"]
 
     def contents() -> Iterator[HostImage]:
-        return (resize(each.rgb, shape) for each in clip.frames(0, count))
+        frames = clip.frames(0, count)
+        return (resize(fill_hidden(each).rgb, shape) for each in frames)
 
     screen.print("measuring the change along the motion ...")
     with one_thread():
         frames = [*measure_frames(paintings(), contents(), starts)]
-        worst = [*_find_worst(frames, paintings(), contents())]
+        found = [*_find_worst(frames, paintings(), contents())]
+    worst = sorted(found, key=lambda each: -(frames[each.index].warp_error or 0))
     summary = summarize(frames, starts)
     return ClipExplanation(
         record=record,

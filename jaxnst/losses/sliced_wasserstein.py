@@ -120,7 +120,7 @@ def sliced_error(
     directions = _directions(points.shape[1])
     projected = jnp.matmul(directions.T, points.T, precision=jax.lax.Precision.HIGHEST)
     shares = jnp.ones(points.shape[0]) if guide is None else guide.reshape(-1)
-    shares = shares / jnp.sum(shares)
+    shares = shares / jnp.maximum(jnp.sum(shares), jnp.finfo(shares.dtype).tiny)
     goals = _quantiles_at(jax.lax.stop_gradient(projected), target, shares)
     return jnp.mean(jnp.sum(shares[None] * jnp.square(projected - goals), axis=1))
 

@@ -108,8 +108,12 @@ def load_inputs(
     *,
     masks: Sequence[PictureSource] | None = None,
     strength: PictureSource | None = None,
+    is_frame: bool = False,
 ) -> Inputs:
-    """Return the pictures of one transfer, loaded and checked."""
+    """Return the pictures of one transfer, loaded and checked.
+
+    `is_frame` is that of `make_regions`.
+    """
     original = fill_hidden(picture_fn(content, argument="content"))
     # The start, the opacity and the masks are faded like the content.
     fade, wraps = plan_fade(original.rgb, config.tile), wraps_of(config.tile)
@@ -147,6 +151,7 @@ def load_inputs(
             num_styles=len(styles),
             fit_fn=fit_fn,
             picture_fn=picture_fn,
+            is_frame=is_frame,
         )
     return Inputs(
         content_picture,

@@ -80,12 +80,18 @@ def make_regions(
     masks: Sequence[np.ndarray],
     strength_map: np.ndarray | None = None,
     levels: tuple[float, ...] = (),
+    *,
+    is_frame: bool = False,
 ) -> Regions:
     """Return the regions that masks and a map of strengths make, all (H, W), [0, 1].
 
-    There is one mask for each style picture, or none; `levels` represent the map.
+    There is one mask for each style picture, or none; `levels` represent the map. In a
+    frame of a clip masks may be empty for a while, and those of films overlap a little.
     """
-    _check_masks(masks)
+    if is_frame:
+        masks = [mask / np.maximum(np.sum(masks, axis=0), 1) for mask in masks]
+    else:
+        _check_masks(masks)
     if strength_map is None:
         maps = np.stack(masks).astype(np.float32)
         return Regions(maps=maps, styles=tuple(range(len(masks))), strengths=None)
@@ -130,6 +136,12 @@ def find_levels(strengths: np.ndarray) -> tuple[float, ...]:
     if not (meant.sum() <= _NUM_LEVELS and counts[meant].sum() > _MOSTLY * some.size):
         values, meant = np.unique(_centers(some).round(3)), slice(None)
     return tuple(round(float(value), 3) for value in values[meant])
+
+
+def levels_of(maps: Sequence[Picture]) -> tuple[float, ...]:
+    """Return a few strengths that represent several maps; () if all of them are 0."""
+    strengths = np.concatenate([_gray(each).ravel() for each in maps])
+    return find_levels(strengths) if (strengths > _LEAST).any() else ()
 
 
 def split_strengths(strengths: np.ndarray, levels: Sequence[float]) -> Maps:
@@ -195,8 +207,10 @@ def keep_outside(
     gradient, would leave specks.
     """
     is_outside = regions.maps.sum(0) <= 0
-    if not is_outside.any() or is_outside.all():
+    if not is_outside.any():
         return image
+    if is_outside.all():
+        return content
     edge = max(2, max(image.shape) // _EDGES)
     around = [(edge * wraps[0],) * 2, (edge * wraps[1],) * 2]
     padded = np.pad(is_outside, around, mode="wrap")
@@ -231,7 +245,7 @@ MASK_NAMES = ("alpha", "rest")
 # Largest relative difference between the aspects of a mask and the content picture.
 _PROPORTION = 0.02
 # A mask of several values up to this one holds numbers of classes, not gray levels.
-_MAX_LABEL = 32 / 255
+MAX_LABEL = 32 / 255
 # Difference of the channels from which a pixel is colored.
 _COLORED = 0.1
 # Number of colors from which a mask is a picture in color.
@@ -290,10 +304,13 @@ def load_guiding(
     num_styles: int,
     fit_fn: Callable[[np.ndarray], np.ndarray],
     picture_fn: Callable[..., Picture],
+    levels: tuple[float, ...] = (),
+    is_frame: bool = False,
 ) -> tuple[Regions, tuple[tuple[str, Picture], ...]]:
     """Return the regions, and (name in a record, picture) of each mask and the map.
 
-    `fit_fn` gives a mask or map of the content's shape that of the result.
+    `fit_fn` gives a mask or map of the content's shape that of the result. `levels`
+    represent the map; by default they are found. `is_frame` is that of `make_regions`.
     """
     masks = [] if masks is None else list(masks)
     if masks and len(masks) != num_styles:
@@ -325,11 +342,11 @@ def load_guiding(
             is_exact = getattr(mask, "dtype", np.dtype("u1")).kind != "u"
             values = _gray(picture) if is_exact else _read_mask(picture, title)
             maps.append(fit_fn(values))
-            if 0 < values.mean() < _HARDLY:
+            if 0 < values.mean() < _HARDLY and not is_frame:
                 _tell(title, f"covers only {values.mean():.2%} of the picture")
     taken = sum(each for each in maps if each is not None)
     filled = [np.clip(1 - taken, 0, 1) if each is None else each for each in maps]
-    strengths, levels = None, ()
+    strengths = None
     if strength is not None:
         try:
             picture = picture_fn(strength, argument="strength")
@@ -340,9 +357,10 @@ def load_guiding(
         _check_proportions(picture, content, "`strength`")
         pictures.append(("strength", picture))
         # Found before resizing, which makes strengths that nobody asked for.
-        levels = find_levels(_gray(picture))
+        levels = levels or find_levels(_gray(picture))
         strengths = fit_fn(_gray(picture))
-    return make_regions(filled, strengths, levels), tuple(pictures)
+    regions = make_regions(filled, strengths, levels, is_frame=is_frame)
+    return regions, tuple(pictures)
 
 
 def _read_mask(picture: Picture, title: str) -> np.ndarray:
@@ -388,7 +406,7 @@ def _read_gray(gray: np.ndarray, title: str) -> np.ndarray:
         low, high = (f"{255 * level:.3g}" for level in levels)
         _tell(title, f"has the values {low} and {high} of 255; {high} is inside")
         return (gray > levels.mean()).astype(np.float32)
-    if len(levels) > 2 and levels[-1] <= _MAX_LABEL:
+    if len(levels) > 2 and levels[-1] <= MAX_LABEL:
         raise ValueError(
             f"{title} has {len(levels)} values from {255 * levels[0]:.3g} to "
             f"{255 * levels[-1]:.3g} of 255, which look like numbers of classes; give "

@@ -162,6 +162,7 @@ def set_up(
     arguments: Mapping[str, Any],
     *,
     progress: bool = True,
+    is_frame: bool = False,
     picture_fn: Callable[..., Picture] = load_picture,
     network_fn: Callable[..., tuple[Network, UsedWeights]] = load_used_network,
 ) -> Job:
@@ -169,7 +170,8 @@ def set_up(
 
     The `arguments` are those of `jaxnst.stylize`; some are objects that a config cannot
     hold, such as a network or masks. `config` is that of `settle_config` for them.
-    `progress` shows a bar if weights have to be downloaded. The functions load pictures
+    `progress` shows a bar if weights have to be downloaded. `is_frame` says that the
+    content is a frame of a clip whose masks change. The functions load pictures
     and networks; a sweep or batch caches what its own return.
     """
     use_program_cache()
@@ -190,6 +192,7 @@ def set_up(
         picture_fn,
         masks=arguments.get("masks"),
         strength=split_strength(arguments.get("strength"))[1],
+        is_frame=is_frame,
     )
     network, weights = arguments.get("network"), None
     if not isinstance(network, Network):

@@ -27,7 +27,7 @@ from .encoding import (
     write_clip,
 )
 from .flow import one_thread
-from .folder import Row, WorkFolder
+from .folder import Row, WorkFolder, planned_memory
 from .jobs import ClipJob, plan_clip
 from .painting import Stopped
 from .remote import paint_elsewhere
@@ -46,7 +46,8 @@ class VideoResult:
     Attributes:
         path: file or folder that was written; None if none was asked for.
         times: time stamp of each painted frame, in seconds from the first one.
-        rows: for each frame its steps, losses, certainty, detail and seconds.
+        rows: for each frame the steps, losses, certainty, detail and seconds of its
+            last pass.
         record: settings, versions and sha256 of the inputs, as in `Result.record`.
         clip: clip that was painted.
         metrics: measures of its steadiness, see `jaxnst.videos.measuring`; None if it
@@ -92,6 +93,7 @@ class VideoResult:
             OSError: if it cannot be written.
         """
         place = check_output(output, codec=codec, quality=quality)
+        check_streams(place, self.clip, audio=audio)
         return write_clip(
             self._frames_fn(), place, self.clip, record=self.record, audio=audio
         )
@@ -101,7 +103,8 @@ class VideoInterrupted(KeyboardInterrupt):
     """Ctrl-C during `video`; the frames painted so far are put together.
 
     Attributes:
-        result: the clip so far; None if not even one frame was painted.
+        result: the clip so far; None if not even one frame was painted. Its `path` is
+            None if the frames were not put together.
     """
 
     def __init__(self, result: VideoResult | None):
@@ -154,8 +157,8 @@ def video(
         output: film to write, .mp4, .mov, .mkv or .webm, with the time stamps and the
             sound of `clip`; or a folder or pattern of pictures. None: frames are kept
             in a temporary folder.
-        steadiness: 0 paints every frame by itself, 1 holds it as still as can be; in
-            between it gives the next but one two.
+        steadiness: 0 paints every frame by itself, 1 holds frames as still as possible;
+            sets the defaults of `temporal_weight` and `frame_learning_rate`.
         frame_steps: number of steps for a frame that goes on from the one before.
         temporal_weight: weight of the term that holds a frame, 0 or more.
         frame_learning_rate: step size of Adam for such a frame, in pixel values.
@@ -166,9 +169,9 @@ def video(
         loop: whether the last frame goes on in the first, as in a clip that repeats.
         flow: "dis"; "deepflow"; a function of two frames that returns the way of each
             pixel of the first to its place in the second, (H, W, 2); a pattern of .flo
-            files such as `flow/%04d_%04d.flo`; or None, which takes what changes from
-            frame to frame for all that moves.
-        cuts: "auto", or the first frames of the shots but the first, as numbers of
+            files such as `flow/%04d_%04d.flo`; or None: nothing is taken to move, and
+            what changes between frames is added to the painting.
+        cuts: "auto", or the first frame of every shot after the first, as numbers of
             frames or, if they are floats, as seconds.
         start: first frame that is painted, or its time in seconds if it is a float.
         stop: frame before which to stop, or its time in seconds if it is a float.
@@ -231,7 +234,6 @@ def video(
             audio=audio,
             keep=keep,
             metrics=metrics,
-            flow=flow,
             executor=executor,
             callback=callback,
         )
@@ -253,7 +255,6 @@ def _paint(
     audio: bool,
     keep: bool,
     metrics: bool,
-    flow: Any,
     executor: Any,
     callback: Callable[[Mapping[str, Any]], object] | None,
 ) -> VideoResult:
@@ -263,59 +264,80 @@ def _paint(
         temporary = TemporaryFolder("jaxnst-video-")
         path = temporary.path
     else:
-        path = place.path.with_name(f"{place.path.name}.frames")
+        path = place.beside(".frames")
+    if job.config.memory == "auto":  # another level would give other frames
+        job.memory = planned_memory(path) or job.memory
     folder = WorkFolder(path, job.identity())
     is_stopped = is_interrupted = False
     try:
-        bar.begin(job)
-        with deferred_interrupt(bar.notice) as interrupted_fn:
+        bar.begin(job, sum(folder.last.values()))
+        with deferred_interrupt(bar.say) as interrupted_fn:
             try:
-                for row in _rows(job, folder, flow, executor, interrupted_fn, bar):
+                for row in _rows(job, folder, executor, interrupted_fn, bar):
                     bar.advance(row)
                     if callback is not None and _is_true(callback(row)):
                         is_stopped = True
+                    # The first frame may come late, from another device.
+                    if is_stopped and folder.is_done(0, 1):
                         break
+                    if interrupted_fn():
+                        raise Stopped
             except Stopped:
                 is_interrupted = True
         folder.finish()
         count = _num_painted(folder, job)
         if not count:
             raise VideoInterrupted(None)
-        is_part = count < len(job.clip)
-        measured = None
+        is_part = not all(
+            folder.is_done(index, job.num_passes) for index in range(len(job.clip))
+        )
+        clip = job.clip.first(count)
         rows = [folder.row(index) for index in range(count)]
         frames_fn = functools.partial(_finished, job, folder, count)
-        if metrics:
-            from .measuring import measure_clip
-
-            bar.say("measuring ...")
-            measured = measure_clip(job, (rgb for rgb, _ in frames_fn()), rows)
-            folder.finish()
-        record = job.record(rows, measured, is_part=is_part)
-        written = None
-        if place is not None:
-            bar.say("putting the frames together ...")
-            written = write_clip(
-                frames_fn(), place, job.clip, record=record, audio=audio
-            )
+        num_steps = sum(row["steps"] for row in folder.rows.values())
+        record_fn = functools.partial(
+            job.record, count, num_steps=num_steps, is_part=is_part
+        )
         result = VideoResult(
-            path=written,
-            times=tuple(float(t - job.clip.times[0]) for t in job.clip.times[:count]),
+            path=None,
+            times=tuple(float(t - clip.times[0]) for t in clip.times),
             rows=rows,
-            record=record,
-            metrics=measured,
+            record=record_fn(None),
             _frames_fn=frames_fn,
-            clip=job.clip,
+            clip=clip,
             _folder=temporary,
         )
+        try:
+            if metrics:
+                from .measuring import measure_clip
+
+                bar.say("measuring ...")
+                measured = measure_clip(job, (rgb for rgb, _ in frames_fn()), rows)
+                folder.finish()
+                record = record_fn(measured)
+                result = dataclasses.replace(result, record=record, metrics=measured)
+            if place is not None:
+                bar.say("putting the frames together ...")
+                written = write_clip(
+                    frames_fn(),
+                    place,
+                    clip,
+                    record=result.record,
+                    audio=audio,
+                    folder=path,
+                )
+                result = dataclasses.replace(result, path=written)
+        except KeyboardInterrupt:
+            is_interrupted = True
     finally:
         folder.close()
     if is_interrupted:
         raise VideoInterrupted(result)
-    if place is not None and not keep and not is_part and not is_stopped:
+    if place is not None and not keep and not is_part:
         folder.remove()
         result = dataclasses.replace(
-            result, _frames_fn=functools.partial(_written, result, place)
+            result,
+            _frames_fn=functools.partial(_written, place, clip.numbers, job.shape),
         )
     return result
 
@@ -335,16 +357,13 @@ def _num_painted(folder: WorkFolder, job: ClipJob) -> int:
 def _rows(
     job: ClipJob,
     folder: WorkFolder,
-    flow: Any,
     executor: Any,
     interrupted_fn: Callable[[], bool],
     bar: "Progress",
 ) -> Iterator[Row]:
     """Paint the shots, and yield the row of each frame that is painted."""
     if executor is not None:
-        yield from paint_elsewhere(
-            job, folder, flow, executor, is_interrupted=interrupted_fn
-        )
+        yield from paint_elsewhere(job, folder, executor, is_interrupted=interrupted_fn)
         return
     yield from paint_shots(job, folder, is_interrupted=interrupted_fn, step_fn=bar.step)
 
@@ -359,13 +378,17 @@ def _finished(
 
 
 def _written(
-    result: VideoResult, place: Output
+    place: Output, numbers: Sequence[int], shape: tuple[int, int]
 ) -> Iterator[tuple[HostImage, HostAlpha | None]]:
     """Yield the frames of a clip that was written."""
-    source = place.path if place.is_film else place.path / str(place.pattern)
-    shape = result.record["result"]["height"], result.record["result"]["width"]
+    source: Any = place.path
+    if not place.is_film:
+        source = [place.place(number) for number in numbers]
+    height, width = shape
     for picture in open_clip(source).frames():
-        yield picture.rgb[: shape[0], : shape[1]], picture.alpha
+        alpha = picture.alpha
+        alpha = None if alpha is None else alpha[:height, :width]
+        yield picture.rgb[:height, :width], alpha
 
 
 class Progress:
@@ -375,7 +398,7 @@ class Progress:
         self._screen = screen
         self._started = time.monotonic()
         self._shown = self._started
-        self._done, self._total = 0, 0
+        self._done = self._begun = self._total = self._passes = 0
 
     def __enter__(self) -> "Progress":
         return self
@@ -388,9 +411,11 @@ class Progress:
         if index == 0:
             self._screen.print("looking for cuts ...")
 
-    def begin(self, job: ClipJob) -> None:
-        """Start, once it is known how many frames there are."""
-        self._total = len(job.clip) * job.num_passes
+    def begin(self, job: ClipJob, done: int) -> None:
+        """Start, once it is known how many frames there are, and are `done`."""
+        self._passes = job.num_passes
+        self._total = len(job.clip) * self._passes
+        self._done = self._begun = done
         shots = len(job.shots.spans)
         self._started = time.monotonic()
         self._screen.print(
@@ -407,6 +432,7 @@ class Progress:
                 is_transient=True,
                 description="frame 0",
                 total=self._total,
+                completed=done,
                 left="",
             )
 
@@ -414,8 +440,11 @@ class Progress:
         """Show that a frame is there."""
         self._done += 1
         elapsed = time.monotonic() - self._started
-        left = elapsed / self._done * max(0, self._total - self._done)
-        text = f"frame {row['frame'] + 1} of {self._total}"
+        each = elapsed / (self._done - self._begun)
+        left = each * max(0, self._total - self._done)
+        text = f"frame {row['frame'] + 1} of {self._total // self._passes}"
+        if self._passes > 1:
+            text += f", pass {row['pass']} of {self._passes}"
         if self._screen.is_terminal:
             self._screen.update(
                 description=text, advance=1, left=f"about {left:.0f} s left"
@@ -443,5 +472,3 @@ class Progress:
     def say(self, text: str) -> None:
         """Show a line."""
         self._screen.print(text)
-
-    notice = say

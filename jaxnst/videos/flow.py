@@ -5,7 +5,6 @@ the other, as (right, down) in pixels.
 """
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,14 +99,29 @@ def _checked(flow_fn: Any) -> FlowFn:
     def checked(one: HostImage, other: HostImage) -> Flow:
         found = np.asarray(flow_fn(one, other), np.float32)
         wanted = (*one.shape[:2], 2)
-        if found.shape != wanted or not np.isfinite(found).all():
-            raise ValueError(
-                f"`flow` must return finite numbers of shape {wanted}, got "
-                f"{shown(found.shape)}."
-            )
-        return found
+        if found.shape != wanted:
+            got = shown(found.shape)
+        elif not np.isfinite(found).all():
+            got = "NaN or infinite ones"
+        else:
+            return found
+        raise ValueError(
+            f"`flow` must return finite numbers of shape {wanted}, got {got}."
+        )
 
     return checked
+
+
+def find_flow(pattern: str, one: int, other: int) -> Path:
+    """Return the file of a flow.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    path = Path(pattern % (one, other))
+    if not path.is_file():
+        raise FileNotFoundError(f"`flow`: no such file: {path_text(path)}")
+    return path
 
 
 def read_flow(pattern: str, one: int, other: int, shape: tuple[int, int]) -> Flow:
@@ -120,9 +134,7 @@ def read_flow(pattern: str, one: int, other: int, shape: tuple[int, int]) -> Flo
         FileNotFoundError: if there is no such file.
         ValueError: if it is no flow.
     """
-    path = Path(pattern % (one, other))
-    if not path.is_file():
-        raise FileNotFoundError(f"`flow`: no such file: {path_text(path)}")
+    path = find_flow(pattern, one, other)
     found = cv2.readOpticalFlow(str(path))
     if found is None or found.ndim != 3:
         raise ValueError(f"`flow`: {path_text(path)} is no flow that can be read.")
@@ -130,11 +142,6 @@ def read_flow(pattern: str, one: int, other: int, shape: tuple[int, int]) -> Flo
     if scale != (1, 1):
         found = cv2.resize(found, shape[::-1]) * np.asarray(scale, np.float32)
     return np.ascontiguousarray(found, np.float32)
-
-
-def is_flow_pattern(flow: Any) -> bool:
-    """Return whether a setting `flow` is a pattern of files."""
-    return isinstance(flow, str) and len(re.findall(r"%\d*d", flow)) == 2
 
 
 def places(flow: Flow) -> tuple[np.ndarray, np.ndarray]:

@@ -20,8 +20,9 @@ from typing import Any
 import filelock
 import numpy as np
 
-from jaxnst._checks import plain
+from jaxnst._checks import path_text, plain
 from jaxnst._types import HostImage
+from jaxnst.config import MEMORY_LEVELS
 from jaxnst.images import save_picture
 from jaxnst.images.files import atomic_write, file_sha256
 
@@ -29,6 +30,8 @@ from .source import cv2
 
 
 PLAN, TABLE, LOCK = "plan.json", "frames.csv", ".lock"
+# Beginning of the names of folders of temporary files.
+SCRATCH = "scratch-"
 # Columns of `frames.csv`.
 COLUMNS = (
     "frame",
@@ -59,13 +62,26 @@ _TEXT = ("ratios", "gaps", "sha256")
 Row = dict[str, Any]
 
 
+def to_levels(image: HostImage) -> np.ndarray:
+    """Return a picture in 16 bits."""
+    return np.round(np.clip(image, 0, 1) * 65535).astype(np.uint16)
+
+
+def from_levels(levels: np.ndarray) -> HostImage:
+    """Return a picture from levels of 8 or 16 bits."""
+    return levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
+
+
 class Store(abc.ABC):
     """Painted frames, by their number and their pass.
 
     Attributes:
         rows: {(frame, pass): its row}.
         last: {frame: its last pass}.
+        scratch: folder for temporary files; None: that of the system.
     """
+
+    scratch: Path | None = None
 
     def __init__(self) -> None:
         self.rows: dict[tuple[int, int], Row] = {}
@@ -106,13 +122,13 @@ class MemoryStore(Store):
 
     def read(self, index: int, number: int) -> HostImage:
         """Return a painted frame of a pass."""
-        levels = self.images[index, number]
-        return levels.astype(np.float32) / np.float32(65535)
+        return from_levels(self.images[index, number])
 
     def add(self, image: HostImage, row: Row) -> None:
         """Keep a painted frame, and its row."""
-        key = row["frame"], row["pass"]
-        self.images[key] = np.round(image * 65535).astype(np.uint16)
+        index, number = row["frame"], row["pass"]
+        self.images[index, number] = to_levels(image)
+        self.images.pop((index, number - 1), None)
         self._note(row)
 
 
@@ -131,7 +147,7 @@ class WorkFolder(Store):
 
     def __init__(self, path: Path, identity: Mapping[str, Any]):
         super().__init__()
-        self.path = path
+        self.path = self.scratch = path
         self._mutex = threading.Lock()
         self._make()
         self._lock = filelock.FileLock(path / LOCK, timeout=0, thread_local=False)
@@ -177,8 +193,7 @@ class WorkFolder(Store):
         try:
             known = json.loads(place.read_text("utf-8"))
         except FileNotFoundError:
-            with atomic_write(place) as beside:
-                beside.write_text(json.dumps(identity, indent=1) + "\n")
+            self._write(PLAN, json.dumps(identity, indent=1) + "\n")
             return
         except (ValueError, RecursionError):
             known = None
@@ -199,11 +214,10 @@ class WorkFolder(Store):
         text = ""
         with contextlib.suppress(FileNotFoundError):
             text = (self.path / TABLE).read_text("utf-8", errors="replace")
-        text = text[: text.rfind("\n") + 1]
         found = []
-        for cells in csv.DictReader(io.StringIO(text)):
-            with contextlib.suppress(KeyError, ValueError, TypeError):
-                found.append(_parsed(cells))
+        for line in text.split("\n")[1:-1]:
+            with contextlib.suppress(ValueError):
+                found.append(_parsed(line.split(",")))
         # Of earlier passes only the rows are kept.
         for row in sorted(found, key=lambda row: -row["pass"]):
             with contextlib.suppress(OSError):
@@ -215,6 +229,8 @@ class WorkFolder(Store):
         kept = {self._place(index, number) for index, number in self.last.items()}
         for path in {*self.path.glob("*.png")} - kept:
             path.unlink()
+        for path in self.path.glob(f"{SCRATCH}*"):  # of a run that was killed
+            shutil.rmtree(path, ignore_errors=True)
 
     def _write_rows(self) -> None:
         """Write all rows anew, in the order of the frames."""
@@ -222,8 +238,16 @@ class WorkFolder(Store):
         writer = _writer(stream)
         writer.writeheader()
         writer.writerows(row for _, row in sorted(self.rows.items()))
-        with atomic_write(self.path / TABLE) as beside:
-            beside.write_text(stream.getvalue())
+        self._write(TABLE, stream.getvalue())
+
+    def _write(self, name: str, text: str) -> None:
+        try:
+            with atomic_write(self.path / name) as beside:
+                beside.write_text(text)
+        except OSError as error:
+            raise type(error)(
+                f"{plain(str(self.path))} cannot be written: {error.strerror}"
+            ) from error
 
     def finish(self) -> None:
         """Bring the rows into the order of the frames."""
@@ -236,9 +260,16 @@ class WorkFolder(Store):
 
     def read(self, index: int, number: int) -> HostImage:
         """Return a painted frame of a pass."""
-        flags = cv2.IMREAD_UNCHANGED
-        found = cv2.imread(str(self._place(index, number)), flags)
-        return found[..., ::-1].astype(np.float32) / np.float32(65535)
+        place = self._place(index, number)
+        try:
+            data = np.frombuffer(place.read_bytes(), np.uint8)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"no such file: {path_text(place)}; the folder of frames was removed."
+            ) from None
+        # OpenCV itself ends the process at names that are not UTF-8.
+        found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        return from_levels(found[..., ::-1])
 
     def add(self, image: HostImage, row: Row) -> None:
         """Write a painted frame, and then its row.
@@ -251,12 +282,7 @@ class WorkFolder(Store):
         try:
             save_picture(place, image, bits=16)
             row["sha256"] = file_sha256(place)
-            stream = io.StringIO()
-            _writer(stream).writerow(row)
-            with self._mutex:
-                with (self.path / TABLE).open("a") as table:
-                    table.write(stream.getvalue())
-                self._note(row)
+            self.add_row(row)
         except OSError as error:
             raise type(error)(
                 f"frame {index} cannot be written to {plain(str(self.path))}: "
@@ -266,15 +292,33 @@ class WorkFolder(Store):
         if number > 1:  # nothing starts from the pass before any more
             self._place(index, number - 1).unlink(missing_ok=True)
 
+    def add_row(self, row: Row) -> None:
+        """Write a row, of a frame whose picture, or a later one, is there."""
+        stream = io.StringIO()
+        _writer(stream).writerow(row)
+        with self._mutex:
+            with (self.path / TABLE).open("a") as table:
+                table.write(stream.getvalue())
+            self._note(row)
+
+
+def planned_memory(path: Path) -> str | None:
+    """Return the level of memory of the frames that are in a folder; None for none."""
+    try:
+        found = json.loads((path / PLAN).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    level = found.get("memory") if isinstance(found, dict) else None
+    return level if level in MEMORY_LEVELS else None
+
 
 def _writer(stream: io.StringIO) -> Any:
     return csv.DictWriter(stream, COLUMNS, lineterminator="\n")
 
 
-def _parsed(cells: Mapping[str, str]) -> Row:
+def _parsed(cells: list[str]) -> Row:
     row: Row = {}
-    for name in COLUMNS:
-        text = cells[name]
+    for name, text in zip(COLUMNS, cells, strict=True):
         if name in _TEXT:
             row[name] = text
         elif name in _WHOLE:

@@ -5,14 +5,14 @@ import functools
 import importlib.metadata
 import os
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxnst import __version__
-from jaxnst._checks import check_count, check_number, shown
+from jaxnst._checks import shown
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import (
     CLIP_SETTINGS,
@@ -20,8 +20,11 @@ from jaxnst.config import (
     FLOWS,
     OVER_TIME,
     SETTINGS,
+    STRENGTH_MAP,
     ClipConfig,
     TransferConfig,
+    check_moment,
+    is_flow_pattern,
 )
 from jaxnst.images import Picture, load_picture, resize
 from jaxnst.images.resizing import fill_hidden
@@ -29,22 +32,34 @@ from jaxnst.networks.devices import default_device
 from jaxnst.transfer.driver import finish
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.memory import choose_memory
-from jaxnst.transfer.regions import load_guiding, make_regions
+from jaxnst.transfer.regions import (
+    MAX_LABEL,
+    Regions,
+    levels_of,
+    load_guiding,
+    split_strength,
+)
 from jaxnst.transfer.result import make_record, settings_of
 from jaxnst.transfer.run import Painted
 from jaxnst.transfer.setup import Job, load_used_network, set_up, settle_config
 
-from .flow import FlowFn, is_flow_pattern, make_flow_fn, read_flow
+from .flow import FlowFn, find_flow, make_flow_fn, read_flow
 from .motion import Motion, measure_motion
 from .shots import Shots, find_shots
-from .source import Clip, is_film, open_clip
+from .source import Clip, as_array, is_film, open_clip
 
 
+# Frames of a shot that tell its strengths, and of a clip of masks that tell what it is.
+_NUM_LOOKED = 6
 # Settings of a picture that have no meaning for a clip, and why.
 _NOT_FOR_CLIPS = {
     "max_seconds": "frames that end early would differ; set `frame_steps`",
     "tile": "frames would have to be shifted one by one",
 }
+
+
+# Frames, each with those that hold it, the nearest first.
+Order = list[tuple[int, tuple[int, ...]]]
 
 
 @dataclasses.dataclass
@@ -53,6 +68,7 @@ class ClipJob:
 
     Attributes:
         own: settings of the clip.
+        flow: name, function or pattern of files of the flow; None for none.
         arguments: arguments of `stylize` that do not change over time.
         moving: {setting: [(number of a frame, value)]} of those that do.
         masks: clip or picture of each mask; None: there are none.
@@ -65,8 +81,7 @@ class ClipJob:
     clip: Clip
     style: StyleSource
     own: ClipConfig
-    flow_fn: FlowFn | None
-    flow_files: str | None
+    flow: Any
     shots: Shots
     arguments: dict[str, Any]
     moving: dict[str, list[tuple[int, Any]]]
@@ -79,11 +94,18 @@ class ClipJob:
     source_numbers: Sequence[int] = ()
     _shot_jobs: dict[int, Job] = dataclasses.field(default_factory=dict)
     _readers: dict[int, "Reader"] = dataclasses.field(default_factory=dict)
+    _levels: dict[int, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        is_files = is_flow_pattern(self.flow)
+        self._flow_files: str | None = self.flow if is_files else None
+        self._flow_fn = None if is_files else make_flow_fn(self.flow)[0]
 
     def set_first(self, picture: Picture, *, memory: str | None = None) -> None:
         """Take the first frame, and what of it holds for all of them."""
         self.source_numbers = self.source_numbers or self.clip.numbers
         self.first = self.whole(0, picture)
+        self._shot_jobs = {0: self.first}
         self.shape = self.first.inputs.shape
         self.memory = memory or choose_memory(self.first)
 
@@ -98,18 +120,37 @@ class ClipJob:
     @property
     def num_passes(self) -> int:
         """How often each shot is gone through."""
+        if self.own.steadiness == 0:
+            return 1
         return max(self.own.passes, 2 if self.is_loop else 1)
+
+    @property
+    def has_flow(self) -> bool:
+        """Whether there is a flow; without one nothing is carried along."""
+        return self._flow_fn is not None or self._flow_files is not None
+
+    def seconds(self, index: int) -> float:
+        """Return the time of a frame, from the first one."""
+        return float(self.clip.times[index] - self.clip.times[0])
 
     @property
     def is_loop(self) -> bool:
         """Whether the last frame goes on in the first."""
         return self.own.loop and len(self.shots.spans) == 1
 
+    @property
+    def config(self) -> TransferConfig:
+        """Settings of all frames, but for what changes over time."""
+        config = self.first.config
+        if self.strengths is None or config.strength == STRENGTH_MAP:
+            return config
+        return dataclasses.replace(config, strength=STRENGTH_MAP)
+
     def config_at(self, index: int) -> TransferConfig:
         """Return the settings of the picture that a frame is."""
         if not self.moving:
-            return self.first.config
-        return dataclasses.replace(self.first.config, **self._now(index))
+            return self.config
+        return dataclasses.replace(self.config, **self._now(index))
 
     def _now(self, index: int) -> dict[str, Any]:
         """Return the settings that change over time, as they are at a frame."""
@@ -122,70 +163,160 @@ class ClipJob:
         if self.masks is not None:
             arguments["masks"] = [self._frame_of(each, index) for each in self.masks]
         if self.strengths is not None:
-            arguments["strength"] = self._frame_of(self.strengths, index)
+            found = self._read(self.strengths, index)
+            # A map that is 0 everywhere asks for no style.
+            arguments["strength"] = as_array(found) if levels_of([found]) else 0.0
         config = settle_config(**arguments)
-        content = as_array(picture)
-        return set_up(content, self.style, config, arguments, **self.loaders)
-
-    def following(self, job: Job, index: int, picture: Picture) -> Job:
-        """Return the job of a frame that goes on from the first one of its shot."""
-        inputs = job.inputs._replace(content=picture)
-        if picture.alpha is not None:
-            inputs = inputs._replace(alpha=resize(picture.alpha, self.shape))
-        moving = self.strengths is not None or any(
-            isinstance(each, Clip) for each in self.masks or ()
+        content = as_array(self._with_opacity(picture))
+        return set_up(
+            content,
+            self.style,
+            config,
+            arguments,
+            is_frame=self._are_masks_moving,
+            **self.loaders,
         )
-        if moving and job.inputs.regions is not None:
-            inputs = inputs._replace(regions=self._regions_at(job, index, picture))
+
+    def following(self, job: Job, index: int, picture: Picture | None = None) -> Job:
+        """Return the job of a frame that goes on from the first one of its shot.
+
+        Called with the first frame it returns what all of them share. Without its
+        `picture` it has all but its own content.
+        """
+        inputs = job.inputs
+        if picture is not None:
+            alpha = picture.alpha
+            alpha = None if alpha is None else resize(alpha, self.shape)
+            inputs = inputs._replace(content=picture, alpha=alpha)
+        if self._are_masks_moving or self.strengths is not None:
+            inputs = inputs._replace(regions=self._regions_at(index, picture))
         return job._replace(inputs=inputs, config=self.config_at(index))
 
+    @property
+    def has_alpha_mask(self) -> bool:
+        """Whether the opacity of the clip is one of its masks."""
+        return any(isinstance(x, str) and x == "alpha" for x in self.masks or ())
+
+    @property
+    def _are_masks_moving(self) -> bool:
+        return self.has_alpha_mask or any(
+            isinstance(each, Clip) for each in self.masks or ()
+        )
+
+    def _with_opacity(self, picture: Picture) -> Picture:
+        """Return a frame with an opacity, if it is a mask: some frames have none."""
+        if picture.alpha is not None or not self.has_alpha_mask:
+            return picture
+        opaque = np.ones(picture.rgb.shape[:2], np.float32)
+        return dataclasses.replace(picture, alpha=opaque)
+
+    def _read(self, clip: Clip, index: int) -> Picture:
+        if id(clip) not in self._readers:
+            self._readers[id(clip)] = Reader(clip)
+        return self._readers[id(clip)](index)
+
     def _frame_of(self, guide: Any, index: int) -> Any:
-        """Return the frame of a clip of masks or strengths; a picture stays."""
-        if not isinstance(guide, Clip):
-            return guide
-        if id(guide) not in self._readers:
-            self._readers[id(guide)] = Reader(guide)
-        return as_array(self._readers[id(guide)](index))
+        """Return the frame of a clip of masks; a picture stays."""
+        is_clip = isinstance(guide, Clip)
+        return as_array(self._read(guide, index)) if is_clip else guide
 
-    def _regions_at(self, job: Job, index: int, picture: Picture) -> Any:
-        def fit_fn(values: np.ndarray) -> np.ndarray:
-            return resize(values, self.shape, is_mask=True)
+    def _regions_at(self, index: int, picture: Picture | None) -> Regions:
+        if picture is None:
+            picture = self.first.inputs.content
+            if self.has_alpha_mask:
+                picture = self._read(self.clip, index)
+        masks, strength, levels = self.masks, self.arguments.get("strength"), ()
+        if masks is not None:
+            masks = [self._frame_of(each, index) for each in masks]
+        if self.strengths is not None:
+            strength = self._frame_of(self.strengths, index)
+            levels = self._levels_of_shot(self.shot_of(index))
+        found, _ = load_guiding(
+            masks,
+            split_strength(strength)[1],
+            content=self._with_opacity(picture),
+            num_styles=len(masks or ()),
+            fit_fn=functools.partial(resize, shape=self.shape, is_mask=True),
+            picture_fn=self.loaders["picture_fn"],
+            levels=levels,
+            is_frame=True,
+        )
+        return found
 
-        maps, known = [], job.inputs.regions
-        assert known is not None
-        if self.masks is not None:
-            found, _ = load_guiding(
-                [self._frame_of(each, index) for each in self.masks],
-                None,
-                content=picture,
-                num_styles=len(self.masks),
-                fit_fn=fit_fn,
-                picture_fn=self.loaders["picture_fn"],
-            )
-            maps = list(found.maps)
-        strength_map, levels = None, ()
-        if known.strengths is not None:
-            frame = self.arguments.get("strength")
-            if self.strengths is not None:
-                frame = self._frame_of(self.strengths, index)
-            loaded = self.loaders["picture_fn"](frame, argument="strength")
-            strength_map = fit_fn(loaded.rgb.mean(-1))
-            count = len(known.strengths) // max(1, len(maps))
-            levels = known.strengths[:count]
-        return make_regions(maps, strength_map, levels)
+    def _levels_of_shot(self, number: int) -> tuple[float, ...]:
+        """Return the strengths that represent those of a shot, from some frames."""
+        if number not in self._levels:
+            assert self.strengths is not None
+            span = self.shots.spans[number]
+            wanted = {*np.linspace(span[0], span[1] - 1, _NUM_LOOKED).round().tolist()}
+            frames = enumerate(self.strengths.frames(*span), span[0])
+            found = levels_of([each for index, each in frames if index in wanted])
+            self._levels[number] = found or (1.0,)
+        return self._levels[number]
 
     def motion(
         self, index: int, other: int, frame: HostImage, before: HostImage
     ) -> Motion:
         """Return how a frame goes on from another one."""
-        if self.flow_files is None:
-            return measure_motion(frame, before, self.flow_fn)
+        files = self._flow_files
+        if files is None:
+            return measure_motion(frame, before, self._flow_fn)
         numbers = self.source_numbers[index], self.source_numbers[other]
 
         def read(one: int, two: int) -> FlowFn:
-            return lambda *_: read_flow(str(self.flow_files), one, two, self.shape)
+            return lambda *_: read_flow(files, one, two, self.shape)
 
         return measure_motion(frame, before, read(*numbers), read(*numbers[::-1]))
+
+    def check_flow_files(self) -> None:
+        """Check that there is a flow from each frame to those that hold it, and back.
+
+        Raises:
+            FileNotFoundError: if one is missing.
+            ValueError: if the first one cannot be read.
+        """
+        files = self._flow_files
+        if files is None:
+            return
+        pairs = {
+            (self.source_numbers[index], self.source_numbers[other])
+            for shot in range(len(self.shots.spans))
+            for number in range(1, self.num_passes + 1)
+            for index, before in self.order(shot, number)
+            for other in before
+        }
+        for pair in sorted(pairs):
+            for one, other in (pair, pair[::-1]):
+                find_flow(files, one, other)
+        if pairs:
+            read_flow(files, *min(pairs), self.shape)
+
+    def order(self, shot: int, number: int) -> Order:
+        """Return the frames of a shot in the order of a pass, with what holds them."""
+        indices = range(*self.shots.spans[shot])
+        reach, count = self.own.reach, len(indices)
+        if number == 1:
+            found = []
+            for index in indices[1:]:
+                near = [self.shots.before[index], *(index - k for k in reach if k > 1)]
+                near = near if 1 in reach else near[1:] or near
+                before = tuple(dict.fromkeys(x for x in near if x >= indices.start))
+                found.append((index, before or (index - 1,)))
+            return found
+        if self.is_loop:
+            turned = [
+                (index, [indices[(index - indices.start - k) % count] for k in reach])
+                for index in indices
+            ]
+            return [
+                (index, tuple(dict.fromkeys(x for x in before if x != index)))
+                for index, before in turned
+            ]
+        way = -1 if number % 2 else 1
+        return [
+            (index, tuple(index + way * k for k in reach if index + way * k in indices))
+            for index in (indices if way < 0 else indices[::-1])
+        ]
 
     def first_of_shot(self, number: int, picture: Picture | None = None) -> Job:
         """Return the job of a shot's first frame, which is read if it is not given."""
@@ -210,8 +341,8 @@ class ClipJob:
         if self.own.steadiness == 0:
             job = self.whole(index, picture)
         else:
-            first = self.first_of_shot(number, picture if is_first else None)
-            job = self.following(first, index, picture)
+            job = self.first_of_shot(number, picture if is_first else None)
+            job = job if is_first else self.following(job, index, picture)
         painted = Painted(image, [], None, self.memory)
         result = finish(job, painted, seconds=0.0)
         return result.image, result.alpha
@@ -221,12 +352,11 @@ class ClipJob:
         record = self._base()
         return {
             "jaxnst": __version__,
-            "inputs": record["inputs"],
             "frames": [self.clip.numbers[0], self.clip.numbers[-1], len(self.clip)],
-            "settings": record["settings"],
-            "clip": self.own.to_dict(),
-            "over_time": {k: [list(x) for x in v] for k, v in self.moving.items()},
-            "weights": record["weights"],
+            **{
+                name: record.get(name)
+                for name in ("inputs", "settings", "clip", "over_time", "weights")
+            },
             "shots": [start for start, _ in self.shots.spans],
             "memory": self.memory,
             "versions": record["versions"],
@@ -236,7 +366,8 @@ class ClipJob:
     def _base(self) -> dict[str, Any]:
         image = np.zeros((*self.shape, 3), np.float32)
         painted = Painted(image, [], None, self.memory)
-        record = make_record(self.first, painted, seconds=0.0, moved=(0, 0))
+        job = self.first._replace(config=self.config)
+        record = make_record(job, painted, seconds=0.0, moved=(0, 0))
         record["inputs"]["content"] = {
             "name": self.clip.name,
             "sha256": self.clip.sha256,
@@ -253,37 +384,38 @@ class ClipJob:
                 record["versions"][name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:  # another one of OpenCV's
                 record["versions"][name] = "other"
-        return record
-
-    def record(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        measured: Mapping[str, float] | None,
-        *,
-        is_part: bool,
-    ) -> dict[str, Any]:
-        """Return the record of the clip."""
-        record = self._base()
-        del record["seconds"], record["recoveries"]
-        record["kind"] = "video"
-        record["result"] |= {
-            "steps": sum(row["steps"] for row in rows),
-            "stopped": "interrupted" if is_part else None,
-            "frames": len(rows),
-            "shots": len(self.shots.spans),
-        }
         record["clip"] = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in self.own.to_dict().items()
         }
-        record["shot_starts"] = [
-            start for start, _ in self.shots.spans if start < len(rows)
-        ]
         if self.moving:
             record["over_time"] = {
                 name: [list(point) for point in points]
                 for name, points in self.moving.items()
             }
+        return record
+
+    def record(
+        self,
+        count: int,
+        measured: Mapping[str, float] | None,
+        *,
+        num_steps: int,
+        is_part: bool,
+    ) -> dict[str, Any]:
+        """Return the record of so many frames of the clip, painted in so many steps."""
+        record = self._base()
+        del record["seconds"], record["recoveries"]
+        record["kind"] = "video"
+        record["result"] |= {
+            "steps": num_steps,
+            "stopped": "interrupted" if is_part else None,
+            "frames": count,
+            "shots": len(self.shots.spans),
+        }
+        record["shot_starts"] = [
+            start for start, _ in self.shots.spans if start < count
+        ]
         if measured is not None:
             record["metrics"] = dict(measured)
         return record
@@ -298,7 +430,6 @@ def plan_clip(
     *,
     check_fn: Callable[[Clip], object] = lambda _: None,
     seen_fn: Callable[[int], object] = lambda _: None,
-    num_threads: int | None = None,
 ) -> ClipJob:
     """Return a clip to be painted: all is checked, and the shots are found.
 
@@ -307,9 +438,7 @@ def plan_clip(
     """
     for name, reason in _NOT_FOR_CLIPS.items():
         if settings.get(name):
-            raise ValueError(f"`{name}` is of single pictures: {reason}.")
-    is_files = is_flow_pattern(flow)
-    flow_fn = None if is_files else make_flow_fn(flow)[0]
+            raise ValueError(f"`{name}` is only for single pictures: {reason}.")
     whole = open_clip(source, rate=own.rate)
     clip = whole.part(own.start, own.stop, own.every)
     if len(clip) < 2:
@@ -324,16 +453,11 @@ def plan_clip(
         if isinstance(arguments.get(name), Mapping)
     }
     masks, strengths = None, None
-    if arguments.get("masks") is not None:
-        given = arguments.pop("masks")
-        masks = (
-            [
-                _guide(f"masks[{i}]", each, whole, clip) if _is_clip(each) else each
-                for i, each in enumerate(given)
-            ]
-            if isinstance(given, list | tuple)
-            else given
-        )
+    if isinstance(arguments.get("masks"), list | tuple):
+        masks = [
+            _guide(f"masks[{i}]", each, whole, clip) if _is_clip(each) else each
+            for i, each in enumerate(arguments.pop("masks"))
+        ]
     if _is_clip(arguments.get("strength")):
         strengths = _guide("strength", arguments.pop("strength"), whole, clip)
     style = [*style] if isinstance(style, list | tuple) else style
@@ -342,8 +466,7 @@ def plan_clip(
         clip=clip,
         style=style,
         own=own,
-        flow_fn=flow_fn,
-        flow_files=str(flow) if is_files else None,
+        flow=flow,
         shots=Shots(((0, len(clip)),), tuple(range(-1, len(clip) - 1))),
         arguments=arguments,
         moving=moving,
@@ -351,10 +474,20 @@ def plan_clip(
         strengths=strengths,
         loaders=loaders,
     )
+    if job.has_alpha_mask and not clip.has_alpha:
+        raise ValueError(
+            "`masks` has 'alpha', but the clip has no transparency; give a clip as the "
+            "mask."
+        )
+    cuts = own.cuts if isinstance(own.cuts, str) else _cuts(own.cuts, whole, clip)
     job.set_first(next(clip.frames(0, 1)))
-    threads = num_threads or num_flow_threads()
+    for index in range(len(clip)):  # what of it does not go together is told now
+        job.config_at(index)
     if own.steadiness > 0:
-        job.shots = find_shots(clip, own.cuts, num_threads=threads, seen_fn=seen_fn)
+        job.shots = find_shots(
+            clip, cuts, num_threads=num_flow_threads(), seen_fn=seen_fn
+        )
+        job.check_flow_files()
     if own.loop and len(job.shots.spans) > 1:
         warnings.warn(
             f"`loop` has no effect, as the clip has {len(job.shots.spans)} shots.",
@@ -364,7 +497,10 @@ def plan_clip(
 
 
 def num_flow_threads() -> int:
-    """Return how many threads measure flows: all but one beside an accelerator."""
+    """Return how many threads measure flows.
+
+    One on a CPU, whose cores paint; beside an accelerator all cores but one.
+    """
     if default_device().platform == "cpu":  # whose cores are busy painting
         return 1
     return max(1, (os.cpu_count() or 2) - 1)
@@ -398,7 +534,10 @@ def _is_clip(source: Any) -> bool:
         )
     if isinstance(source, list | tuple):
         return True
-    return getattr(source, "ndim", 0) == 4
+    if isinstance(source, Iterator):
+        return not hasattr(source, "read")  # a file is a picture
+    shape = getattr(source, "shape", ())
+    return len(shape) == 4 or (len(shape) == 3 and shape[-1] not in (1, 3, 4))
 
 
 def _guide(argument: str, source: Any, whole: Clip, clip: Clip) -> Clip:
@@ -407,7 +546,11 @@ def _guide(argument: str, source: Any, whole: Clip, clip: Clip) -> Clip:
     Raises:
         ValueError: if it has not as many frames as the clip that is painted.
     """
+    if isinstance(source, np.ndarray | list | tuple):
+        source = [_visible(each) for each in source]
     found = open_clip(source, argument=argument)
+    if argument != "strength":
+        _check_white(argument, found)
     if len(found) not in (len(whole), len(clip)):
         raise ValueError(
             f"`{argument}` has {len(found)} frames, but the clip {len(whole)}; it must "
@@ -420,29 +563,71 @@ def _guide(argument: str, source: Any, whole: Clip, clip: Clip) -> Clip:
     return dataclasses.replace(found, numbers=numbers, times=times)
 
 
+def _visible(mask: Any) -> Any:
+    """Return a mask of True and False as one of 1 and 0."""
+    is_flags = getattr(mask, "dtype", None) == np.bool_
+    return np.asarray(mask, np.float32) if is_flags else mask
+
+
+def _check_white(argument: str, masks: Clip) -> None:
+    """Check that masks are not numbers of classes, which are read as nearly black.
+
+    Raises:
+        ValueError: if they are.
+    """
+    places = {*np.linspace(0, len(masks) - 1, _NUM_LOOKED).astype(int).tolist()}
+    highest = max(next(masks.frames(x, x + 1)).rgb.max() for x in places)
+    if highest == 0:
+        warnings.warn(
+            f"`{argument}` is black in the {len(places)} frames that were looked at; "
+            "white is where its style is painted.",
+            stacklevel=5,
+        )
+    elif highest <= MAX_LABEL:
+        raise ValueError(
+            f"`{argument}` has values up to {255 * highest:.3g} of 255, which look "
+            "like numbers of classes; give masks that are white where the style is "
+            "painted."
+        )
+
+
+def _cuts(cuts: Sequence[int | float], whole: Clip, clip: Clip) -> list[int]:
+    """Return the places in a part of a clip where shots begin."""
+    numbers = [whole.index_of("cuts", each) for each in cuts]
+    places = np.searchsorted(clip.numbers, numbers).tolist()
+    return [place for place in places if place < len(clip)]
+
+
 def _points(name: str, given: Mapping[Any, Any], clip: Clip) -> list[tuple[int, Any]]:
     """Return (frame, value) of a setting that changes, in the order of the frames."""
     if not given:
         raise ValueError(f"`{name}` is empty; give {{frame: value}}.")
-    points = []
+    points: dict[int, Any] = {}
     for moment, value in given.items():
-        if isinstance(moment, float):
-            check_number(name, moment)
-        else:
-            check_count(name, moment, minimum=0)
+        try:
+            moment = check_moment(name, moment)
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"`{name}` has the moment {shown(moment)}; give numbers of frames, or "
+                "seconds as floats."
+            ) from None
         if isinstance(value, np.ndarray | np.generic):
             value = value.tolist()
-        points.append((clip.index_of(name, moment, is_end=True), _listed(value)))
-    shapes = {np.shape(value) for _, value in points}
-    if len(shapes) > 1 or not all(
-        np.issubdtype(np.asarray(value).dtype, np.number) for _, value in points
-    ):
+        place = clip.index_of(name, moment, is_end=True)
+        if place in points:
+            raise ValueError(f"`{name}` names frame {place} twice: {shown(given)}.")
+        points[place] = _listed(value)
+    try:
+        values = np.array([*points.values()])
+    except ValueError:  # of several forms
+        values = np.array(None)
+    if not np.issubdtype(values.dtype, np.number):
         raise ValueError(
             f"`{name}` must have numbers of one form over time, got {shown(given)}."
         )
-    for _, value in points:
+    for value in points.values():
         SETTINGS[name].check(name, value)
-    return sorted(points, key=lambda point: point[0])
+    return sorted(points.items())
 
 
 def _listed(value: Any) -> Any:
@@ -468,14 +653,7 @@ def cached_loaders() -> dict[str, Any]:
     }
 
 
-def as_array(picture: Picture) -> np.ndarray:
-    """Return a frame as an array, with its opacity as a fourth channel."""
-    if picture.alpha is None:
-        return picture.rgb
-    return np.dstack([picture.rgb, picture.alpha])
-
-
-# Settings of a clip that say which frames of it are painted.
+# Settings that fit one clip only.
 _OF_ONE_CLIP = ("start", "stop", "every", "cuts", "rate")
 
 
@@ -507,7 +685,8 @@ def settings_of_clip(
     moving = record.get("over_time", {})
     for name in OVER_TIME:
         points = moving.get(name) if isinstance(moving, Mapping) else None
-        if points is None or name in given:
+        is_free = name == "style_weight" and "strength" in given
+        if points is None or name in given or is_free:
             continue
         try:
             settings[name] = {int(at): value for at, value in points}

@@ -25,7 +25,7 @@ from jaxnst.pretrained import load_lpips_network
 from .flow import FlowFn, check_consistency, farneback_flow, warp, warp_smooth
 from .folder import Row
 from .jobs import ClipJob
-from .motion import measure_motion
+from .motion import find_still
 from .source import cv2
 
 
@@ -39,10 +39,10 @@ _END, _LEAST_SEEN = 0.25, 0.1
 
 
 class FrameErrors(NamedTuple):
-    """Measures of one frame; None for the first of a shot.
+    """Measures of one frame; those that compare frames are None for a shot's first.
 
     Attributes:
-        warp_error: error to the frame before.
+        warp_error: error to the frame before; None if no motion from there is certain.
         warp_error_content: the same of the content: what flow, noise and light leave.
         warp_error_5: error to the fifth frame before, if there is one.
         warp_error_first: error to the first frame of the shot.
@@ -87,8 +87,8 @@ def measure_frames(
             flow, mask = _certain_flow(content, kept[-1][1], flow_fn)
             errors["warp_error"] = _error(painting, kept[-1][0], flow, mask)
             errors["warp_error_content"] = _error(content, kept[-1][1], flow, mask)
-            motion = measure_motion(content, kept[-1][1], flow_fn)
-            change = (painting - kept[-1][0])[motion.still]
+            still = find_still(content, kept[-1][1], flow)
+            change = (painting - kept[-1][0])[still]
             if change.size:
                 errors["static_error"] = 255 * float(np.sqrt(np.square(change).mean()))
             flow, mask = _certain_flow(content, kept[0][1], flow_fn)
@@ -208,10 +208,12 @@ def _certain_flow(
 
 def _error(
     one: HostImage, other: HostImage, flow: np.ndarray, mask: HostAlpha
-) -> float:
+) -> float | None:
     """Return the mean squared difference to a frame that is carried along a flow."""
+    if not mask.any():
+        return None
     change = np.square(one - warp(other, flow)).mean(-1)
-    return float((mask * change).sum() / max(float(mask.sum()), 1.0))
+    return float((mask * change).sum() / mask.sum())
 
 
 def _fine_energy(image: HostImage) -> HostAlpha:

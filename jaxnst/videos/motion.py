@@ -1,4 +1,4 @@
-"""What of a frame goes on from frames before, and what their paintings say of it."""
+"""Motion between frames; start and target of a frame, made from earlier paintings."""
 
 import concurrent.futures
 import functools
@@ -36,8 +36,8 @@ _LIGHT_SMOOTHING = 4.0
 # Detail of a carried picture is finer than this, in pixels; it is compared with what
 # it was over a neighborhood of the second standard deviation, and raised at most so.
 _DETAIL, _DETAIL_AROUND, _MOST_GAIN = 1.0, 8.0, 1.4
-# How many times as fast as what is certain is painted what nothing is known of.
-_NEW_RATE = 3.0
+# Factor on the update of pixels of which nothing is known.
+NEW_RATE = 3.0
 
 
 class Motion(NamedTuple):
@@ -103,12 +103,12 @@ def measure_motion(
     certain = cv2.GaussianBlur(certainty, (0, 0), _LIGHT_SMOOTHING)
     brighter = cv2.GaussianBlur(certainty * (change @ LUMA), (0, 0), _LIGHT_SMOOTHING)
     light = brighter / np.maximum(certain, 1e-3)
-    still = _find_still(frame, before, flow)
+    still = find_still(frame, before, flow)
     certainty, seen = (np.where(still, np.float32(1), x) for x in (certainty, seen))
     return Motion(flow, certainty, seen, light, still)
 
 
-def _find_still(frame: HostImage, before: HostImage, flow: Flow) -> np.ndarray:
+def find_still(frame: HostImage, before: HostImage, flow: Flow) -> np.ndarray:
     """Return where nothing moves, and nothing changes by more than the noise."""
     change = frame - before
     window = (_STILL_WINDOW, _STILL_WINDOW)
@@ -130,7 +130,8 @@ def _find_still(frame: HostImage, before: HostImage, flow: Flow) -> np.ndarray:
 def _mean_flow(frame: HostImage, flow: Flow, noise: float) -> Flow:
     """Return the mean flow around each pixel, where there is something to be seen.
 
-    Of a flat place the flow is noise. There it is that of what is around, or of all.
+    In flat places the flow is noise, so the mean of the surroundings, or of the whole
+    picture, is used.
     """
     gray = cv2.GaussianBlur(frame @ LUMA, (0, 0), 1.0)
     slopes = np.square(np.stack(np.gradient(gray))).sum(0)
@@ -198,7 +199,7 @@ def hold(
         share = seen[..., None]
         new = share * first + (1 - share) * recolor_fn(frame)
         first = np.where(share == 1, first, new).astype(np.float32)
-    rates = np.where(motions[0].still, 0, 1 + (_NEW_RATE - 1) * (1 - seen))
+    rates = np.where(motions[0].still, 0, 1 + (NEW_RATE - 1) * (1 - seen))
     return Held(image, certainty, first, rates.astype(np.float32))
 
 

@@ -21,7 +21,6 @@ import numpy as np
 
 from jaxnst._types import HostImage
 from jaxnst.config import CUSTOM, ClipConfig, TransferConfig
-from jaxnst.images import Picture
 from jaxnst.metrics.artifacts import high_frequency_energy
 from jaxnst.objective import LossWeights, Targets, Temporal, halved
 from jaxnst.optimize import StepView, TransferState, make_optimizer
@@ -44,14 +43,19 @@ from jaxnst.transfer.run import (
 )
 from jaxnst.transfer.setup import Job
 
-from .folder import Row
-from .motion import Held
+from .folder import Row, from_levels, to_levels
+from .jobs import ClipJob
+from .motion import NEW_RATE, Held
 
 
 # Weight of the temporal term and learning rate at a steadiness of 0.5, and the factors
 # from there to a steadiness of 1. Chosen on four clips, see docs/video.md.
 _WEIGHT, _WEIGHT_FACTOR = 10.0, 5.0
 _RATE, _RATE_FACTOR = 0.012, 0.25
+# For so many frames after a change of the settings what stands still is painted, too.
+_SETTLING = 8
+# Change of a mask from which a place belongs to another region.
+_OTHER_REGION = 0.1
 # The rate of stylize, to which that of an optimizer of the user's own is relative.
 _USUAL_RATE = 0.03
 
@@ -80,54 +84,47 @@ class ShotPainter:
     """What the frames of one shot share.
 
     Attributes:
-        job: the first frame, as a picture by itself.
+        first: the first frame, as a picture by itself.
         number: number of the shot.
-        config_fn: number of a frame -> the settings of its picture.
-        job_fn: number and picture of a frame -> its job.
         step_fn: called with the number of a frame and each step of it, if it is
             painted by itself.
-        time_fn: number of a frame -> its time in seconds.
     """
 
-    job: Job
-    own: ClipConfig
-    memory: str
+    job: ClipJob
+    first: Job
     number: int
-    config_fn: Callable[[int], TransferConfig]
-    job_fn: Callable[[int, Picture], Job]
     is_interrupted: Callable[[], bool]
     step_fn: Callable[[int, StepView], object] | None
-    time_fn: Callable[[int], float]
 
     def __post_init__(self):
         self._targets: Targets | None = None
         self._scale = 1.0
         self._first_loss = 1.0
         self._recolor_terms: np.ndarray | None = None
-        is_custom = self.job.config.optimizer == CUSTOM
-        optimizer = self.job.optimizer if is_custom else make_optimizer("adam")
-        plan = make_plan([self.job], self.memory)
+        self.start = self.job.shots.spans[self.number][0]
+        job_fn = functools.partial(self.job.following, self.first)
+        self._job_at = functools.lru_cache(2)(job_fn)
+        # What the frames after the first share.
+        self._base = self._job_at(self.start)
+        is_custom = self.first.config.optimizer == CUSTOM
+        optimizer = self.first.optimizer if is_custom else make_optimizer("adam")
+        plan = make_plan([self._base], self.job.memory)
         self._plan: Plan = plan._replace(
             step=dataclasses.replace(plan.step, optimizer=optimizer, averaging=0.0)
         )
 
-    @property
-    def is_unpainted(self) -> bool:
-        """Whether frames are only recolored, or left as they are."""
-        return is_unpainted(self.job.config) or is_pair_alike(self.job)
-
     def paint_whole(self, index: int, job: Job | None = None) -> tuple[HostImage, Row]:
         """Return a frame painted by itself, exactly as `stylize` does, and its row."""
         started = time.perf_counter()
-        job = job or self.job
+        job = job or self.first
         if is_unpainted(job.config) or is_pair_alike(job):
             painted = leave_unpainted(job)
         else:
-            with clear_memory_errors(self.memory, max(job.inputs.shape)):
+            with clear_memory_errors(self.job.memory, max(job.inputs.shape)):
                 (painted,) = paint(
                     [job],
-                    make_plan([job], self.memory),
-                    callbacks=[self.step_fn and functools.partial(self._show, index)],
+                    make_plan([job], self.job.memory),
+                    callbacks=[self.step_fn and functools.partial(self.step_fn, index)],
                     is_interrupted=self.is_interrupted,
                 )
         if painted.stopped == "interrupted":
@@ -149,31 +146,29 @@ class ShotPainter:
         )
         return image, row
 
-    def _show(self, index: int, view: StepView) -> None:
-        """Show a step; what `step_fn` returns stops nothing."""
-        assert self.step_fn is not None
-        self.step_fn(index, view)
-
     def begin(self, row: Mapping[str, Any]) -> None:
         """Take the scales of the shot from the row of its first painted frame."""
         self._scale = max(row["contrast"] ** 2, 1e-4)
         self._first_loss = row["total"] or 1.0
         self._fit_recoloring()
-        if self.is_unpainted:
-            return
-        size = self._plan.sizes[-1]
-        content = self.job.inputs.content_at(size.shape)
-        self._targets = measure_targets(self.job, self._plan, size, content)
+        if is_pair_alike(self.first):
+            warnings.warn(
+                f"frame {self.start} and the style are the same picture, so its shot "
+                "is not painted.",
+                stacklevel=2,
+            )
 
     def _fit_recoloring(self) -> None:
         """Fit the recoloring of the first frame by a polynomial of the colors.
 
         So all frames of a shot are recolored alike, and in no time.
         """
-        inputs, config = self.job.inputs, self.job.config
+        inputs = self._base.inputs
+        # The strength, which may change over time, is heeded afterwards.
+        config = dataclasses.replace(self._base.config, strength=None)
         content = inputs.content_at(inputs.shape)
-        if self.is_unpainted:
-            colored = leave_unpainted(self.job).image
+        if config.color == "palette-only":
+            colored = leave_unpainted(self._base._replace(config=config)).image
         else:
             styles = tuple(style.rgb for style in inputs.styles)
             colored = recolor(inputs, config, content, styles, self._plan.blends[0])
@@ -181,13 +176,22 @@ class ShotPainter:
         found, *_ = np.linalg.lstsq(terms, colored.reshape(-1, 3), rcond=1e-4)
         self._recolor_terms = found.astype(np.float32)
 
-    def recolored(self, frame: HostImage) -> HostImage:
+    def recolored(self, index: int, frame: HostImage) -> HostImage:
         """Return a frame in the colors of the painting."""
         assert self._recolor_terms is not None
-        if self.job.config.strength == 0 or is_pair_alike(self.job):
+        config = self.job.config_at(index)
+        if self._is_left(config):
             return frame
         found = _color_terms(frame.reshape(-1, 3)) @ self._recolor_terms
-        return np.clip(found.reshape(frame.shape), 0, 1)
+        found = np.clip(found.reshape(frame.shape), 0, 1)
+        part = config.strength
+        if not isinstance(part, int | float) or config.color == "palette-only":
+            return found
+        return (frame + part * (found - frame)).astype(np.float32)
+
+    def _is_left(self, config: TransferConfig) -> bool:
+        """Return whether a frame stays as it is in the clip."""
+        return config.strength == 0 or is_pair_alike(self.first)
 
     def paint_held(
         self,
@@ -205,21 +209,24 @@ class ShotPainter:
         the pass.
         """
         started = time.perf_counter()
+        config, job = self.job.config_at(index), self._job_at(index)
+        held = self._freed(held, index, last["frame"])
         image, terms, steps = held.first, {}, 0
         ratios = np.array([float(x) for x in last["ratios"].split()])
-        if self.is_unpainted:
-            image = self.recolored(frame)
+        if self._is_left(config):
+            image = frame
+        elif config.color == "palette-only":
+            is_still = held.rates[..., None] == 0
+            image = np.where(is_still, held.first, self.recolored(index, frame))
         elif held.rates.any():
-            config = self.config_fn(index)
-            job = self.job_fn(index, self.job.inputs.content)
             targets = self._targets_at(index, job, frame, held)
             weights = weights_of(config, job.inputs.regions)
-            strengths, shares = job.inputs.strengths(config), job.inputs.shares
-            if strengths is not None and ratios.size == len(strengths):
-                ratios = _steered(Steering(strengths, shares), ratios, last)
+            strengths = job.inputs.strengths(config)
+            if strengths is not None:
+                shares = job.inputs.shares
+                ratios = self._steered(ratios, last, strengths, shares)
                 weights = weigh(weights, ratios, shares)
-            image, found, steps = self._run(held, targets, weights, num_steps)
-            terms = found
+            image, terms, steps = self._run(held, targets, weights, num_steps)
         image = rounded(image)
         row = self._row(
             index,
@@ -234,13 +241,65 @@ class ShotPainter:
         )
         return image, row
 
+    def _freed(self, held: Held, index: int, before: int) -> Held:
+        """Return what the frames before say, less what new settings or masks change.
+
+        It is painted though it stands still.
+        """
+        config = self.job.config_at(index)
+        since = range(max(self.start, index - _SETTLING), index)
+        if any(self.job.config_at(each) != config for each in (before, *since)):
+            return held._replace(rates=np.maximum(held.rates, 1))
+        now, old = (self._job_at(x).inputs.regions for x in (index, before))
+        if now is old or now is None or old is None:
+            return held
+        change = np.abs(now.maps - old.maps).max(0)
+        is_new = (change > _OTHER_REGION) & (held.rates == 0)
+        return held._replace(
+            certainty=np.where(is_new, np.float32(0), held.certainty),
+            rates=np.where(is_new, np.float32(NEW_RATE), held.rates),
+        )
+
+    def _steered(
+        self,
+        ratios: np.ndarray,
+        last: Mapping[str, Any],
+        strengths: Sequence[float],
+        shares: np.ndarray,
+    ) -> np.ndarray:
+        """Return the log ratios of a frame's weights, from those of the frame before.
+
+        They change at once with the strengths, and then as the gaps that are left ask.
+        """
+        if last["frame"] == self.start and last["pass"] == 1:
+            known = self.first.inputs.strengths(self.first.config)
+        else:
+            known = self._base.inputs.strengths(self.job.config_at(last["frame"]))
+        usual = Steering(strengths, shares).log_ratios
+        if known is None or 0 in known or len(known) != len(ratios):
+            return usual
+        before = Steering(known, np.ones(len(known)))
+        away = before.log_ratios
+        before.log_ratios = ratios
+        gaps = np.array([float(x) for x in last["gaps"].split()], np.float32)
+        if gaps.size == ratios.size and last["temporal"] is not None:
+            before.observe([gaps])
+        if [*known] == [*strengths]:
+            return before.log_ratios
+        moved = before.log_ratios - away
+        return usual + (moved if moved.size == usual.size else moved.mean())
+
     def _targets_at(
         self, index: int, job: Job, frame: HostImage, held: Held
     ) -> Targets:
+        base = self._base
+        if self._targets is None:
+            size = self._plan.sizes[-1]
+            content = base.inputs.content_at(size.shape)
+            self._targets = measure_targets(base, self._plan, size, content)
         targets = self._targets
-        assert targets is not None
-        network = job.network.with_memory(self.memory)
-        layers = tuple(self.job.config.content_layers)
+        network = job.network.with_memory(self.job.memory)
+        layers = tuple(base.config.content_layers)
         changes: dict[str, Any] = {
             "content": _features(network, jnp.asarray(frame), layers),
             "temporal": Temporal(
@@ -251,15 +310,15 @@ class ShotPainter:
             ),
         }
         regions = job.inputs.regions
-        if regions is not None and regions is not self.job.inputs.regions:
+        if regions is not None and regions is not base.inputs.regions:
             size, static = self._plan.sizes[-1], self._plan.targets_static
             layers = static["style_layers"]
             found = guides_at(regions, self._plan.network, size.shape, layers)
             changes |= {"guides": found, "shares": regions.shares}
-        if self.config_fn(index).style_blend != self.job.config.style_blend:
+        if job.config.style_blend != base.config.style_blend:
             blended = measure_targets(
                 job,
-                make_plan([job], self.memory),
+                make_plan([job], self.job.memory),
                 self._plan.sizes[-1],
                 frame,
             )
@@ -269,7 +328,7 @@ class ShotPainter:
     def _run(
         self, held: Held, targets: Targets, weights: LossWeights, num_steps: int
     ) -> tuple[HostImage, dict[str, Any], int]:
-        config, own = self.job.config, self.own
+        config, own = self._base.config, self.job.own
         weight = temporal_weight(own)
         if config.normalization == "paper":  # whose losses have no unit
             weight *= self._first_loss
@@ -279,12 +338,12 @@ class ShotPainter:
             method=Method(self._plan.step.optimizer, frame_rate(own, config), 1.0),
             weights=weights._replace(temporal=np.float32(weight)),
             budget=budget,
-            full_shape=self.job.inputs.shape,
+            full_shape=self.first.inputs.shape,
             is_watched=False,
         )
         step = self._plan.step
         state: TransferState = step.init(held.first)
-        with clear_memory_errors(self.memory, max(held.first.shape)):
+        with clear_memory_errors(self.job.memory, max(held.first.shape)):
             state = run_size(
                 step.stack([state]),
                 targets,
@@ -314,7 +373,7 @@ class ShotPainter:
             "frame": index,
             "pass": number,
             "shot": self.number,
-            "time": round(self.time_fn(index), 6),
+            "time": round(self.job.seconds(index), 6),
             "steps": steps,
             "total": None,
             "content": None,
@@ -354,21 +413,9 @@ def _numbers(values: Any) -> str:
     return " ".join(repr(float(value)) for value in np.atleast_1d(values))
 
 
-def _steered(
-    steering: Steering, ratios: np.ndarray, last: Mapping[str, Any]
-) -> np.ndarray:
-    """Return the log ratios of a frame's weights, from those of the frame before."""
-    steering.log_ratios = ratios
-    gaps = np.array([float(x) for x in last["gaps"].split()], np.float32)
-    if last["pass"] and gaps.size == ratios.size and last["temporal"] is not None:
-        steering.observe([gaps])
-    return steering.log_ratios
-
-
 def rounded(image: HostImage) -> HostImage:
     """Return a picture as its file of 16 bits has it; the next one starts from that."""
-    levels = np.round(np.clip(image, 0, 1) * 65535).astype(np.uint16)
-    return levels.astype(np.float32) / np.float32(65535)
+    return from_levels(to_levels(image))
 
 
 def _color_terms(colors: np.ndarray) -> np.ndarray:

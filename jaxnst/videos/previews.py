@@ -1,6 +1,7 @@
 """What painting a clip would take, and how some of its frames would look."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,15 +19,16 @@ from jaxnst.transfer.plan import make_plan
 from jaxnst.transfer.run import is_pair_alike, is_unpainted, leave_unpainted, paint
 from jaxnst.transfer.terminal import Screen
 
-from .driver import Progress, make_clip_config
-from .encoding import check_output
+from .driver import make_clip_config
+from .encoding import Output, check_streams
 from .flow import one_thread
 from .jobs import ClipJob, plan_clip
 
 
-# Frames of a preview: their longest side, and every so many of a shot.
-_SIZE, _EVERY, _COLUMNS = 256, 24, 6
-# The content target of a frame, in steps.
+# Frames of a preview: their longest side, every so many of a shot, at most so many in
+# all, and in a row.
+_SIZE, _EVERY, _MOST, _COLUMNS = 256, 24, 60, 6
+# Time of a frame's content target, in units of one step.
 _STEPS_BESIDES = 0.3
 
 
@@ -70,13 +72,12 @@ def estimate_clip(
     own: Mapping[str, Any],
     settings: Mapping[str, Any],
     *,
-    output: Path | None = None,
+    output: Output | None = None,
+    audio: bool = True,
 ) -> ClipEstimate:
     """Return how much memory and time a clip would take; nothing is painted."""
-    if output is not None:
-        check_output(output)
     with one_thread():
-        job = _plan(clip, style, own, settings)
+        job = _plan(clip, style, own, settings, output, audio=audio)
         holds = psutil.Process().memory_info().rss
         found = make_estimate(job.first, job.memory, holds=holds)
         flow = _time_motion(job)
@@ -99,9 +100,16 @@ def estimate_clip(
 
 def _time_motion(job: ClipJob) -> float:
     """Return the seconds that the motion of one frame takes."""
-    one, two = (resize(x.rgb, job.shape) for x in job.clip.frames(0, 2))
+    orders = (job.order(shot, 1) for shot in range(len(job.shots.spans)))
+    order = next((found for found in orders if found), None)
+    if order is None or job.own.steadiness == 0:  # nothing goes on from anything
+        return 0.0
+    index, other = order[0][0], order[0][1][0]
+    two, one = (
+        resize(next(job.clip.frames(i, i + 1)).rgb, job.shape) for i in (index, other)
+    )
     started = time.perf_counter()
-    job.motion(1, 0, two, one)
+    job.motion(index, other, two, one)
     return (time.perf_counter() - started) * len(job.own.reach)
 
 
@@ -110,11 +118,14 @@ def _plan(
     style: StyleSource,
     own: Mapping[str, Any],
     settings: Mapping[str, Any],
+    output: Output | None,
+    *,
+    audio: bool,
 ) -> ClipJob:
-    own = dict(own)
-    flow = own.pop("flow", "dis")
-    config = make_clip_config(own | {"flow": flow})
-    return plan_clip(clip, style, config, flow, settings)
+    """Return a clip to be painted, which its output can hold."""
+    check_fn = functools.partial(check_streams, output, audio=audio)
+    config, flow = make_clip_config(own), own.get("flow", "dis")
+    return plan_clip(clip, style, config, flow, settings, check_fn=check_fn)
 
 
 def preview_clip(
@@ -125,25 +136,25 @@ def preview_clip(
     place: Path,
     *,
     is_quiet: bool = True,
-    output: Path | None = None,
+    output: Output | None = None,
+    audio: bool = True,
 ) -> Path:
     """Write a sheet of some frames, small and each painted by itself; return its path.
 
-    They are the first of every shot, and every 24th of it.
+    They are the first of every shot, and every 24th of it; of a long clip fewer.
     """
     check_place(place)
-    if output is not None:
-        check_output(output)
     small = {**settings, "size": min(_SIZE, settings.get("size") or _SIZE)}
-    bar = Progress(Screen(enabled=not is_quiet))
+    screen = Screen(enabled=not is_quiet)
     with one_thread():
-        job = _plan(clip, style, own, small)
-    wanted = [i for first, end in job.shots.spans for i in range(first, end, _EVERY)]
+        job = _plan(clip, style, own, small, output, audio=audio)
+    found = [i for first, end in job.shots.spans for i in range(first, end, _EVERY)]
+    wanted = {*found[:: -(-len(found) // _MOST)]}
     pictures, labels = [], []
     for index, picture in zip(range(len(job.clip)), job.clip.frames(), strict=True):
         if index not in wanted:
             continue
-        bar.say(f"frame {index}")
+        screen.print(f"frame {index}")
         whole = job.whole(index, picture)
         if is_unpainted(whole.config) or is_pair_alike(whole):
             painted = leave_unpainted(whole)

@@ -15,20 +15,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnst._types import HostImage
 from jaxnst.images import Picture, load_picture
 from jaxnst.transfer.regions import MASK_NAMES
 
-from .flow import make_flow_fn, one_thread
-from .folder import MemoryStore, Row, WorkFolder
-from .jobs import ClipJob, as_array, cached_loaders
+from .flow import one_thread
+from .folder import MemoryStore, Row, WorkFolder, from_levels
+from .jobs import ClipJob, cached_loaders
 from .painting import Stopped
 from .runner import paint_shot
 from .shots import Shots
-from .source import Clip
+from .source import Clip, as_array
 
 
 _POLL_SECONDS = 0.5
+_DEAD = (
+    "a worker died and its pool with it; the same call again goes on from the shots "
+    "that are there"
+)
+# Settings that may name a file.
+_FILES = ("init", "strength", "network")
 # Bytes of packed frames that may wait or be painted at a time.
 _MOST_SENT = 2_000_000_000
 
@@ -42,11 +47,13 @@ class PackedShot:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the frames as they are sent, about."""
-        return sum(len(each.data) for each in self.frames)
+        """Bytes of the frames, masks and strengths as they are sent, about."""
+        clips = [self.frames, *(self.about["masks"] or ()), self.about["strengths"]]
+        frames = [each for clip in clips if isinstance(clip, tuple) for each in clip]
+        return sum(len(each.data) for each in frames)
 
 
-def pack_shot(job: ClipJob, number: int, flow: Any) -> PackedShot:
+def pack_shot(job: ClipJob, number: int) -> PackedShot:
     """Return what a worker needs to paint a shot."""
     start, end = job.shots.spans[number]
 
@@ -56,15 +63,17 @@ def pack_shot(job: ClipJob, number: int, flow: Any) -> PackedShot:
         return tuple(_Frame.of(each) for each in clip.frames(start, end))
 
     arguments = {
-        name: str(Path(value).absolute()) if _is_file(value) else value
+        name: str(Path(value).absolute())
+        if name in _FILES and _is_file(value)
+        else value
         for name, value in job.arguments.items()
     }
     given: Any = job.style
     styles = given if isinstance(given, list) else [given]
     about = {
         "style": [as_array(load_picture(each, argument="style")) for each in styles],
-        "own": job.own,
-        "flow": flow,
+        "own": dataclasses.replace(job.own, loop=job.is_loop),
+        "flow": job.flow,
         "arguments": arguments,
         "moving": job.moving,
         "masks": None if job.masks is None else [part(each) for each in job.masks],
@@ -97,7 +106,7 @@ class _Frame(NamedTuple):
         values = picture.rgb
         for kind in (np.uint8, np.uint16):
             levels = np.round(picture.rgb * np.iinfo(kind).max).astype(kind)
-            if np.array_equal(_from_levels(levels), picture.rgb):
+            if np.array_equal(from_levels(levels), picture.rgb):
                 values = levels
                 break
         return cls(
@@ -113,12 +122,8 @@ class _Frame(NamedTuple):
         """Return the frame."""
         flat = np.frombuffer(zlib.decompress(self.data), self.kind)
         values = flat.reshape(self.shape)
-        rgb = values if values.dtype.kind == "f" else _from_levels(values)
+        rgb = values if values.dtype.kind == "f" else from_levels(values)
         return Picture(rgb=rgb, alpha=self.alpha, sha256=self.sha256, name=self.name)
-
-
-def _from_levels(levels: np.ndarray) -> HostImage:
-    return levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
 
 
 def _unpacked(frames: Sequence[_Frame]) -> Clip:
@@ -144,45 +149,42 @@ def _unpacked(frames: Sequence[_Frame]) -> Clip:
     )
 
 
-def paint_packed(packed: PackedShot) -> list[tuple[np.ndarray, Row]]:
-    """Return the frames of a shot after their last pass, in 16 bits, and their rows."""
+def paint_packed(packed: PackedShot) -> list[tuple[np.ndarray | None, Row]]:
+    """Return the rows of a shot's frames, the last pass first, with its pictures.
+
+    They have 16 bits. Of earlier passes only the rows are kept.
+    """
     about = packed.about
 
     def clip_of(value: Any) -> Any:
         return _unpacked(value) if isinstance(value, tuple) else value
 
     clip = _unpacked(packed.frames)
-    is_files = isinstance(about["flow"], str) and "%" in about["flow"]
     job = ClipJob(
         clip=clip,
         style=about["style"] if len(about["style"]) > 1 else about["style"][0],
         own=about["own"],
-        flow_fn=None if is_files else make_flow_fn(about["flow"])[0],
-        flow_files=about["flow"] if is_files else None,
+        flow=about["flow"],
         shots=Shots(((0, len(clip)),), tuple(about["before"])),
         arguments=about["arguments"],
         moving=about["moving"],
         masks=about["masks"] and [clip_of(each) for each in about["masks"]],
         strengths=clip_of(about["strengths"]),
         loaders=cached_loaders(),
+        source_numbers=about["numbers"],
     )
-    job.source_numbers = about["numbers"]
     with one_thread():
         job.set_first(next(clip.frames(0, 1)), memory=about["memory"])
         store = MemoryStore()
         for _ in paint_shot(job, 0, store):
             pass
-    last = job.num_passes if job.own.steadiness > 0 else 1
-    return [
-        (store.images[index, last], store.rows[index, last])
-        for index in range(len(clip))
-    ]
+    rows = sorted(store.rows.items(), key=lambda entry: (entry[0][0], -entry[0][1]))
+    return [(store.images.get(key), row) for key, row in rows]
 
 
 def paint_elsewhere(
     job: ClipJob,
     folder: WorkFolder,
-    flow: Any,
     executor: concurrent.futures.Executor,
     *,
     is_interrupted: Callable[[], bool],
@@ -192,7 +194,7 @@ def paint_elsewhere(
     Raises:
         Stopped: on Ctrl-C; shots that have not begun are cancelled.
     """
-    last = job.num_passes if job.own.steadiness > 0 else 1
+    last = job.num_passes
     waiting = iter(
         number
         for number, span in enumerate(job.shots.spans)
@@ -201,11 +203,11 @@ def paint_elsewhere(
     futures: dict[concurrent.futures.Future[Any], tuple[int, int]] = {}
     try:
         while True:
-            # Shots are packed as others are done, so that memory does not grow.
+            # Shots are packed as others are done, and not all at once.
             while sum(size for _, size in futures.values()) < _MOST_SENT:
                 if (number := next(waiting, None)) is None:
                     break
-                packed = pack_shot(job, number, flow)
+                packed = pack_shot(job, number)
                 future = executor.submit(paint_packed, packed)
                 futures[future] = number, packed.num_bytes
             if not futures:
@@ -215,17 +217,38 @@ def paint_elsewhere(
                 _POLL_SECONDS,
                 return_when=concurrent.futures.FIRST_COMPLETED,
             )
+            errors = []
             for future in done:
                 number, _ = futures.pop(future)
-                start = job.shots.spans[number][0]
-                for levels, row in future.result():
-                    index = start + row["frame"]
-                    time = float(job.clip.times[index] - job.clip.times[0])
-                    row |= {"frame": index, "shot": number, "time": round(time, 6)}
-                    folder.add(_from_levels(levels), row)
-                    yield row
+                try:
+                    yield from _kept(job, number, future.result(), folder)
+                except concurrent.futures.BrokenExecutor as error:
+                    errors.append(RuntimeError(_DEAD))
+                    errors[-1].__cause__ = error
+                except Exception as error:
+                    errors.append(error)
+            if errors:  # now that what others painted is kept
+                raise errors[0]
             if is_interrupted():
                 raise Stopped
     finally:
         for future in futures:
             future.cancel()
+
+
+def _kept(
+    job: ClipJob,
+    number: int,
+    painted: Sequence[tuple[np.ndarray | None, Row]],
+    folder: WorkFolder,
+) -> Iterator[Row]:
+    """Keep the frames of a shot, and then yield their rows."""
+    start = job.shots.spans[number][0]
+    for levels, row in painted:
+        index = start + row["frame"]
+        row |= {"frame": index, "shot": number, "time": round(job.seconds(index), 6)}
+        if levels is None:
+            folder.add_row(row)
+        else:
+            folder.add(from_levels(levels), row)
+    yield from (row for _, row in painted)

@@ -1,6 +1,7 @@
-"""Painting of shots: side by side on the devices; of each its frames in their order."""
+"""Shots painted one after the other, or on each device one at a time."""
 
 import concurrent.futures
+import functools
 import math
 import queue
 import tempfile
@@ -13,12 +14,12 @@ import jax
 import numpy as np
 
 from jaxnst._types import HostImage
-from jaxnst.images import Picture, resize
+from jaxnst.images import resize
 from jaxnst.images.resizing import fill_hidden
 from jaxnst.networks.devices import usable_devices
 from jaxnst.optimize import StepView
 
-from .folder import Row, Store
+from .folder import SCRATCH, Row, Store, from_levels, to_levels
 from .jobs import ClipJob, num_flow_threads
 from .motion import Held, Prepared, Window, hold, in_thread, prepare
 from .painting import ShotPainter, Stopped
@@ -27,9 +28,6 @@ from .painting import ShotPainter, Stopped
 # Frames whose motion is measured ahead, and the bytes that they may take; a pixel of
 # each takes so many.
 _MOST_AHEAD, _BYTES_AHEAD, _BYTES_A_PIXEL = 8, 60_000_000, 44
-
-# A frame, and those that hold it, the nearest first.
-Order = list[tuple[int, tuple[int, ...]]]
 
 
 def paint_shots(
@@ -105,39 +103,26 @@ def paint_shot(
     """
     start, end = job.shots.spans[number]
     indices = range(start, end)
-    last_pass = job.num_passes if job.own.steadiness > 0 else 1
-    if all(store.is_done(index, last_pass) for index in indices):
+    if all(store.is_done(index, job.num_passes) for index in indices):
         return
-    painter: ShotPainter | None = None
-
-    def make_painter(picture: Picture) -> ShotPainter:
-        first = job.first_of_shot(number, picture)
-        return ShotPainter(
-            job=first,
-            own=job.own,
-            memory=job.memory,
-            number=number,
-            config_fn=job.config_at,
-            job_fn=lambda index, content: job.following(first, index, content),
-            is_interrupted=is_interrupted,
-            step_fn=step_fn,
-            time_fn=lambda index: float(job.clip.times[index] - job.clip.times[0]),
-        )
-
+    first = job.first_of_shot(number)
+    painter = ShotPainter(job, first, number, is_interrupted, step_fn)
     if job.own.steadiness == 0:
-        missing = [index for index in indices if not store.is_done(index, 1)]
-        for index, picture in enumerate(job.clip.frames(missing[0], end), missing[0]):
+        missing = {index for index in indices if not store.is_done(index, 1)}
+        begin = min(missing)
+        for index, picture in enumerate(job.clip.frames(begin, end), begin):
             if index in missing:
-                painter = painter or make_painter(picture)
                 whole = job.whole(index, picture)
                 yield _kept(store, *painter.paint_whole(index, whole))
         return
-    painter = make_painter(next(job.clip.frames(start, start + 1)))
     if not store.is_done(start, 1):
         yield _kept(store, *painter.paint_whole(start))
     painter.begin(store.rows[start, 1])
-    with tempfile.TemporaryDirectory(prefix="jaxnst-frames-") as spool:
-        spooled = _spool(job, indices, Path(spool)) if job.num_passes > 1 else None
+    if job.num_passes == 1:
+        yield from _paint_pass(job, painter, indices, 1, store, None)
+        return
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=store.scratch) as spool:
+        spooled = _spool(job, indices, Path(spool))
         for each in range(1, job.num_passes + 1):
             yield from _paint_pass(job, painter, indices, each, store, spooled)
 
@@ -156,9 +141,10 @@ def _paint_pass(
     spooled: Callable[[int], HostImage] | None,
 ) -> Iterator[Row]:
     """Paint the frames of one pass that are missing."""
-    order = _order(job, indices, number)
     order = [
-        (index, before) for index, before in order if not store.is_done(index, number)
+        (index, before)
+        for index, before in job.order(painter.number, number)
+        if not store.is_done(index, number)
     ]
     if not order:
         return
@@ -168,21 +154,17 @@ def _paint_pass(
         first = min(min(before) for _, before in order)
         frames = _frames(job, range(first, indices.stop))
         frame_fn = Window(frames, first, back + 2)
-    is_carried = job.flow_fn is not None or job.flow_files is not None
     prepared = prepare(
         order,
         frame_fn,
         job.motion,
         num_threads=num_flow_threads(),
         ahead=_num_ahead(job.shape),
-        keeps_changes=not is_carried,
+        keeps_changes=not job.has_flow,
     )
     num_steps = max(1, job.own.frame_steps // job.num_passes)
     for item in in_thread(prepared, 1):
-        image, row = _paint_item(
-            painter, item, number, num_steps, store, is_carried=is_carried
-        )
-        yield _kept(store, image, row)
+        yield _kept(store, *_paint_item(painter, item, number, num_steps, store))
 
 
 def _paint_item(
@@ -191,21 +173,23 @@ def _paint_item(
     number: int,
     num_steps: int,
     store: Store,
-    *,
-    is_carried: bool,
 ) -> tuple[HostImage, Row]:
     index = item.number
     own = store.read(index, number - 1) if number > 1 else None
     if not item.before:  # the first of a later pass stays as it is
         assert own is not None
-        row = store.rows[index, number - 1] | {"pass": number, "steps": 0}
+        row = store.rows[index, number - 1] | {
+            "pass": number,
+            "steps": 0,
+            "seconds": 0.0,
+        }
         return own, row
     held = hold(
         item.frame,
         item.motions,
         [store.image(before) for before in item.before],
-        painter.recolored,
-        moves=is_carried,
+        functools.partial(painter.recolored, index),
+        moves=painter.job.has_flow,
         changes=item.changes,
     )
     if own is not None:
@@ -233,33 +217,6 @@ def _num_ahead(shape: tuple[int, int]) -> int:
     return max(1, min(_MOST_AHEAD, most))
 
 
-def _order(job: ClipJob, indices: range, number: int) -> Order:
-    """Return the frames in the order of a pass, each with those that hold it."""
-    reach, count = job.own.reach, len(indices)
-    if number == 1:
-        found = []
-        for index in indices[1:]:
-            near = [job.shots.before[index], *(index - k for k in reach if k > 1)]
-            near = near if 1 in reach else near[1:] or near
-            before = tuple(dict.fromkeys(x for x in near if x >= indices.start))
-            found.append((index, before or (index - 1,)))
-        return found
-    if job.is_loop:
-        turned = [
-            (index, [indices[(index - indices.start - k) % count] for k in reach])
-            for index in indices
-        ]
-        return [
-            (index, tuple(dict.fromkeys(x for x in before if x != index)))
-            for index, before in turned
-        ]
-    way = -1 if number % 2 else 1
-    return [
-        (index, tuple(index + way * k for k in reach if index + way * k in indices))
-        for index in (indices if way < 0 else indices[::-1])
-    ]
-
-
 def _frames(job: ClipJob, indices: range) -> Iterator[HostImage]:
     """Yield frames at the size of the painting."""
     for picture in job.clip.frames(indices.start, indices.stop):
@@ -269,10 +226,9 @@ def _frames(job: ClipJob, indices: range) -> Iterator[HostImage]:
 def _spool(job: ClipJob, indices: range, folder: Path) -> Callable[[int], HostImage]:
     """Write the frames of a shot to disk, so that they can be read in any order."""
     for index, frame in zip(indices, _frames(job, indices), strict=True):
-        np.save(folder / f"{index}.npy", np.round(frame * 65535).astype(np.uint16))
+        np.save(folder / f"{index}.npy", to_levels(frame))
 
     def read(index: int) -> HostImage:
-        levels = np.load(folder / f"{index}.npy")
-        return levels.astype(np.float32) / np.float32(65535)
+        return from_levels(np.load(folder / f"{index}.npy"))
 
     return read

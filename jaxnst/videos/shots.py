@@ -38,10 +38,10 @@ class Shots(NamedTuple):
 
 def find_shots(
     clip: Clip,
-    cuts: str | Sequence[int | float],
+    cuts: str | Sequence[int],
     *,
-    num_threads: int = 1,
-    seen_fn: Callable[[int], object] = lambda _: None,
+    num_threads: int,
+    seen_fn: Callable[[int], object],
 ) -> Shots:
     """Return the shots of a clip: those that `cuts` begin, or that are found.
 
@@ -50,7 +50,7 @@ def find_shots(
     if isinstance(cuts, str):
         starts, before = _find_cuts(clip, num_threads, seen_fn)
     else:
-        starts = {clip.index_of("cuts", each) for each in cuts} - {0}
+        starts = {*cuts} - {0}
         before = list(range(-1, len(clip) - 1))
     edges = [0, *sorted(starts), len(clip)]
     return Shots(tuple(itertools.pairwise(edges)), tuple(before))

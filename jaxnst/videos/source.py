@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image as PILImage
 
 from jaxnst._checks import check_path, path_text, shown
 from jaxnst._types import HostImage
 from jaxnst.images import EXTENSIONS, Picture, fitted_shape, load_picture, resize
 from jaxnst.images.files import file_sha256
 from jaxnst.images.load import EXTENSIONS as READABLE, MAX_ASPECT, MIN_SIDE, Readable
+from jaxnst.images.metadata import open_container
 
 
 # Endings of files that are films; others are tried, too.
@@ -34,10 +36,10 @@ FILM_EXTENSIONS = (
 )
 # Frames a second where a clip of pictures or arrays says nothing.
 DEFAULT_RATE = 25
-# What FFmpeg takes for films, but is text, or a list of other files.
-_NO_FILMS = ("tty", "bin", "xbin", "adf", "idf", "hls", "concat", "dash", "lavfi")
 # Codes of FFmpeg: the curves of HDR, and a matrix that is not stated.
 _PQ, _HLG, _UNSTATED = 16, 18, 2
+# Seconds by which a frame may be before the last one, and which may miss at the end.
+_JITTER, _MISSING = 1, 0.5
 # Films of so many rows have the matrix of HD where they state none, as players do.
 _HD_ROWS = 720
 
@@ -73,9 +75,10 @@ class Clip:
         numbers: number of each frame in its source, from 0.
         sha256: hash of the file, or of all pictures.
         film: path of a film, from which sound is copied; None for pictures.
+        files: paths of all files that are read.
         origin: time of the source's first frame, as its file has it.
         time_base: unit of the time stamps, in seconds.
-        has_alpha: whether the first frame has an opacity.
+        has_alpha: whether a frame has transparent parts.
         is_part: whether the source goes on after the last frame.
     """
 
@@ -85,6 +88,7 @@ class Clip:
     numbers: tuple[int, ...]
     sha256: str
     film: Path | None
+    files: tuple[Path, ...] = ()
     origin: Fraction
     time_base: Fraction
     has_alpha: bool
@@ -120,6 +124,15 @@ class Clip:
             is_part=last < len(self),
         )
 
+    def first(self, count: int) -> "Clip":
+        """Return the first frames, of which there may be fewer."""
+        return dataclasses.replace(
+            self,
+            times=self.times[:count],
+            numbers=self.numbers[:count],
+            is_part=self.is_part or count < len(self),
+        )
+
     def index_of(self, name: str, moment: float, *, is_end: bool = False) -> int:
         """Return the first frame at or after a moment, in frames or seconds.
 
@@ -131,10 +144,11 @@ class Clip:
         is_time = isinstance(moment, float)
         places = self.times if is_time else self.numbers
         end = places[-1] + (self.duration if is_time else 1)
-        if moment > end or (moment >= end and not is_end):
+        # Not exactly: 0.2 is more than a fifth.
+        if moment > end + 1e-6 or (moment >= end - 1e-6 and not is_end):
             raise ValueError(
-                f"`{name}` is {_moment(moment)}, but {path_text(self.name)} ends after "
-                f"{self.numbers[-1] + 1} frames, "
+                f"`{name}` names {_moment(moment)}, but {path_text(self.name)} ends "
+                f"after {self.numbers[-1] + 1} frames, "
                 f"{float(self.times[-1] + self.duration):.2f} s."
             )
         later = (i for i, place in enumerate(places) if place >= moment - 1e-6)
@@ -244,9 +258,16 @@ def _spooled(frames: Iterator[Any], argument: str) -> list[Path]:
     files = _Files()
     for number, frame in enumerate(frames):
         path = files.folder.path / f"{number:06}.npy"
-        np.save(path, load_picture(frame, argument=argument).rgb)
+        np.save(path, as_array(load_picture(frame, argument=argument)))
         files.append(path)
     return files
+
+
+def as_array(picture: Picture) -> np.ndarray:
+    """Return a frame as an array, with its opacity as a fourth channel."""
+    if picture.alpha is None:
+        return picture.rgb
+    return np.dstack([picture.rgb, picture.alpha])
 
 
 class TemporaryFolder:
@@ -274,8 +295,11 @@ def _load(source: Any, argument: str) -> Picture:
 def _of_pictures(sources: Any, name: str, argument: str, rate: float | None) -> Clip:
     """Return a clip of pictures that can be read again."""
     digest, shape, count, has_alpha = hashlib.sha256(), None, 0, False
+    files = []
     for number, source in enumerate(sources):
         picture = _load(source, argument)
+        if isinstance(source, str | os.PathLike):
+            files.append(Path(source))
         found = picture.rgb.shape[0], picture.rgb.shape[1]
         if shape not in (None, found):
             assert shape is not None
@@ -283,11 +307,8 @@ def _of_pictures(sources: Any, name: str, argument: str, rate: float | None) -> 
                 f"`{argument}`: frame {number} ({picture.name}) is {found[1]} x "
                 f"{found[0]} px, but the first one {shape[1]} x {shape[0]} px."
             )
-        shape, count, has_alpha = (
-            found,
-            count + 1,
-            has_alpha or picture.alpha is not None,
-        )
+        shape, count = found, count + 1
+        has_alpha = has_alpha or _is_clear(picture.alpha)
         digest.update(picture.sha256.encode())
     _check_count(count, name)
     assert shape is not None
@@ -309,6 +330,7 @@ def _of_pictures(sources: Any, name: str, argument: str, rate: float | None) -> 
         numbers=tuple(range(count)),
         sha256=digest.hexdigest(),
         film=None,
+        files=tuple(files),
         origin=Fraction(0),
         time_base=length,
         has_alpha=has_alpha,
@@ -337,30 +359,37 @@ def open_film(path: Path, *, argument: str = "clip") -> Any:
         raise ValueError(
             f"`{argument}` {name} is a picture; `jaxnst stylize` paints it."
         )
+    is_error = av.FFmpegError  # raises an error if PyAV is not installed
     try:
         with path.open("rb") as stream:
             stream.read(1)
-        container = av.open(
-            f"file:{path.absolute()}", options={"protocol_whitelist": "file"}
-        )
-    except av.FFmpegError as error:
+        container = open_container(path)
+    except is_error:
         raise ValueError(
-            f"`{argument}` {name} is not a film that can be read ({error.strerror})."
+            f"`{argument}` {name} is not a film that can be read: it is cut off or "
+            "damaged, or of a kind that is not known."
         ) from None
     except OSError as error:
         raise OSError(f"`{argument}`: cannot read {name}: {error.strerror}") from error
     kind = container.format.name
     fault = ""
-    if kind.endswith("_pipe") or kind == "image2":
+    if kind.endswith("_pipe"):
         fault = "is a picture; `jaxnst stylize` paints it"
-    elif kind in _NO_FILMS:
-        fault = "is not a film"
-    elif not container.streams.video:
-        fault = "has sound, but no pictures"
+    elif _pictures_of(container) is None:
+        fault = "has sound, but no pictures" if container.streams.audio else "is empty"
+        if any(each.codec_context is None for each in container.streams.video):
+            fault = "has pictures of a kind that FFmpeg does not know"
     if fault:
         container.close()
         raise ValueError(f"`{argument}` {name} {fault}.")
     return container
+
+
+def _pictures_of(container: Any) -> Any:
+    """Return the stream of pictures that is no cover; None if none can be read."""
+    is_cover = av.stream.Disposition.attached_pic
+    streams = (x for x in container.streams.video if x.codec_context is not None)
+    return next((each for each in streams if not each.disposition & is_cover), None)
 
 
 def _decode(path: Path, argument: str, stamp: int | None = None) -> Iterator[Any]:
@@ -370,9 +399,10 @@ def _decode(path: Path, argument: str, stamp: int | None = None) -> Iterator[Any
     yielded as text.
     """
     with open_film(path, argument=argument) as container:
-        stream = container.streams.video[0]
+        stream = _pictures_of(container)
         decoder = stream.codec_context
-        if stream.metadata.get("alpha_mode") == "1":  # FFmpeg's own drops the opacity
+        tags = {name.lower(): text for name, text in stream.metadata.items()}
+        if tags.get("alpha_mode") == "1":  # FFmpeg's own drops the opacity
             names = {"vp9": "libvpx-vp9", "vp8": "libvpx"}
             decoder = av.CodecContext.create(names.get(decoder.name, decoder.name), "r")
         try:
@@ -396,10 +426,14 @@ def _of_film(path: Path, argument: str) -> Clip:
     stamps: list[int | None] = []
     shape, fault, has_alpha = None, None, False
     with open_film(path, argument=argument) as container:
-        stream = container.streams.video[0]
+        stream = _pictures_of(container)
+        _check_size(stream, path, argument)
         square = Fraction(stream.sample_aspect_ratio or 1)
         rate = stream.average_rate or DEFAULT_RATE
         time_base = Fraction(stream.time_base or 1 / Fraction(rate))
+        stated = Fraction(container.duration or 0, av.time_base)
+        # Program streams have few time stamps, and others after a jump.
+        is_exact = container.format.name != "mpeg"
     for frame in _decode(path, argument):
         if isinstance(frame, str):
             fault = frame
@@ -409,14 +443,24 @@ def _of_film(path: Path, argument: str) -> Clip:
                 f"`{argument}` {path_text(path)} is interlaced; make whole frames of "
                 "it first: ffmpeg -i IN -vf bwdif -c:a copy OUT"
             )
+        _check_size(frame, path, argument)
         if shape is None:
             shape = _shape_of(frame, square)
-            has_alpha = _has_alpha(frame)
+        if not has_alpha and _has_alpha(frame):
+            has_alpha = _upright(frame, shape)[1] is not None
         stamps.append(frame.pts)
-        if frame.pts is None or frame.time_base is None:
-            times.append(len(times) / Fraction(rate))
-        else:
-            times.append(frame.pts * Fraction(frame.time_base))
+        time = len(times) / Fraction(rate)
+        if frame.pts is not None and frame.time_base is not None:
+            time = frame.pts * Fraction(frame.time_base)
+        if times and time <= times[-1]:
+            if time < times[-1] - _JITTER:
+                raise ValueError(
+                    f"`{argument}` {path_text(path)}: frame {len(times)} is "
+                    f"{float(times[-1] - time):.1f} s before the last one; give its "
+                    "frames new times first: ffmpeg -i IN -c copy OUT"
+                )
+            time = times[-1] + time_base
+        times.append(time)
     if shape is None and fault:
         raise ValueError(f"`{argument}` {path_text(path)} cannot be decoded ({fault}).")
     _check_count(len(times), str(path))
@@ -426,34 +470,42 @@ def _of_film(path: Path, argument: str) -> Clip:
             f"`{argument}` {path_text(path)} is {shape[1]} x {shape[0]} px; no side "
             f"may be below {MIN_SIDE} px, or {MAX_ASPECT:g} times the other."
         )
+    found = times[-1] - times[0]
     if fault:
         warnings.warn(
             f"{name} is damaged after frame {len(times) - 1}; the frames before are "
             "painted.",
             stacklevel=3,
         )
+    elif stated > 1.1 * max(found, times[-1]) + _MISSING:
+        warnings.warn(
+            f"{name} is said to take {float(stated):.1f} s, but its frames end after "
+            f"{float(found):.1f} s; it may be cut off.",
+            stacklevel=3,
+        )
     digest = file_sha256(path)
 
     known = {stamp: number for number, stamp in enumerate(stamps)}
-    is_seekable = len(known) == len(stamps) and None not in known
+    is_seekable = is_exact and len(known) == len(stamps) and None not in known
 
     def decode(first: int) -> Iterator[tuple[int, Any]]:
-        """Yield numbers and frames, from at most the first one wanted on."""
+        """Yield numbers and frames from the first one wanted on."""
         if first and is_seekable:
-            begun = False
+            is_begun = False
             for frame in _decode(path, argument, stamps[first]):
                 if isinstance(frame, str):
                     break
                 number = known.get(frame.pts)
-                if number is None or (not begun and number > first):
-                    break
-                begun = True
-                yield number, frame
-            else:
-                return
-            if begun:
-                return
-        yield from enumerate(_decode(path, argument))
+                is_begun = is_begun or frame.key_frame
+                if not is_begun or number is None or number > first:
+                    break  # seeking is not exact here
+                if number == first:
+                    yield number, frame
+                    first += 1
+        if first < len(stamps):
+            for number, frame in enumerate(_decode(path, argument)):
+                if number >= first:
+                    yield number, frame
 
     def read(numbers: Sequence[int]) -> Iterator[Picture]:
         wanted, last = {*numbers}, max(numbers, default=-1)
@@ -473,11 +525,24 @@ def _of_film(path: Path, argument: str) -> Clip:
         numbers=tuple(range(len(times))),
         sha256=digest,
         film=path,
+        files=(path,),
         origin=times[0],
         time_base=time_base,
         has_alpha=has_alpha,
         read_fn=read,
     )
+
+
+def _check_size(frame: Any, path: Path, argument: str) -> None:
+    """Check that a frame, or a stream, has no more pixels than pictures may have."""
+    count = frame.width * frame.height
+    if count > (limit := PILImage.MAX_IMAGE_PIXELS or count):
+        raise ValueError(
+            f"`{argument}` {path_text(path)}, {frame.width} x {frame.height} px, has "
+            f"more than {limit // 1_000_000} megapixels, which may be an attack; if "
+            "you trust it, raise the limit (--max-megapixels of the commands, in "
+            "Python `PIL.Image.MAX_IMAGE_PIXELS`)."
+        )
 
 
 def _shape_of(frame: Any, square: Fraction) -> tuple[int, int]:
@@ -487,7 +552,26 @@ def _shape_of(frame: Any, square: Fraction) -> tuple[int, int]:
         width = round(width * square)
     elif 0 < square < 1:
         height = round(height / square)
-    return (width, height) if frame.rotation % 180 else (height, width)
+    return (width, height) if _turns(frame) % 2 else (height, width)
+
+
+def _turns(frame: Any) -> int:
+    """Return how many quarters a frame is to be turned, to the left."""
+    return round(frame.rotation / 90) % 4
+
+
+def _is_mirrored(frame: Any) -> bool:
+    """Return whether a frame is to be turned upside down, too, before its turn."""
+    data = frame.side_data.get(av.sidedata.sidedata.Type.DISPLAYMATRIX)
+    if data is None:
+        return False
+    (a, b), (c, d) = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2] / 65536
+    return bool(a * d < b * c)
+
+
+def _is_clear(alpha: np.ndarray | None) -> bool:
+    """Return whether a picture has transparent parts, once it has 8 bits."""
+    return alpha is not None and bool(alpha.min() < 254.5 / 255)
 
 
 def _has_alpha(frame: Any) -> bool:
@@ -509,14 +593,13 @@ def _upright(frame: Any, shape: tuple[int, int]) -> tuple[HostImage, np.ndarray 
     pixels = values.astype(np.float32) / np.float32(65535 if is_deep else 255)
     if frame.color_trc in (_PQ, _HLG):
         pixels[..., :3] = from_hdr(pixels[..., :3], is_pq=frame.color_trc == _PQ)
-    pixels = np.rot90(pixels, round(frame.rotation / 90) % 4)
+    pixels = pixels[::-1] if _is_mirrored(frame) else pixels
+    pixels = np.rot90(pixels, _turns(frame))
     if pixels.shape[:2] != shape:
         pixels = resize(np.ascontiguousarray(pixels), shape)
     pixels = np.ascontiguousarray(pixels)
     alpha = np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
-    if alpha is not None and alpha.min() == 1:
-        alpha = None
-    return np.ascontiguousarray(pixels[..., :3]), alpha
+    return np.ascontiguousarray(pixels[..., :3]), alpha if _is_clear(alpha) else None
 
 
 # From the primaries of BT.2020 to those of sRGB, in linear light (ITU-R BT.2087).
