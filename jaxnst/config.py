@@ -372,6 +372,13 @@ _part = functools.partial(check_range, least=0, most=1)
 _number = functools.partial(
     _setting, metavar="W", parse_fn=parse_number, check_fn=check_number
 )
+_flag = functools.partial(
+    _setting,
+    False,
+    metavar="",
+    parse_fn=_parse_flag,
+    check_fn=functools.partial(_check_kind, kind=bool, wanted="True or False"),
+)
 _fraction = functools.partial(_number, metavar="P", check_fn=_part)
 _layers = functools.partial(
     _setting,
@@ -557,12 +564,8 @@ class TransferConfig:
         SMOOTHINGS,
         default_text="the network's",
     )
-    normalize_activations: bool = _setting(
-        False,
-        "rescale a VGG so that all its filters are equally loud",
-        metavar="",
-        parse_fn=_parse_flag,
-        check_fn=functools.partial(_check_kind, kind=bool, wanted="True or False"),
+    normalize_activations: bool = _flag(
+        "rescale a VGG so that all its filters are equally loud"
     )
     conv: str = _choice("auto", "xla, winograd, or auto: the faster", CONVOLUTIONS)
     precision: str = _choice(
@@ -749,10 +752,9 @@ class ClipConfig:
         TypeError: if a value is of the wrong kind.
     """
 
-    steadiness: float = _number(
+    steadiness: float = _fraction(
         0.5,
         "0: every frame for itself, 1: held as still as can be",
-        check_fn=_part,
         metavar="S",
         is_static=False,
     )
@@ -778,13 +780,7 @@ class ClipConfig:
         default_text="1",
     )
     passes: int = _count(1, "2 or more go back and forth over a shot", most=100)
-    loop: bool = _setting(
-        False,
-        "the last frame goes on in the first",
-        metavar="",
-        parse_fn=_parse_flag,
-        check_fn=functools.partial(_check_kind, kind=bool, wanted="True or False"),
-    )
+    loop: bool = _flag("the last frame goes on in the first")
     flow: str = _setting(
         "dis",
         "dis, deepflow, none, or .flo files as flow/%04d_%04d.flo",

@@ -104,6 +104,7 @@ class ClipExplanation:
             "jaxnst.insight",
             "clip.html",
             title=title or " in the style of ".join(names[:2]) or "A clip",
+            digest="",  # it has no script
             explanation=self,
             chart=as_svg(self.plot),
             embed=embed,

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst._types import HostImage
-from jaxnst.config import CUSTOM, ClipConfig, TransferConfig
+from jaxnst.config import CUSTOM, SETTINGS, ClipConfig, TransferConfig
 from jaxnst.metrics.artifacts import high_frequency_energy
 from jaxnst.objective import LossWeights, Targets, Temporal, halved
 from jaxnst.optimize import StepView, TransferState, make_optimizer
@@ -57,7 +57,7 @@ _SETTLING = 8
 # Change of a mask from which a place belongs to another region.
 _OTHER_REGION = 0.1
 # The rate of stylize, to which that of an optimizer of the user's own is relative.
-_USUAL_RATE = 0.03
+_USUAL_RATE = SETTINGS["learning_rate"].default
 
 
 def temporal_weight(own: ClipConfig) -> float:
@@ -73,6 +73,15 @@ def frame_rate(own: ClipConfig, config: TransferConfig) -> float:
     if rate is None:
         rate = _RATE * _RATE_FACTOR ** (2 * own.steadiness - 1)
     return rate / _USUAL_RATE if config.optimizer == CUSTOM else rate
+
+
+def paint_alone(job: Job, memory: str, **options: Any) -> Painted:
+    """Return a frame painted by itself, or left as it is; options are of `paint`."""
+    if is_unpainted(job.config) or is_pair_alike(job):
+        return leave_unpainted(job)
+    with clear_memory_errors(memory, max(job.inputs.shape)):
+        (painted,) = paint([job], make_plan([job], memory), **options)
+    return painted
 
 
 class Stopped(KeyboardInterrupt):
@@ -117,16 +126,12 @@ class ShotPainter:
         """Return a frame painted by itself, exactly as `stylize` does, and its row."""
         started = time.perf_counter()
         job = job or self.first
-        if is_unpainted(job.config) or is_pair_alike(job):
-            painted = leave_unpainted(job)
-        else:
-            with clear_memory_errors(self.job.memory, max(job.inputs.shape)):
-                (painted,) = paint(
-                    [job],
-                    make_plan([job], self.job.memory),
-                    callbacks=[self.step_fn and functools.partial(self.step_fn, index)],
-                    is_interrupted=self.is_interrupted,
-                )
+        painted = paint_alone(
+            job,
+            self.job.memory,
+            callbacks=[self.step_fn and functools.partial(self.step_fn, index)],
+            is_interrupted=self.is_interrupted,
+        )
         if painted.stopped == "interrupted":
             raise Stopped
         if painted.stopped is not None:

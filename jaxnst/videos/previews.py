@@ -15,14 +15,13 @@ from jaxnst.images.files import atomic_write, check_place
 from jaxnst.transfer.driver import finish
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.memory import as_text, make_estimate
-from jaxnst.transfer.plan import make_plan
-from jaxnst.transfer.run import is_pair_alike, is_unpainted, leave_unpainted, paint
 from jaxnst.transfer.terminal import Screen
 
 from .driver import make_clip_config
 from .encoding import Output, check_streams
 from .flow import one_thread
 from .jobs import ClipJob, plan_clip
+from .painting import paint_alone
 
 
 # Frames of a preview: their longest side, every so many of a shot, at most so many in
@@ -156,10 +155,7 @@ def preview_clip(
             continue
         screen.print(f"frame {index}")
         whole = job.whole(index, picture)
-        if is_unpainted(whole.config) or is_pair_alike(whole):
-            painted = leave_unpainted(whole)
-        else:
-            (painted,) = paint([whole], make_plan([whole], job.memory))
+        painted = paint_alone(whole, job.memory)
         pictures.append(finish(whole, painted, seconds=0.0).image)
         labels.append(f"frame {index}, {float(job.clip.times[index]):.2f} s")
     sheet = draw_pictures(
