@@ -375,7 +375,7 @@ async def _answer(scope, receive, send):
 
 
 def test_the_guard_refuses_strangers():
-    guard = Guard(_answer)
+    guard = Guard(_answer, "/up")
     assert ask(guard) == 200
     assert ask(guard, origin="http://127.0.0.1:7860") == 200
     assert ask(guard, host="localhost:7860", origin="http://localhost:7860") == 200
@@ -385,28 +385,54 @@ def test_the_guard_refuses_strangers():
     for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
         assert ask(guard, origin=origin) == 403
         assert ask(guard, "GET", "/", origin=origin) == 403
-    assert ask(Guard(_answer, ("*",)), host="any.example") == 200
-    assert ask(Guard(_answer, ("*",)), host="any", origin="https://evil") == 403
-    proxied: dict[str, Any] = {
-        "origin": "https://me.hf.space",
-        "x_forwarded_host": "me.hf.space",
-    }
-    assert ask(Guard(_answer, ("*",)), host="10.0.0.1", **proxied) == 200
-    shared = Guard(_answer, ("*",), (".gradio.live",))
+    for site in ("cross-site", "same-site"):
+        embedded = {"sec_fetch_site": site, "sec_fetch_mode": "no-cors"}
+        assert ask(guard, "GET", "/config", **embedded) == 403
+        assert (
+            ask(guard, "GET", "/", **embedded | {"sec_fetch_mode": "navigate"}) == 200
+        )
+    assert ask(guard, "GET", "/", sec_fetch_site="same-origin") == 200
+    for path in (
+        "run/x",
+        "call/x",
+        "process_recording",
+        "run/upload",
+        "component_server",
+    ):
+        assert ask(guard, path=f"/gradio_api/{path}") == 404
+    others = Guard(_answer, "/up", ("*",))
+    assert ask(others, host="any.example") == 200
+    assert ask(others, host="any", origin="https://evil") == 403
+    said = {"origin": "https://evil", "x_forwarded_host": "evil"}
+    assert ask(others, host="any", **said) == 403
+    shared = Guard(_answer, "/up", ("*",), ["a1.gradio.live"])
     assert ask(shared, host="x", origin="https://a1.gradio.live") == 200
-    assert ask(shared, host="x", origin="https://gradio.live.evil.example") == 403
-    assert ask(Guard(_answer, ("*",), ("",)), host="x", origin="https://any") == 200
+    assert ask(shared, host="x", origin="https://b2.gradio.live") == 403
+    public = Guard(_answer, "/up", ("*",), ["*"])
+    assert ask(public, host="x", origin="https://any") == 200
     assert "*" not in LOCAL_HOSTS
 
 
-def test_the_guard_bounds_forms_and_lets_nothing_be_fetched():
-    guard = Guard(_answer)
+def test_the_guard_bounds_forms_and_lets_only_uploads_be_named(tmp_path):
+    guard = Guard(_answer, str(tmp_path))
     assert ask(guard, body=b"x" * (MAX_FORM + 1)) == 413
     assert ask(guard, body=b"x" * (MAX_FORM + 1), content_length="7") == 413
     assert ask(guard, body=b"{}", content_length="many") == 413
     assert ask(guard, path="/gradio_api/upload", body=b"x" * (MAX_FORM + 1)) == 200
-    form = {"data": [1, {"path": "http://169.254.169.254/latest", "meta": {}}]}
-    assert ask(guard, body=json.dumps(form).encode()) == 403
+    (tmp_path / "link").symlink_to("/etc")
+    for path, status in {
+        f"{tmp_path}/a/b.png": 200,
+        None: 200,
+        "/etc/passwd": 403,
+        f"{tmp_path}/../b.png": 403,
+        f"{tmp_path}x/b.png": 403,
+        f"{tmp_path}/link/passwd": 403,
+        "http://169.254.169.254/latest": 403,
+        "": 403,
+        "\0": 403,
+    }.items():
+        form = {"data": [1, {"image": {"path": path}}]}
+        assert ask(guard, body=json.dumps(form).encode()) == status, path
     assert ask(guard, body=b"[" * 100_000) == 200
 
 
@@ -472,6 +498,8 @@ def test_the_server_refuses_attacks(app, pictures):
         for path in ("/etc/passwd", str(Path.cwd() / "pyproject.toml"), "../../x"):
             answer = client.get(f"/gradio_api/file={path}")
             assert answer.status_code in (403, 404), path
+        foreign = {"data": [None, {"path": str(pictures / "photo.png")}]}
+        assert client.post("/gradio_api/queue/join", json=foreign).status_code == 403
         inside = app.studio.session(None).copy(pictures / "photo.png")
         assert client.get(f"/gradio_api/file={inside}").status_code in (403, 404)
         for path in ("/docs", "/redoc", "/openapi.json"):

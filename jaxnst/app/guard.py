@@ -6,6 +6,7 @@ lets point to 127.0.0.1.
 """
 
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -19,29 +20,41 @@ AppFn = Callable[[Message, ReceiveFn, SendFn], Awaitable[None]]
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 # Bytes of a request that is no upload; a form has some thousand, and a drawing more.
 MAX_FORM = 16_000_000
-_UPLOAD = "/upload"
+_UPLOAD = "/gradio_api/upload"
+# What a page posts to. Gradio has more, which take forms in other ways, or leave files.
+_POSTS = (
+    _UPLOAD,
+    "/gradio_api/queue/join",
+    "/gradio_api/cancel",
+    "/gradio_api/reset",
+    "/login",
+)
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 class Guard:
     """Refuse requests with a foreign host (400) or origin (403), or too large (413).
 
-    A form that names an address in place of a file is refused as well (403), as Gradio
-    would fetch it.
+    What a page does not post to is not there (404). A form that names a file which was
+    not uploaded is refused as well (403): Gradio opens some without a question, and
+    fetches addresses.
 
     Args:
         app: the server behind it.
+        folder: folder of what was uploaded.
         hosts: names by which this server may be called; "*": any.
-        origins: ends of the names of pages that may ask, beside its own; "": any.
+        origins: hosts of pages that may ask, beside its own; "*": any. It may change.
     """
 
     def __init__(
         self,
         app: AppFn,
+        folder: str,
         hosts: Sequence[str] = LOCAL_HOSTS,
-        origins: tuple[str, ...] = (),
+        origins: Sequence[str] = (),
     ):
         self._app, self._hosts, self._origins = app, tuple(hosts), origins
+        self._folder = os.path.realpath(folder)
 
     async def __call__(self, scope: Message, receive: ReceiveFn, send: SendFn) -> None:
         """Answer a request, or pass it on."""
@@ -55,7 +68,7 @@ class Guard:
         fault = self._fault(scope, headers)
         if fault is None and scope["type"] == "http" and _has_form(scope):
             body = await _read(receive)
-            fault = _form_fault(body)
+            fault = self._form_fault(body)
             receive = _replay(body or b"", receive)
         if fault is None:
             await self._app(scope, receive, send)
@@ -71,18 +84,51 @@ class Guard:
         host = headers.get("host", "")
         if "*" not in self._hosts and _name(host) not in self._hosts:
             return 400, "this address is not the app's"
-        # Where a proxy is before the server, as in a Space, it says what it was asked.
-        own = (headers.get("host"), headers.get("x-forwarded-host"))
-        origin = headers.get("origin")
-        if origin is not None and not self._may_ask(origin.partition("://")[2], own):
+        if not self._may_ask(headers):
             return 403, "only the app's own page may do that"
+        if scope.get("method") not in (*_SAFE, None) and _path(scope) not in _POSTS:
+            return 404, "the app has no such form"
         length = headers.get("content-length", "0")
         if _has_form(scope) and (not length.isdecimal() or int(length) > MAX_FORM):
             return 413, "the form is too large"
         return None
 
-    def _may_ask(self, place: str, own: Sequence[str | None]) -> bool:
-        return place in own or place.endswith(self._origins)
+    def _may_ask(self, headers: Mapping[str, str]) -> bool:
+        if "*" in self._origins:
+            return True
+        origin = headers.get("origin")
+        if origin is not None:
+            place = origin.partition("://")[2]
+            # No header that a page could set itself, such as `x-forwarded-host`.
+            return place == headers.get("host") or place in self._origins
+        # What a page embeds is asked for without an origin; a link may be followed.
+        is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        return not is_foreign or headers.get("sec-fetch-mode") == "navigate"
+
+    def _form_fault(self, body: bytes | None) -> tuple[int, str] | None:
+        if body is None:
+            return 413, "the form is too large"
+        try:
+            form = json.loads(body)
+        except (ValueError, RecursionError):
+            return None  # the login's is no JSON
+        waiting = [form]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, Mapping):
+                path = value.get("path")
+                if isinstance(path, str) and not self._is_uploaded(path):
+                    return 403, "a picture must be uploaded"
+                waiting += value.values()
+            elif isinstance(value, list):
+                waiting += value
+        return None
+
+    def _is_uploaded(self, path: str) -> bool:
+        try:
+            return os.path.realpath(path).startswith(self._folder + os.sep)
+        except (ValueError, OSError):  # a zero byte
+            return False
 
 
 def _name(host: str) -> str:
@@ -90,9 +136,12 @@ def _name(host: str) -> str:
     return host if host.endswith("]") else host.rpartition(":")[0] or host
 
 
+def _path(scope: Message) -> str:
+    return scope["path"].rstrip("/")
+
+
 def _has_form(scope: Message) -> bool:
-    is_upload = scope["path"].endswith(_UPLOAD)
-    return scope.get("method") not in (*_SAFE, None) and not is_upload
+    return scope.get("method") not in (*_SAFE, None) and _path(scope) != _UPLOAD
 
 
 async def _read(receive: ReceiveFn) -> bytes | None:
@@ -117,26 +166,6 @@ def _replay(body: bytes, receive: ReceiveFn) -> ReceiveFn:
         return waiting.pop() if waiting else await receive()
 
     return replay
-
-
-def _form_fault(body: bytes | None) -> tuple[int, str] | None:
-    if body is None:
-        return 413, "the form is too large"
-    try:
-        form = json.loads(body)
-    except (ValueError, RecursionError):
-        return None  # the login's is no JSON
-    waiting = [form]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Mapping):
-            path = value.get("path")
-            if isinstance(path, str) and "://" in path:
-                return 403, "a picture must be uploaded, and not an address"
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return None
 
 
 async def _answer(send: SendFn, status: int, text: str) -> None:

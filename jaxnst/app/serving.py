@@ -28,18 +28,18 @@ class _Uploads:
     """Gradio's own folder, one for the process: there while an app is served."""
 
     def __init__(self) -> None:
-        self._count, self._path = 0, ""
+        self._count, self.path = 0, ""
 
     def enter(self) -> None:
         if self._count == 0:
-            self._path = tempfile.mkdtemp(prefix="jaxnst-app-")
-            os.environ["GRADIO_TEMP_DIR"] = self._path
+            self.path = tempfile.mkdtemp(prefix="jaxnst-app-")
+            os.environ["GRADIO_TEMP_DIR"] = self.path
         self._count += 1
 
     def leave(self) -> None:
         self._count -= 1
         if self._count == 0:
-            shutil.rmtree(self._path, ignore_errors=True)
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 _UPLOADS = _Uploads()
@@ -130,9 +130,9 @@ def launch(
     EpsImagePlugin.gs_binary = False
     # Behind a password a name that was rebound is of no use: no cookie is sent to it.
     hosts = LOCAL_HOSTS if is_local and auth is None else ("*",)
-    # A Space has nothing that a foreign page could not have by itself; the tunnel of a
-    # shared page may change its host.
-    origins = ("",) if is_public else (".gradio.live",) if share else ()
+    # A Space has nothing that a foreign page could not have by itself.
+    origins = ["*"] if is_public else []
+    guard = Middleware(Guard, folder=_UPLOADS.path, hosts=hosts, origins=origins)
     try:
         demo = build_page(studio)
         _, _, share_url = demo.queue(
@@ -155,7 +155,7 @@ def launch(
             theme=make_theme(),
             css=STYLE,
             app_kwargs={
-                "middleware": [Middleware(Guard, hosts=hosts, origins=origins)],
+                "middleware": [guard],
                 "docs_url": None,
                 "redoc_url": None,
                 "openapi_url": None,
@@ -165,6 +165,8 @@ def launch(
         studio.close()
         _UPLOADS.leave()
         raise
+    if share_url:  # the tunnel of a shared page may change its host
+        origins.append(share_url.partition("://")[2].rstrip("/"))
     app = App(url, share_url, demo, studio)
     if share_url and not quiet:
         print(share_url, flush=True)
