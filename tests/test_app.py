@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -31,7 +32,7 @@ gradio = pytest.importorskip("gradio", reason="needs the extra app")
 from jaxnst.app import form, tasks, views  # noqa: E402
 from jaxnst.app.guard import LOCAL_HOSTS, MAX_FORM, Guard  # noqa: E402
 from jaxnst.app.serving import launch  # noqa: E402
-from jaxnst.app.session import Job, Studio, advice_of  # noqa: E402
+from jaxnst.app.session import Job, Studio, advice_of, clear_temporary  # noqa: E402
 
 
 # Of Gradio's own libraries.
@@ -242,10 +243,16 @@ def test_one_is_painted_and_the_others_wait(studio, pictures):
     with pytest.raises(RuntimeError, match="already"):
         other.paint(pictures / "photo.png", [pictures / "wave.png"], TINY)
     second.stop()
+    assert second.is_over  # and does not wait for the other one
+    third = other.paint(pictures / "photo.png", [pictures / "wave.png"], TINY)
+    assert studio.place_of(third) == 1
+    for _ in range(30):  # of which one waits
+        other.estimate("photo.png", ["wave.png"], {})
+    third.stop()
     gate.set()
-    assert finished(second).value is None
+    assert second.value is None
     assert "nothing was painted" in views.stage(second)
-    assert first.is_over
+    assert finished(first).value
     assert studio.session(other.token) is other
     assert studio.session("of another server") is not other
 
@@ -335,9 +342,21 @@ def test_closing_keeps_the_picture_and_removes_the_rest(tmp_path, pictures):
     )
     while job.reached is None:
         time.sleep(0.01)
+    assert studio.is_busy
     studio.close()
     assert job.value.path.exists()
     assert not studio.temporary.exists()
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [f"jaxnst-app-{number}-a" for number in (dead.pid, os.getpid(), "x")]
+    for name in names:
+        (tmp_path / name).mkdir()
+    clear_temporary()
+    assert sorted(x.name for x in tmp_path.iterdir()) == sorted(names[1:])
 
 
 # The guard
@@ -559,7 +578,7 @@ def test_the_command_begins_and_ends(tmp_path):
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")
-    assert not list(own.glob("jaxnst*"))
+    assert not list(own.iterdir())
 
 
 def test_the_command_says_what_is_wrong(app, capsys, monkeypatch):
@@ -567,6 +586,8 @@ def test_the_command_says_what_is_wrong(app, capsys, monkeypatch):
         ("--auth me", "NAME:PASSWORD"),
         (f"--port {app.url.rpartition(':')[2]}", "is taken"),
         ("--port 70000", "65535"),
+        ("--host 256.0.0.1", "`host`"),
+        (f"--output {__file__}", "no folder"),
     ):
         try:
             code = main(["app", *options.split()])

@@ -277,7 +277,8 @@ class Events:
             w["result"]: gr.update(visible=True),
             w["slider"]: (str(made.before), str(made.after)),
             w["caption"]: views.caption(made),
-            w["download"]: str(session.copy(made.path)),
+            # The folder of results is the user's, who may have removed it.
+            w["download"]: str(session.copy(made.path)) if made.path.exists() else None,
         }
 
     def _strip(self, session: Session) -> Answer:
@@ -463,6 +464,8 @@ class Events:
     def _choose(self, data: Data, event: gr.SelectData) -> Answer:
         """Bring back a result and its settings."""
         session = data[_SESSION]
+        if event.index >= len(session.results):  # of a server that is gone
+            return self._nothing()
         made = session.results[::-1][event.index]
         return self._show(session, made) | self._settings_of(session, made.path)
 

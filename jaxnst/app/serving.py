@@ -1,11 +1,12 @@
 """`launch`: the server of the page, from its start to its end."""
 
+import errno
 import importlib.util
 import os
 import secrets
 import shutil
 import socket
-import tempfile
+import sys
 import threading
 import time
 import webbrowser
@@ -13,15 +14,19 @@ from typing import Any
 
 from PIL import EpsImagePlugin
 
-from jaxnst._checks import check_count, expand_home
+from jaxnst._checks import check_count, expand_home, one_line, path_text, shown
 
 from .guard import LOCAL_HOSTS, Guard
 
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Where a server that listens at all addresses is reached on this machine.
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 _FIRST_PORT, _NUM_PORTS = 7860, 100
 # Of a clip; pictures are smaller.
 _MAX_UPLOAD = "100mb"
+# Each page that watches holds one, and a handler needs one for each of its widgets.
+_MAX_THREADS = 500
 
 
 class _Uploads:
@@ -32,7 +37,10 @@ class _Uploads:
 
     def enter(self) -> None:
         if self._count == 0:
-            self.path = tempfile.mkdtemp(prefix="jaxnst-app-")
+            from .session import clear_temporary, make_temporary
+
+            clear_temporary()
+            self.path = str(make_temporary())
             os.environ["GRADIO_TEMP_DIR"] = self.path
         self._count += 1
 
@@ -63,13 +71,17 @@ class App:
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
-            pass
+            if self.studio.is_busy:
+                text = "keeping what is painted so far; Ctrl-C again ends at once"
+                print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """End the server, keep the picture under way, remove the temporary files."""
-        self.studio.close()
-        self._demo.close(verbose=False)
-        _UPLOADS.leave()
+        try:
+            self.studio.close()
+        finally:
+            self._demo.close(verbose=False)
+            _UPLOADS.leave()
 
 
 def launch(
@@ -105,43 +117,53 @@ def launch(
 
     Raises:
         ImportError: if the extra `app` is not installed.
+        NotADirectoryError: if `output` is a file.
         OSError: if the port is taken.
-        ValueError: if no port is free.
+        ValueError: if no port is free, or `host` is no address of this machine.
     """
     if importlib.util.find_spec("gradio") is None:
         raise ImportError("the app needs Gradio; install it: pip install 'jaxnst[app]'")
+    folder = expand_home("~/Pictures/jaxnst" if output is None else output)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"`output` {path_text(folder)} is no folder.")
+    host = host.strip("[]")
     is_local = host in _LOOPBACK and not share
+    if fault := _fault(host, 0):
+        raise ValueError(f"`host` is {shown(host)}: {fault}.")
     port = _free_port(host) if port is None else _check_port(host, port)
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    place = f"[{host}]" if ":" in host else host
+    url = f"http://{_REACHED_AT.get(host, place)}:{port}"
     if auth is None and not is_local and not is_public:
         auth = ("jaxnst", secrets.token_urlsafe(9))
         print(f"name: {auth[0]}  password: {auth[1]}", flush=True)
     if not quiet:
         print(f"{url}  (Ctrl-C ends it)", flush=True)
 
-    from .page import STYLE, build_page, make_theme
-    from .session import Studio
-
-    studio = Studio(expand_home("~/Pictures/jaxnst" if output is None else output))
-    _UPLOADS.enter()
-    from starlette.middleware import Middleware
-
+    studio = None
     # Gradio opens what is drawn by Pillow, which would start Ghostscript for an EPS.
     EpsImagePlugin.gs_binary = False
     # Behind a password a name that was rebound is of no use: no cookie is sent to it.
     hosts = LOCAL_HOSTS if is_local and auth is None else ("*",)
     # A Space has nothing that a foreign page could not have by itself.
     origins = ["*"] if is_public else []
-    guard = Middleware(Guard, folder=_UPLOADS.path, hosts=hosts, origins=origins)
+    _UPLOADS.enter()  # before Gradio is imported, which would make a folder of its own
     try:
+        from starlette.middleware import Middleware
+
+        from .page import STYLE, build_page, make_theme
+        from .session import Studio
+
+        guard = Middleware(Guard, folder=_UPLOADS.path, hosts=hosts, origins=origins)
+        studio = Studio(folder)
         demo = build_page(studio)
         _, _, share_url = demo.queue(
             default_concurrency_limit=None, max_size=100
         ).launch(
-            server_name=host,
+            server_name=place,
             server_port=port,
             auth=auth,
             share=share,
+            max_threads=_MAX_THREADS,
             prevent_thread_lock=True,
             quiet=True,
             show_error=True,
@@ -162,7 +184,8 @@ def launch(
             },
         )
     except BaseException:  # Ctrl-C, too
-        studio.close()
+        if studio is not None:
+            studio.close()
         _UPLOADS.leave()
         raise
     if share_url:  # the tunnel of a shared page may change its host
@@ -182,7 +205,7 @@ def launch(
 
 def _free_port(host: str) -> int:
     for port in range(_FIRST_PORT, _FIRST_PORT + _NUM_PORTS):
-        if _is_free(host, port):
+        if not _fault(host, port):
             return port
     raise ValueError(
         f"no port from {_FIRST_PORT} to {_FIRST_PORT + _NUM_PORTS - 1} is free; give "
@@ -192,17 +215,19 @@ def _free_port(host: str) -> int:
 
 def _check_port(host: str, port: int) -> int:
     check_count("port", port, maximum=65_535)
-    if not _is_free(host, port):
-        raise OSError(f"port {port} of {host} is taken; give another as `port`.")
+    if fault := _fault(host, port):
+        raise OSError(f"port {port} of {host}: {fault}; give another as `port`.")
     return port
 
 
-def _is_free(host: str, port: int) -> bool:
+def _fault(host: str, port: int) -> str:
+    """Return why nobody can listen there; empty if it is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+    except (OSError, UnicodeError) as error:  # a name too long
+        taken = getattr(error, "errno", None) == errno.EADDRINUSE
+        return "it is taken" if taken else one_line(error)
+    return ""

@@ -10,6 +10,7 @@ import concurrent.futures
 import dataclasses
 import datetime
 import io
+import itertools
 import os
 import re
 import secrets
@@ -43,6 +44,7 @@ _PREVIEW_SIDE, _SHOWN_SIDE, _THUMB_SIDE = 1024, 2048, 320
 # Most sessions that are remembered, and jobs that wait.
 _MAX_SESSIONS, _MAX_LINE = 500, 20
 _MAX_STEM = 40
+_TEMPORARY = "jaxnst-app-"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,8 +159,10 @@ class Job:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Ask it to end, and to keep what it has."""
-        self.note(is_stopping=True)
+        """Ask it to end, and to keep what it has; if it waits, it is over at once."""
+        with self._changed:
+            state = "done" if self.state == "waiting" else self.state
+            self.note(is_stopping=True, state=state)
 
     def see(self, view: StepView) -> bool:
         """Note a step of a painting, and return whether to stop: its callback.
@@ -233,11 +237,11 @@ class Job:
 
     def run(self) -> None:
         """Do the job; called by the worker."""
-        if self.is_stopping:
-            self.note(state="done")
-            return
-        self.started = time.monotonic()
-        self.note(state="working", phase="getting ready")
+        with self._changed:
+            if self.is_over:
+                return
+            self.started = time.monotonic()
+            self.note(state="working", phase="getting ready")
         try:
             value = self._run_fn(self)
         except Exception as error:
@@ -254,6 +258,24 @@ def advice_of(error: Exception | None) -> dict[str, Any]:
     return dict(error.advice) if isinstance(error, OutOfMemory) else {}
 
 
+def make_temporary() -> Path:
+    """Return a new folder, which has the number of this process in its name."""
+    return Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
+
+
+def clear_temporary() -> None:
+    """Remove the folders of processes that were killed."""
+    if os.name != "posix":  # elsewhere there is no harmless signal to ask with
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*-*"):
+        try:
+            os.kill(int(folder.name[len(_TEMPORARY) :].partition("-")[0]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError, OverflowError):  # somebody else's
+            pass
+
+
 class Studio:
     """One worker and its line; the folders; the sessions.
 
@@ -265,7 +287,7 @@ class Studio:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.temporary = Path(tempfile.mkdtemp(prefix="jaxnst-app-"))
+        self.temporary = make_temporary()
         self._worker = concurrent.futures.ThreadPoolExecutor(
             1, thread_name_prefix="painting"
         )
@@ -291,7 +313,8 @@ class Studio:
                     return known
             idle = [x for x in self._sessions.values() if not x.is_busy]
             if len(self._sessions) >= _MAX_SESSIONS and idle:
-                del self._sessions[idle[0].token]
+                left = self._sessions.pop(idle[0].token)
+                shutil.rmtree(left.folder, ignore_errors=True)
             made = Session(self, secrets.token_urlsafe(24), page)
             self._sessions[made.token] = made
             return made
@@ -309,7 +332,7 @@ class Studio:
             RuntimeError: if too many wait already.
         """
         with self._mutex:
-            if len(self._line) >= _MAX_LINE:
+            if sum(not each.is_over for each in self._line) >= _MAX_LINE:
                 raise RuntimeError(
                     f"{_MAX_LINE} jobs are waiting already; try again in a while."
                 )
@@ -328,7 +351,8 @@ class Studio:
     def place_of(self, job: Job) -> int:
         """Return how many jobs are done before this one."""
         with self._mutex:
-            return self._line.index(job) if job in self._line else 0
+            before = itertools.takewhile(lambda each: each is not job, self._line)
+            return sum(not each.is_over for each in before)
 
     def place_for(self, name: str) -> Path:
         """Return a path in today's folder that no file has."""
@@ -343,14 +367,22 @@ class Studio:
             path = folder / f"{now:%H%M%S}_{stem}_{number}.{extension}"
         return path
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is painted, or waits to be."""
+        with self._mutex:
+            return any(not job.is_over for job in self._line)
+
     def close(self) -> None:
         """Stop what is painted, keep its picture, and remove the temporary files."""
         with self._mutex:
             line = list(self._line)
         for job in line:
             job.stop()
-        self._worker.shutdown(wait=True)
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        try:
+            self._worker.shutdown(wait=True)
+        finally:  # a second Ctrl-C, too
+            shutil.rmtree(self.temporary, ignore_errors=True)
 
 
 class Session:

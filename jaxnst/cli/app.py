@@ -1,9 +1,11 @@
 """`jaxnst app`: the page in the browser."""
 
 import argparse
-import contextlib
+import os
+import sys
+import threading
 
-from .options import QUIET, WHOLE, Command, as_argument, flag, option
+from .options import EXIT_INTERRUPTED, QUIET, WHOLE, Command, as_argument, flag, option
 
 
 _EXAMPLES = """\
@@ -32,7 +34,7 @@ def _parse_auth(text: str) -> tuple[str, str]:
 def _app(args: argparse.Namespace) -> int:
     from jaxnst.app.serving import launch
 
-    with contextlib.suppress(KeyboardInterrupt):  # as it ends
+    try:
         launch(
             output=args.output,
             host=args.host,
@@ -42,6 +44,11 @@ def _app(args: argparse.Namespace) -> int:
             browser=args.browser,
             quiet=args.quiet,
         )
+    except KeyboardInterrupt:
+        # Python would wait for the worker, which a second Ctrl-C does not want.
+        if any(each.name.startswith("painting") for each in threading.enumerate()):
+            sys.stdout.flush()
+            os._exit(EXIT_INTERRUPTED)
     return 0
 
 
