@@ -1,6 +1,7 @@
 """The app: its form, its sessions, its guard, and all of it in a browser."""
 
 import asyncio
+import collections
 import contextlib
 import json
 import os
@@ -29,7 +30,7 @@ from jaxnst.transfer import setup
 
 gradio = pytest.importorskip("gradio", reason="needs the extra app")
 
-from jaxnst.app import form, tasks, views  # noqa: E402
+from jaxnst.app import events, form, tasks, views  # noqa: E402
 from jaxnst.app.guard import LOCAL_HOSTS, MAX_FORM, Guard  # noqa: E402
 from jaxnst.app.serving import launch  # noqa: E402
 from jaxnst.app.session import Job, Studio, advice_of, clear_temporary  # noqa: E402
@@ -283,6 +284,26 @@ def test_a_full_disk_loses_nothing(session, pictures, monkeypatch):
     assert jaxnst.read_record(result.path)
 
 
+def test_a_result_that_is_gone_breaks_no_page(session, pictures):
+    """Removed by its owner, or of a server that ended while the page was open."""
+    result, widgets = made(session, pictures), collections.defaultdict(object)
+    handlers = events.Events(session.studio, widgets)
+    result.path.unlink()
+    assert handlers._show(session, result)[widgets["download"]] is None
+    data = {"session": session}
+    click = gradio.SelectData(None, {"index": 0, "value": ""})
+    assert "no longer there" in handlers._choose(data, click)[widgets["notice"]]
+    session.results.clear()
+    assert list(handlers._choose(data, click)) == [widgets["notice"]]
+
+
+def test_an_error_names_a_file_and_not_its_folder(studio):
+    path = studio.temporary / "1f" / "a.mp4"
+    assert (
+        views.error_text(ValueError(f"`clip` {path} is bad")) == "`clip` a.mp4 is bad"
+    )
+
+
 def test_a_grid_fills_and_a_tile_has_its_settings(session, pictures):
     arguments = str(pictures / "photo.png"), [str(pictures / "wave.png")]
     job = tasks.paint_grid(
@@ -405,11 +426,10 @@ def test_the_guard_refuses_strangers():
         assert ask(guard, origin=origin) == 403
         assert ask(guard, "GET", "/", origin=origin) == 403
     for site in ("cross-site", "same-site"):
-        embedded = {"sec_fetch_site": site, "sec_fetch_mode": "no-cors"}
+        embedded: dict[str, Any] = {"sec_fetch_site": site, "sec_fetch_mode": "no-cors"}
         assert ask(guard, "GET", "/config", **embedded) == 403
-        assert (
-            ask(guard, "GET", "/", **embedded | {"sec_fetch_mode": "navigate"}) == 200
-        )
+        embedded["sec_fetch_mode"] = "navigate"
+        assert ask(guard, "GET", "/", **embedded) == 200
     assert ask(guard, "GET", "/", sec_fetch_site="same-origin") == 200
     for path in (
         "run/x",
@@ -422,7 +442,7 @@ def test_the_guard_refuses_strangers():
     others = Guard(_answer, "/up", ("*",))
     assert ask(others, host="any.example") == 200
     assert ask(others, host="any", origin="https://evil") == 403
-    said = {"origin": "https://evil", "x_forwarded_host": "evil"}
+    said: dict[str, Any] = {"origin": "https://evil", "x_forwarded_host": "evil"}
     assert ask(others, host="any", **said) == 403
     shared = Guard(_answer, "/up", ("*",), ["a1.gradio.live"])
     assert ask(shared, host="x", origin="https://a1.gradio.live") == 200

@@ -14,7 +14,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxnst._checks import FORESEEN, path_text
+from jaxnst._checks import FORESEEN
 from jaxnst.images import check_picture, read_record
 
 from . import views
@@ -326,7 +326,7 @@ class Events:
                 digest = session.know(path)
                 fresh[w[place]] = path
         except FORESEEN as error:
-            return fresh | {w[place]: before[0], w["notice"]: self._alert(error, path)}
+            return fresh | {w[place]: before[0], w["notice"]: self._alert(error)}
         record = None if digest in session.accepted else _record_of(path)
         if record is None:
             session.given[place] = str(session.keep(path)), digest
@@ -559,11 +559,8 @@ class Events:
         """Return an answer that changes nothing; Gradio takes none without a widget."""
         return {self._w["notice"]: gr.skip()}
 
-    def _alert(self, error: Exception, path: str | None = None) -> str:
-        text = views.error_text(error)
-        if path is not None:  # where it lies on this machine says nothing
-            text = text.replace(path_text(path), Path(path).name)
-        return views.notice(text, is_error=True)
+    def _alert(self, error: Exception) -> str:
+        return views.notice(views.error_text(error), is_error=True)
 
 
 def _aims_at(preset: str, is_aiming: bool) -> bool:

@@ -44,7 +44,8 @@ _PREVIEW_SIDE, _SHOWN_SIDE, _THUMB_SIDE = 1024, 2048, 320
 # Most sessions that are remembered, and jobs that wait.
 _MAX_SESSIONS, _MAX_LINE = 500, 20
 _MAX_STEM = 40
-_TEMPORARY = "jaxnst-app-"
+# Names of folders for what goes at the end begin so.
+TEMPORARY = "jaxnst-app-"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -260,16 +261,16 @@ def advice_of(error: Exception | None) -> dict[str, Any]:
 
 def make_temporary() -> Path:
     """Return a new folder, which has the number of this process in its name."""
-    return Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
+    return Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-"))
 
 
 def clear_temporary() -> None:
     """Remove the folders of processes that were killed."""
     if os.name != "posix":  # elsewhere there is no harmless signal to ask with
         return
-    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*-*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*-*"):
         try:
-            os.kill(int(folder.name[len(_TEMPORARY) :].partition("-")[0]), 0)
+            os.kill(int(folder.name[len(TEMPORARY) :].partition("-")[0]), 0)
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
         except (OSError, ValueError, OverflowError):  # somebody else's

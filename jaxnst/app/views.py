@@ -1,5 +1,6 @@
 """What the page says of a job and of a result, in HTML and in words."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -8,10 +9,12 @@ from jaxnst._checks import one_line, plain
 from jaxnst.metrics import Metrics
 from jaxnst.transfer.memory import Estimate, as_text
 
-from .session import Job, Made
+from .session import TEMPORARY, Job, Made
 
 
 _WELCOME = "Drop a photo and a painting, then press Paint."
+# Where a given file lies on this machine says nothing; its name does.
+_OWN_FOLDERS = re.compile(rf"\S*[\\/]{TEMPORARY}\S*[\\/]")
 # {field of `Metrics`: what it tells}.
 _MEANINGS = {
     "lpips": "content lost: 0 nothing, 0.7 nothing to be recognized",
@@ -176,6 +179,7 @@ def comparison(titles: Sequence[str], found: Sequence[Metrics]) -> str:
 def error_text(error: BaseException | None) -> str:
     """Return an error as a sentence."""
     text = "something went wrong" if error is None else one_line(error)
+    text = _OWN_FOLDERS.sub("", text)
     return text if text.startswith("`") else text[:1].upper() + text[1:]
 
 
