@@ -90,7 +90,7 @@ class Events:
         }
         drawn = given | {w["drawing"], w["canvas"], w["elsewhere"]}
         flat = [each for each in w.values() if not isinstance(each, dict)]
-        shown = [*flat, *form.values()]
+        shown = [*flat, *form.values(), *clip.values()]
         # Those who watch take no part in the line, which is the studio's.
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         often = quiet | {"concurrency_limit": None}

@@ -63,7 +63,6 @@ STYLE = """
   animation: jx-turn 1s linear infinite;
 }
 @keyframes jx-turn { to { transform: rotate(1turn); } }
-@media (prefers-reduced-motion: reduce) { .jx-wait { animation: none; } }
 .jx-stage progress {
   width: 100%; height: 8px; appearance: none; border: 0; overflow: hidden;
   border-radius: 4px; background: var(--border-color-primary);
@@ -71,6 +70,11 @@ STYLE = """
 .jx-stage progress::-webkit-progress-bar { background: var(--border-color-primary); }
 .jx-stage progress::-webkit-progress-value { background: var(--color-accent); }
 .jx-stage progress::-moz-progress-bar { background: var(--color-accent); }
+.jx-stage progress:indeterminate { animation: jx-pulse 1s infinite alternate; }
+@keyframes jx-pulse { to { opacity: .3; } }
+@media (prefers-reduced-motion: reduce) {
+  .jx-wait, .jx-stage progress:indeterminate { animation: none; }
+}
 .jx-said {
   margin: 0; font-variant-numeric: tabular-nums; color: var(--body-text-color);
 }

@@ -16,8 +16,8 @@ NO_FORECAST = "Once both pictures are there, this says what painting will take."
 _WELCOME = "Drop a photo and a painting, then press Paint."
 # {kind of a job: what it is at}.
 _WAITING = {
-    "report": "Finding out why it looks so: small pictures are painted, with and "
-    "without each layer, which takes minutes",
+    "report": "Finding out why it looks so; this takes minutes, as small pictures are "
+    "painted with and without each layer",
     "comparison": "Measuring both pictures",
     "forecast": "Looking through the clip",
 }
