@@ -376,9 +376,13 @@ class Events:
         """Fill the form with the settings of a film that jaxnst painted."""
         path = ((data[self._w["film"]] or {}).get("path")) or ""
         record = _record_of(path) if path else None
+        session = data[_SESSION]
+        answer: Answer = {self._w["notice"]: ""}
+        if not session.is_busy:  # that it was missing is no longer true
+            answer[self._w["clip_path"]] = ""
         if record is None or record.get("kind") != "video":
-            return {self._w["notice"]: ""}
-        return self._fill(data[_SESSION], record, Path(path).name)
+            return answer
+        return answer | self._fill(session, record, Path(path).name)
 
     def _borrow(self, data: Data, place: str, event: gr.SelectData) -> Answer:
         """Take a picture that comes with jaxnst."""

@@ -36,6 +36,19 @@ _NAME_SHELVES = """() => document.querySelectorAll(".jx-shelf button").forEach(
   button => button.ariaLabel = button.title = button.querySelector("img").alt
 )"""
 
+# Gradio says nothing where its server has gone.
+_WATCH_SERVER = """() => {
+  const gone = document.getElementById("gone");
+  setInterval(async () => {
+    try {
+      await fetch(location.href, {method: "HEAD", cache: "no-store"});
+      if (!gone.hidden) location.reload();
+    } catch {
+      gone.hidden = false;
+    }
+  }, 4000);
+}"""
+
 STYLE = """
 :is(button, input, textarea, summary, a):focus-visible {
   outline: 2px solid var(--color-accent) !important; outline-offset: 2px;
@@ -88,6 +101,7 @@ STYLE = """
   border-left: 4px solid var(--color-accent);
 }
 .jx-alert { border-left-color: #dc2626; }
+#gone:not([hidden]) { position: fixed; inset: 16px 16px auto; z-index: 100; }
 .jx-gallery .grid-wrap, .jx-shelf .grid-wrap {
   min-height: 0 !important; height: auto !important;
 }
@@ -149,7 +163,8 @@ def build_page(studio: Studio) -> Any:
     # Gradio's own copies of files go after some hours; it looks every ten minutes.
     with gr.Blocks(title="jaxnst", delete_cache=(600, 6 * 3600)) as demo:
         Events(studio, _lay_out()).connect(demo)
-        demo.load(None, js=_NAME_SHELVES, api_visibility="private")
+        for script in (_NAME_SHELVES, _WATCH_SERVER):
+            demo.load(None, js=script, api_visibility="private")
     return demo
 
 
@@ -160,6 +175,8 @@ def _lay_out() -> dict[str, Any]:
     gr.HTML(
         '<div class="jx-head"><h1>jaxnst</h1>'
         "<p>A photo, painted like a painting.</p></div>"
+        '<p id="gone" class="jx-alert" role="alert" hidden>jaxnst has ended, or cannot '
+        "be reached. Start it again, and this page comes back.</p>"
     )
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
