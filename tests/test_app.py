@@ -90,6 +90,16 @@ def made(session, pictures, **settings):
     return job.value
 
 
+def stopped_within(job: Job, words: str) -> Job:
+    """Stop a job once these words are said of it."""
+    for _ in job.watch(interval=0.001):
+        if words in views.words(job):
+            assert job.preview()
+            job.stop()
+    assert job.error is None, job.error
+    return job
+
+
 # The form
 
 
@@ -304,7 +314,7 @@ def test_an_error_names_a_file_and_not_its_folder(studio):
     )
 
 
-def test_a_grid_fills_and_a_tile_has_its_settings(session, pictures):
+def test_a_grid_fills_and_a_tile_has_its_settings(session, pictures, slow):
     arguments = str(pictures / "photo.png"), [str(pictures / "wave.png")]
     job = tasks.paint_grid(
         session,
@@ -325,8 +335,7 @@ def test_a_grid_fills_and_a_tile_has_its_settings(session, pictures):
             session, *arguments, TINY, {"seed": range(6), "detail": [0] * 6}
         )
     job = tasks.paint_grid(session, *arguments, TINY, {"seed": [0, 1, 2]})
-    job.stop()
-    assert len(finished(job).tiles) <= 1
+    assert len(stopped_within(job, "Picture 2 of 3 · step").tiles) == 1
 
 
 def test_a_result_is_explained_and_two_are_compared(session, pictures):
@@ -339,19 +348,23 @@ def test_a_result_is_explained_and_two_are_compared(session, pictures):
     assert "gram gap" in views.comparison(titles, found)
 
 
-def test_a_clip_is_painted(session, pictures):
+def test_a_clip_is_painted(session, pictures, slow):
     clip = Path(__file__).parent.parent / "examples/images/big_buck_bunny.mp4"
-    job = tasks.paint_clip(
-        session,
-        str(clip),
-        [str(pictures / "wave.png")],
-        TINY | {"num_steps": 3, "size": 64},
-        {"stop": 3, "frame_steps": 2},
-    )
+    styles, settings = [str(pictures / "wave.png")], TINY | {"size": 64}
+    given = str(clip), styles, settings
+    job = tasks.paint_clip(session, *given, {"stop": 3, "frame_steps": 2})
     finished(job)
     assert job.error is None, job.error
-    assert job.value.frames == 3
-    assert jaxnst.read_record(job.value.path)["kind"] == "video"
+    assert job.frame is not None
+    assert job.value.frames == job.frame.total == 3
+    record = jaxnst.read_record(job.value.path)
+    assert form.fill_clip(record)["frame_steps"] == "2"
+    assert form.fill_form(record)[0]["size"] == "64"
+    again = tasks.paint_clip(session, *given, {"stop": 3})
+    assert stopped_within(again, "First frame · step").value is None
+    assert not [*job.value.path.parent.glob("*.frames")]
+    estimated = finished(tasks.forecast_clip(session, *given, {"stop": 3}))
+    assert "3 frames" in views.forecast_of_clip(estimated.value)
 
 
 def test_closing_keeps_the_picture_and_removes_the_rest(tmp_path, pictures):
@@ -715,6 +728,7 @@ def test_a_picture_goes_through_the_page(page, pictures, tmp_path, slow, looked_
     page.reload()  # the session is still there, with its result
     page.wait_for_selector("#slider img")
     page.wait_for_selector("#photo img")
+    assert page.get_by_label("number input for Strength").first.input_value() == "0.45"
     page.get_by_label("Remove Image").first.click()
     page.wait_for_selector("#photo input[type=file]", state="attached")
     page.set_input_files("#photo input[type=file]", file)
@@ -757,7 +771,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(page, tmp_path):
         page.wait_for_selector("#photo img", state="detached")
     page.click("#paint")
     page.wait_for_function(
-        "document.querySelector('#notice').innerText.includes('Give a photo')"
+        "document.querySelector('#stage').innerText.includes('Give a photo')"
     )
 
 

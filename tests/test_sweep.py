@@ -435,6 +435,18 @@ def test_ctrl_c_keeps_what_is_finished(
     assert [row.index for row in painted] == [2, 3, 4]
     assert files_of(tmp_path / "cut") == files_of(tmp_path / "whole")
     assert len(whole) == 5
+    rows = []
+
+    def give_up(view):
+        assert np.shape(view.image) == (*view.shape, 3)
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(jaxnst.SweepInterrupted) as caught:
+        jaxnst.sweep(
+            content, style, callback=rows.append, step_callback=give_up, **settings
+        )
+    assert [row.index for row in caught.value.result.rows] == [0, 1]
 
 
 # Elsewhere.

@@ -204,6 +204,14 @@ def test_a_callback_stops_and_the_frames_are_put_together(pan, style, tmp_path):
     )
     assert len(result) == 5
     assert result.record["result"]["stopped"] == "interrupted"
+    assert (seen[0]["frames"], seen[0]["passes"]) == (5, 2)
+
+    def give_up(view):
+        raise KeyboardInterrupt
+
+    with pytest.raises(jaxnst.VideoInterrupted) as caught:
+        jaxnst.video(pan, style, step_callback=give_up, **QUICK)
+    assert caught.value.result is None
 
 
 def test_a_full_disk_loses_nothing(pan, style, tmp_path, monkeypatch):

@@ -18,13 +18,14 @@ from jaxnst._checks import FORESEEN
 from jaxnst.images import check_picture, read_record
 
 from . import views
-from .form import SLIDERS, fill_form, read_form, read_values
+from .form import SLIDERS, fill_clip, fill_form, read_form, read_values
 from .session import Job, Made, Session, Studio, advice_of
 from .tasks import (
     AXES,
     PaintedClip,
     compare_pictures,
     explain_picture,
+    forecast_clip,
     paint_clip,
     paint_grid,
 )
@@ -49,6 +50,9 @@ _SCROLL = """() => document.getElementById("stage").scrollIntoView({
 })"""
 # Buttons that begin what can be stopped; settings that advice may be about.
 _BEGIN = ("paint", "paint_grid", "paint_clip")
+# {kind of a job: where it is shown}, beside the button that began it; by default above
+# all results.
+_PLACES_OF = {"report": "report", "comparison": "table", "forecast": "clip_path"}
 _ADVICE = ("size", "memory")
 _STOPPABLE = ("picture", "grid", "clip")
 # What a handler may raise that the user is told.
@@ -86,7 +90,7 @@ class Events:
         }
         drawn = given | {w["drawing"], w["canvas"], w["elsewhere"]}
         flat = [each for each in w.values() if not isinstance(each, dict)]
-        shown = [*flat, *form.values()]
+        shown = [*flat, *form.values(), *clip.values()]
         # Those who watch take no part in the line, which is the studio's.
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         often = quiet | {"concurrency_limit": None}
@@ -96,12 +100,13 @@ class Events:
             return event(handler, inputs, form.pop("to", shown), **(often | form))
 
         def watch(begun: Any) -> None:
-            to = [w["stage"], w["tiles"]]
+            places = {*_PLACES_OF.values()} & {*w}
+            to = [w["stage"], w["tiles"], *(w[name] for name in places)]
             watched = on(begun.then, self._watch, token, kind="stream", to=to)
             on(watched.then, self._finish, token, to=flat)
 
-        def begin(event: Any, fn: Any, inputs: set[Any]) -> None:
-            watch(on(event, self._begin, inputs, fn, to=flat))
+        def begin(event: Any, fn: Any, inputs: set[Any], kind: str = "") -> None:
+            watch(on(event, self._begin, inputs, fn, kind, to=flat))
 
         watch(on(demo.load, self._load, token))
         forecast = [w["forecast"]]
@@ -140,8 +145,9 @@ class Events:
             advised = on(event, self._advise, token, name, to=[form[name]])
             begin(advised.then, self._paint, drawn)
         on(w["strip"].select, self._choose, token, kind="select")
-        begin(w["why"].click, self._explain, token)
-        begin(w["compare"].click, self._compare, token | {w["one"], w["other"]})
+        begin(w["why"].click, self._explain, token, "report")
+        pair = token | {w["one"], w["other"]}
+        begin(w["compare"].click, self._compare, pair, "comparison")
         for number in (1, 2):
             w[f"axis{number}"].change(
                 lambda axis: AXES.get(axis, ""),
@@ -155,6 +161,9 @@ class Events:
         if "film" in w:
             own = {w["film"], *clip.values()}
             begin(w["paint_clip"].click, self._paint_clip, drawn | own)
+            event = w["forecast_clip"].click
+            begin(event, self._forecast_clip, given | own, "forecast")
+            on(w["film"].upload, self._take_film, token | {w["film"]}, preprocess=False)
 
     def _handler(self, fn: Any, *more: Any, kind: str) -> Any:
         """Return a handler as Gradio wants it, which gives `fn` the session.
@@ -188,18 +197,25 @@ class Events:
         """Show a session from its beginning, or go on where its page was."""
         w, session = self._w, data[_SESSION]
         answer: Answer = {w["token"]: session.token, **self._strip(session)}
+        given = dict(session.given)
+        if session.shown is not None:
+            answer |= self._settings_of(session, session.shown.path)
+            answer |= self._show(session, session.shown) | {w["notice"]: ""}
+        session.given |= given  # what was given since then
         for place, (path, _) in session.given.items():
             answer[w[place]] = path
-        if session.shown is not None:
-            answer |= self._show(session, session.shown)
+            if place == "photo":
+                answer[w["canvas"]] = _canvas(path)
         return answer | (self._busy(session.job) if session.is_busy else {})
 
-    def _begin(self, data: Data, begin_fn: Callable[[Data], Answer]) -> Answer:
+    def _begin(
+        self, data: Data, begin_fn: Callable[[Data], Answer], kind: str
+    ) -> Answer:
         """Begin a job, and show that; or say why not."""
         try:
             answer = begin_fn(data)
         except _TOLD as error:
-            return {self._w["notice"]: self._alert(error)}
+            return {self._place(kind): self._alert(error)}
         fresh = {self._w["notice"]: "", self._w["as_photo"]: gr.update(visible=False)}
         return fresh | self._busy(data[_SESSION].job) | answer
 
@@ -208,17 +224,28 @@ class Events:
         answer: Answer = {w[x]: gr.update(interactive=False) for x in _BEGIN if x in w}
         answer |= {w[f"try_{name}"]: gr.update(visible=False) for name in _ADVICE}
         answer[w["stop"]] = gr.update(visible=job.kind in _STOPPABLE, interactive=True)
-        answer[w["stage"]] = views.stage(job, self._studio.place_of(job))
+        answer[w["stage"]] = ""
+        answer[self._place(job.kind)] = views.stage(job, self._studio.place_of(job))
         if job.kind == "picture":
-            answer |= {w["result"]: gr.update(visible=False), w["report"]: ""}
+            answer |= {
+                w["tabs"]: gr.update(selected="picture"),
+                w["result"]: gr.update(visible=False),
+                w["report"]: "",
+                w["save_report"]: gr.update(visible=False),
+            }
         return answer
+
+    def _place(self, kind: str) -> Any:
+        """Return the widget that shows a job of this kind."""
+        return self._w[_PLACES_OF.get(kind, "stage")]
 
     def _watch(self, data: Data) -> Iterator[Answer]:
         """Show a job until it is over."""
-        stage, job = self._w["stage"], data[_SESSION].job
+        job = data[_SESSION].job
         if job is None or job.is_over:
-            yield {stage: gr.skip()}
+            yield {self._w["stage"]: gr.skip()}
             return
+        stage = self._place(job.kind)
         num_tiles = 0
         for _ in job.watch():
             answer: Answer = {stage: views.stage(job, self._studio.place_of(job))}
@@ -234,7 +261,8 @@ class Events:
         if job is None or not job.is_over:
             return self._nothing()
         answer: Answer = {w[x]: gr.update(interactive=True) for x in _BEGIN if x in w}
-        answer |= {w["stop"]: gr.update(visible=False), w["stage"]: views.stage(job)}
+        answer[w["stop"]] = gr.update(visible=False)
+        answer[self._place(job.kind)] = views.stage(job)
         for name, value in advice_of(job.error).items():
             text = f"Try size {value}" if name == "size" else f"Try {name} {value}"
             answer[w[f"try_{name}"]] = gr.update(value=text, visible=True)
@@ -250,7 +278,10 @@ class Events:
         if job.kind == "picture":
             return self._show(session, value) | self._strip(session)
         if job.kind == "report":
-            return {w["report"]: views.report(value)}
+            file = gr.update(value=str(session.copy(value)), visible=True)
+            return {w["report"]: views.report(value), w["save_report"]: file}
+        if job.kind == "forecast":
+            return {w["clip_path"]: views.forecast_of_clip(value)}
         if job.kind == "comparison":
             pair = [self._made(session, title) for title in value[0]]
             shown = tuple(str(made.after) for made in pair)
@@ -274,6 +305,9 @@ class Events:
         session.shown = made
         return {
             w["stage"]: "",
+            w["tabs"]: gr.update(selected="picture"),
+            w["report"]: "",
+            w["save_report"]: gr.update(visible=False),
             w["result"]: gr.update(visible=True),
             w["slider"]: (str(made.before), str(made.after)),
             w["caption"]: views.caption(made),
@@ -311,6 +345,8 @@ class Events:
         w, session = self._w, data[_SESSION]
         path = (data[w[place]] or {}).get("path")
         fresh: Answer = {w["notice"]: "", w["as_photo"]: gr.update(visible=False)}
+        if not session.is_busy:  # what was missing may be there now
+            fresh[w["stage"]] = "" if session.shown else views.stage(None)
         if path is None:
             if session.given.pop(place, None) is None:
                 return self._nothing()  # the message that refused it stays
@@ -337,6 +373,18 @@ class Events:
         fresh |= {w[place]: before[0], w["as_photo"]: gr.update(visible=True)}
         return fresh | self._fill(session, record, Path(path).name)
 
+    def _take_film(self, data: Data) -> Answer:
+        """Fill the form with the settings of a film that jaxnst painted."""
+        path = ((data[self._w["film"]] or {}).get("path")) or ""
+        record = _record_of(path) if path else None
+        session = data[_SESSION]
+        answer: Answer = {self._w["notice"]: ""}
+        if not session.is_busy:  # that it was missing is no longer true
+            answer[self._w["clip_path"]] = ""
+        if record is None or record.get("kind") != "video":
+            return answer
+        return answer | self._fill(session, record, Path(path).name)
+
     def _borrow(self, data: Data, place: str, event: gr.SelectData) -> Answer:
         """Take a picture that comes with jaxnst."""
         return {self._w[place]: self._w["shelf"][place][event.index]}
@@ -352,9 +400,10 @@ class Events:
 
     def _fill(self, session: Session, record: Mapping[str, Any], name: str) -> Answer:
         """Return the form with the settings in a record, and its pictures."""
-        w = self._w
+        w, is_clip = self._w, record.get("kind") == "video"
         try:
             values, is_strength_on, notes = fill_form(record)
+            of_clip = fill_clip(record) if is_clip else {}
         except ValueError as error:
             text = f"{name} was painted by jaxnst, but: {error}"
             return {w["notice"]: views.notice(text, is_error=True)}
@@ -366,13 +415,17 @@ class Events:
                 answer[widget] = gr.update(
                     value=value, minimum=min(least, value), maximum=max(most, value)
                 )
+        answer |= {widget: of_clip[x] for x, widget in w["clip"].items() if is_clip}
         inputs = record.get("inputs", {})
         styles = [x for x in inputs if x.partition(" ")[0] == "style"]
         more = []
         for number, key in enumerate(["content", *styles]):
             entry = inputs.get(key, {})
             path = session.find(entry.get("sha256", ""))
-            if path is None:
+            if number == 0 and is_clip:
+                name_of_clip = entry.get("name", "of unknown name")
+                notes.append(f"to paint its clip again, give that, {name_of_clip}")
+            elif path is None:
                 what = "photo" if number == 0 else "painting"
                 notes.append(f"give its {what}, {entry.get('name', 'of unknown name')}")
             elif number < len(_PLACES):
@@ -395,7 +448,7 @@ class Events:
             yield {where: gr.skip()}
             return
         if data[self._w["photo"]] is None or data[self._w["painting"]] is None:
-            yield {where: ""}
+            yield {where: views.notice(views.NO_FORECAST)}
             return
         try:
             photo, styles = self._pictures(data)
@@ -406,7 +459,8 @@ class Events:
         yield {where: views.notice("Measuring what it will take ...")}
         for _ in job.watch():
             if job.is_stopping:
-                yield {where: ""}
+                text = "Not measured, as something else began first."
+                yield {where: views.notice(text) if session.is_busy else gr.skip()}
                 return
         text = views.forecast(job.value) if job.value else views.error_text(job.error)
         yield {where: views.notice(text, is_error=job.value is None)}
@@ -435,18 +489,22 @@ class Events:
         return {w["tiles"]: gr.update(value=[]), w["tiles_path"]: ""}
 
     def _paint_clip(self, data: Data) -> Answer:
+        paint_clip(data[_SESSION], *self._clip(data))
+        w = self._w
+        return {w["painted"]: gr.update(visible=False), w["clip_path"]: ""}
+
+    def _forecast_clip(self, data: Data) -> Answer:
+        forecast_clip(data[_SESSION], *self._clip(data))
+        return {}
+
+    def _clip(self, data: Data) -> tuple[Any, ...]:
+        """Return clip, paintings, their settings, and those of the clip."""
         w = self._w
         if data[w["film"]] is None:
             raise ValueError("Give a clip.")
         values = {name: data[widget] for name, widget in w["clip"].items()}
-        paint_clip(
-            data[_SESSION],
-            data[w["film"]],
-            self._styles(data),
-            self._settings(data),
-            read_form(values, is_strength_on=False),
-        )
-        return {w["painted"]: gr.update(visible=False), w["clip_path"]: ""}
+        own = read_form(values, is_strength_on=False)
+        return data[w["film"]], self._styles(data), self._settings(data), own
 
     def _stop(self, data: Data) -> Answer:
         session = data[_SESSION]

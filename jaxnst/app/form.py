@@ -176,11 +176,13 @@ def fill_form(record: Mapping[str, Any]) -> tuple[Values, bool, list[str]]:
     Read again, the form gives the settings in the record.
 
     Args:
-        record: record of a picture, as `jaxnst.read_record` returns it.
+        record: record of a picture or of a clip, as `jaxnst.read_record` returns it.
 
     Raises:
         ValueError: if the page cannot have such settings; says why.
     """
+    if record.get("kind") == "video":
+        record = {**record, "kind": "picture"}
     inputs = record.get("inputs", {})
     made = record.get("result", {})
     kept = record.get("settings", {})
@@ -202,6 +204,9 @@ def fill_form(record: Mapping[str, Any]) -> tuple[Values, bool, list[str]]:
     values |= {"preset": preset, "color": wanted["color"]}
     values["size"], values["seed"] = str(wanted["size"]), str(wanted["seed"])
     notes = [_PICTURES[name] for name in missing]
+    if moving := record.get("over_time"):
+        names = ", ".join(map(plain, moving))
+        notes.append(f"over time it changed {names}, which the page cannot do")
     if record.get("jaxnst") != __version__:
         notes.append(
             f"it was painted by jaxnst {plain(str(record.get('jaxnst')))}, and this is "
@@ -211,3 +216,22 @@ def fill_form(record: Mapping[str, Any]) -> tuple[Values, bool, list[str]]:
         if values.get(name) and values[name] not in allowed:
             raise ValueError(f"the record's `{name}` is {shown(values[name])}.")
     return values, "strength" in wanted, notes
+
+
+def fill_clip(record: Mapping[str, Any]) -> Values:
+    """Return the values of the settings of a clip, from its record.
+
+    What only fits the clip that it was painted from, such as its cuts, is left out.
+
+    Raises:
+        ValueError: if the page cannot have such settings; says why.
+    """
+    from jaxnst.videos.jobs import settings_of_clip
+
+    own = settings_of_clip(record, given=("masks", "strength", "init", "network"))[1]
+    values: Values = dict.fromkeys(CLIP_SETTINGS, "")
+    for name, value in own.items():
+        if value != CLIP_SETTINGS[name].default:
+            values[name] = text_of(value)
+    values["steadiness"] = own.get("steadiness", CLIP_SETTINGS["steadiness"].default)
+    return values

@@ -10,7 +10,7 @@ from .events import DRAWINGS, INK, Events
 from .form import FIRST, LOOK, MIX, SLIDERS, USUAL_STRENGTH, Field, field, other_fields
 from .session import Studio
 from .tasks import AXES, clip_settings, has_clips
-from .views import stage
+from .views import NO_FORECAST, notice, stage
 
 
 _ROOT = Path(__file__).parent.parent
@@ -31,7 +31,28 @@ _PAINTINGS = {
 _SIZES = ("256", "384", "512", "768", "1024", "1536")
 _GRID_SIZES = ("128", "192", "256", "384", "512")
 
+# Gradio calls them "Thumbnail 1 of 4", also where they have names.
+_NAME_SHELVES = """() => document.querySelectorAll(".jx-shelf button").forEach(
+  button => button.ariaLabel = button.title = button.querySelector("img").alt
+)"""
+
+# Gradio says nothing where its server has gone.
+_WATCH_SERVER = """() => {
+  const gone = document.getElementById("gone");
+  setInterval(async () => {
+    try {
+      await fetch(location.href, {method: "HEAD", cache: "no-store"});
+      if (!gone.hidden) location.reload();
+    } catch {
+      gone.hidden = false;
+    }
+  }, 4000);
+}"""
+
 STYLE = """
+:is(button, input, textarea, summary, a):focus-visible {
+  outline: 2px solid var(--color-accent) !important; outline-offset: 2px;
+}
 .gradio-container { width: 100%; max-width: 1400px !important; margin: 0 auto; }
 .html-container { padding: 0 !important; }
 .jx-head h1 { margin: 0; font-size: 1.5rem; }
@@ -39,19 +60,22 @@ STYLE = """
 .jx-slot:not(:has([class^="jx-"])) { display: none !important; }
 .jx-stage { display: flex; flex-direction: column; gap: 8px; }
 .jx-box {
-  width: 100%; aspect-ratio: 3 / 2; max-height: 75vh; display: grid;
+  position: relative; width: 100%; aspect-ratio: 3 / 2; max-height: 75vh; display: grid;
   place-items: center; overflow: hidden; text-align: center; padding: 0;
   border-radius: var(--radius-lg); border: 1px solid var(--border-color-primary);
   background: var(--background-fill-secondary); color: var(--body-text-color);
 }
-.jx-box img { width: 100%; height: 100%; object-fit: contain; display: block; }
-.jx-wait {
+.jx-small { max-height: 40vh; }
+.jx-box img {
+  position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain;
+}
+.jx-wait {  /* without borders, as Gradio takes those of what is in a text */
   width: 36px; height: 36px; border-radius: 50%;
-  border: 4px solid var(--border-color-primary);
-  border-top-color: var(--color-accent); animation: jx-turn 1s linear infinite;
+  background: conic-gradient(var(--color-accent) 25%, var(--border-color-primary) 0);
+  mask: radial-gradient(closest-side, transparent 75%, black 80%);
+  animation: jx-turn 1s linear infinite;
 }
 @keyframes jx-turn { to { transform: rotate(1turn); } }
-@media (prefers-reduced-motion: reduce) { .jx-wait { animation: none; } }
 .jx-stage progress {
   width: 100%; height: 8px; appearance: none; border: 0; overflow: hidden;
   border-radius: 4px; background: var(--border-color-primary);
@@ -59,6 +83,11 @@ STYLE = """
 .jx-stage progress::-webkit-progress-bar { background: var(--border-color-primary); }
 .jx-stage progress::-webkit-progress-value { background: var(--color-accent); }
 .jx-stage progress::-moz-progress-bar { background: var(--color-accent); }
+.jx-stage progress:indeterminate { animation: jx-pulse 1s infinite alternate; }
+@keyframes jx-pulse { to { opacity: .3; } }
+@media (prefers-reduced-motion: reduce) {
+  .jx-wait, .jx-stage progress:indeterminate { animation: none; }
+}
 .jx-said {
   margin: 0; font-variant-numeric: tabular-nums; color: var(--body-text-color);
 }
@@ -72,10 +101,11 @@ STYLE = """
   border-left: 4px solid var(--color-accent);
 }
 .jx-alert { border-left-color: #dc2626; }
+#gone:not([hidden]) { position: fixed; inset: 16px 16px auto; z-index: 100; }
 .jx-gallery .grid-wrap, .jx-shelf .grid-wrap {
   min-height: 0 !important; height: auto !important;
 }
-.jx-shelf .caption-label { display: none; }  /* the names are for screen readers */
+.jx-shelf .caption-label { display: none; }  /* see _NAME_SHELVES */
 .jx-shelf button { aspect-ratio: 1; height: auto !important; }
 .jx-gallery .grid-container, .jx-shelf .grid-container {
   grid-template-rows: none !important; grid-auto-rows: auto !important;
@@ -99,6 +129,7 @@ STYLE = """
   border-bottom: 1px solid var(--border-color-primary);
 }
 .jx-table, .jx-table th, .jx-table td { border-width: 0 0 1px !important; }
+.jx-table thead, .jx-table tbody, .jx-table tr { border: 0 !important; }
 .jx-table small { display: block; font-weight: normal; }
 """
 
@@ -132,6 +163,8 @@ def build_page(studio: Studio) -> Any:
     # Gradio's own copies of files go after some hours; it looks every ten minutes.
     with gr.Blocks(title="jaxnst", delete_cache=(600, 6 * 3600)) as demo:
         Events(studio, _lay_out()).connect(demo)
+        for script in (_NAME_SHELVES, _WATCH_SERVER):
+            demo.load(None, js=script, api_visibility="private")
     return demo
 
 
@@ -142,6 +175,8 @@ def _lay_out() -> dict[str, Any]:
     gr.HTML(
         '<div class="jx-head"><h1>jaxnst</h1>'
         "<p>A photo, painted like a painting.</p></div>"
+        '<p id="gone" class="jx-alert" role="alert" hidden>jaxnst has ended, or cannot '
+        "be reached. Start it again, and this page comes back.</p>"
     )
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
@@ -192,7 +227,9 @@ def _lay_out_inputs(w: dict[str, Any]) -> None:
         form["size"] = gr.Dropdown(
             list(_SIZES), value="512", allow_custom_value=True, **_about(field("size"))
         )
-    w["forecast"] = gr.HTML(elem_id="forecast", elem_classes="jx-slot")
+    w["forecast"] = gr.HTML(
+        notice(NO_FORECAST), elem_id="forecast", elem_classes="jx-slot"
+    )
     w["paint"] = gr.Button("Paint", variant="primary", elem_id="paint")
     with gr.Accordion("Color and strokes", open=False):
         form["color"] = _choice("color", "style")
@@ -262,8 +299,8 @@ def _lay_out_results(w: dict[str, Any]) -> None:
     with gr.Row():
         for name in ("try_size", "try_memory"):
             w[name] = gr.Button("", visible=False, size="sm", elem_id=name)
-    with gr.Tabs():
-        with gr.Tab("Picture"):
+    with gr.Tabs() as w["tabs"]:
+        with gr.Tab("Picture", id="picture"):
             with gr.Column(visible=False) as w["result"]:
                 w["slider"] = gr.ImageSlider(
                     label="Before and after",
@@ -279,6 +316,12 @@ def _lay_out_results(w: dict[str, Any]) -> None:
                     w["why"] = gr.Button("Why?", elem_id="why")
             w["strip"] = _gallery("Results", "strip", visible=False)
             w["report"] = gr.HTML(elem_id="report", elem_classes="jx-slot")
+            w["save_report"] = gr.DownloadButton(
+                "Save the report, to open it on its own",
+                visible=False,
+                size="sm",
+                elem_id="save_report",
+            )
             with gr.Accordion("Compare two", open=False, visible=False) as w["both"]:
                 with gr.Row():
                     w["one"] = gr.Dropdown([], label="One", min_width=140)
@@ -333,7 +376,12 @@ def _lay_out_grid(w: dict[str, Any]) -> None:
 
 def _lay_out_clip(w: dict[str, Any]) -> None:
     w["film"] = gr.Video(
-        label="Clip", sources=["upload"], include_audio=True, height=240, buttons=[]
+        label="Clip",
+        sources=["upload"],
+        include_audio=True,
+        height=240,
+        buttons=[],
+        elem_id="film",
     )
     w["clip"]["steadiness"] = gr.Slider(
         0, 1, value=0.5, step=0.05, **_about(field("steadiness"))
@@ -342,8 +390,14 @@ def _lay_out_clip(w: dict[str, Any]) -> None:
         for name in clip_settings():
             if name != "steadiness":
                 w["clip"][name] = _any(name)
-    w["paint_clip"] = gr.Button("Paint the clip", variant="primary")
-    w["painted"] = gr.Video(label="Painted clip", visible=False, interactive=False)
+    with gr.Row():
+        w["forecast_clip"] = gr.Button("What will it take?", elem_id="forecast_clip")
+        w["paint_clip"] = gr.Button(
+            "Paint the clip", variant="primary", elem_id="paint_clip"
+        )
+    w["painted"] = gr.Video(
+        label="Painted clip", visible=False, interactive=False, elem_id="painted"
+    )
     w["clip_path"] = gr.HTML(elem_id="clip_path", elem_classes="jx-slot")
 
 

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -54,7 +54,6 @@ class Reached:
 
     Attributes:
         image: the picture at that step, RGB, [0, 1].
-        shape: height and width of the result.
         size: height and width that are being painted.
         done: fraction of the work that is done.
         left: seconds that are left; None if unknown.
@@ -62,13 +61,28 @@ class Reached:
     """
 
     image: np.ndarray
-    shape: tuple[int, int]
     size: tuple[int, int]
     step: int
     num_steps: int
     done: float
     left: float | None
     strength: float | None
+
+
+class Frame(NamedTuple):
+    """The frame of a clip that was painted last.
+
+    Attributes:
+        file: its picture.
+        done: number of frames that are painted, in all passes.
+        total: number of frames that are to be painted.
+        left: seconds that are left; None if unknown.
+    """
+
+    file: Path
+    done: int
+    total: int
+    left: float | None
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -109,14 +123,17 @@ class Job:
     """A job in the line of the studio.
 
     Attributes:
-        kind: "picture", "grid", "clip", "report", "estimate" or "comparison".
+        kind: "picture", "grid", "clip", "forecast" of a clip, "report", "comparison"
+            or "estimate".
         state: "waiting", "working", "done" or "failed".
         phase: its present stage, in words.
         is_stopping: whether it was told to stop.
-        reached: the latest of a painting; None before its first step.
+        reached: the latest of a painting; None before its first step, and while
+            frames of a clip go on from others.
+        shape: height and width of the result; None before the first step.
         tiles: (small copy, title, file) of each picture of a grid that is there.
         num_tiles: number of pictures of a grid once it is done.
-        frame: (file, number of frames, pass) of a clip's last frame.
+        frame: the last frame of a clip; None before the first.
         started: time at which the worker began, on the clock of `time.monotonic`.
         value: return value of its function.
         error: reason for a failure.
@@ -126,9 +143,10 @@ class Job:
         self.kind, self.state, self.phase = kind, "waiting", ""
         self.is_stopping = False
         self.reached: Reached | None = None
+        self.shape: tuple[int, int] | None = None
         self.tiles: list[tuple[Path, str, Path]] = []
         self.num_tiles = 0
-        self.frame: tuple[Path, int, int] | None = None
+        self.frame: Frame | None = None
         self.value: Any = None
         self.error: Exception | None = None
         self.started: float | None = None
@@ -178,10 +196,10 @@ class Job:
             gap = float(view.terms.style)
             self.note(
                 phase="painting",
+                shape=view.full_shape,
                 reached=Reached(
                     # The step after this one writes into the same memory.
                     image=np.array(view.image),
-                    shape=view.full_shape,
                     size=view.shape,
                     step=view.step,
                     num_steps=view.num_steps,
@@ -195,20 +213,20 @@ class Job:
     def preview(self) -> str:
         """Return the latest picture as a data URL, encoded once; empty without one."""
         reached, frame = self.reached, self.frame
-        source = frame or reached
+        source = reached or frame
         with self._encoding:
             if source is None or self._encoded[0] is source:
                 return self._encoded[1]
             started = time.thread_time()
-            if frame is not None:
+            if reached is not None:
+                image = _to_pil(reached.image)
+            else:
+                assert frame is not None
                 try:
-                    with Image.open(frame[0]) as picture:
+                    with Image.open(frame.file) as picture:
                         image = picture.convert("RGB")
                 except OSError:  # the clip is put together already
                     return self._encoded[1]
-            else:
-                assert reached is not None
-                image = _to_pil(reached.image)
             image.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
             data = io.BytesIO()
             image.save(data, "JPEG", quality=80)
@@ -350,10 +368,10 @@ class Studio:
         return job
 
     def place_of(self, job: Job) -> int:
-        """Return how many jobs are done before this one."""
+        """Return how many jobs are done before this one, but for those that end."""
         with self._mutex:
             before = itertools.takewhile(lambda each: each is not job, self._line)
-            return sum(not each.is_over for each in before)
+            return sum(not (each.is_over or each.is_stopping) for each in before)
 
     def place_for(self, name: str) -> Path:
         """Return a path in today's folder that no file has."""

@@ -5,6 +5,8 @@ Each begins a job of a session. Nothing here knows of Gradio.
 
 import importlib.util
 import math
+import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,11 +15,12 @@ from jaxnst.config import CLIP_SETTINGS
 from jaxnst.images import load_picture
 from jaxnst.insight.explanation import explain
 from jaxnst.metrics import Metrics, measure
+from jaxnst.optimize import StepView
 from jaxnst.sweeps.axes import Row
 from jaxnst.sweeps.driver import SweepInterrupted, sweep
 from jaxnst.sweeps.results import SweepResult
 
-from .session import Job, Made, Session
+from .session import Frame, Job, Made, Session
 
 
 # What a grid may vary, and values to begin with.
@@ -87,7 +90,9 @@ def paint_grid(
                 session.know(file)
                 tile = session.thumb(file), row.title, file
                 job.note(tiles=[*job.tiles, tile], phase="painting")
-            if job.is_stopping:
+
+        def see(view: StepView) -> None:
+            if job.see(view):
                 raise KeyboardInterrupt  # `sweep` keeps what is there
 
         style: Any = paintings if len(paintings) > 1 else paintings[0]
@@ -97,6 +102,7 @@ def paint_grid(
                 style,
                 output=folder,
                 callback=add,
+                step_callback=see,
                 progress=False,
                 **swept,
             )
@@ -114,34 +120,76 @@ def paint_clip(
     settings: Mapping[str, Any],
     own: Mapping[str, Any],
 ) -> Job:
-    """Begin a clip; the job's value is a `PaintedClip`."""
+    """Begin a clip; the job's value is a `PaintedClip`, or None without a frame."""
     source, paintings = Path(clip), [session.keep(path) for path in styles]
     style: Any = paintings if len(paintings) > 1 else paintings[0]
 
-    def run(job: Job) -> PaintedClip:
-        from jaxnst.videos.driver import video
+    def run(job: Job) -> PaintedClip | None:
+        from jaxnst.videos.driver import VideoInterrupted, video
 
         place = session.studio.place_for(f"{source.stem}_{paintings[0].stem}.mp4")
         frames = place.with_name(f"{place.name}.frames")
 
-        def see(row: Mapping[str, Any]) -> bool:
-            frame = frames / f"{row['frame']:06}.png"
-            job.note(phase="painting", frame=(frame, row["frame"] + 1, row["pass"]))
+        times: list[float] = []
+
+        def add(row: Mapping[str, Any]) -> bool:
+            times.append(time.monotonic())
+            done, total = len(times), row["frames"] * row["passes"]
+            each = (times[-1] - times[0]) / (done - 1) if done > 1 else None
+            job.note(
+                reached=None,
+                frame=Frame(
+                    file=frames / f"{row['frame']:06}.png",
+                    done=done,
+                    total=total,
+                    left=None if each is None else each * (total - done),
+                ),
+            )
             return job.is_stopping
 
-        result = video(
-            source,
-            style,
-            output=place,
-            callback=see,
-            progress=False,
-            **own,
-            **settings,
-        )
-        assert result.path is not None
+        def see(view: StepView) -> None:
+            if job.see(view):
+                raise KeyboardInterrupt  # `video` keeps the frames that are there
+
+        result = None
+        try:
+            result = video(
+                source,
+                style,
+                output=place,
+                callback=add,
+                step_callback=see,
+                progress=False,
+                **own,
+                **settings,
+            )
+        except VideoInterrupted as stopped:
+            result = stopped.result
+        if job.is_stopping:  # what was painted is in the film, and nothing goes on
+            shutil.rmtree(frames, ignore_errors=True)
+        if result is None:
+            return None
         return PaintedClip(place, session.copy(place), len(result))
 
     return session.begin("clip", run)
+
+
+def forecast_clip(
+    session: Session,
+    clip: str,
+    styles: Sequence[str],
+    settings: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> Job:
+    """Begin to look through a clip; the job's value is a `ClipEstimate`."""
+    style: Any = styles if len(styles) > 1 else styles[0]
+
+    def run(_: Job) -> Any:
+        from jaxnst.videos.previews import estimate_clip
+
+        return estimate_clip(clip, style, own, settings)
+
+    return session.begin("forecast", run)
 
 
 def clip_settings() -> tuple[str, ...]:

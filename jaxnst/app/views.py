@@ -4,17 +4,26 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from jaxnst._checks import one_line, plain
 from jaxnst.metrics import Metrics
 from jaxnst.transfer.memory import Estimate, as_text
 
-from .session import TEMPORARY, Job, Made
+from .session import TEMPORARY, Frame, Job, Made
 
 
+NO_FORECAST = "Once both pictures are there, this says what painting will take."
 _WELCOME = "Drop a photo and a painting, then press Paint."
 # Where a given file lies on this machine says nothing; its name does.
 _OWN_FOLDERS = re.compile(rf"\S*[\\/]{TEMPORARY}\S*[\\/]")
+# {kind of a job: what it is at}.
+_WAITING = {
+    "report": "Finding out why it looks so; this takes minutes, as small pictures are "
+    "painted with and without each layer",
+    "comparison": "Measuring both pictures",
+    "forecast": "Looking through the clip",
+}
 # {field of `Metrics`: what it tells}.
 _MEANINGS = {
     "lpips": "content lost: 0 nothing, 0.7 nothing to be recognized",
@@ -33,16 +42,18 @@ def stage(job: Job | None, place: int = 0) -> str:
         return _alert(error_text(job.error))
     if job.state == "done":
         if job.value is None:
-            return notice("Taken out of the line; nothing was painted.")
+            return notice("Stopped before the first step; nothing was painted.")
         return ""
-    shape = job.reached.shape if job.reached is not None else None
-    aspect = "" if shape is None else f' style="aspect-ratio: {shape[1]} / {shape[0]}"'
+    aspect = ""
+    if job.shape is not None:
+        aspect = f' style="aspect-ratio: {job.shape[1]} / {job.shape[0]}"'
     preview = job.preview()
     inside = '<span class="jx-wait" aria-hidden="true"></span>'
     if preview:
         inside = f'<img alt="the picture so far" src="{preview}">'
-    box = f'<div class="jx-box"{aspect}>{inside}</div>'
-    if job.kind in ("report", "comparison", "grid") and not preview:
+    small = " jx-small" if job.kind == "grid" else ""
+    box = f'<div class="jx-box{small}"{aspect}>{inside}</div>'
+    if job.kind in ("report", "comparison", "forecast"):
         box = ""
     said = escape(words(job, place))
     return (
@@ -52,11 +63,11 @@ def stage(job: Job | None, place: int = 0) -> str:
 
 
 def _bar(job: Job) -> str:
-    done = None
-    if job.reached is not None:
-        done = job.reached.done
-    elif job.num_tiles:
-        done = len(job.tiles) / job.num_tiles
+    done = None if job.reached is None else job.reached.done
+    if job.kind == "grid" and job.num_tiles:
+        done = (len(job.tiles) + (done or 0)) / job.num_tiles
+    elif job.frame is not None:
+        done = job.frame.done / job.frame.total
     value = "" if done is None else f' value="{done:.3f}"'
     return f'<progress aria-label="progress" max="1"{value}></progress>'
 
@@ -70,37 +81,43 @@ def words(job: Job, place: int = 0) -> str:
     if job.state == "waiting":
         return f"In line: {place} before this one." if place else "Beginning ..."
     if job.is_stopping:
-        what = {"grid": "this picture", "clip": "this frame"}.get(job.kind, "this step")
-        return f"Stopping after {what} ..."
-    reached = job.reached
+        if job.kind == "picture":
+            return "Stopping after this step ..."
+        return "Stopping; what is finished is kept ..."
+    reached, parts = job.reached, []
     if job.kind == "grid" and job.num_tiles:
-        return (
-            f"Picture {len(job.tiles) + 1} of {job.num_tiles} ... {_time(job.seconds)}"
-        )
-    if job.kind == "clip" and job.frame is not None:
-        count = job.frame[1]
-        return f"{count} frame{'s' * (count > 1)} painted. {_time(job.seconds)}"
-    if job.kind == "clip":
-        return f"Looking for cuts, painting the first frame ... {_time(job.seconds)}"
-    if job.kind == "report":
-        return f"Measuring why it looks so ... {_time(job.seconds)}"
-    if job.kind == "comparison":
-        return f"Measuring both pictures ... {_time(job.seconds)}"
+        number = min(len(job.tiles) + 1, job.num_tiles)
+        parts.append(f"Picture {number} of {job.num_tiles}")
+    elif job.kind == "clip" and job.frame is not None:
+        return _words_of_clip(job.frame, job.seconds)
+    elif job.kind == "clip":
+        parts.append("Looking for cuts" if reached is None else "First frame")
+    elif job.kind in _WAITING:
+        return f"{_WAITING[job.kind]} ... {_time(job.seconds)}"
     if job.phase == "finishing":
         return "Finishing ..."
     if reached is None:
-        return (
-            "Getting ready; the programs of a size are compiled the first time ... "
-            f"{_time(job.seconds)}"
-        )
-    parts = [
-        f"Step {reached.step} of {reached.num_steps}",
+        parts.append(f"getting ready ... {_time(job.seconds)}")
+        text = " · ".join(parts)
+        text = text[:1].upper() + text[1:]
+        return f"{text}. The first picture of a size takes up to a minute longer."
+    parts += [
+        f"{'S' if not parts else 's'}tep {reached.step} of {reached.num_steps}",
         f"{reached.size[1]} x {reached.size[0]} px",
     ]
-    if reached.left is not None:
+    if reached.left is not None and job.kind == "picture":
         parts.append(f"{_time(reached.left)} left")
     if reached.strength is not None:
         parts.append(f"strength {reached.strength:.2f} so far")
+    return " · ".join(parts)
+
+
+def _words_of_clip(frame: Frame, seconds: float) -> str:
+    if frame.done == frame.total:
+        return "All frames are painted; putting the film together ..."
+    parts = [f"{frame.done} of {frame.total} frames painted", _time(seconds)]
+    if frame.left is not None:
+        parts.append(f"about {_time(frame.left)} left")
     return " · ".join(parts)
 
 
@@ -123,6 +140,13 @@ def caption(made: Made) -> str:
     text = f'<p class="jx-said">{escape(" · ".join(parts))}</p>'
     text += f'<p class="jx-path">{escape(plain(str(made.path)))}</p>'
     return text + (_alert(made.note) if made.note else "")
+
+
+def forecast_of_clip(estimate: Any) -> str:
+    """Return the estimate of a clip in HTML."""
+    first, each, whole = str(estimate).split("\n")
+    text = f"{whole[:1].upper()}{whole[1:]}: {first}; {each}."
+    return notice(text)
 
 
 def forecast(estimate: Estimate) -> str:

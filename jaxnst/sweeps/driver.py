@@ -14,6 +14,7 @@ from jaxnst._checks import check_count, one_line, shown, suggestion
 from jaxnst.config import SETTINGS
 from jaxnst.images import check_format, check_output
 from jaxnst.networks.devices import check_platforms
+from jaxnst.optimize import StepCallback
 from jaxnst.transfer.result import FINISHED, Result
 
 from .axes import Row
@@ -71,6 +72,7 @@ def sweep(
     batch_size: int | None = None,
     metrics: bool = False,
     callback: Callable[[Row], object] | None = None,
+    step_callback: StepCallback | None = None,
     progress: bool = True,
     **settings: Any,
 ) -> SweepResult:
@@ -104,6 +106,10 @@ def sweep(
         metrics: measure every picture that is painted, see `jaxnst.metrics`; the page
             then shows what each setting gains and loses.
         callback: called with the `Row` of each member that is done.
+        step_callback: called with each step, as the callback of `stylize`; where
+            several are painted at once, with those of the one that is ahead. A
+            KeyboardInterrupt that it raises ends the sweep, as Ctrl-C does; what it
+            returns is not used. An `executor` does not call it.
         progress: show a bar on standard error (lines where there is no terminal).
         settings: arguments of `stylize`, or lists of them.
 
@@ -127,8 +133,9 @@ def sweep(
             )
     if batch_size is not None:
         check_count("batch_size", batch_size)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"`callback` must be callable, got {shown(callback)}.")
+    for name, each in (("callback", callback), ("step_callback", step_callback)):
+        if each is not None and not callable(each):
+            raise TypeError(f"`{name}` must be callable, got {shown(each)}.")
     if executor is not None:
         check_executor(executor)
     check_format(f"any{extension}", bits=bits, quality=quality)
@@ -147,7 +154,11 @@ def sweep(
     shared: dict[str, Any] = {"metrics": metrics, "progress": progress}
     if executor is None:
         paint_fn = functools.partial(
-            paint_here, load_fn=loader.load, batch_size=batch_size, **shared
+            paint_here,
+            load_fn=loader.load,
+            batch_size=batch_size,
+            step_fn=step_callback,
+            **shared,
         )
     else:
         paint_fn = functools.partial(

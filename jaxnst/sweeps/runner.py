@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jaxnst.losses.registry import STYLE_LOSSES
 from jaxnst.networks import MEMORY_LEVELS
 from jaxnst.networks.devices import default_device, usable_devices
-from jaxnst.optimize import StepView
+from jaxnst.optimize import StepCallback, StepView
 from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.transfer.driver import finish, run_job
 from jaxnst.transfer.memory import (
@@ -61,16 +61,17 @@ def paint_here(
     batch_size: int | None = None,
     metrics: bool = False,
     progress: bool = True,
+    step_fn: StepCallback | None = None,
 ) -> Iterator[Done]:
     """Paint pictures, and yield each as it is done.
 
     On one CPU they are painted one after the other, as a batch gains nothing there;
     else on all devices at once, and on each as many as it has memory and use for; or
     `batch_size` of them, rounded up to a multiple of the devices. On Ctrl-C the
-    pictures under way are given up.
+    pictures under way are given up. `step_fn` is called with their steps.
     """
     devices = usable_devices()
-    shown = _Shown(jobs, enabled=progress)
+    shown = _Shown(jobs, enabled=progress, step_fn=step_fn)
     is_one_cpu = devices[0].platform == "cpu" and len(devices) == 1
     groups: dict[Hashable, list[PictureJob]] = {}
     for number, job in enumerate(jobs):
@@ -115,9 +116,16 @@ def _goes_alone(job: PictureJob) -> bool:
 class _Shown:
     """Progress of all pictures."""
 
-    def __init__(self, jobs: Sequence[PictureJob], *, enabled: bool):
+    def __init__(
+        self,
+        jobs: Sequence[PictureJob],
+        *,
+        enabled: bool,
+        step_fn: StepCallback | None,
+    ):
         self._workload = Workload(sum(job.work for job in jobs))
         self._num_jobs, self._num_done, self._enabled = len(jobs), 0, enabled
+        self._step_fn = step_fn
 
     def callback(self, jobs: Sequence[PictureJob]) -> ProgressCallback:
         """Return what shows the next pictures."""
@@ -125,10 +133,15 @@ class _Shown:
         span = f"{first}" if first == last else f"{first} to {last}"
         return ProgressCallback(
             enabled=self._enabled,
+            inner=self._see,
             title=f"picture {span} of {self._num_jobs}",
             workload=self._workload,
             work=sum(job.work for job in jobs),
         )
+
+    def _see(self, view: StepView) -> None:
+        if self._step_fn is not None:
+            self._step_fn(view)
 
     def count(self, done: Done) -> Done:
         """Count a picture as done."""

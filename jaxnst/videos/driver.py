@@ -13,7 +13,7 @@ import numpy as np
 from jaxnst._checks import shown, suggestion
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import CLIP_SETTINGS, CUSTOM, SETTINGS, ClipConfig
-from jaxnst.optimize import StepView
+from jaxnst.optimize import StepCallback, StepView
 from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.sweeps.executor import check_executor
 from jaxnst.transfer.inputs import StyleSource
@@ -137,6 +137,7 @@ def video(
     metrics: bool = False,
     executor: Any = None,
     callback: Callable[[Mapping[str, Any]], object] | None = None,
+    step_callback: StepCallback | None = None,
     progress: bool = True,
     **settings: Any,
 ) -> VideoResult:
@@ -186,8 +187,11 @@ def video(
             one it is painted with.
         executor: paints shots elsewhere, side by side: any
             `concurrent.futures.Executor` that does not fork.
-        callback: function called with the row of each painted frame; it returns True
-            to stop.
+        callback: function called with the row of each painted frame, in which the
+            numbers of all `frames` and `passes` are, too; it returns True to stop.
+        step_callback: called with each step of a frame that is painted by itself, as
+            the callback of `stylize`. A KeyboardInterrupt that it raises ends the clip,
+            as Ctrl-C does; what it returns is not used. An `executor` does not call it.
         progress: whether to show a bar on standard error (without a terminal, lines).
         settings: settings of `stylize`. Of `strength`, `style_weight`, `style_blend`
             and `detail` also {frame, or seconds if a float: value}, linear in between.
@@ -213,8 +217,9 @@ def video(
             raise TypeError(
                 f"{shown(name)} is no setting of `video`.{suggestion(name, known)}"
             )
-    if callback is not None and not callable(callback):
-        raise TypeError(f"`callback` must be callable, got {shown(callback)}.")
+    for name, each in (("callback", callback), ("step_callback", step_callback)):
+        if each is not None and not callable(each):
+            raise TypeError(f"`{name}` must be callable, got {shown(each)}.")
     if executor is not None:
         check_executor(executor)
     own = make_clip_config({name: given[name] for name in CLIP_SETTINGS})
@@ -222,7 +227,7 @@ def video(
     if output is not None:
         place = check_output(output, codec=codec, quality=quality)
     screen = Screen(enabled=progress)
-    with one_thread(), Progress(screen) as bar:
+    with one_thread(), Progress(screen, step_callback) as bar:
         check_fn = functools.partial(check_streams, place, audio=audio)
         job = plan_clip(
             clip, style, own, flow, settings, check_fn=check_fn, seen_fn=bar.look
@@ -269,20 +274,21 @@ def _paint(
         job.memory = planned_memory(path) or job.memory
     folder = WorkFolder(path, job.identity())
     is_stopped = is_interrupted = False
+    counts = {"frames": len(job.clip), "passes": job.num_passes}
     try:
         bar.begin(job, sum(folder.last.values()))
         with deferred_interrupt(bar.say) as interrupted_fn:
             try:
                 for row in _rows(job, folder, executor, interrupted_fn, bar):
                     bar.advance(row)
-                    if callback is not None and _is_true(callback(row)):
+                    if callback is not None and _is_true(callback(row | counts)):
                         is_stopped = True
                     # The first frame may come late, from another device.
                     if is_stopped and folder.is_done(0, 1):
                         break
                     if interrupted_fn():
                         raise Stopped
-            except Stopped:
+            except KeyboardInterrupt:  # of a step, or of a callback
                 is_interrupted = True
         folder.finish()
         count = _num_painted(folder, job)
@@ -394,8 +400,8 @@ def _written(
 class Progress:
     """A bar of a clip's frames, or a line for each where there is no terminal."""
 
-    def __init__(self, screen: Screen):
-        self._screen = screen
+    def __init__(self, screen: Screen, step_fn: StepCallback | None = None):
+        self._screen, self._step_fn = screen, step_fn
         self._started = time.monotonic()
         self._shown = self._started
         self._done = self._begun = self._total = self._passes = 0
@@ -458,6 +464,8 @@ class Progress:
 
     def step(self, index: int, view: StepView) -> None:
         """Show a step of a frame that is painted by itself, which takes long."""
+        if self._step_fn is not None:
+            self._step_fn(view)
         now = time.monotonic()
         interval = _BAR_INTERVAL if self._screen.is_terminal else _LINE_INTERVAL
         if now - self._shown < interval:
