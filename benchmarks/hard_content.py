@@ -94,7 +94,7 @@ KINDS: dict[str, Callable[[], Image.Image]] = {
 
 
 def as_picture(values: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.uint8(np.round(np.clip(values, 0, 1) * 255)))
+    return Image.fromarray(np.round(np.clip(values, 0, 1) * 255).astype(np.uint8))
 
 
 def at_contrast(picture: Image.Image, contrast: float) -> Image.Image:

@@ -546,7 +546,7 @@ def test_networks_are_loaded_once(write, monkeypatch):
 
 def test_lists_may_hold_what_stylize_takes(content, style, tmp_path):
     jobs = [
-        {"content": content, "style": Image.fromarray(np.uint8(style * 255)),
+        {"content": content, "style": Image.fromarray((style * 255).astype(np.uint8)),
          "size": "48"},
         {"content": content, "style": style, "size": 48.0, "decay": math.nan,
          "output": "b.tif"},
