@@ -134,6 +134,7 @@ def public_names(module: str) -> str:
         names = [
             name for name in names if not (ROOT / "jaxnst" / f"{name}.py").exists()
         ]
+    names.sort(key=lambda name: name[0].isupper())  # functions before classes
     about = f"::: {module}\n    options:\n      show_root_heading: false\n"
     about += "      members: false\n"
     return "\n".join([about, *(f"::: {module}.{name}" for name in names)])
@@ -150,7 +151,7 @@ def setting_rows(settings: dict[str, Setting]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for name, each in settings.items():
         values = ", ".join(f"`{x}`" for x in each.choices) or (
-            f"`{cell(each.metavar)}`" if each.metavar else "yes, no"
+            f"`{each.metavar}`" if each.metavar else "yes, no"
         )
         default = cell(each.shown_default)
         yield f"| `{name}` | {default} | {values} | {cell(each.help)} |"
@@ -206,7 +207,7 @@ def all_commands() -> Iterator[str]:
                 )
                 value = f" {value}" if isinstance(value, str) and value else ""
                 text = parser._get_formatter()._expand_help(action)
-                yield f"| `{cell(names)}{cell(value)}` | {cell(text)} |"
+                yield f"| `{names}{value}` | {cell(text)} |"
             yield ""
         if parser.epilog:
             yield f"```text\n{parser.epilog.strip()}\n```\n"
