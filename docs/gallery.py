@@ -50,7 +50,7 @@ class Pair(NamedTuple):
 
 
 PAIRS = (
-    Pair("Woodcut", "summer_palace", "hokusai_great_wave", "", "palace_wave"),
+    Pair("Woodcut", "summer_palace", "hokusai_great_wave", ""),
     Pair(
         "Abstract", "astronaut", "kandinsky_composition_viii", "", "astronaut_kandinsky"
     ),
@@ -58,14 +58,14 @@ PAIRS = (
     Pair("Oil, light", "coffee", "cassatt_summertime", "--size 384"),
     Pair("Oil, a crowd", "summer_palace", "renoir_galette", "--size 384"),
     Pair("Woodcut, flowers", "chelsea_cat", "hokusai_poppies"),
-    Pair("Woodcut, wind", "rocket", "hokusai_ejiri"),
+    Pair("Woodcut, wind", "coffee", "hokusai_ejiri"),
     Pair("Ink and wash", "chelsea_cat", "hiroshige_fish"),
     Pair("Pen and ink", "summer_palace", "pen"),
     Pair("Pencil", "astronaut", "pencil", "--size 320"),
     Pair("Mosaic", "coffee", "mosaic", "--size 320"),
     Pair("Cubism", "astronaut", "facets"),
     Pair("Fabric", "chelsea_cat", "tartan"),
-    Pair("Cross-stitch", "rocket", "stitches"),
+    Pair("Cross-stitch", "coffee", "stitches"),
     Pair("Pixels", "summer_palace", "pixels"),
     Pair("Stained glass", "chelsea_cat", "glass"),
     Pair("Fruit and flowers", "astronaut", "arcimboldo_spring"),
@@ -76,7 +76,6 @@ TITLES = {
     "astronaut": "Eileen Collins",
     "chelsea_cat": "a cat",
     "coffee": "a cup",
-    "rocket": "a rocket",
     "hokusai_great_wave": "Hokusai, The Great Wave",
     "kandinsky_composition_viii": "Kandinsky, Composition VIII",
     "van_gogh_auvers": "Van Gogh, Village Street in Auvers",
@@ -99,7 +98,8 @@ TEXT = """\
 # Gallery
 
 Pairs over different kinds of style. Under each is the command that painted it, with the
-default settings; only the size of most is smaller, 256 px. The pictures are free:
+default settings; only the size of most is smaller, 256 px. `jaxnst show` prints the
+settings of each. The pictures are free:
 [SOURCES.md](gallery/SOURCES.md) has their sources. The pen, the pencil, the mosaic, the
 cut planes, the fabrics, the pixels and the glass were drawn for this gallery by
 `python docs/gallery.py --draw`, which also paints it and writes this page.
@@ -317,15 +317,15 @@ DRAWN: dict[str, Callable[[np.random.Generator], Image.Image]] = {
 }
 
 
-def place(name: str, folder: str) -> str:
+def place(name: str) -> str:
     """Return where a photograph or a style is, from the root of the repository."""
     example = f"examples/images/{name}.jpg"
-    return example if (ROOT / example).exists() else f"docs/gallery/{folder}/{name}.jpg"
+    return example if (ROOT / example).exists() else f"docs/gallery/styles/{name}.jpg"
 
 
 def command(pair: Pair) -> str:
     """Return the command that paints a pair, to be run in the root."""
-    photo, style = place(pair.photo, "photos"), place(pair.style, "styles")
+    photo, style = place(pair.photo), place(pair.style)
     flags = f" {pair.flags}" if pair.flags else ""
     return f"jaxnst stylize {photo} {style} -o {pair.name}.jpg{flags}"
 
@@ -341,7 +341,7 @@ def write_page() -> None:
     for pair in [each for each in PAIRS if painted(each).exists()]:
         photo, style = (
             f"../{path}" if path.startswith("examples") else path.removeprefix("docs/")
-            for path in (place(pair.photo, "photos"), place(pair.style, "styles"))
+            for path in (place(pair.photo), place(pair.style))
         )
         lines += [
             f"## {pair.kind}\n",

@@ -26,7 +26,6 @@ WAVE, VILLAGE, LINES = (
     IMAGES / f"{name}.jpg"
     for name in ("hokusai_great_wave", "van_gogh_auvers", "kandinsky_composition_viii")
 )
-LEFT = np.tile(np.linspace(2.5, -1.5, 451).clip(0, 1), (300, 1)).astype(np.float32)
 PENCIL = DOCS / "gallery" / "styles" / "pencil.jpg"
 
 
@@ -53,7 +52,6 @@ TROUBLES: dict[str, tuple[Path, Any, dict[str, Any], dict[str, Any]]] = {
     "unfinished": (CAT, WAVE, {}, {"preset": "default"}),
     "ground": (PALACE, LINES, {}, {"masks": [below_the_sky()]}),
     "face": (ASTRONAUT, LINES, {"strength": 0.9}, {"strength": around_the_face()}),
-    "blend": (CAT, [LINES, WAVE], {}, {"masks": [LEFT, "rest"]}),
     "seam": (COFFEE, VILLAGE, {}, {"tile": True}),
 }
 
