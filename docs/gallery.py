@@ -68,7 +68,6 @@ PAIRS = (
     Pair("Cross-stitch", "coffee", "stitches"),
     Pair("Pixels", "summer_palace", "pixels"),
     Pair("Stained glass", "chelsea_cat", "glass"),
-    Pair("Fruit and flowers", "astronaut", "arcimboldo_spring"),
 )
 
 TITLES = {
@@ -84,7 +83,6 @@ TITLES = {
     "hokusai_poppies": "Hokusai, Poppies",
     "hokusai_ejiri": "Hokusai, Ejiri in Suruga Province",
     "hiroshige_fish": "Hiroshige, Horse-mackerel and Prawn",
-    "arcimboldo_spring": "Arcimboldo, Spring",
     "pen": "hatching in ink",
     "pencil": "strokes of a pencil",
     "mosaic": "stones and mortar",
