@@ -44,8 +44,10 @@ def measure_attribution(
 ) -> Attribution:
     r"""Return the attribution of an image's pixels to the loss terms of a picture.
 
-    .. math:: s_t(p) = \frac{w_t |\partial L_t / \partial x(p)|}
-        {\sum_u w_u |\partial L_u / \partial x(p)|}
+    $$
+    s_t(p) = \frac{w_t |\partial L_t / \partial x(p)|}
+    {\sum_u w_u |\partial L_u / \partial x(p)|}
+    $$
 
     Near the end of an optimization the terms' gradients cancel each other. Therefore
     the shares are of the gradients' lengths, not of their sum.

@@ -84,8 +84,10 @@ def color_difference(image: HostImage, content: HostImage) -> Map:
 def structure_difference(image: HostImage, content: HostImage) -> Map:
     r"""Return the difference of edges and textures at every pixel, 0 to 1.
 
-    .. math:: \frac{1}{2} - \frac{1}{2} \cdot
-        \frac{2\sigma_{xy} + c}{\sigma_x^2 + \sigma_y^2 + c}
+    $$
+    \frac{1}{2} - \frac{1}{2} \cdot
+    \frac{2\sigma_{xy} + c}{\sigma_x^2 + \sigma_y^2 + c}
+    $$
 
     Args:
         image: picture, RGB in [0, 1].

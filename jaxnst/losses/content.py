@@ -10,7 +10,7 @@ from .numerics import widen
 def content_loss(features: FeatureMap, target: FeatureMap) -> Scalar:
     r"""Return the mean squared difference of two feature maps.
 
-    .. math:: \frac{1}{HWC} \sum_{hwc} (F_{hwc} - P_{hwc})^2
+    $$ \frac{1}{HWC} \sum_{hwc} (F_{hwc} - P_{hwc})^2 $$
 
     Args:
         features: activations of the image, at one layer.

@@ -12,7 +12,7 @@ from .numerics import smooth_root
 def gram_matrix(features: FeatureMap) -> GramMatrix:
     r"""Return the Gram matrix of a feature map: its channel-by-channel correlations.
 
-    .. math:: G_{cd} = \frac{1}{HW} \sum_{hw} F_{hwc} F_{hwd}
+    $$ G_{cd} = \frac{1}{HW} \sum_{hw} F_{hwc} F_{hwd} $$
 
     Args:
         features: activations of one layer, unbatched; any real values.
@@ -69,7 +69,7 @@ def _second_moments_jvp(
 def gram_loss(gram: GramMatrix, target: GramMatrix) -> Scalar:
     r"""Return the sum of the squared differences of two Gram matrices.
 
-    .. math:: \sum_{cd} (G_{cd} - A_{cd})^2
+    $$ \sum_{cd} (G_{cd} - A_{cd})^2 $$
 
     Args:
         gram: Gram matrix of the image, at one layer.
@@ -102,7 +102,7 @@ def gram_distance(
 ) -> Scalar:
     r"""Return the Frobenius distance of two Gram matrices, smooth at zero.
 
-    .. math:: \sqrt{\|G - A\|^2 + \epsilon^2} - \epsilon,\quad \epsilon = s \|A\|
+    $$ \sqrt{\|G - A\|^2 + \epsilon^2} - \epsilon,\quad \epsilon = s \|A\| $$
 
     The gradient of the squared loss almost vanishes near the target and grows without
     bound far from it. The distance has a gradient of about the same size everywhere, so

@@ -33,7 +33,7 @@ def moments_distance(
 ) -> Scalar:
     r"""Return the distance of means and standard deviations, smooth at zero.
 
-    .. math:: \sqrt{\|\mu - \mu'\|^2 + \|\sigma - \sigma'\|^2}
+    $$ \sqrt{\|\mu - \mu'\|^2 + \|\sigma - \sigma'\|^2} $$
 
     Moments do not say which channels are active together. This loss therefore transfers
     colors, contrast and the kind of strokes, and keeps more of the content's shapes

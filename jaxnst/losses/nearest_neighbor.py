@@ -66,8 +66,10 @@ def neighbor_error(
 ) -> Scalar:
     r"""Return the mean cosine distance of features to the nearest of the style.
 
-    .. math:: \frac{1}{N} \sum_i \min_j\,
-        \Big(1 - \frac{\langle f_i - m, s_j - m\rangle}{|f_i - m|\,|s_j - m|}\Big)
+    $$
+    \frac{1}{N} \sum_i \min_j\,
+    \Big(1 - \frac{\langle f_i - m, s_j - m\rangle}{|f_i - m|\,|s_j - m|}\Big)
+    $$
 
     Every pixel is drawn to one feature of the style picture, never to a mixture.
     Strokes are crisp and follow the content's shapes. How often each feature occurs is

@@ -96,10 +96,10 @@ def sliced_error(
 ) -> Scalar:
     r"""Return the squared sliced 2-Wasserstein distance to a style's quantiles.
 
-    .. math:: \frac{1}{D} \sum_d \frac{1}{N} \sum_i (p_{di} - q_d(u_{di}))^2
+    $$ \frac{1}{D} \sum_d \frac{1}{N} \sum_i (p_{di} - q_d(u_{di}))^2 $$
 
-    where :math:`p_{di}` is pixel i projected on direction d, :math:`u_{di}` its rank,
-    from 0 to 1, and :math:`q_d` the style's quantile at that rank. The whole
+    where $p_{di}$ is pixel i projected on direction d, $u_{di}$ its rank,
+    from 0 to 1, and $q_d$ the style's quantile at that rank. The whole
     distribution is compared, not only its first two moments, so rare features, such as
     small bright dots or single black lines, become as frequent as in the style.
 

@@ -11,8 +11,7 @@ def total_variation_loss(
 ) -> Scalar:
     r"""Return the mean squared difference between neighboring pixels.
 
-    .. math::
-        \overline{(x_{i+1,j} - x_{ij})^2} + \overline{(x_{i,j+1} - x_{ij})^2}
+    $$ \overline{(x_{i+1,j} - x_{ij})^2} + \overline{(x_{i,j+1} - x_{ij})^2} $$
 
     Args:
         image: RGB, [0, 1].

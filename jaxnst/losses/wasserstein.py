@@ -69,9 +69,10 @@ def wasserstein_distance(
 ) -> Scalar:
     r"""Return the 2-Wasserstein distance of two normal distributions, smooth at zero.
 
-    .. math::
-        W^2 = \|\mu - \mu'\|^2 + \mathrm{tr}\,\Sigma + \mathrm{tr}\,\Sigma'
-        - 2\,\mathrm{tr}\,(\Sigma'^{1/2} \Sigma\, \Sigma'^{1/2})^{1/2}
+    $$
+    W^2 = \|\mu - \mu'\|^2 + \mathrm{tr}\,\Sigma + \mathrm{tr}\,\Sigma'
+    - 2\,\mathrm{tr}\,(\Sigma'^{1/2} \Sigma\, \Sigma'^{1/2})^{1/2}
+    $$
 
     It is the least distance that the features have to move to be distributed as the
     style's. Variances count by their roots, so a few channels of large variance

@@ -132,8 +132,7 @@ compiled_metrics = jax.jit(compute_metrics)
 def lpips(judge: LPIPSNetwork, image: Image, reference: Image) -> Scalar:
     r"""Return the LPIPS distance of two pictures.
 
-    .. math::
-        \sum_l \frac{1}{H_l W_l} \sum_{hwc} w_{lc} (\hat F_{lhwc} - \hat P_{lhwc})^2
+    $$ \sum_l \frac{1}{H_l W_l} \sum_{hwc} w_{lc} (\hat F_{lhwc} - \hat P_{lhwc})^2 $$
 
     where the features of every pixel are scaled to length 1.
 
