@@ -15,6 +15,7 @@ from .options import (
     EXIT_INTERRUPTED,
     FILE_OPTIONS,
     QUIET,
+    WHOLE,
     Command,
     as_argument,
     check_picture_output,
@@ -89,6 +90,7 @@ def _stylize(args: argparse.Namespace) -> int:
     from jaxnst.transfer.driver import stylize
 
     settings |= {"metrics": args.metrics, "progress": not args.quiet}
+    settings |= {"checkpoint": args.checkpoint, "more_steps": args.more_steps}
     return _paint(lambda: stylize(content, style, **settings), output, args)
 
 
@@ -136,7 +138,7 @@ def _paint(
     if is_interrupted:
         say_error(
             f"interrupted after {made['steps']} steps; the picture reached so far is "
-            f"in {output}"
+            f"in {output}" + _ways_on(args)
         )
         return EXIT_INTERRUPTED
     is_good = made["stopped"] in FINISHED
@@ -153,6 +155,12 @@ def _paint(
     if "metrics" in record and not args.quiet:
         _tell_metrics(record["metrics"], output)
     return 0 if is_good else EXIT_ERROR
+
+
+def _ways_on(args: argparse.Namespace) -> str:
+    if getattr(args, "checkpoint", None) is None:
+        return ""
+    return "; the same command goes on from there"
 
 
 def result_text(record: Mapping[str, Any]) -> str:
@@ -236,6 +244,19 @@ STYLIZE = Command(
         QUIET,
         flag("--metrics", "measure the result, with AlexNet"),
         _TRACE,
+        option(
+            "--checkpoint",
+            "keep the painting there every few minutes; after a kill the same command "
+            "goes on from there",
+            "FOLDER",
+        ),
+        option(
+            "--more-steps",
+            "steps that a finished painting in the checkpoint gets beyond its own (0)",
+            "N",
+            type=WHOLE,
+            default=0,
+        ),
         flag(
             "--estimate",
             "say how much memory and time it would take, and paint nothing",
