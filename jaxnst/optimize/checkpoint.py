@@ -41,7 +41,7 @@ class Saved(NamedTuple):
 
     Attributes:
         index: number of the size that was painted, from 0.
-        identity: what decides the picture.
+        identity: settings and hashes of inputs that decide the picture.
         memory: level of memory, on which its last bits depend.
     """
 
