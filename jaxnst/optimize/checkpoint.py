@@ -85,7 +85,7 @@ class Checkpoint:
         now_fn: clock, in seconds.
 
     Attributes:
-        saved: what was found; None if there is nothing yet.
+        saved: painting that was found; None if there is none yet.
         memory: level of memory of the painting, set before its first step.
 
     Raises:
