@@ -238,6 +238,10 @@ ERRORS = {
     "output folder": (["CONTENT", "STYLE", "-o", "."], "output . is a folder"),
     "no folder": (["CONTENT", "STYLE", "-o", "none/a.png"], "no such folder: none"),
     "over the input": (["CONTENT", "STYLE", "-o", "CONTENT"], "is the content picture"),
+    "over the mask": (
+        ["CONTENT", "CONTENT", "--mask", "STYLE", "-o", "STYLE"],
+        "is the mask",
+    ),
     "bits": (
         ["CONTENT", "STYLE", "-o", "a.jpg", "--bits", "16"],
         "cannot hold 16 bits",

@@ -1,10 +1,12 @@
 """Reading pictures: every kind of file and array, and everything that is wrong."""
 
+import importlib.util
 import io
 import struct
 import sys
 import warnings
 import zlib
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from jaxnst.cli.main import main
 from jaxnst.images import (
     check_picture,
     fitted_shape,
@@ -550,6 +553,99 @@ def test_tiffs_that_pillow_cannot_read(tmp_path, rng, channels, dtype, planar):
     if channels != 3:
         assert picture.alpha is not None
         np.testing.assert_allclose(picture.alpha, levels[..., -1], atol=1 / 255)
+
+
+DEEP = pytest.mark.skipif(
+    importlib.util.find_spec("imagecodecs") is None, reason="needs the extra deep"
+)
+
+
+def deep_file(levels, **options: Any):
+    """Return a TIFF of 16 bits, or a PNG where nothing is said about it."""
+    if not options:
+        channels = levels.shape[-1]
+        rows = levels.astype(">u2").tobytes()
+        stride = 2 * levels.shape[1] * channels
+        lines = [rows[i : i + stride] for i in range(0, len(rows), stride)]
+        kind = {2: 4, 3: 2, 4: 6}[channels]
+        header = (levels.shape[1], levels.shape[0], 16, kind)
+        return png(header, [], b"".join(b"\0" + line for line in lines))
+    stream = io.BytesIO()
+    options = {"photometric": "rgb"} | options
+    tifffile.imwrite(stream, levels, **options)
+    return stream.getvalue()
+
+
+@DEEP
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compression": "lzw"}, {"compression": "zlib", "planarconfig": "separate"}],
+)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colors_of_16_bits_keep_all_of_them(rng, options, channels):
+    levels = rng.integers(1, 2**16, (40, 50, channels), dtype=np.uint16)
+    given = levels
+    if options.get("planarconfig"):
+        given = np.moveaxis(levels, -1, 0).copy()
+    if options and channels == 4:
+        options = options | {"extrasamples": ["unassalpha"]}
+    picture = load_picture(deep_file(given, **options))
+    found = np.round(picture.rgb * 65535)
+    np.testing.assert_array_equal(found, levels[..., :3])
+    assert (picture.alpha is None) == (channels == 3)
+    if picture.alpha is not None:
+        np.testing.assert_array_equal(np.round(picture.alpha * 65535), levels[..., 3])
+
+
+@DEEP
+def test_deep_colors_are_those_of_their_8_bits(rng):
+    """Profile, gamma, orientation and premultiplied alpha, as Pillow has them."""
+    levels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"none").replace(b"gXYZ", b"rXYZ")
+    swapped = swapped.replace(b"none", b"gXYZ")
+    for options in (
+        {"iccprofile": swapped},
+        *({"extratags": [(274, "H", 1, way, False)]} for way in range(2, 9)),
+    ):
+        shallow = load_picture(deep_file(levels, **options)).rgb
+        deep = load_picture(deep_file(levels.astype(np.uint16) * 257, **options)).rgb
+        np.testing.assert_allclose(deep, shallow, atol=1e-4)
+    with pytest.warns(UserWarning, match="profile cannot be used"):
+        deep = load_picture(
+            deep_file(levels.astype(np.uint16) * 257, iccprofile=gray_profile())
+        ).rgb
+    np.testing.assert_allclose(deep, levels / 255.0, atol=1e-6)
+    premultiplied = np.full((40, 50, 4), 20000, np.uint16)
+    premultiplied[..., 3] = 40000
+    file = deep_file(premultiplied, extrasamples=["assocalpha"])
+    np.testing.assert_allclose(load_picture(file).rgb, 0.5, atol=1e-4)
+    linear = (b"gAMA", struct.pack(">I", 100000))
+    row = b"\0" + (b"\x40\x00" * 3) * 40
+    found = load_picture(png((40, 32, 16, 2), [linear], row * 32)).rgb
+    np.testing.assert_allclose(found, 0.5371, atol=1e-4)  # of 0.25, by sRGB's formula
+
+
+@DEEP
+@pytest.mark.parametrize("name", ["out.png", "out.tif"])
+def test_no_level_is_lost_from_file_to_file(tmp_path, name):
+    """A filter of no effect; with the profile that jaxnst writes itself."""
+    ramp = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    levels = np.stack([ramp, ramp[::-1], ramp.T], axis=-1)
+    (tmp_path / "in.png").write_bytes(deep_file(levels))
+    for source in ("in.png", name):
+        arguments = [str(tmp_path / source), "-o", str(tmp_path / name)]
+        assert main(["finish", *arguments, "--contrast", "0", "--bits", "16"]) == 0
+    found = np.round(load_picture(tmp_path / name).rgb * 65535)
+    np.testing.assert_array_equal(found, levels)
+
+
+def test_deep_colors_are_read_with_8_bits_where_nothing_reads_more(rng, monkeypatch):
+    levels = rng.integers(0, 2**16, (40, 50, 3), dtype=np.uint16)
+    monkeypatch.setattr("jaxnst.images.load._HAS_DEEP", False)
+    with pytest.warns(UserWarning, match=r"pip install 'jaxnst\[deep\]'"):
+        found = load_picture(deep_file(levels)).rgb
+    np.testing.assert_allclose(found, levels / 65535.0, atol=1 / 255)
 
 
 def test_tiffs_that_are_not_read_are_named(tmp_path):

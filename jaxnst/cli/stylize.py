@@ -15,6 +15,7 @@ from .options import (
     EXIT_INTERRUPTED,
     FILE_OPTIONS,
     QUIET,
+    WHOLE,
     Command,
     as_argument,
     check_picture_output,
@@ -73,11 +74,15 @@ examples:
 
 def _stylize(args: argparse.Namespace) -> int:
     output = _check_files(args)
-    for name, path in [("content", args.content), *(("style", x) for x in args.style)]:
-        source = Path(path)
-        if output.exists() and source.exists() and output.samefile(source):
-            raise ValueError(f"output {output} is the {name} picture; choose another")
     settings = given_settings(args)
+    inputs = [("content picture", args.content)]
+    inputs += [("style picture", path) for path in args.style]
+    inputs += [("mask", path) for path in settings.get("masks", ())]
+    inputs += [(f"`{name}`", settings.get(name)) for name in ("strength", "init")]
+    for name, path in inputs:
+        is_file = isinstance(path, str) and Path(path).exists()
+        if is_file and output.exists() and output.samefile(path):
+            raise ValueError(f"output {output} is the {name}; choose another")
     content = read_input(args.content)
     style = one_or_all([read_input(name) for name in args.style])
     if args.estimate:
@@ -89,6 +94,7 @@ def _stylize(args: argparse.Namespace) -> int:
     from jaxnst.transfer.driver import stylize
 
     settings |= {"metrics": args.metrics, "progress": not args.quiet}
+    settings |= {"checkpoint": args.checkpoint, "more_steps": args.more_steps}
     return _paint(lambda: stylize(content, style, **settings), output, args)
 
 
@@ -136,7 +142,7 @@ def _paint(
     if is_interrupted:
         say_error(
             f"interrupted after {made['steps']} steps; the picture reached so far is "
-            f"in {output}"
+            f"in {output}" + _ways_on(args)
         )
         return EXIT_INTERRUPTED
     is_good = made["stopped"] in FINISHED
@@ -153,6 +159,12 @@ def _paint(
     if "metrics" in record and not args.quiet:
         _tell_metrics(record["metrics"], output)
     return 0 if is_good else EXIT_ERROR
+
+
+def _ways_on(args: argparse.Namespace) -> str:
+    if getattr(args, "checkpoint", None) is None:
+        return ""
+    return "; the same command goes on from there"
 
 
 def result_text(record: Mapping[str, Any]) -> str:
@@ -236,6 +248,19 @@ STYLIZE = Command(
         QUIET,
         flag("--metrics", "measure the result, with AlexNet"),
         _TRACE,
+        option(
+            "--checkpoint",
+            "keep the painting there every few minutes; after a kill the same command "
+            "goes on from there",
+            "FOLDER",
+        ),
+        option(
+            "--more-steps",
+            "steps that a finished painting in the checkpoint gets beyond its own (0)",
+            "N",
+            type=WHOLE,
+            default=0,
+        ),
         flag(
             "--estimate",
             "say how much memory and time it would take, and paint nothing",

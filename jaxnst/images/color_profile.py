@@ -65,6 +65,47 @@ def srgb_converter(
     return convert
 
 
+def deep_converter(
+    info: Mapping[str, Any], label: str
+) -> Callable[[NDArray[np.uint16]], NDArray[np.float32]]:
+    """Return a function that converts colors of 16 bits, (H, W, 3), to sRGB in [0, 1].
+
+    As `srgb_converter` does with 8 bits; Little CMS is that of imagecodecs.
+    """
+    import imagecodecs
+
+    profile = info.get("icc_profile")
+    if profile == srgb_profile():  # nothing is lost
+        profile = None
+    gamma = info.get("gamma") if not profile and "srgb" not in info else None
+
+    def convert(levels: NDArray[np.uint16]) -> NDArray[np.float32]:
+        nonlocal profile
+        if profile:
+            try:
+                levels = imagecodecs.cms_transform(
+                    levels,
+                    profile,
+                    srgb_profile(),
+                    colorspace="rgb",
+                    outcolorspace="rgb",
+                    intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
+                    flags=imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION,
+                )
+            except (imagecodecs.CmsError, TypeError, ValueError) as error:
+                profile = None
+                warnings.warn(
+                    f"{label}: its color profile cannot be used ({error}); "
+                    "its colors are read as sRGB.",
+                    stacklevel=2,
+                )
+        values = levels.astype(np.float32) / np.float32(65535)
+        encoded = _from_gamma(values, gamma)
+        return values if encoded is None else encoded
+
+    return convert
+
+
 def gray_curve(info: Mapping[str, Any], label: str) -> NDArray[np.float32]:
     """Return the sRGB colors of 256 even levels of gray, (256, 3), [0, 1].
 
@@ -77,13 +118,18 @@ def gray_curve(info: Mapping[str, Any], label: str) -> NDArray[np.float32]:
 
 def _gamma_curve(gamma: float | None) -> list[int] | None:
     """Return the sRGB level of each of 256 levels; None if they are sRGB already."""
+    encoded = _from_gamma(np.arange(256) / 255, gamma)
+    return None if encoded is None else np.round(255 * encoded).astype(int).tolist()
+
+
+def _from_gamma(values: np.ndarray, gamma: float | None) -> np.ndarray | None:
+    """Return sRGB values for those of a gamma; None if they are sRGB already."""
     if not gamma or not 0.1 < gamma < 10 or abs(gamma / _SRGB_GAMMA - 1) < _SLACK:
         return None
-    linear = (np.arange(256) / 255) ** (1 / gamma)
-    encoded = np.where(
+    linear = values ** (1 / gamma)
+    return np.where(
         linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
     )
-    return np.round(255 * encoded).astype(int).tolist()
 
 
 def _in_space_of(profile: bytes, image: PILImage.Image) -> PILImage.Image:

@@ -24,7 +24,7 @@ from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 from jaxnst._checks import MIN_SIDE as MIN_SIDE, check_path, one_line, path_text
 from jaxnst._types import HostAlpha, HostImage
 
-from .color_profile import gray_curve, srgb_converter
+from .color_profile import deep_converter, gray_curve, srgb_converter
 from .metadata import FORMATS, MAX_FILE, lean
 
 
@@ -36,6 +36,8 @@ _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _NAMES = "JPEG, PNG, WebP, TIFF, BMP, PPM, GIF, AVIF, JPEG 2000 or HEIC"
 # A baseline JPEG above the limit is decoded at one of these fractions of its size.
 _SHRINKS = (2, 4, 8)
+# Place of a PNG's bits a channel.
+_PNG_DEPTH = 24
 # What of a PNG changes its pixels, beside its critical chunks.
 _PNG_COLORS = (b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"eXIf")
 # The last rows of a JPEG that may be missing: one row of blocks.
@@ -67,6 +69,7 @@ PictureSource = (
 )
 
 _HAS_HEIC = importlib.util.find_spec("pillow_heif") is not None
+_HAS_DEEP = importlib.util.find_spec("imagecodecs") is not None
 # Of the files in a folder those are read.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"),
@@ -102,8 +105,9 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
     """Return a picture from a file, a PIL image, or an array.
 
     Files: JPEG, PNG, WebP, TIFF, BMP, PPM, AVIF, JPEG 2000, the first frame of a GIF,
-    and HEIC if pillow-heif is installed; gray, palette, CMYK, 16-bit gray, with or
-    without alpha. (16-bit *color* is read as 8-bit.) EXIF orientation is applied; an
+    and HEIC if pillow-heif is installed; gray, palette, CMYK, with or without alpha.
+    Gray of 16 bits is read with all of them, and so are colors of 16 bits in PNG and
+    TIFF if imagecodecs is installed (otherwise with 8). EXIF orientation is applied; an
     embedded ICC profile, or the gamma of a PNG, is converted to sRGB. A baseline JPEG
     above `PIL.Image.MAX_IMAGE_PIXELS` is read at a fraction of its size, with a
     warning.
@@ -129,7 +133,9 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
     name = argument
     if (file := _file_of(source, argument)) is not None:
         data, name, label = file
-        rgb, alpha = use_picture(data, label, lambda image: _from_pil(image, label))
+        rgb, alpha = use_picture(
+            data, label, lambda image, read: _from_file(image, read, label)
+        )
         digest = hashlib.sha256(data).hexdigest()
     elif isinstance(source, PILImage.Image):
         _check_shape(source.height, source.width, argument)
@@ -174,7 +180,7 @@ def check_picture(source: PictureSource, *, argument: str = "image") -> tuple[in
         height, width = load_picture(source, argument=argument).rgb.shape[:2]
         return height, width
     data, _, label = file
-    height, width = use_picture(data, label, _turned_shape)
+    height, width = use_picture(data, label, lambda image, _: _turned_shape(image))
     _check_shape(height, width, argument)
     return height, width
 
@@ -259,6 +265,76 @@ def bands_of(array: np.ndarray, num_pixels: int = _BAND) -> Iterator[slice]:
     step = max(1, num_pixels // max(width, 1))
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
+
+
+def _from_file(
+    image: PILImage.Image, data: bytes, label: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return RGB and alpha, or None, of a file that was opened."""
+    if _is_deep(image, data):
+        if _HAS_DEEP:
+            # Of the kinds of TIFF that only Pillow reads there is no depth to be had.
+            with contextlib.suppress(RefusedError):
+                return _from_deep_color(image, data, label)
+        else:
+            warnings.warn(
+                f"{label} has more than 8 bits a color and is read with 8; all of them "
+                "need imagecodecs: pip install 'jaxnst[deep]'.",
+                stacklevel=2,
+            )
+    return _from_pil(image, label)
+
+
+def _is_deep(image: PILImage.Image, data: bytes) -> bool:
+    """Whether a file has colors of more than 8 bits, which Pillow reads with 8."""
+    if image.mode not in ("RGB", "RGBA", "LA"):
+        return False
+    if data.startswith(_PNG):
+        # A color that is transparent is Pillow's business.
+        return data[_PNG_DEPTH] == 16 and "transparency" not in image.info
+    if not data.startswith(_TIFF):
+        return False
+    with contextlib.suppress(Exception), tifffile.TiffFile(io.BytesIO(data)) as file:
+        dtype = file.pages.first.dtype
+        return dtype is not None and dtype.itemsize > 1
+    return False
+
+
+def _from_deep_color(
+    image: PILImage.Image, data: bytes, label: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return RGB and alpha, or None, of a file with colors of more than 8 bits."""
+    import imagecodecs
+
+    is_png = data.startswith(_PNG)
+    pixels = imagecodecs.png_decode(data) if is_png else _tiff_pixels(data, label)
+    orientation = 1
+    with contextlib.suppress(Exception):  # damaged EXIF data is ignored
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    pixels = _turned(pixels, orientation)
+    info: dict[str, Any] = dict(image.info)  # type: ignore[arg-type]
+    convert = deep_converter(info, label)
+    rgb, alpha = np.empty((*pixels.shape[:2], 3), np.float32), None
+    if image.mode in ("RGBA", "LA"):
+        alpha = np.empty(rgb.shape[:2], np.float32)
+    for rows in bands_of(pixels):
+        band = pixels[rows]
+        if band.dtype.kind == "f":  # finer than anybody sees
+            band = np.round(band * 65535).astype(np.uint16)
+        colors = band[..., :3] if band.shape[-1] > 2 else band[..., :1].repeat(3, -1)
+        rgb[rows] = convert(np.ascontiguousarray(colors))
+        if alpha is not None:
+            alpha[rows] = band[..., -1] / np.float32(65535)
+    return rgb, alpha
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return a picture turned upright, as EXIF's orientation says."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
 def _from_pil(
@@ -427,8 +503,13 @@ class RefusedError(ValueError):
     """A picture that could be read, and is refused."""
 
 
-def use_picture(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) -> T:
-    """Return what a function makes of the opened picture in a file, not yet decoded."""
+def use_picture(
+    data: bytes, label: str, use_fn: Callable[[PILImage.Image, bytes], T]
+) -> T:
+    """Return what a function makes of a picture, opened and not yet decoded.
+
+    It gets the file's bytes, too, without what nobody needs.
+    """
     try:
         return _use(lean(data), label, use_fn)
     except RefusedError:
@@ -453,7 +534,7 @@ def use_picture(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) 
     raise ValueError(message)
 
 
-def _use(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) -> T:
+def _use(data: bytes, label: str, use_fn: Callable[[PILImage.Image, bytes], T]) -> T:
     with warnings.catch_warnings():
         # Pillow warns of odd metadata; the errors that matter are raised.
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -470,7 +551,7 @@ def _use(data: bytes, label: str, use_fn: Callable[[PILImage.Image], T]) -> T:
             _check_megapixels(image.width, image.height, label)
             if image.format == "TIFF" and _is_planar_and_deep(image):
                 image = _open_tiff(data, label)
-            return use_fn(image)
+            return use_fn(image, data)
 
 
 def _open(data: bytes, label: str) -> PILImage.Image:
@@ -535,6 +616,22 @@ def _is_planar_and_deep(image: PILImage.Image) -> bool:
 
 def _open_tiff(data: bytes, label: str) -> PILImage.Image:
     """Return a TIFF that Pillow cannot read, with 8 bits."""
+    array = _tiff_pixels(data, label)
+    if array.dtype.kind == "f":
+        array = np.round(array * 255).astype(np.uint8)
+    else:
+        array = (array >> 8 * (array.dtype.itemsize - 1)).astype(np.uint8)
+    image = PILImage.fromarray(array)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        if page.iccprofile:
+            image.info["icc_profile"] = page.iccprofile
+        image.getexif()[_ORIENTATION] = page.tags.valueof(_ORIENTATION, default=1)
+    return image
+
+
+def _tiff_pixels(data: bytes, label: str) -> np.ndarray:
+    """Return the pixels of a TIFF of gray or colors, up to 16 bits or [0, 1]."""
     kind = ""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -547,7 +644,7 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
             array = page.asarray()
             if page.axes == "SYX":
                 array = np.moveaxis(array, 0, -1)
-            profile, orientation = page.iccprofile, page.tags.valueof(274, default=1)
+            is_premultiplied = tuple(page.extrasamples) == (1,)
     except RefusedError:
         raise
     # As with Pillow, damage shows as nearly any exception.
@@ -561,16 +658,13 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
         ) from None
     if array.dtype.kind == "f":
         _check_levels(array, 1, label)
-        array = np.round(array * 255).astype(np.uint8)
-    elif array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        array = (array >> 8 * (array.dtype.itemsize - 1)).astype(np.uint8)
-    else:
+    elif array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise RefusedError(f"{label} is a TIFF of {array.dtype}, which is not read.")
-    image = PILImage.fromarray(array)
-    if profile:
-        image.info["icc_profile"] = profile
-    image.getexif()[274] = orientation
-    return image
+    if is_premultiplied:
+        most = 1 if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+        opacity = np.maximum(array[..., -1:] / np.float32(most), 1 / most)
+        array[..., :-1] = np.minimum(np.round(array[..., :-1] / opacity, 6), most)
+    return array
 
 
 def _mend(data: bytes) -> tuple[bytes, str] | None:

@@ -37,6 +37,11 @@ from .strength import Trimmer
 # fetched, so that divergence is noticed while the device works on the later calls.
 _MAX_AHEAD = 2
 
+# Calls whose ends were not awaited yet: their infos, their numbers of steps, and the
+# indices of the members that will observe them.
+Waiting = Sequence[tuple[StepInfo, int, set[int]]]
+KeepFn = Callable[[TransferState, Waiting], None]
+
 
 def run_size(
     state: TransferState,
@@ -45,22 +50,31 @@ def run_size(
     members: Sequence[Member],
     *,
     is_interrupted: Callable[[], bool] = lambda: False,
+    keep_fn: KeepFn | None = None,
+    resumed: Waiting | None = None,
 ) -> TransferState:
     """Paint a batch of pictures at one size, and return the last state.
 
     If the steps of a member diverge, it goes back to its best picture and takes gentler
     steps. The buffers of `state` are donated, and `members` are updated.
     `is_interrupted` is called after each step; it returns True to stop all.
+
+    A single picture may be kept on disk while it is painted: `keep_fn` gets all that
+    the next steps depend on, after each call that is followed by another one, and after
+    the last. `resumed` are the calls that were waiting when it was kept.
     """
-    for index, member in enumerate(members):
-        member.begin_size(program.member(state.image, index))
+    if resumed is None:
+        for index, member in enumerate(members):
+            member.begin_size(program.member(state.image, index))
     if is_lbfgs(program.optimizer):
         (member,) = members
         image = _run_lbfgs(program, targets, state.image, member, is_interrupted)
         program = dataclasses.replace(program, optimizer=member.method.optimizer)
         state = program.init(image)
     if any(not member.is_done for member in members):
-        state = _run_steps(state, targets, program, members, is_interrupted)
+        state = _run_steps(
+            state, targets, program, members, is_interrupted, keep_fn, resumed or ()
+        )
     if any(member.steering is not None for member in members):
         if members[0].budget.is_last:
             state = _trim(state, targets, program, members, is_interrupted)
@@ -77,11 +91,13 @@ def _run_steps(
     program: StepProgram,
     members: Sequence[Member],
     is_interrupted: Callable[[], bool],
+    keep_fn: KeepFn | None,
+    resumed: Waiting,
 ) -> TransferState:
     """Make the steps of all members, and return the last state."""
     # Calls that were not observed by all of their members: their infos on the device,
     # their numbers of steps, and the indices of those members.
-    waiting: list[tuple[StepInfo, int, set[int]]] = []
+    waiting: list[tuple[StepInfo, int, set[int]]] = list(resumed)
     # States of members that are done, by their index.
     kept: dict[int, TransferState] = {}
     is_first = True
@@ -142,8 +158,10 @@ def _run_steps(
             member.after_steps(
                 functools.partial(program.member, state.image, index),
                 functools.partial(program.last_terms, info, index, count),
-                is_interrupted,
             )
+            if keep_fn is not None and member.is_sound:
+                keep_fn(state, waiting)
+            member.heed(is_interrupted)
         if ending := [index for index, member in active.items() if member.is_to_end]:
             end(ending)
     # Time may run out between two steps.
@@ -187,7 +205,8 @@ def _run_lbfgs(
         if average is not None:
             decay = jnp.float32(program.averaging)
             average = update_average(average, jnp.asarray(picture), decay)
-        member.after_steps(lambda: picture, lambda: before, is_interrupted)
+        member.after_steps(lambda: picture, lambda: before)
+        member.heed(is_interrupted)
         return member.is_to_end
 
     while not member.is_done and is_lbfgs(member.method.optimizer):

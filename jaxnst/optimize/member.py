@@ -4,7 +4,7 @@ All of it is plain Python: its schedule, its monitor, its recoveries and its str
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -86,6 +86,22 @@ class SizeReport:
     recoveries: list[Recovery] = dataclasses.field(default_factory=list)
     trimmed: Trimmed | None = None
 
+    def kept(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of it."""
+        terms = None
+        if self.terms:  # few arrays
+            terms = jax.tree.map(lambda *x: np.stack(x), *self.terms)._asdict()
+        return vars(self) | {"terms": terms, "count": len(self.terms)}
+
+    @classmethod
+    def restored(cls, kept: Mapping[str, Any]) -> "SizeReport":
+        """Return the report that a checkpoint holds."""
+        kept = dict(kept)
+        count, terms = kept.pop("count"), kept.pop("terms")
+        kept["recoveries"] = [Recovery(*each) for each in kept["recoveries"]]
+        rows = [jax.tree.map(lambda x, i=i: x[i], terms) for i in range(count)]
+        return cls(**kept, terms=[LossTerms(**row) for row in rows])
+
 
 # Reasons to end a size that end the whole painting.
 _ENDS_ALL = ("callback", "interrupted", "not finite")
@@ -138,9 +154,12 @@ class Member:
 
     def _begin(self, image: Any) -> None:
         """Go on from a picture, with a new monitor."""
-        is_steered = self.steering is not None
-        self.monitor = LossMonitor(image, is_steered or not self.is_watched)
+        self.monitor = LossMonitor(image, self._is_unwatched)
         self._done_before = self.schedule.done
+
+    @property
+    def _is_unwatched(self) -> bool:
+        return self.steering is not None or not self.is_watched
 
     @property
     def report(self) -> SizeReport:
@@ -186,7 +205,6 @@ class Member:
         self,
         image_fn: Callable[[], Any],
         terms_fn: Callable[[], LossTerms],
-        is_interrupted: Callable[[], bool],
     ) -> None:
         """Keep the picture if it is time to, show it, and ask whether to stop.
 
@@ -211,11 +229,15 @@ class Member:
             # True of Python, NumPy or JAX only: most functions return something else.
             if isinstance(answer, bool | np.bool_ | jax.Array) and bool(answer):
                 self.report.stopped = "callback"
-        self.heed(is_interrupted)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its steps go on well, or are all made."""
+        return self.monitor.trouble is None and self.report.stopped is None
 
     def heed(self, is_interrupted: Callable[[], bool]) -> None:
-        """Stop if that is asked for."""
-        if self.report.stopped is None and is_interrupted():
+        """Stop a picture that is sound, if that is asked for."""
+        if self.is_sound and is_interrupted():
             self.report.stopped = "interrupted"
 
     @property
@@ -253,6 +275,33 @@ class Member:
         best = self.monitor.best
         self._begin(best)
         return best
+
+    def kept(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of it: all that its next steps depend on."""
+        return {
+            "learning_rate": self.method.learning_rate,
+            "decay": self.method.decay,
+            "reports": [report.kept() for report in self.reports],
+            "done_before": self._done_before,
+            "is_finished": self.budget.is_last and not self.schedule.num_left(),
+            "schedule": self.schedule.kept(),
+            "monitor": self.monitor.kept(),
+            "steering": self.steering and self.steering.kept(),
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint, at its size."""
+        self.method = self.method._replace(
+            learning_rate=kept["learning_rate"], decay=kept["decay"]
+        )
+        self.reports = [SizeReport.restored(each) for each in kept["reports"]]
+        self._done_before = kept["done_before"]
+        self.schedule = SizeSchedule(self.method, self.budget, tolerance=self.tolerance)
+        self.schedule.restore(kept["schedule"])
+        self.monitor = LossMonitor(kept["monitor"]["best"], self._is_unwatched)
+        self.monitor.restore(kept["monitor"])
+        if self.steering is not None:
+            self.steering.restore(kept["steering"])
 
     def end_size(self) -> None:
         """Complete the report of the size."""

@@ -4,9 +4,10 @@ So the result is never a black or gray picture, but at least the best one so far
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -83,6 +84,24 @@ class LossMonitor:
         # (content and style alike, for example) they only lead away.
         limit = self.losses[0] * (1 if len(self.losses) >= _PATIENCE else _RISE)
         return "the loss rose" if self.losses[-1] > limit else None
+
+    def kept(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of it."""
+        return {
+            "losses": self.losses,
+            "best": self.best,
+            "best_loss": self._best_loss,
+            "offered": self._offered,
+            "numbers": list(self._candidates),
+            "candidates": list(self._candidates.values()),
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.losses, self._best_loss = kept["losses"], kept["best_loss"]
+        self.best, self._offered = jnp.asarray(kept["best"]), kept["offered"]
+        candidates = map(jnp.asarray, kept["candidates"])
+        self._candidates = dict(zip(kept["numbers"], candidates, strict=True))
 
     def _is_diverging(self) -> bool:
         """Whether all of the last losses were too high and do not fall fast enough."""

@@ -4,7 +4,8 @@ import math
 import operator
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from .recovery import Method
 
@@ -218,6 +219,21 @@ class SizeSchedule:
     def converge(self) -> None:
         """End the size now, as converged."""
         self._finish = self.done, 0.0, 0
+
+    def kept(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of it."""
+        return {
+            "done": self.done,
+            "stopped": self.stopped,
+            "losses": list(self._losses),
+            "finish": self._finish,
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.done, self.stopped = kept["done"], kept["stopped"]
+        self._losses.extend(kept["losses"])
+        self._finish = kept["finish"] and tuple(kept["finish"])
 
     def _is_enough(self) -> bool:
         if len(self._losses) < 2 * _WINDOW:

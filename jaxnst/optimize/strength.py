@@ -11,7 +11,7 @@ steps.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,6 +72,14 @@ class Steering:
     def begin_size(self) -> None:
         """Forget the gaps of the previous size, and keep the ratios."""
         self._seen.clear()
+
+    def kept(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of it."""
+        return {"log_ratios": self.log_ratios, "seen": self._seen[-1 - _WINDOW :]}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.log_ratios, self._seen = kept["log_ratios"], list(kept["seen"])
 
 
 def weigh(

@@ -4,14 +4,14 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optax
 import psutil
 
-from jaxnst._checks import shown
+from jaxnst._checks import check_count, check_path, expand_home, shown
 from jaxnst._types import HostImage
 from jaxnst.coloring import AFTERWARDS, is_gray, keep_luminance
 from jaxnst.config import LayerWeights
@@ -21,7 +21,9 @@ from jaxnst.images.tiling import move, place_border
 from jaxnst.metrics import Metrics, measure, seam_scores
 from jaxnst.networks import MEMORY_LEVELS, Network
 from jaxnst.optimize import StepCallback
+from jaxnst.optimize.checkpoint import Checkpoint
 from jaxnst.optimize.interrupt import deferred_interrupt
+from jaxnst.optimize.optimizers import is_lbfgs
 from jaxnst.pretrained import load_lpips_network
 
 from .inputs import StyleSource
@@ -35,9 +37,21 @@ from .memory import (
 from .plan import blend_of, make_plan
 from .progress import ProgressCallback
 from .regions import keep_outside
-from .result import Interrupted, Result, make_history, make_record
+from .result import Interrupted, Result, identity_of, make_history, make_record
 from .run import Painted, is_pair_alike, is_unpainted, leave_unpainted, paint
 from .setup import Job, set_up, settle_config
+
+
+# Arguments of `stylize` that are no settings.
+_NO_SETTINGS = (
+    "content",
+    "style",
+    "metrics",
+    "callback",
+    "checkpoint",
+    "more_steps",
+    "progress",
+)
 
 
 def run_job(
@@ -47,6 +61,7 @@ def run_job(
     started: float,
     notice_fn: Callable[[str], None] | None = None,
     metrics: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Return the result of a job, painted from the first step to the last.
 
@@ -63,8 +78,19 @@ def run_job(
     if is_alike or is_unpainted(job.config):
         painted = leave_unpainted(job)
     else:
-        with clear_memory_errors(job.config.memory, size):  # raised by the compiler
-            memory = choose_memory(job)
+        memory = None
+        if checkpoint is not None:
+            if is_lbfgs(job.optimizer):
+                raise ValueError(
+                    "`checkpoint` cannot keep L-BFGS; use another `optimizer`."
+                )
+            checkpoint.begin(identity_of(job))
+            memory = checkpoint.saved and checkpoint.saved.memory
+        if memory is None:
+            with clear_memory_errors(job.config.memory, size):  # by the compiler
+                memory = choose_memory(job)
+        if checkpoint is not None:
+            checkpoint.memory = memory
         with (
             callback,
             clear_memory_errors(memory, size, foreign_fn=lambda: callback.error),
@@ -76,6 +102,7 @@ def run_job(
                 callbacks=[callback],
                 deadline=None if limit is None else started + limit,
                 is_interrupted=is_interrupted,
+                checkpoint=checkpoint,
             )
     seconds = time.perf_counter() - started
     result = finish(job, painted, seconds=seconds, metrics=metrics)
@@ -178,6 +205,8 @@ def stylize(
     devices: str | None = None,
     metrics: bool = False,
     callback: StepCallback | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    more_steps: int = 0,
     progress: bool = True,
 ) -> Result:
     """Return `content`, painted in the style of `style`.
@@ -302,6 +331,13 @@ def stylize(
             returns True to stop. The result is then the picture of the last step or, if
             the loss has risen above that at the start of the size, the best picture
             before, as the record's recoveries say. The same holds after Ctrl-C.
+        checkpoint: folder in which the painting is kept every few minutes, and at
+            Ctrl-C; made if it is not there. After a kill, the same call goes on from
+            there, to the same picture. Not with L-BFGS. It takes some six times the
+            memory of the picture as floats.
+        more_steps: number of steps that a finished painting in `checkpoint` is to have
+            beyond its own, at the full size; the learning rate falls again at their
+            end. One that is not finished goes on first.
         progress: whether to show a bar on standard error (without a terminal, lines).
 
     Returns:
@@ -327,12 +363,39 @@ def stylize(
     started = time.perf_counter()
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {shown(callback)}.")
-    for name in ("content", "style", "metrics", "callback", "progress"):
+    for name in _NO_SETTINGS:
         del given[name]
-    config = settle_config(**given)
-    job = set_up(content, style, config, given, progress=progress)
-    bar = ProgressCallback(enabled=progress, inner=callback)
-    return run_job(job, bar, started=started, metrics=metrics)
+    with open_checkpoint(checkpoint, more_steps, given) as opened:
+        config = settle_config(**given)
+        job = set_up(content, style, config, given, progress=progress)
+        bar = ProgressCallback(enabled=progress, inner=callback)
+        return run_job(job, bar, started=started, metrics=metrics, checkpoint=opened)
+
+
+@contextlib.contextmanager
+def open_checkpoint(
+    path: str | os.PathLike[str] | None, more_steps: int, settings: dict[str, Any]
+) -> Iterator[Checkpoint | None]:
+    """Yield the checkpoint in a folder; None without one.
+
+    With `more_steps` the settings get a larger `num_steps`.
+
+    Raises:
+        ValueError, TypeError: if a value is unusable, or the checkpoint is.
+    """
+    check_count("more_steps", more_steps, minimum=0)
+    if path is None:
+        if more_steps:
+            raise ValueError(
+                "`more_steps` needs `checkpoint`, the folder to go on from."
+            )
+        yield None
+        return
+    folder = expand_home(check_path("checkpoint", path))
+    with contextlib.closing(Checkpoint(folder)) as found:
+        if more_steps:
+            settings["num_steps"] = found.more(more_steps)
+        yield found
 
 
 def estimate(

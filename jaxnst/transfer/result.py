@@ -97,6 +97,21 @@ def make_record(
     }
 
 
+def identity_of(job: Job) -> dict[str, Any]:
+    """Return what decides a picture: its settings, and the hashes of its inputs."""
+    inputs = job.inputs
+    pictures = {"content": inputs.content, **name_styles(inputs.styles)}
+    if inputs.init is not None:
+        pictures["init"] = inputs.init
+    pictures |= dict(inputs.guiding)
+    hashes = {name: picture.sha256 for name, picture in pictures.items()}
+    settings = job.config.to_dict()
+    settings.pop("max_seconds", None)
+    weights = None if job.weights is None else job.weights._asdict()
+    # A strength or a start that is a picture has its hash in place of the word for it.
+    return settings | hashes | {"weights": weights}
+
+
 def make_trace(history: Mapping[str, np.ndarray]) -> dict[str, list[float | None]]:
     """Return a history short enough for a picture's file; {} if no step was made.
 

@@ -17,6 +17,8 @@ from jaxnst.config import TransferConfig
 from jaxnst.images import resize
 from jaxnst.objective import Targets
 from jaxnst.optimize import StepCallback, TransferState
+from jaxnst.optimize.batching import StepProgram
+from jaxnst.optimize.checkpoint import Checkpoint
 from jaxnst.optimize.loop import run_size
 from jaxnst.optimize.member import Member, SizeReport
 from jaxnst.optimize.programs import Program, compile_in_background
@@ -63,11 +65,13 @@ def paint(
     callbacks: Sequence[StepCallback | None] = (None,),
     deadline: float | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Painted]:
     """Return one picture, or a batch of them, painted from coarse to fine.
 
     `deadline` is on the clock of `time.perf_counter`, and `is_interrupted` is called
-    after each step; it returns True to stop all.
+    after each step; it returns True to stop all. A single picture may have a
+    `checkpoint`, from which painting goes on.
     """
     started = time.perf_counter()
     members = [
@@ -80,11 +84,14 @@ def paint(
     step = plan.step
     state: TransferState | None = None
     ahead: Thread | None = None
+    saved = None if checkpoint is None else checkpoint.saved
     for index, size in enumerate(plan.sizes):
         if state is not None and is_interrupted():
             is_cut = True
             break
         begun = [member.budget.begin_size(index) for member in members]
+        if saved is not None and index < saved.index:
+            continue
         if not all(begun):
             for member in members:
                 report = SizeReport(size=max(size.shape), stopped="skipped")
@@ -104,32 +111,31 @@ def paint(
         if members[0].method.optimizer is not step.optimizer:
             step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
             plan = plan._replace(step=step)
-        starts = contents
-        # Recolored at every size: detail in the photograph's colors would stay visible.
-        if state is None or jobs[0].config.init == "recolored":
-            starts = [
-                first_image(
-                    job.inputs, job.config, content, styles_at(job, size.shape), blend
-                )
-                for job, content, blend in zip(jobs, contents, plan.blends, strict=True)
-            ]
-        if state is None:
-            state = step.stack([step.init(image) for image in starts])
+        resumed = None
+        if saved is None:
+            state = _state_at(size, jobs, plan, step, contents, state)
         else:
-            state = step.resize(
-                state,
-                starts,
-                content_detail=jobs[0].config.content_detail,
-                wraps=plan.network.wraps,
-            )
+            members[0].restore(saved.member)
+            state, resumed = saved.state_of(step.init(saved.image)), saved.calls
+            saved = None
         if ahead is not None:
             ahead.join()
         # The next size is compiled while this one is painted.
         following = plan.sizes[index + 1 : index + 2]
         if following and not step.is_batch and not is_interrupted():
             ahead = compile_in_background(_next_programs(plan, following[0]))
-        assert state is not None
-        state = run_size(state, targets, step, members, is_interrupted=is_interrupted)
+        keep_fn = None
+        if checkpoint is not None:
+            keep_fn = checkpoint.keeper(index, members[0], is_interrupted)
+        state = run_size(
+            state,
+            targets,
+            step,
+            members,
+            is_interrupted=is_interrupted,
+            keep_fn=keep_fn,
+            resumed=resumed,
+        )
         for number, member in enumerate(members):
             if member.is_over and number not in ended:
                 ended[number] = np.array(step.member(state, number).image)
@@ -160,6 +166,37 @@ def paint(
             )
         )
     return painted
+
+
+def _state_at(
+    size: SizePlan,
+    jobs: Sequence[Job],
+    plan: Plan,
+    step: StepProgram,
+    contents: Sequence[HostImage],
+    state: TransferState | None,
+) -> TransferState:
+    """Return the state before the first step of a size, from that of the size before.
+
+    `state` is None at the first size.
+    """
+    starts = contents
+    # Recolored at every size: detail in the photograph's colors would stay visible.
+    if state is None or jobs[0].config.init == "recolored":
+        starts = [
+            first_image(
+                job.inputs, job.config, content, styles_at(job, size.shape), blend
+            )
+            for job, content, blend in zip(jobs, contents, plan.blends, strict=True)
+        ]
+    if state is None:
+        return step.stack([step.init(image) for image in starts])
+    return step.resize(
+        state,
+        starts,
+        content_detail=jobs[0].config.content_detail,
+        wraps=plan.network.wraps,
+    )
 
 
 def _next_programs(plan: Plan, size: SizePlan) -> Iterator[Program]:

@@ -1,0 +1,160 @@
+"""A painting that is interrupted goes on from its checkpoint, to the same picture."""
+
+import os
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jaxnst
+from jaxnst.cli.main import main
+from jaxnst.optimize import checkpoint as module
+
+
+QUICK: dict[str, Any] = {"size": 96, "min_size": 48, "progress": False}
+QUICK |= {"coarse_steps": 12, "num_steps": 14}
+
+
+@pytest.fixture
+def stylize(tiny_network, content, style):
+    def stylize(**settings):
+        given = QUICK | {"network": tiny_network} | settings
+        return jaxnst.stylize(content, style, **given)
+
+    return stylize
+
+
+def stopping_at(number):
+    def callback(view):
+        if view.step == number:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return callback
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"strength": 0.6},
+        {"averaging": 0.8, "tolerance": 0.02},
+        {"steps_per_call": 5},
+        {"learning_rate": 3.0},  # diverges, and recovers
+    ],
+    ids=str,
+)
+def test_any_interruption_leads_to_the_same_picture(
+    stylize, tmp_path, settings, interruptible
+):
+    whole = stylize(**settings)
+    folder = tmp_path / "run"
+    for number in (1, 5, 12, 13, 20, 24, 25):
+        try:
+            stylize(checkpoint=folder, callback=stopping_at(number), **settings)
+        except jaxnst.Interrupted:
+            assert (folder / module.FILE).exists()
+    found = stylize(checkpoint=folder, **settings)
+    np.testing.assert_array_equal(found.image, whole.image)
+    same = ("settings", "inputs", "recoveries")
+    assert [found.record[x] for x in same] == [whole.record[x] for x in same]
+    assert found.record["result"] == whole.record["result"]
+    for name, values in whole.history.items():
+        np.testing.assert_array_equal(found.history[name], values)
+    again = stylize(checkpoint=folder, **settings)
+    np.testing.assert_array_equal(again.image, whole.image)
+
+
+def test_it_is_kept_every_few_minutes(stylize, tmp_path, monkeypatch):
+    """As SIGKILL leaves it: the next run starts from the last one that was kept."""
+    monkeypatch.setattr(module, "_INTERVAL", 0.0)
+    monkeypatch.setattr(module, "_SHARE", 0)
+    kept = []
+    real = module.Checkpoint.save
+
+    def save(self, *args):
+        real(self, *args)
+        if len(kept) == 16:
+            raise MemoryError("killed")
+        kept.append((self.path / module.FILE).read_bytes())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Checkpoint, "save", save)
+        with pytest.raises(MemoryError):
+            stylize(checkpoint=tmp_path / "run")
+    assert len({*kept}) == 16
+    steps = []
+    found = stylize(
+        checkpoint=tmp_path / "run", callback=lambda view: steps.append(view.step)
+    )
+    assert steps[0] == 18
+    np.testing.assert_array_equal(found.image, stylize().image)
+
+
+def test_a_finished_painting_gets_more_steps(stylize, tmp_path):
+    folder, steps = tmp_path / "run", []
+    first = stylize(checkpoint=folder)
+
+    def callback(view):
+        steps.append(view.step)
+        if view.step == 29:
+            raise OSError("killed")
+
+    with pytest.raises(OSError, match="killed"):
+        stylize(checkpoint=folder, more_steps=6, callback=callback)
+    assert steps == [27, 28, 29]
+    more = stylize(checkpoint=folder, more_steps=6)
+    assert more.record["result"]["steps"] == 32
+    assert more.record["settings"]["num_steps"] == 20
+    assert more.history["total"][-1] < first.history["total"][-1]
+    same = stylize(checkpoint=folder, num_steps=20)
+    np.testing.assert_array_equal(same.image, more.image)
+
+
+def test_what_cannot_go_on_is_said(stylize, tmp_path):
+    folder = tmp_path / "run"
+    stylize(checkpoint=folder)
+    for settings, message in (
+        ({"seed": 3}, r"another painting: `seed` differs \(0 and 3\)"),
+        ({"strength": 0.5}, "`strength` differs"),
+        ({"optimizer": "lbfgs"}, "cannot keep L-BFGS"),
+        ({"more_steps": -1}, "`more_steps` must be at least 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            stylize(checkpoint=folder, **settings)
+    with pytest.raises(ValueError, match="needs `checkpoint`"):
+        stylize(more_steps=3)
+    with pytest.raises(ValueError, match="no painting to go on with"):
+        stylize(checkpoint=tmp_path / "new", more_steps=3)
+    file = folder / module.FILE
+    whole = file.read_bytes()
+    for damaged in (
+        b"",
+        whole[:-9],
+        b"\xff" * 100,
+        whole.replace(b"jaxnst", b"jaxnsT"),
+    ):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"cannot be used.*Remove it"):
+            stylize(checkpoint=folder)
+    (folder / "photo.png").touch()
+    with pytest.raises(FileExistsError, match=r"full of other things \(there is photo"):
+        stylize(checkpoint=folder)
+    with pytest.raises(OSError, match="cannot be made"):
+        stylize(checkpoint=folder / "photo.png")
+    opened = module.Checkpoint(tmp_path / "new")
+    with pytest.raises(BlockingIOError, match="another run is writing there"):
+        stylize(checkpoint=tmp_path / "new")
+    opened.close()
+
+
+def test_the_command_goes_on(tiny_vgg19, files, tmp_path, interruptible, capsys):
+    arguments = [*map(str, files), "-o", str(tmp_path / "out.png"), "--size", "48"]
+    arguments += ["--checkpoint", str(tmp_path / "run"), "--quiet"]
+    assert main(["stylize", *arguments]) == 0
+    before = jaxnst.read_record(tmp_path / "out.png")["settings"]["num_steps"]
+    assert main(["stylize", *arguments, "--more-steps", "2"]) == 0
+    after = jaxnst.read_record(tmp_path / "out.png")["settings"]["num_steps"]
+    assert after == before + 2
+    assert main(["stylize", *arguments]) == 2
+    assert f"`num_steps` differs ({after} and {before})" in capsys.readouterr().err
