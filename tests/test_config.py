@@ -34,6 +34,7 @@ from jaxnst.transfer.setup import fit_config, settle_config
 FIELDS = {field.name for field in dataclasses.fields(TransferConfig)}
 # Arguments of `stylize` that are no settings.
 OTHERS = {"content", "style", "preset", "masks", "metrics", "callback", "progress"}
+OTHERS |= {"checkpoint", "more_steps"}
 
 
 def test_the_config_needs_no_jax():
