@@ -68,7 +68,7 @@ class SizeReport:
 
     Attributes:
         size: longest side, in pixels.
-        terms: loss terms of each step, on the host.
+        observed: loss terms of the steps, with a first axis of one or several steps.
         num_evaluations: number of evaluations of loss and gradient.
         stopped: reason for fewer steps than planned: "callback", "interrupted",
             "not finite", "out of time", "converged" or "skipped"; None if all were
@@ -78,13 +78,22 @@ class SizeReport:
     """
 
     size: int
-    terms: list[LossTerms] = dataclasses.field(default_factory=list)
+    observed: list[LossTerms] = dataclasses.field(default_factory=list)
     num_steps: int = 0
     num_evaluations: int = 0
     stopped: str | None = None
     is_averaged: bool = False
     recoveries: list[Recovery] = dataclasses.field(default_factory=list)
     trimmed: Trimmed | None = None
+
+    @property
+    def terms(self) -> list[LossTerms]:
+        """The loss terms of each step, on the host."""
+        return [
+            jax.tree.map(lambda leaf, i=i: leaf[i], steps)
+            for steps in self.observed
+            for i in range(len(steps.total))
+        ]
 
 
 # Reasons to end a size that end the whole painting.
@@ -171,10 +180,11 @@ class Member:
 
         Arrays have a first axis of steps. After the last step nothing is steered.
         """
-        self.report.terms += [
-            jax.tree.map(lambda leaf, i=i: leaf[i], terms)
-            for i in np.flatnonzero(are_finite)
-        ]
+        self.report.observed.append(
+            terms
+            if are_finite.all()
+            else jax.tree.map(lambda leaf: leaf[are_finite], terms)
+        )
         finite = self.monitor.observe(np.asarray(terms.total), are_finite)
         num_done = self._done_before + len(self.monitor.losses)
         self.schedule.observe(finite, num_done)
