@@ -310,4 +310,5 @@ def _batched(
             check_vma=False,
         )(*args)
 
+    batch.__name__ = function.__name__  # the program's name, in profiles for example
     return jax.jit(batch, static_argnames=static, donate_argnums=donated)
