@@ -119,7 +119,8 @@ def machine_rows(args: argparse.Namespace) -> Rows:
         rate = 2 * side**3 / seconds / 1e12
         yield {"product": f"{dtype}, {precision}", "teraflops": rate}
     x = jnp.ones((side, side))
-    yield {"copy": "float32", "gigabytes_s": 8 * side**2 / seconds_of(lambda x: -x, x)}
+    seconds = seconds_of(lambda x: -x, x)
+    yield {"copy": "float32", "gigabytes_per_second": 8 * side**2 / seconds / 1e9}
 
 
 def step_rows(args: argparse.Namespace) -> Rows:
@@ -275,14 +276,11 @@ def sweep_rows(args: argparse.Namespace) -> Rows:
         steps = {"num_steps": 50, "coarse_steps": 20}
     seconds = {}
     for batch_size, count in ((most, most), (1, max(2, most // 4))):
-        paint(batch_size, batch_size, **few)  # compiles
+        paint(count, batch_size, **few)  # compiles
         seconds[batch_size] = paint(count, batch_size, **steps)
-        yield {
-            "size": size,
-            "batch_size": batch_size,
-            "seconds_a_picture": seconds[batch_size],
-            "over_one_by_one": seconds[most] / seconds.get(1, seconds[most]),
-        }
+        row = {"size": size, "batch_size": batch_size}
+        yield row | {"seconds_a_picture": seconds[batch_size]}
+    yield {"what": "times as many pictures at once", "gain": seconds[1] / seconds[most]}
 
 
 EQUAL = """
