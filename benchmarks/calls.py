@@ -11,6 +11,7 @@ call paints side by side; 1 is a picture by itself.
 """
 
 import argparse
+import dataclasses
 import statistics
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from _common import count_of, make_parser, run_main, say_if_busy, write_json
 
 
 SIZE = 32
+STEPS = 5  # of a call
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -62,7 +64,7 @@ def measure(num_members: int, num_calls: int, repeats: int) -> list[float]:
 
     stepping.loss_and_gradient = nothing
     content, style = np.random.default_rng(0).random((2, SIZE, SIZE, 3), np.float32)
-    given: dict[str, Any] = {"size": SIZE, "min_size": 0, "steps_per_call": 5}
+    given: dict[str, Any] = {"size": SIZE, "min_size": 0}
     config = settle_config(**given)
     job = set_up(content, style, config, given, progress=False)
     jobs = [job] * num_members
@@ -70,7 +72,7 @@ def measure(num_members: int, num_calls: int, repeats: int) -> list[float]:
     plan = make_plan(
         jobs, "fast", num_members=num_members, devices=devices, shares_targets=True
     )
-    step = plan.step
+    step = dataclasses.replace(plan.step, steps_per_call=STEPS)
     content = job.inputs.content_at(job.inputs.shape)
     targets = step.stack_targets([measure_targets(job, plan, plan.sizes[0], content)])
     seconds = []
@@ -79,7 +81,7 @@ def measure(num_members: int, num_calls: int, repeats: int) -> list[float]:
             Member(
                 method=Method(job.optimizer, config.learning_rate),
                 weights=plan.weights[0],
-                budget=Budget([1], [5 * num_calls]),
+                budget=Budget([1], [STEPS * num_calls]),
                 full_shape=job.inputs.shape,
             )
             for _ in jobs
