@@ -287,6 +287,7 @@ def run_torch_step(
     *,
     device: str = "cpu",
     precision: str = "float32",
+    calls: int = 1,
     environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return what `torch_step.measure` says, in a process: two thread pools fight.
@@ -296,7 +297,8 @@ def run_torch_step(
         size: size of the picture, in pixels.
         repeats: number of steps that are timed, after two that are not.
         device: "cpu" or "cuda".
-        precision: "float32" or "tf32".
+        precision: "float32", "tf32" or "bfloat16", or with " compiled" behind it.
+        calls: number of steps before the device is waited for.
         environment: environment of the process, as for `run_fresh`.
 
     Raises:
@@ -305,7 +307,7 @@ def run_torch_step(
     code = (
         "import json, torch_step\nprint(json.dumps(torch_step.measure(*sys.argv[1:])))"
     )
-    arguments = size, repeats, device, precision
+    arguments = size, repeats, device, precision, calls
     try:
         return run_fresh(code, *arguments, python=python, environment=environment)
     except RuntimeError as error:

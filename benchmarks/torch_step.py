@@ -38,8 +38,8 @@ def features(image, weights):
     return content, grams
 
 
-def time_steps(size, repeats, device):
-    """Return the seconds of each step, after two that are not counted."""
+def time_steps(size, repeats, device, *, calls, dtype, is_compiled):
+    """Return the seconds of a step, of each repeat of so many calls, after two."""
     torch.manual_seed(0)
     weights = [(name, kernel.to(device)) for name, kernel in make_weights()]
     wait_fn = torch.cuda.synchronize if device == "cuda" else lambda: None
@@ -53,41 +53,59 @@ def time_steps(size, repeats, device):
         _, grams = features(picture(), weights)
     image = picture().requires_grad_()
     optimizer = torch.optim.Adam([image], 0.02, betas=(0.9, 0.99))
+
+    def loss_of(image):
+        with torch.autocast(device, dtype, enabled=dtype is not None):
+            found, found_grams = features(image, weights)
+        loss = F.mse_loss(found.float(), content)
+        for gram, target in zip(found_grams, grams, strict=True):
+            loss = loss + (gram.float() - target).norm()
+        return loss
+
+    if is_compiled:
+        loss_of = torch.compile(loss_of, mode="reduce-overhead")
     seconds = []
     for _ in range(repeats + 2):
         wait_fn()
         started = time.perf_counter()
-        optimizer.zero_grad()
-        found, found_grams = features(image, weights)
-        loss = F.mse_loss(found, content)
-        for gram, target in zip(found_grams, grams, strict=True):
-            loss = loss + (gram - target).norm()
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad():
-            image.clamp_(0, 1)
+        for _ in range(calls):
+            optimizer.zero_grad()
+            loss_of(image).backward()
+            optimizer.step()
+            with torch.no_grad():
+                image.clamp_(0, 1)
         wait_fn()
-        seconds.append(time.perf_counter() - started)
+        seconds.append((time.perf_counter() - started) / calls)
     return seconds[2:]
 
 
-def measure(size, repeats, device="cpu", precision="float32"):
+def measure(size, repeats, device="cpu", precision="float32", calls=1):
     """Return seconds, peak memory and versions as JSON can hold them.
 
     Args:
         size: of the picture, a number or its text, as is the next.
         repeats: how many steps are timed.
         device: "cpu" or "cuda".
-        precision: "float32" or "tf32".
+        precision: "float32", "tf32" or "bfloat16" (autocast); with " compiled" behind
+            it, the loss is compiled, with CUDA graphs.
+        calls: how many steps are made before the device is waited for.
     """
     is_gpu = device == "cuda"
+    precision, _, how = precision.partition(" ")
     if is_gpu and not torch.cuda.is_available():
         sys.exit("torch sees no GPU")
     torch.set_num_threads(os.cpu_count() or 1)
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.benchmark = True
-    seconds = time_steps(int(size), int(repeats), device)
+    seconds = time_steps(
+        int(size),
+        int(repeats),
+        device,
+        calls=int(calls),
+        dtype=torch.bfloat16 if precision == "bfloat16" else None,
+        is_compiled=how == "compiled",
+    )
     return {
         "seconds": statistics.median(seconds) if seconds else None,
         "all": seconds,

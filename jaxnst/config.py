@@ -536,7 +536,7 @@ class TransferConfig:
         None,
         "steps in one call of the device",
         most=MAX_STEPS_PER_CALL,
-        default_text="1 on the CPU, 5 elsewhere",
+        default_text="1 on the CPU, elsewhere 1 to 10",
     )
     content_detail: float = _fraction(
         0.5, "part of the photo's fine detail kept when sizes grow"

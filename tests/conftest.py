@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -239,27 +240,33 @@ def forgotten(*holders: dict) -> Iterator[None]:
         gc.collect()
 
 
-_listeners: list[set[str]] = []
+# Names, and the thread that has to compile them; None for any.
+_listeners: list[tuple[set[str], int | None]] = []
 
 
 def _note_compiled(event: str, duration_secs: float, **details: str | int) -> None:
     if event == "/jax/core/compile/backend_compile_duration":
-        for names in _listeners:
-            names.add(str(details.get("fun_name")))
+        for names, thread in _listeners:
+            if thread in (None, threading.get_ident()):
+                names.add(str(details.get("fun_name")))
 
 
 jax.monitoring.register_event_duration_secs_listener(_note_compiled)
 
 
 @contextlib.contextmanager
-def compiled_names() -> Iterator[set[str]]:
-    """Yield the names of all functions that are compiled within the block."""
+def compiled_names(*, is_here: bool = False) -> Iterator[set[str]]:
+    """Yield the names of all functions that are compiled within the block.
+
+    `is_here`: only those that this thread compiles.
+    """
     names: set[str] = set()
-    _listeners.append(names)
+    listener = names, threading.get_ident() if is_here else None
+    _listeners.append(listener)
     try:
         yield names
     finally:
-        _listeners.remove(names)
+        _listeners.remove(listener)
 
 
 # JAX does not declare what a jitted function can tell of its programs.

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -267,8 +268,47 @@ def test_recipe_runs_and_paints_nothing_twice(load, shallow_vgg19, tmp_path, cap
     assert "quick" in capsys.readouterr().out
 
 
+def test_a_row_that_fails_is_an_error_in_the_end(load, tmp_path, monkeypatch, capsys):
+    (tmp_path / "torch.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'torch'\")\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    path = tmp_path / "gpu.json"
+    options = ["--device", "cpu", "--only", "torch", "--json", str(path)]
+    gpu = load("gpu")
+    assert gpu.main(options) == 1
+    (row,) = json.loads(path.read_text())["rows"]
+    assert (row["section"], row["precision"]) == ("torch", "float32")
+    assert "torch is not installed" in row["error"]
+    assert gpu.main([*options, "--minutes", "0"]) == 1
+    assert "no time was left" in capsys.readouterr().out
+
+
+def test_jaxnst_need_not_be_installed_on_a_gpu(load, tmp_path, monkeypatch):
+    gpu = load("gpu")
+
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    environment = gpu.environment_for("gpu", tmp_path)
+    assert environment["JAX_PLATFORMS"] == "cuda"
+    monkeypatch.undo()
+    environment |= {"JAX_PLATFORMS": "cpu"}
+    code = "import jaxnst, json, importlib.metadata as about\n"
+    code += "found = about.distribution('jaxnst').read_text('METADATA')\n"
+    code += "print(json.dumps([jaxnst.__file__, found]))"
+    command = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True
+    )
+    place, about = json.loads(done.stdout)
+    assert Path(place).parent.parent == BENCHMARKS.parent
+    assert "Name: jaxnst" in about
+
+
 def test_a_benchmark_is_a_command():
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--steps-per-call", "0"]
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--repeats", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

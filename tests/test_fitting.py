@@ -1,6 +1,8 @@
 """Forecasts of memory and time, and what is said where memory does not suffice."""
 
+import dataclasses
 import math
+import types
 from typing import Any
 
 import jax
@@ -12,7 +14,7 @@ from conftest import compiled_names
 import jaxnst
 from jaxnst._checks import check_memory_size
 from jaxnst.cli.main import main
-from jaxnst.transfer import memory
+from jaxnst.transfer import driver, memory, plan as plan_module
 from jaxnst.transfer.memory import (
     available_memory,
     choose_memory,
@@ -21,6 +23,7 @@ from jaxnst.transfer.memory import (
     needed_memory,
 )
 from jaxnst.transfer.plan import make_plan, size_programs
+from jaxnst.transfer.run import Painted
 from jaxnst.transfer.setup import set_up, settle_config
 
 
@@ -132,6 +135,92 @@ def test_what_is_said_to_fit_fits(tiny_network, monkeypatch, needs):
     monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "170M")
     with pytest.raises(jaxnst.OutOfMemory, match="no size fits; close other"):
         choose_memory(job(tiny_network))
+
+
+def refuse_fast(plan):
+    if plan.memory == "fast":
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: Ran out of memory on HBM: 30.00G exceeds 15.75G."
+        )
+
+
+def test_a_level_that_the_compiler_refuses_is_passed_over(tiny_network, monkeypatch):
+    """As that of TPUs does, which tells no number."""
+    plans = []
+
+    def size_programs(plan, size):
+        plans.append(plan)
+        return []
+
+    def most_of(programs):
+        refuse_fast(plans[-1])
+        return 0
+
+    monkeypatch.setattr(memory, "size_programs", size_programs)
+    monkeypatch.setattr(memory, "_most_of", most_of)
+    monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "500M")
+    assert choose_memory(job(tiny_network)) == "balanced"
+    with pytest.raises(jaxnst.OutOfMemory, match="needs more than there is with"):
+        choose_memory(job(tiny_network, memory="fast"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes.",
+        "INTERNAL: CUDNN_STATUS_ALLOC_FAILED in external/xla",
+        "INTERNAL: cusolverDnCreate(&handle) failed",
+        "INTERNAL: CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+    ],
+)
+def test_auto_goes_on_where_the_device_runs_out(
+    tiny_network, content, style, monkeypatch, message
+):
+    tried = []
+
+    def paint(jobs, plan, **_):
+        tried.append(plan.memory)
+        if plan.memory != "low":
+            raise jax.errors.JaxRuntimeError(message)
+        return [Painted(np.zeros((40, 48, 3), np.float32), [], None, plan.memory)]
+
+    monkeypatch.setattr(driver, "paint", paint)
+    settings = {"network": tiny_network, "size": 48, "progress": False}
+    result = jaxnst.stylize(content, style, **settings)
+    assert result.record["result"]["memory"] == "low"
+    assert tried == ["fast", "balanced", "low"]
+    with pytest.raises(jaxnst.OutOfMemory, match="memory ran out"):
+        jaxnst.stylize(content, style, memory="fast", **settings)
+
+
+def test_other_errors_of_the_device_are_not_about_memory(
+    tiny_network, content, style, monkeypatch
+):
+    def paint(*_, **__):
+        raise jax.errors.JaxRuntimeError("INTERNAL: an illegal instruction")
+
+    monkeypatch.setattr(driver, "paint", paint)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="illegal"):
+        jaxnst.stylize(content, style, size=48, network=tiny_network, progress=False)
+
+
+def test_calls_on_accelerators_have_fewer_steps_the_larger_the_picture(
+    tiny_network, monkeypatch
+):
+    gpu = types.SimpleNamespace(platform="gpu")
+    monkeypatch.setattr(plan_module, "default_device", lambda: gpu)
+
+    def steps_of(num_members=1, **settings):
+        large = job(tiny_network, shape=(2048, 2048), size=2048, min_size=128)
+        config = dataclasses.replace(large.config, **settings)
+        plan = make_plan([large._replace(config=config)], "fast")
+        return [size.steps_per_call for size in plan.sizes]
+
+    assert steps_of() == [10, 10, 8, 2, 1]
+    assert steps_of(strength=0.5) == [5, 5, 5, 2, 1]
+    assert steps_of(steps_per_call=3) == [3] * 5
+    monkeypatch.undo()
+    assert steps_of() == [1] * 5
 
 
 def test_past_steps_of_lbfgs_are_counted(tiny_network):

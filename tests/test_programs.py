@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 from conftest import compiled_names
 
+from jaxnst.optimize import programs
 from jaxnst.optimize.programs import (
+    Held,
     Program,
     cache_folder,
     compile_in_background,
@@ -87,6 +90,20 @@ def test_a_second_run_compiles_nothing_and_damage_costs_one_compilation(tmp_path
         assert found["hits"] == first["misses"] - misses
         assert found["mean"] == first["mean"]
         assert not said
+
+
+def test_programs_of_accelerators_do_not_depend_on_the_host(tmp_path, monkeypatch):
+    """JAX's keys hold what they depend on, and a folder may go from host to host."""
+    monkeypatch.setenv("JAXNST_CACHE", "1")
+    monkeypatch.setenv("JAXNST_CACHE_DIR", str(tmp_path))
+    found = []
+    for platform, processor in (("cpu", "a"), ("cpu", "b"), ("gpu", "a"), ("gpu", "b")):
+        monkeypatch.setattr(programs, "_processor", lambda name=processor: name)
+        device = types.SimpleNamespace(platform=platform)
+        monkeypatch.setattr(programs, "default_device", lambda device=device: device)
+        found.append(cache_folder())
+    assert found[0] != found[1]
+    assert found[2] == found[3] == tmp_path / "programs-gpu"
 
 
 @pytest.mark.parametrize("is_off", [True, False])
@@ -171,6 +188,27 @@ def test_ctrl_c_ends_a_process_that_waits_for_its_compiler():
         _, said = process.communicate()
     assert process.returncode == -signal.SIGINT
     assert not said
+
+
+def test_what_is_held_is_taken_apart_once():
+    taken = []
+
+    class Tree:
+        def __init__(self, x):
+            self.x = x
+
+    def take_apart(tree):
+        taken.append(tree)
+        return [tree.x], None
+
+    jax.tree_util.register_pytree_node(
+        Tree, take_apart, lambda _, leaves: Tree(*leaves)
+    )
+    held = Held(Tree(jnp.ones(3)))
+    double_fn = jax.jit(lambda tree: 2 * tree.x)
+    for _ in range(3):
+        np.testing.assert_array_equal(double_fn(held), 2 * np.ones(3))
+    assert len(taken) == 1
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Sweeps: every member is the picture that `stylize` paints, wherever it is painted."""
 
 import concurrent.futures
+import math
 import multiprocessing
 import os
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,19 @@ from conftest import (
     CAFFE,
     TINY,
     build,
+    compiled_names,
     forget_programs,
     num_programs,
 )
 from sweep_worker import LAYERS, SETTINGS, SIZES, make_network, pictures
 
 import jaxnst
+from jaxnst.optimize import programs as programs_module
 from jaxnst.optimize.batching import StepProgram
+from jaxnst.sweeps import runner
 from jaxnst.sweeps.executor import pack_job, paint_packed
 from jaxnst.sweeps.jobs import JobLoader, plan_sweep
+from jaxnst.transfer import run
 
 
 HERE = Path(__file__).parent
@@ -262,6 +268,88 @@ def test_a_member_that_fails_does_not_disturb_others(
     assert len(found.errors) == 2
     with pytest.raises(ValueError, match="member 2 has no picture: ArithmeticError"):
         found.picture(2)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_programs_of_batches_are_compiled_before_they_are_needed(
+    tiny_network, content, style, monkeypatch, platform
+):
+    """On an accelerator all at the start; and those of one picture, too."""
+    device = types.SimpleNamespace(platform=platform)
+    monkeypatch.setattr(run, "default_device", lambda: device)
+    jax.clear_caches()
+    prepared = []
+
+    def compile_in_background(programs):
+        prepared.append(1)
+        return programs_module.compile_in_background(programs)
+
+    monkeypatch.setattr(run, "compile_in_background", compile_in_background)
+    settings = {
+        "network": tiny_network,
+        "size": 96,
+        "min_size": 48,
+        "num_steps": 2,
+        "coarse_steps": 1,
+        "steps_per_call": 2,
+        "progress": False,
+        **LAYERS,
+    }
+    needed = {"jit(step)", "jit(steps)"}
+    if platform == "gpu":  # on a CPU the first targets are compiled where they are used
+        needed |= {"jit(compute_targets)"}
+
+    def heed(view):
+        seen.append(len(prepared))
+
+    for batch_size in (None, 2):
+        seen = []
+        prepared.clear()
+        with compiled_names(is_here=True) as names:
+            if batch_size is None:
+                jaxnst.stylize(content, style, callback=heed, **settings)
+                assert seen[0] == (4 if platform == "gpu" else 2)
+            else:
+                jaxnst.sweep(
+                    content,
+                    style,
+                    style_weight=[1, 2],
+                    batch_size=batch_size,
+                    **settings,
+                )
+        assert not needed & names
+
+
+@pytest.mark.parametrize(
+    ("needed_fn", "asked", "count"),
+    [
+        (lambda count: 160_000 * count, [8, 5], 5),  # of 800,000 bytes
+        (lambda count: math.inf if count > 2 else 1, [8, 4, 2], 2),  # it is refused
+        (lambda count: 1e9, [8], 1),
+    ],
+)
+def test_as_many_are_painted_at_once_as_were_measured_to_fit(
+    needed_fn, asked, count, tiny_network, content, style, monkeypatch
+):
+    gpu = types.SimpleNamespace(platform="gpu")
+    found = []
+
+    def make_plan(jobs, level, *, num_members, **_):
+        return types.SimpleNamespace(num_members=num_members, sizes=[None])
+
+    def needed_memory(plan, size):
+        found.append(plan.num_members)
+        return needed_fn(plan.num_members)
+
+    monkeypatch.setattr(runner, "default_device", lambda: gpu)
+    monkeypatch.setattr(runner, "available_memory", lambda: 1e6)
+    monkeypatch.setattr(runner, "make_plan", make_plan)
+    monkeypatch.setattr(runner, "needed_memory", needed_memory)
+    settings = {"style_weight": [*range(1, 9)], "network": tiny_network, "size": 48}
+    loader = JobLoader(progress=False)
+    jobs = plan_sweep(content, style, settings, mode="product", loader=loader).jobs
+    assert runner._at_once(jobs, loader.load, [None]) == count
+    assert found == asked
 
 
 def test_too_many_at_once_become_fewer(tiny_network, content, style, monkeypatch):

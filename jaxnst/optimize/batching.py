@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxnst._types import Image
 from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets
 
-from .programs import Program
+from .programs import Held, Program
 from .pyramid import resize_state
 from .stepping import (
     StepInfo,
@@ -63,14 +63,23 @@ class StepProgram:
 
     def __post_init__(self):
         self._mesh: Mesh | None = None
+        network = self.network
         if self.devices is not None:
             self._mesh = Mesh(np.array(self.devices), (_MEMBERS,))
-            self.network = jax.device_put(self.network, self._placed(PartitionSpec()))
+            network = jax.device_put(network, self._placed(PartitionSpec()))
+        self._held = Held(network)
+        # Weights of the members at the last call, and their rows on the devices.
+        self._rows: tuple[Sequence[LossWeights], Any] = (), None
 
     @property
     def is_batch(self) -> bool:
         """Whether arrays have an axis of members, even of length one."""
         return self._mesh is not None
+
+    @property
+    def num_per_device(self) -> int:
+        """The number of rows of the batch on each device; 1 for a single picture."""
+        return self.num_members // len(self.devices or (None,))
 
     def init(self, image: Image | np.ndarray) -> TransferState:
         """Return the state of one picture before its first step."""
@@ -99,19 +108,28 @@ class StepProgram:
         rest = (*count, np.float32(self.averaging) if self.averaging else None)
         if self._mesh is None:
             function = compiled_step if is_one_step else compiled_steps
-            args = (state, self.network, targets, weights[0], each[0], *rest)
+            args = (state, self._held, targets, weights[0], each[0], *rest)
         else:
             of_targets = None if self.shares_targets else 0
             axes = (0, None, of_targets, 0, 0, *[None] * len(rest))
             one = step if is_one_step else steps
             function = _batched(one, self._mesh, axes, tuple(static), donated=(0,))
-            rows = jax.tree.map(lambda *x: np.stack(x), *self._filled(weights))
-            args = (state, self.network, targets, rows, each, *rest)
+            rows = self._weight_rows(weights)
+            args = (state, self._held, targets, rows, each, *rest)
         return Program(function, args, static)
+
+    def _weight_rows(self, weights: Sequence[LossWeights]) -> Any:
+        """Return the weights of a batch; they seldom change from call to call."""
+        before, rows = self._rows
+        if [*map(id, before)] != [*map(id, weights)]:
+            rows = jax.tree.map(lambda *x: np.stack(x), *self._filled(weights))
+            rows = jax.device_put(rows, self._placed(PartitionSpec(_MEMBERS)))
+            self._rows = tuple(weights), rows
+        return rows
 
     def prepare_loss(self, image: Any, targets: Any, weights: LossWeights) -> Program:
         """Return the program that measures one picture, for a line search."""
-        args = (image, self.network, targets, weights)
+        args = (image, self._held, targets, weights)
         static = {"normalization": self.normalization}
         return Program(compiled_loss_and_gradient, args, static)
 
@@ -164,6 +182,23 @@ class StepProgram:
 
         return jax.tree.map(stacked, *self._filled(members))
 
+    def lay_out(self, state: Any, targets: Any) -> tuple[Any, Any]:
+        """Return the shapes of state and targets of a call from those of a picture."""
+        if self._mesh is None:
+            return state, targets
+        by_member = self._placed(PartitionSpec(_MEMBERS))
+
+        def stacked(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            shape = (self.num_members, *leaf.shape)
+            return leaf.update(shape=shape, sharding=by_member)
+
+        if self.shares_targets:
+            common = self._placed(PartitionSpec())
+            laid = jax.tree.map(lambda leaf: leaf.update(sharding=common), targets)
+        else:
+            laid = jax.tree.map(stacked, targets)
+        return jax.tree.map(stacked, state), laid
+
     def stack_targets(self, targets: Sequence[Targets]) -> Targets:
         """Return the targets of the batch from those of each picture."""
         if self._mesh is not None and self.shares_targets:
@@ -175,15 +210,16 @@ class StepProgram:
         if self._mesh is None:
             return tree
 
-        def row(leaf: jax.Array) -> jax.Array:
-            # Read from the shard itself, so that no other device takes part.
+        device, own = divmod(index, self.num_members // self._mesh.size)
+
+        def rows(leaf: jax.Array) -> jax.Array:
+            # The shard itself, so that no other device takes part.
             shards = sorted(
                 leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0
             )
-            device, own = divmod(index, leaf.shape[0] // len(shards))
-            return shards[device].data[own]
+            return shards[device].data
 
-        return jax.tree.map(row, tree)
+        return _row(jax.tree.map(rows, tree), own)
 
     def replace(self, state: Any, members: Mapping[int, Any]) -> Any:
         """Return the state with `members`, {index of a picture: its new state}."""
@@ -229,6 +265,11 @@ class StepProgram:
         return NamedSharding(self._mesh, spec)
 
 
+@jax.jit
+def _row(rows: Any, index: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], rows)
+
+
 _RESIZE_STATIC = ("optimizer", "content_detail", "wraps")
 _compiled_resize = jax.jit(resize_state, static_argnames=_RESIZE_STATIC)
 
@@ -269,4 +310,5 @@ def _batched(
             check_vma=False,
         )(*args)
 
+    batch.__name__ = function.__name__  # the program's name, in profiles for example
     return jax.jit(batch, static_argnames=static, donate_argnums=donated)

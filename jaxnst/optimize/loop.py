@@ -146,9 +146,10 @@ def _run_steps(
         weights = [member.next_weights for member in members]
         state, info = program.call(state, targets, weights, rates)
         waiting.append((info, count, set(active)))
-        if is_first:  # it was compiled
+        if is_first:  # it was compiled, if not before
             is_first = False
-            jax.block_until_ready(info)
+            if any(member.budget.is_limited for member in members):
+                jax.block_until_ready(info)
             for member in active.values():
                 member.budget.steps_done(member.schedule.done)
         while len(waiting) > _MAX_AHEAD:

@@ -68,7 +68,7 @@ class SizeReport:
 
     Attributes:
         size: longest side, in pixels.
-        terms: loss terms of each step, on the host.
+        observed: loss terms of the steps, with a first axis of one or several steps.
         num_evaluations: number of evaluations of loss and gradient.
         stopped: reason for fewer steps than planned: "callback", "interrupted",
             "not finite", "out of time", "converged" or "skipped"; None if all were
@@ -78,7 +78,7 @@ class SizeReport:
     """
 
     size: int
-    terms: list[LossTerms] = dataclasses.field(default_factory=list)
+    observed: list[LossTerms] = dataclasses.field(default_factory=list)
     num_steps: int = 0
     num_evaluations: int = 0
     stopped: str | None = None
@@ -86,21 +86,29 @@ class SizeReport:
     recoveries: list[Recovery] = dataclasses.field(default_factory=list)
     trimmed: Trimmed | None = None
 
+    @property
+    def terms(self) -> list[LossTerms]:
+        """The loss terms of each step, on the host."""
+        return [
+            jax.tree.map(lambda leaf, i=i: leaf[i], steps)
+            for steps in self.observed
+            for i in range(len(steps.total))
+        ]
+
     def kept(self) -> dict[str, Any]:
         """Return what a checkpoint holds of it."""
-        terms = None
-        if self.terms:  # few arrays
-            terms = jax.tree.map(lambda *x: np.stack(x), *self.terms)._asdict()
-        return vars(self) | {"terms": terms, "count": len(self.terms)}
+        observed = []
+        if self.observed:  # few arrays
+            observed = [jax.tree.map(lambda *x: np.concatenate(x), *self.observed)]
+        return vars(self) | {"observed": [steps._asdict() for steps in observed]}
 
     @classmethod
     def restored(cls, kept: Mapping[str, Any]) -> "SizeReport":
         """Return the report that a checkpoint holds."""
         kept = dict(kept)
-        count, terms = kept.pop("count"), kept.pop("terms")
+        kept["observed"] = [LossTerms(**steps) for steps in kept["observed"]]
         kept["recoveries"] = [Recovery(*each) for each in kept["recoveries"]]
-        rows = [jax.tree.map(lambda x, i=i: x[i], terms) for i in range(count)]
-        return cls(**kept, terms=[LossTerms(**row) for row in rows])
+        return cls(**kept)
 
 
 # Reasons to end a size that end the whole painting.
@@ -190,10 +198,11 @@ class Member:
 
         Arrays have a first axis of steps. After the last step nothing is steered.
         """
-        self.report.terms += [
-            jax.tree.map(lambda leaf, i=i: leaf[i], terms)
-            for i in np.flatnonzero(are_finite)
-        ]
+        self.report.observed.append(
+            terms
+            if are_finite.all()
+            else jax.tree.map(lambda leaf: leaf[are_finite], terms)
+        )
         finite = self.monitor.observe(np.asarray(terms.total), are_finite)
         num_done = self._done_before + len(self.monitor.losses)
         self.schedule.observe(finite, num_done)

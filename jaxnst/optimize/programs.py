@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxnst.networks.devices import default_device
+
 
 # Above this size JAX deletes the programs used least recently. A program takes half a
 # megabyte to a few.
@@ -51,6 +53,23 @@ class Program(NamedTuple):
         """Call the function, and return what it returns."""
         return self.function(*self.args, **self.static)
 
+
+class Held:
+    """A tree that is an argument of many calls, and is taken apart only once.
+
+    A function that is called with it gets the tree itself. A network takes longer to
+    take apart than all that is done on the host for a call besides.
+    """
+
+    def __init__(self, tree: Any):
+        self._leaves, self._structure = jax.tree.flatten(tree)
+
+
+jax.tree_util.register_pytree_node(
+    Held,
+    lambda held: (held._leaves, held._structure),
+    lambda structure, leaves: jax.tree.unflatten(structure, leaves),
+)
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _is_ending = threading.Event()
@@ -156,7 +175,9 @@ def cache_folder() -> Path | None:
         base = Path(given).expanduser() if given else _cache_base() / "jaxnst"
     except RuntimeError:  # a user without a home, as in some containers
         return None
-    return base / f"programs-{_processor()}"
+    platform = default_device().platform
+    kind = _processor() if platform == "cpu" else platform
+    return base / f"programs-{kind}"
 
 
 def _cache_base() -> Path:
@@ -176,7 +197,8 @@ def _processor() -> str:
     """Return a name for this kind of processor.
 
     Machines with different processors may share a home folder, and JAX's cache keys do
-    not contain the processor.
+    not contain the processor. For an accelerator they contain all that matters: its
+    kind, the plugin, CUDA and cuDNN; and of the host nothing.
     """
     flags: list[str] = []
     with contextlib.suppress(OSError):

@@ -85,7 +85,7 @@ class Budget:
     def num_steps(self) -> int:
         """Return the number of steps of this size in all, as estimated now."""
         planned = self._steps[self._index]
-        if self._per_pixel is None or math.isinf(self._deadline):
+        if self._per_pixel is None or not self.is_limited:
             return planned
         here = self._per_pixel * self._pixels[self._index]
         left = self._left() + self._done * here
@@ -105,6 +105,11 @@ class Budget:
             return planned
         most = math.floor((left - reserve) / here)
         return max(1, min(math.floor(part * planned), most))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a time limit."""
+        return not math.isinf(self._deadline)
 
     @property
     def planned(self) -> int:

@@ -20,6 +20,7 @@ from jaxnst.transfer.memory import (
     available_memory,
     choose_memory,
     clear_memory_errors,
+    needed_memory,
 )
 from jaxnst.transfer.plan import make_plan
 from jaxnst.transfer.progress import ProgressCallback, Workload
@@ -85,14 +86,17 @@ def paint_here(
         if len(waiting) == 1 and (is_one_cpu or _goes_alone(waiting[0])):
             yield shown.count(_paint_alone(waiting[0], load_fn, shown, metrics))
             continue
-        most = batch_size or _at_once(group[0], load_fn) * len(devices)
+        most = batch_size or _at_once(group, load_fn, devices) * len(devices)
         while waiting:
             size = _batch_size(len(waiting), most, len(devices))
             batch, waiting = waiting[:size], waiting[size:]
             for done in _paint_batch(batch, load_fn, devices, size, shown, metrics):
-                if isinstance(done.error, OutOfMemory) and size > len(devices):
+                is_too_large = isinstance(done.error, OutOfMemory)
+                if is_too_large and size > len(devices):
                     most = size // 2
                     waiting.insert(0, done.job)
+                elif is_too_large and done.job.config.memory == "auto":
+                    yield shown.count(_paint_alone(done.job, load_fn, shown, metrics))
                 else:
                     yield shown.count(done)
 
@@ -174,21 +178,52 @@ def _paint_alone(
     return Done(job, result, problem, time.perf_counter() - started)
 
 
-def _at_once(job: PictureJob, load_fn: LoadFn) -> int:
-    """Return how many pictures one device paints at once."""
+def _at_once(
+    group: Sequence[PictureJob], load_fn: LoadFn, devices: Sequence[Any]
+) -> int:
+    """Return how many pictures one device paints at once; may compile their program."""
     if default_device().platform == "cpu":
         return 1
-    pixels = math.prod(job.shape)
+    pixels = math.prod(group[0].shape)
     most = max(1, _BUSY_PIXELS // pixels)
     available = available_memory()
+    if available is None:
+        return most  # if memory runs out, there will be fewer
     try:
-        network = load_fn(job).network
+        job = load_fn(group[0])
     except Exception:
         return 1  # whatever it is, it will be told of the member
-    per_pixel = network.architecture.bytes_per_pixel
-    if available is None or per_pixel is None:
-        return min(most, 4)
-    return max(1, min(most, int(_USABLE * available / (per_pixel * pixels))))
+    usable = _USABLE * available
+    level = "fast" if job.config.memory == "auto" else job.config.memory
+    per_pixel = job.network.architecture.bytes_per_pixel or math.inf
+
+    def needed_for(count: int) -> float:
+        if (bound := per_pixel * pixels * count) <= usable:
+            return bound
+        num_members = count * len(devices)
+        plan = make_plan(
+            [job],
+            level,
+            num_members=num_members,
+            devices=devices,
+            shares_targets=_share_targets(group[:num_members]),
+        )
+        return needed_memory(plan, plan.sizes[-1])
+
+    count = _batch_size(len(group), most * len(devices), len(devices)) // len(devices)
+    try:
+        while count > 1 and (needed := needed_for(count)) > usable:
+            # A compiler that refuses does not say by how much.
+            fitting = count // 2 if math.isinf(needed) else int(count * usable / needed)
+            count = max(1, fitting)
+    except Exception:
+        return 1  # what does not compile is told of the member, too
+    return count
+
+
+def _share_targets(jobs: Sequence[PictureJob]) -> bool:
+    """Return whether all pictures of a batch have the same targets."""
+    return len({(each.pictures, str(each.config.style_blend)) for each in jobs}) == 1
 
 
 def _batch_size(num_jobs: int, most: int, num_devices: int) -> int:
@@ -226,7 +261,6 @@ def _paint_batch(
         return
     pictures, jobs, levels = zip(*ready, strict=True)
     memory = max(levels, key=MEMORY_LEVELS.index)  # the one that needs the least
-    kinds = {(each.pictures, str(each.config.style_blend)) for each in pictures}
     painted, problem, furthest = [], None, 0.0
 
     def show(view: StepView) -> None:
@@ -247,7 +281,7 @@ def _paint_batch(
                 memory,
                 num_members=num_members,
                 devices=devices,
-                shares_targets=len(kinds) == 1,
+                shares_targets=_share_targets(pictures),
             )
             painted = paint(
                 jobs,

@@ -33,6 +33,7 @@ from .memory import (
     choose_memory,
     clear_memory_errors,
     make_estimate,
+    memory_levels,
 )
 from .plan import blend_of, make_plan
 from .progress import ProgressCallback
@@ -68,7 +69,7 @@ def run_job(
     `started` is on the clock of `time.perf_counter`; `notice_fn` shows a message at
     Ctrl-C, by default `callback` does.
     """
-    size, limit = max(job.inputs.shape), job.config.max_seconds
+    limit = job.config.max_seconds
     is_alike = is_pair_alike(job)
     if is_alike:
         warnings.warn(
@@ -78,37 +79,60 @@ def run_job(
     if is_alike or is_unpainted(job.config):
         painted = leave_unpainted(job)
     else:
-        memory = None
         if checkpoint is not None:
             if is_lbfgs(job.optimizer):
                 raise ValueError(
                     "`checkpoint` cannot keep L-BFGS; use another `optimizer`."
                 )
             checkpoint.begin(identity_of(job))
-            memory = checkpoint.saved and checkpoint.saved.memory
-        if memory is None:
-            with clear_memory_errors(job.config.memory, size):  # by the compiler
-                memory = choose_memory(job)
-        if checkpoint is not None:
-            checkpoint.memory = memory
-        with (
-            callback,
-            clear_memory_errors(memory, size, foreign_fn=lambda: callback.error),
-            deferred_interrupt(notice_fn or callback.notice) as is_interrupted,
-        ):
-            (painted,) = paint(
-                [job],
-                make_plan([job], memory),
-                callbacks=[callback],
-                deadline=None if limit is None else started + limit,
-                is_interrupted=is_interrupted,
-                checkpoint=checkpoint,
+        deadline = None if limit is None else started + limit
+        with callback:
+            painted = _paint_fitting(
+                job, callback, deadline, notice_fn or callback.notice, checkpoint
             )
     seconds = time.perf_counter() - started
     result = finish(job, painted, seconds=seconds, metrics=metrics)
     if painted.stopped == "interrupted":
         raise Interrupted(result)
     return result
+
+
+def _paint_fitting(
+    job: Job,
+    callback: ProgressCallback,
+    deadline: float | None,
+    notice_fn: Callable[[str], None],
+    checkpoint: Checkpoint | None,
+) -> Painted:
+    """Paint at the fastest level of memory that fits; the next one if that runs out."""
+    size = max(job.inputs.shape)
+    if checkpoint is not None and checkpoint.saved is not None:
+        level = checkpoint.saved.memory
+    else:
+        with clear_memory_errors(job.config.memory, size):  # raised by the compiler
+            level = choose_memory(job)
+    levels = memory_levels(job)
+    with deferred_interrupt(notice_fn) as is_interrupted:
+        for memory in levels[levels.index(level) :]:
+            if checkpoint is not None:
+                checkpoint.memory = memory
+            try:
+                with clear_memory_errors(
+                    memory, size, foreign_fn=lambda: callback.error
+                ):
+                    (painted,) = paint(
+                        [job],
+                        make_plan([job], memory),
+                        callbacks=[callback],
+                        deadline=deadline,
+                        is_interrupted=is_interrupted,
+                        checkpoint=checkpoint,
+                    )
+                return painted
+            except OutOfMemory:  # forecasts err, and some devices' compilers refuse
+                if memory == levels[-1] or is_interrupted():
+                    raise
+    raise AssertionError("the last level returns or raises")
 
 
 def finish(
@@ -211,8 +235,8 @@ def stylize(
 ) -> Result:
     """Return `content`, painted in the style of `style`.
 
-    A setting left at None has the preset's value. The same inputs, settings, versions
-    and device give the same picture, to the last bit.
+    A setting left at None has the preset's value. On a CPU the same inputs, settings
+    and versions give the same picture, to the last bit.
 
     Args:
         content: picture whose content is kept: a path, a PIL image, or an array, see
@@ -286,7 +310,8 @@ def stylize(
         max_seconds: approximate time limit, in seconds. The result has its full size in
             any case; if time is short, every size gets fewer steps.
         steps_per_call: number of steps in one call of the device, 1 or more; by default
-            1 on the CPU and 5 elsewhere. The callback sees the last of them.
+            1 on the CPU and elsewhere up to 10, fewer the larger the picture. The
+            callback sees the last of them.
         content_detail: fraction of the content's fine detail that is added to the
             picture each time it is enlarged, 0 to 1; in the style's colors if `init` is
             "recolored".
@@ -320,7 +345,8 @@ def stylize(
             (on most CPUs slower). Losses and picture stay float32; the result is a
             different picture of the same kind.
         memory: "fast", "balanced" (a fifth slower), "low", or "auto", the first of them
-            that fits into memory. The pictures differ by rounding.
+            that fits into memory; if memory runs out all the same, the painting begins
+            again with the next. The pictures differ by rounding.
         devices: "all" for all devices of this machine (its GPUs, if it has any): each
             holds some rows of the activations, so that larger pictures fit. Small sizes
             are painted by every device alike. By default one device. The pictures

@@ -10,7 +10,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from jaxnst.losses.registry import PARTWISE
 from jaxnst.networks import MEMORY_LEVELS, Network
 from jaxnst.networks.devices import default_device
 from jaxnst.optimize.optimizers import is_lbfgs
-from jaxnst.optimize.programs import Program
+from jaxnst.optimize.programs import Held, Program, compile_in_background
 
 from .plan import Plan, SizePlan, make_plan, size_programs, style_shapes_at
 from .setup import Job
@@ -37,6 +37,15 @@ from .setup import Job
 _BYTES_BESIDES = 500_000_000
 # Memory that XLA does not report: its threads, scratch and code (benchmarks/memory.py).
 _RUNTIME_BYTES = 150_000_000
+# Words of the compilers and libraries of accelerators for memory that ran out: XLA's
+# own, the driver's, and those of NVIDIA's libraries, whose handles need memory, too.
+_MEMORY_WORDS = (
+    "RESOURCE_EXHAUSTED",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "STATUS_ALLOC_FAILED",
+    "cusolverDnCreate",
+    "CUDNN_STATUS_INTERNAL_ERROR",
+)
 # Fraction of the available memory: forecasts err, and others use the machine too.
 _USABLE = 0.9
 # Number of sizes that are compiled to find one that fits.
@@ -103,16 +112,38 @@ class OutOfMemory(MemoryError):
         self.advice = dict(advice or {})
 
 
-def needed_memory(plan: Plan, size: SizePlan) -> int:
-    """Return how many more bytes each device needs for a size; compiles programs."""
-    programs = size_programs(plan, size)
+def is_about_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on the host or a device."""
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        return any(words in str(error) for words in _MEMORY_WORDS)
+    return isinstance(error, MemoryError)
+
+
+def needed_memory(plan: Plan, size: SizePlan) -> float:
+    """Return how many more bytes each device needs for a size; compiles programs.
+
+    Infinity if the compiler says that they do not fit, as that of TPUs does.
+    """
+    try:
+        most = _most_of(size_programs(plan, size))
+    except jax.errors.JaxRuntimeError as error:
+        if not is_about_memory(error):
+            raise
+        return math.inf
     image = 12 * math.prod(size.shape)
     style = sum(12 * math.prod(style_shape) for style_shape in size.style_shapes)
     # On the host and on the device, with copies of the best picture and of the first.
     pictures = 2 * (image + style) + 3 * image
     # SciPy keeps past steps and gradients, in numbers of twice as many bytes.
     history = 2 * (2 * 10 + 5) * image if is_lbfgs(plan.step.optimizer) else 0
-    return _RUNTIME_BYTES + pictures + history + max(map(_temporary, programs))
+    return _RUNTIME_BYTES + plan.step.num_per_device * (pictures + history) + most
+
+
+def _most_of(programs: Sequence[Program]) -> int:
+    """Return the bytes of the program that takes the most."""
+    for thread in [compile_in_background([each]) for each in programs]:
+        thread.join()
+    return max(map(_temporary, programs))
 
 
 def _temporary(program: Program) -> int:
@@ -120,7 +151,7 @@ def _temporary(program: Program) -> int:
     stats = program.compile().memory_analysis()
     if stats is None:  # the device does not tell
         return _num_bytes(program.args) * len(MEMORY_LEVELS)
-    arrays = [arg for arg in program.args if not isinstance(arg, Network)]
+    arrays = [arg for arg in program.args if not isinstance(arg, Network | Held)]
     made = stats.output_size_in_bytes - stats.alias_size_in_bytes
     return stats.temp_size_in_bytes + made + _num_bytes(arrays)
 
@@ -135,20 +166,31 @@ def _num_bytes(tree: Any) -> int:
     return total
 
 
+def memory_levels(job: Job) -> tuple[str, ...]:
+    """Return the levels of memory that a painting may take, the fastest first."""
+    if job.config.memory != "auto":
+        return (job.config.memory,)
+    return _levels_for(job)
+
+
+def _levels_for(job: Job) -> tuple[str, ...]:
+    # A loss that sorts all pixels of a layer at once cannot be computed in strips.
+    is_partwise = set(job.config.style_loss) <= set(PARTWISE)
+    return MEMORY_LEVELS if is_partwise else ("fast",)
+
+
 def choose_memory(job: Job) -> str:
     """Return the fastest level of memory that fits, or the one in the settings."""
     config, shape = job.config, job.inputs.shape
     size, num_devices = max(shape), job.network.num_devices
-    # A loss that sorts all pixels of a layer at once cannot be computed in strips.
-    levels = MEMORY_LEVELS if set(config.style_loss) <= set(PARTWISE) else ("fast",)
-    tried = levels if config.memory == "auto" else (config.memory,)
+    tried = memory_levels(job)
     available = available_memory(num_devices)
     if available is None or _upper_bound(job) <= _USABLE * available:
         return tried[0]
     usable = int(_USABLE * available)
 
     @functools.cache
-    def needed_at(level: str, size: int) -> int:
+    def needed_at(level: str, size: int) -> float:
         own_config = dataclasses.replace(config, size=size, min_size=0)
         own_inputs = job.inputs._replace(shape=fitted_shape(shape, size))
         plan = make_plan([job._replace(config=own_config, inputs=own_inputs)], level)
@@ -157,9 +199,11 @@ def choose_memory(job: Job) -> str:
     for each in tried:
         if needed_at(each, size) <= usable:
             return each
-    level = tried[-1]
+    # On a GPU "low" may need more than "balanced".
+    level = min(tried, key=lambda level: needed_at(level, size))
     least = needed_at(level, size)
-    lower = levels[levels.index(level) + 1 :]
+    behind = MEMORY_LEVELS[MEMORY_LEVELS.index(tried[-1]) + 1 :]
+    lower = [each for each in behind if each in _levels_for(job)]
     fitting = [low for low in lower if needed_at(low, size) <= usable]
     ways = [f"memory={low!r}" for low in fitting]
     way: dict[str, Any] = {"memory": fitting[0]} if fitting else {}
@@ -208,10 +252,10 @@ def clear_memory_errors(
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        text = str(error)
-        is_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text
-        if isinstance(error, OutOfMemory) or not is_memory or error is foreign_fn():
+        is_known = isinstance(error, OutOfMemory) or error is foreign_fn()
+        if is_known or not is_about_memory(error):
             raise
+        text = str(error)
         level = memory if memory in MEMORY_LEVELS else "fast"
         lower = MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]
         ways = [f"memory={level!r}" for level in lower[-1:]]
@@ -226,8 +270,10 @@ def clear_memory_errors(
         ) from error
 
 
-def as_text(num_bytes: int) -> str:
+def as_text(num_bytes: float) -> str:
     """Return a number of bytes as text: `812 MB`, `3.4 GB`."""
+    if math.isinf(num_bytes):  # the compiler told no number
+        return "more than there is"
     if num_bytes < 1e9:
         return f"{num_bytes / 1e6:.0f} MB"
     return f"{num_bytes / 1e9:.1f} GB"
@@ -238,7 +284,8 @@ class SizeEstimate:
     """Memory and time that one size will take.
 
     Attributes:
-        memory: bytes needed on each device, besides what the process holds before.
+        memory: bytes needed on each device, besides what the process holds before;
+            infinity if the compiler finds that it does not fit.
         step_seconds: seconds of one step.
         seconds: seconds of all steps and of computing the targets.
     """
@@ -246,7 +293,7 @@ class SizeEstimate:
     height: int
     width: int
     num_steps: int
-    memory: int
+    memory: float
     step_seconds: float
     seconds: float
 
@@ -267,7 +314,7 @@ class Estimate:
         device: kind of device on which the steps were timed.
     """
 
-    memory: int
+    memory: float
     available: int | None
     memory_level: str
     seconds: float
@@ -342,22 +389,20 @@ def _measure_seconds(job: Job, plan: Plan, sizes: list[SizePlan]) -> dict[int, f
     while math.prod(shapes[0]) > _FIRST_PIXELS:
         shapes.insert(0, (shapes[0][0] // 2, shapes[0][1] // 2))
     first = max(i for i, s in enumerate(shapes) if math.prod(s) <= _FIRST_PIXELS)
-    config = dataclasses.replace(job.config, steps_per_call=1)
-    one_step = make_plan([job._replace(config=config)], plan.memory)
     num_styles = len(job.inputs.styles)
     measured: dict[int, float] = {}
     for shape in shapes[first:]:
         if measured and _scaled(measured, shape) > _LONGEST_STEP:
             break
         size = SizePlan(shape, (shape,) * num_styles, 1)
-        seconds = _time_step(size_programs(one_step, size).step)
+        seconds = _time_step(size_programs(plan, size).step)
         evaluations = _EVALUATIONS if is_lbfgs(job.optimizer) else 1
         measured[math.prod(shape)] = seconds * evaluations
     return measured
 
 
 def _time_step(step: Program) -> float:
-    program = step.compile()
+    step.compile()
     seconds = []
     for _ in range(3):
         # The shapes among the arguments as gray pictures.
@@ -368,10 +413,12 @@ def _time_step(step: Program) -> float:
                 else leaf
             ),
             step.args,
+            is_leaf=lambda arg: isinstance(arg, Held),
         )
         jax.block_until_ready(args)
         started = time.perf_counter()
-        jax.block_until_ready(program(*args))
+        # Not the compiled program, which would have to be given what is in `Held`.
+        jax.block_until_ready(step._replace(args=args).run())
         seconds.append(time.perf_counter() - started)
     return min(seconds)
 

@@ -4,6 +4,7 @@ Pictures of one shape and one set of static settings share a plan, and so their
 programs; they differ in weights, blends and what they are painted from.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -30,8 +31,13 @@ from .regions import Regions, layer_shapes
 from .setup import Job
 
 
-# On accelerators, where a call takes longer than a step; see `jaxnst.optimize.steps`.
-_STEPS_PER_CALL = 5
+# On accelerators a call makes steps of about so many pixels in all. That was estimated
+# to take some tens of milliseconds, of which the host needs a fraction of one. The
+# number depends on sizes alone, so that equal runs make equal calls.
+_PIXELS_PER_CALL = 2**21
+# Losses are looked at after each call; strengths are then corrected.
+_MOST_STEPS_PER_CALL = 10
+_MOST_STEERED_STEPS = 5
 # Factor of `detail` 1 on the weight of the finest style layer.
 _TILT = 4.0
 
@@ -47,6 +53,7 @@ class SizePlan(NamedTuple):
     shape: tuple[int, int]
     style_shapes: tuple[tuple[int, int], ...]
     num_steps: int
+    steps_per_call: int = 1
 
 
 class Plan(NamedTuple):
@@ -68,8 +75,12 @@ class Plan(NamedTuple):
 
     @property
     def network(self) -> Network:
-        """The network, on the devices that paint."""
+        """The network at the plan's level of memory."""
         return self.step.network  # pyright: ignore[reportReturnType]
+
+    def step_at(self, size: SizePlan) -> StepProgram:
+        """Return the step of one size."""
+        return dataclasses.replace(self.step, steps_per_call=size.steps_per_call)
 
 
 class SizePrograms(NamedTuple):
@@ -93,23 +104,28 @@ def make_plan(
     """
     first = jobs[0]
     config, inputs = first.config, first.inputs
-    is_cpu = default_device().platform == "cpu"
+    is_steered = inputs.strengths(config) is not None
     step = StepProgram(
         first.network.with_memory(memory),
         first.optimizer,
         normalization=config.normalization,
         averaging=config.averaging,
-        steps_per_call=config.steps_per_call or (1 if is_cpu else _STEPS_PER_CALL),
         num_members=num_members,
         devices=devices,
         shares_targets=shares_targets,
     )
+
+    def steps_per_call(shape: tuple[int, int]) -> int:
+        num_pixels = step.num_per_device * math.prod(shape)
+        return config.steps_per_call or _usual_steps(num_pixels, is_steered=is_steered)
+
     return Plan(
         sizes=tuple(
             SizePlan(
                 shape,
                 style_shapes_at(config, inputs.style_shapes, shape, inputs.shape),
                 config.num_steps if shape == inputs.shape else config.coarse_steps,
+                steps_per_call(shape),
             )
             for shape in shapes_of(config, inputs.shape)
         ),
@@ -130,9 +146,18 @@ def make_plan(
     )
 
 
+def _usual_steps(num_pixels: int, *, is_steered: bool) -> int:
+    """Return how many steps a call makes on pictures of so many pixels in all."""
+    if default_device().platform == "cpu":
+        return 1  # see `jaxnst.optimize.steps`
+    most = _MOST_STEERED_STEPS if is_steered else _MOST_STEPS_PER_CALL
+    return max(1, min(most, _PIXELS_PER_CALL // num_pixels))
+
+
 def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
     """Return the programs that paint at one size, made from shapes alone."""
-    network, weights = plan.network, plan.weights[0]
+    network = plan.network
+    program = plan.step_at(size)
     num_regions, num_layers, _ = plan.blends[0].shape
     image = _array(*size.shape, 3)
     styles = tuple(_array(*shape, 3) for shape in size.style_shapes)
@@ -147,11 +172,12 @@ def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
     targets = compiled_targets.eval_shape(*pictures, **static)
     by_rows = lay_by_rows(network, image, targets.content)
     targets = lay_whole(network, targets)._replace(content=by_rows)
-    if is_lbfgs(plan.step.optimizer):
-        step = plan.step.prepare_loss(image, targets, weights)
+    if is_lbfgs(program.optimizer):
+        step = program.prepare_loss(image, targets, plan.weights[0])
     else:
-        state = lay_whole(network, jax.eval_shape(plan.step.init, image))
-        step = plan.step.prepare(state, targets, [weights])
+        state = lay_whole(network, jax.eval_shape(program.init, image))
+        state, targets = program.lay_out(state, targets)
+        step = program.prepare(state, targets, plan.weights)
     return SizePrograms(Program(compiled_targets, pictures, static), step)
 
 

@@ -15,6 +15,7 @@ from jaxnst._types import HostImage
 from jaxnst.coloring import smooth_recoloring, take_palette
 from jaxnst.config import TransferConfig
 from jaxnst.images import resize
+from jaxnst.networks.devices import default_device
 from jaxnst.objective import Targets
 from jaxnst.optimize import StepCallback, TransferState
 from jaxnst.optimize.batching import StepProgram
@@ -83,8 +84,16 @@ def paint(
     is_cut = False
     step = plan.step
     state: TransferState | None = None
-    ahead: Thread | None = None
     saved = None if checkpoint is None else checkpoint.saved
+    # Threads that compile the programs of a size. The cores beside an accelerator have
+    # nothing else to do, so there all sizes are compiled at once.
+    ahead: dict[SizePlan, list[Thread]] = {}
+    is_cpu = default_device().platform == "cpu"
+    if not is_cpu:
+        ahead = {
+            size: [compile_in_background([each]) for each in size_programs(plan, size)]
+            for size in plan.sizes
+        }
     for index, size in enumerate(plan.sizes):
         if state is not None and is_interrupted():
             is_cut = True
@@ -97,10 +106,10 @@ def paint(
                 report = SizeReport(size=max(size.shape), stopped="skipped")
                 member.reports.append(report)
             continue
-        if ahead is not None:
-            ahead.join()
-        elif not step.is_batch:
-            ahead = compile_in_background([size_programs(plan, size).step])
+        if size in ahead:
+            _join(ahead[size])
+        else:
+            ahead[size] = [compile_in_background([size_programs(plan, size).step])]
         contents = [job.inputs.content_at(size.shape) for job in jobs]
         measured = [
             measure_targets(job, plan, size, content, number)
@@ -108,9 +117,11 @@ def paint(
             if number == 0 or not step.shares_targets
         ]
         targets = jax.block_until_ready(step.stack_targets(measured))
-        if members[0].method.optimizer is not step.optimizer:
-            step = dataclasses.replace(step, optimizer=members[0].method.optimizer)
-            plan = plan._replace(step=step)
+        optimizer = members[0].method.optimizer
+        if optimizer is not plan.step.optimizer:
+            own = dataclasses.replace(plan.step, optimizer=optimizer)
+            plan = plan._replace(step=own)
+        step = plan.step_at(size)
         resumed = None
         if saved is None:
             state = _state_at(size, jobs, plan, step, contents, state)
@@ -118,12 +129,12 @@ def paint(
             members[0].restore(saved.member)
             state, resumed = saved.state_of(step.init(saved.image)), saved.calls
             saved = None
-        if ahead is not None:
-            ahead.join()
-        # The next size is compiled while this one is painted.
+        _join(ahead[size])
+        # On the CPU the next size is compiled while this one is painted.
         following = plan.sizes[index + 1 : index + 2]
-        if following and not step.is_batch and not is_interrupted():
-            ahead = compile_in_background(_next_programs(plan, following[0]))
+        if is_cpu and following and not is_interrupted():
+            later = compile_in_background(_next_programs(plan, following[0]))
+            ahead[following[0]] = [later]
         keep_fn = None
         if checkpoint is not None:
             keep_fn = checkpoint.keeper(index, members[0], is_interrupted)
@@ -197,6 +208,11 @@ def _state_at(
         content_detail=jobs[0].config.content_detail,
         wraps=plan.network.wraps,
     )
+
+
+def _join(threads: Sequence[Thread]) -> None:
+    for thread in threads:
+        thread.join()
 
 
 def _next_programs(plan: Plan, size: SizePlan) -> Iterator[Program]:

@@ -118,8 +118,9 @@ class ShotPainter:
         is_custom = self.first.config.optimizer == CUSTOM
         optimizer = self.first.optimizer if is_custom else make_optimizer("adam")
         plan = make_plan([self._base], self.job.memory)
+        step = plan.step_at(plan.sizes[-1])
         self._plan: Plan = plan._replace(
-            step=dataclasses.replace(plan.step, optimizer=optimizer, averaging=0.0)
+            step=dataclasses.replace(step, optimizer=optimizer, averaging=0.0)
         )
 
     def paint_whole(self, index: int, job: Job | None = None) -> tuple[HostImage, Row]:
