@@ -200,6 +200,7 @@ def test_elsewhere_than_on_a_cpu_calls_make_several_steps(
     with monkeypatch.context() as patched:
         device = SimpleNamespace(platform="gpu")
         patched.setattr(plan, "default_device", lambda: device)
+        patched.setattr(plan, "_MOST_STEPS_PER_CALL", 5)
         found = stylize(
             content, style, callback=lambda view: seen.append(view.step), **few
         )
