@@ -37,7 +37,7 @@ class Steps:
         Args:
             size: side of the picture, a square, and of the style, in pixels.
             padding: padding of the convolutions; None: the default recipe's.
-            precision: "float32" or "bfloat16".
+            precision: arithmetic of the network, as in `jaxnst.stylize`.
             memory: level of memory, "fast", "balanced" or "low".
             steps_per_call: number of steps in one call of the device.
             network: network to use; None: VGG-19.

@@ -234,8 +234,8 @@ def check_blend(
 
 def check_convolution(method: str, precision: str) -> None:
     """Check that a way to convolve exists at a precision."""
-    if method == "winograd" and precision != "float32":
-        # Its transforms lose two digits more, and bfloat16 has fewer than three.
+    if method == "winograd" and precision not in ("auto", "float32"):
+        # Its transforms lose two digits more, and the others have three or fewer.
         raise ValueError(
             f"`conv` is 'winograd', which needs `precision` 'float32', got "
             f"{precision!r}; use `conv` 'auto' or 'xla'."

@@ -49,7 +49,8 @@ NORMALIZATIONS = ("pair", "paper")
 OPTIMIZERS = ("adam", "lbfgs")
 PADDINGS = ("reflect", "replicate", "zeros", "circular", "circular_x", "circular_y")
 POOLINGS = ("max", "average")
-PRECISIONS = ("float32", "bfloat16")
+# See `jaxnst.networks.devices`.
+PRECISIONS = ("auto", "float32", "tf32", "bfloat16", "float16")
 SMOOTHINGS = ("none", "log", "softmax")
 STYLE_LOSSES = (
     "gram",
@@ -569,7 +570,9 @@ class TransferConfig:
     )
     conv: str = _choice("auto", "xla, winograd, or auto: the faster", CONVOLUTIONS)
     precision: str = _choice(
-        "float32", "float32, or bfloat16: half the memory, and fast on GPUs", PRECISIONS
+        "auto",
+        "auto: the fastest as good as float32; or float32, tf32, bfloat16, float16",
+        PRECISIONS,
     )
     memory: str = _choice(
         "auto",
@@ -610,6 +613,11 @@ class TransferConfig:
                 f"{self.normalization!r}: the paper's sums are of Gram matrices."
             )
         whole = ", ".join(x for x in self.style_loss if x in WHOLE_STYLE_LOSSES)
+        if self.precision == "float16" and self.normalization != "pair":
+            raise ValueError(
+                "`precision` 'float16' needs `normalization` 'pair', got "
+                f"{self.normalization!r}, whose sums are too large for it; use 'auto'."
+            )
         if whole and self.memory not in ("auto", "fast"):
             raise ValueError(
                 f"`style_loss` {whole} sorts all pixels of a layer at once, so it "

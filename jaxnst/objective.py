@@ -252,9 +252,12 @@ def _measure(
     is why they are given as functions of a part of the feature map. `content_fns` give
     what is called "content".
     """
+    precision = network.product_precision if isinstance(network, Network) else None
     measures: dict[str, dict[str, MeasureFn]] = {
         layer: {
-            name: Partial(_STATISTICS[name], _by_region(guides, layer, targets))
+            name: Partial(
+                _statistics_fn(name, precision), _by_region(guides, layer, targets)
+            )
             for name, targets in losses.items()
         }
         for layer, losses in style.items()
@@ -314,11 +317,14 @@ def _mean_square(features: FeatureMap) -> Scalar:
 
 def _statistics(
     name: str,
+    precision: Any,
     regions: Sequence[tuple[Any, Any]],
     features: FeatureMap,
     rows: Part,
 ) -> tuple[Any, ...]:
-    statistics_fn = STYLE_LOSSES[name].statistics_fn
+    statistics_fn: Any = STYLE_LOSSES[name].statistics_fn
+    if STYLE_LOSSES[name].takes_precision and precision is not None:
+        statistics_fn = functools.partial(statistics_fn, precision=precision)
     return tuple(
         statistics_fn(features, None if guide is None else guide[rows], target)
         for guide, target in regions
@@ -339,7 +345,11 @@ _DESCRIBE = {
     name: Partial(lambda features, rows, loss=loss: loss.describe_fn(features))
     for name, loss in STYLE_LOSSES.items()
 }
-_STATISTICS = {name: functools.partial(_statistics, name) for name in STYLE_LOSSES}
+
+
+@functools.cache
+def _statistics_fn(name: str, precision: Any) -> Callable[..., tuple[Any, ...]]:
+    return functools.partial(_statistics, name, precision)
 
 
 class LossWeights(NamedTuple):

@@ -176,6 +176,23 @@ def test_auto_is_winograd_on_a_cpu_where_there_are_many_channels(monkeypatch):
     assert not is_winograd(128, 128)
 
 
+@pytest.mark.parametrize("built_on", ["cpu", "gpu"])
+def test_a_convolution_suits_the_device_that_runs_it(built_on, monkeypatch, rng):
+    """Made on one kind of device and run on the other, it has the same weights."""
+    monkeypatch.setattr(
+        convolution, "default_device", lambda: SimpleNamespace(platform=built_on)
+    )
+    monkeypatch.setattr(convolution, "_MIN_WIDTH", 4)
+    made = Convolution(4, 6, precision="float32", rngs=nnx.Rngs(3))
+    x = jnp.asarray(rng.standard_normal((1, 9, 6, 4)), jnp.float32)
+    assert made.is_winograd == (built_on == "cpu")
+    before = np.asarray(made(x))
+    other = SimpleNamespace(platform="gpu" if built_on == "cpu" else "cpu")
+    made.fit(other, "float32")
+    assert made.is_winograd == (built_on == "gpu")
+    assert_near(np.asarray(made(x)), before)
+
+
 def test_vgg19_agrees_layer_by_layer():
     image = jnp.asarray(picture(48, 44))
     found = {}

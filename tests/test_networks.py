@@ -268,7 +268,7 @@ def test_texts_of_networks_are_short():
     resnet = build(TINY_RESNET, smoothing="softmax")
     assert repr(resnet) == (
         "ResNet(tiny_resnet, pooling='max', padding='reflect', conv='auto', "
-        "precision='float32', smoothing='softmax')"
+        "precision='auto', smoothing='softmax')"
     )
     assert isinstance(resnet, ResNet)
     assert isinstance(build(TINY_GOOGLENET), GoogLeNet)

@@ -1,5 +1,7 @@
-"""bfloat16 in the network: losses, gradient and state stay float32, and near."""
+"""Other arithmetic in the network: losses and state stay float32, gradients near."""
 
+import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -11,8 +13,15 @@ from conftest import build, load_tiny_weights, picture
 import jaxnst
 from jaxnst.losses import content_loss, gram_matrix
 from jaxnst.networks import CAFFE, Convolution, VGGArchitecture
+from jaxnst.networks.devices import arithmetic_of, warn_if_emulated
+from jaxnst.networks.layers import rectify_fused
 from jaxnst.objective import compute_targets, make_loss_weights, perceptual_loss
-from jaxnst.optimize import init_state, make_optimizer, step
+from jaxnst.optimize import (
+    compiled_loss_and_gradient,
+    init_state,
+    make_optimizer,
+    step,
+)
 from jaxnst.transfer import setup
 
 
@@ -86,6 +95,8 @@ def test_weights_and_activations_take_half_the_memory():
     assert dtypes(half) == {"bfloat16"}
     for wide, narrow in zip(*map(jax.tree.leaves, (single, half)), strict=True):
         assert 2 * narrow.nbytes == wide.nbytes
+    old = small("auto").fitted(device("gpu", "7.5"))
+    assert dtypes(old) == {"float16"}
     image = jnp.asarray(picture())
     for network, expected in ((single, "float32"), (half, "bfloat16")):
         features = jax.eval_shape(lambda network: network(image), network)
@@ -150,18 +161,24 @@ def test_statistics_of_bfloat16_are_summed_in_float32(rng):
 def test_stylize_in_bfloat16_falls_like_float32(content, style):
     losses = {}
     for precision in ("float32", "bfloat16"):
-        result = jaxnst.stylize(
-            content,
-            style,
-            network=small(precision),
-            size=48,
-            num_steps=12,
-            min_size=0,
-            learning_rate=0.02,
-            progress=False,
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            result = jaxnst.stylize(
+                content,
+                style,
+                network=small(precision),
+                size=48,
+                num_steps=12,
+                min_size=0,
+                learning_rate=0.02,
+                progress=False,
+            )
+        assert ["emulates" in str(each.message) for each in told] == [True] * (
+            precision == "bfloat16"
         )
         assert result.image.dtype == np.float32
         assert result.record["settings"]["precision"] == precision
+        assert result.record["result"]["precision"] == precision
         losses[precision] = result.history["total"]
     found, expected = losses["bfloat16"], losses["float32"]
     # The first step is the same; the ways part while Adam's first steps are large.
@@ -179,9 +196,10 @@ def test_a_pretrained_network_is_loaded_as_set(content, style, monkeypatch):
 
     monkeypatch.setattr(setup, "load_weights", load_tiny_weights)
     monkeypatch.setattr(setup, "build_network", build_it)
-    found = jaxnst.estimate(
-        content, style, size=40, min_size=0, precision="bfloat16", conv="xla"
-    )
+    with pytest.warns(UserWarning, match="'bfloat16', which .* emulates"):
+        found = jaxnst.estimate(
+            content, style, size=40, min_size=0, precision="bfloat16", conv="xla"
+        )
     assert (asked["precision"], asked["conv"]) == ("bfloat16", "xla")
     assert found.sizes[0].memory > 0
 
@@ -203,8 +221,8 @@ def test_bfloat16_is_not_for_winograd():
         with pytest.raises(ValueError, match=message) as caught:
             make_fn(conv="winograd", precision="bfloat16")
         assert "\n" not in str(caught.value)
-        with pytest.raises(ValueError, match=r"`precision`.*Known: float32, bfloat16"):
-            make_fn(precision="float16")
+        with pytest.raises(ValueError, match=r"`precision`.*Known: auto, float32"):
+            make_fn(precision="half")
         with pytest.raises(ValueError, match=r"`conv`.*Known: auto, xla, winograd"):
             make_fn(conv="fft")
     network = jaxnst.load_network(precision="bfloat16")
@@ -212,3 +230,77 @@ def test_bfloat16_is_not_for_winograd():
     assert len(convolutions) == 16
     assert not any(x.is_winograd for x in convolutions)
     assert "conv='auto', precision='bfloat16'" in repr(network)
+
+
+def device(platform, capability=None):
+    return SimpleNamespace(
+        platform=platform, device_kind="one", compute_capability=capability
+    )
+
+
+@pytest.mark.parametrize(
+    ("made", "precision", "expected", "is_emulated"),
+    [
+        (("cpu", 0), "auto", "float32", False),
+        (("tpu", 0), "auto", "tf32", False),
+        (("gpu", "9.0"), "auto", "tf32", False),
+        (("gpu", "8.0"), "bfloat16", "bfloat16", False),
+        (("gpu", "7.5"), "auto", "float16", False),
+        (("gpu", "7.5"), "bfloat16", "bfloat16", True),
+        (("gpu", "7.5"), "tf32", "float32", True),
+        (("gpu", "gfx90a"), "auto", "float32", False),
+        (("cpu", 0), "float16", "float16", True),
+        (("cpu", 0), "tf32", "float32", True),
+    ],
+)
+def test_auto_is_what_the_device_is_good_at(made, precision, expected, is_emulated):
+    assert arithmetic_of(precision, device(*made)) == expected
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warn_if_emulated(precision, device(*made))
+    assert len(told) == is_emulated
+    assert arithmetic_of("auto", device(*made), method="winograd") == "float32"
+
+
+def test_float16_is_not_for_the_sums_of_the_paper():
+    with pytest.raises(ValueError, match="'float16' needs `normalization` 'pair'"):
+        jaxnst.TransferConfig(precision="float16", normalization="paper")
+    old = device("gpu", "7.5")
+    for normalization, expected in (("paper", "float32"), ("pair", "float16")):
+        config = jaxnst.TransferConfig(normalization=normalization)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(setup, "default_device", lambda: old)
+            fitted: Any = setup._fitted(small("auto"), config)
+        assert fitted.arithmetic == fitted.conv1_1.arithmetic == expected
+
+
+@pytest.mark.parametrize("factor", [1, 1e5])
+def test_the_gradient_in_float16_is_that_in_float32(factor):
+    """Whatever the weights are: small gradients stay, and large ones are finite."""
+    weights = WEIGHTS._replace(
+        content=factor * WEIGHTS.content, style=factor * WEIGHTS.style
+    )
+    image, content, style = (
+        jnp.asarray(picture(32, 36, seed=seed)) for seed in (3, 1, 2)
+    )
+    found = []
+    for precision in ("float32", "float16"):
+        network = small(precision)
+        targets = jax.jit(
+            lambda network: compute_targets(
+                network, content, style, content_layers=CONTENT, style_layers=STYLE
+            )
+        )(network)
+        loss, _, gradient = compiled_loss_and_gradient(image, network, targets, weights)
+        found.append((loss, gradient))
+    (loss, gradient), (near_loss, near_gradient) = found
+    np.testing.assert_allclose(near_loss, loss, rtol=1e-2)
+    assert cosine(gradient, near_gradient) > 0.999
+
+
+def test_the_fused_relu_is_the_relu(rng):
+    x = jnp.asarray(rng.standard_normal((1, 4, 5, 3)), jnp.float32).at[0, 0].set(0)
+    found, pull = jax.vjp(rectify_fused, x)
+    expected, pull_expected = jax.vjp(jax.nn.relu, x)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(pull(x + 2), pull_expected(x + 2))

@@ -418,7 +418,7 @@ BAD = {
     "pooling": ({"pooling": "mean"}, ValueError, "`pooling`.*Known: max, average"),
     "padding": ({"padding": "same"}, ValueError, "`padding`.*Known: reflect"),
     "conv": ({"conv": "winogard"}, ValueError, "`conv`.*Did you mean 'winograd'"),
-    "precision": ({"precision": "half"}, ValueError, "`precision`.*float32, bfloat16"),
+    "precision": ({"precision": "half"}, ValueError, "`precision`.*auto, float32"),
     "both": (
         {"conv": "winograd", "precision": "bfloat16"},
         ValueError,

@@ -170,6 +170,7 @@ _SCHEMA = {
         "steps": _COUNT,
         "stopped": (NoneType, str),
         "memory": _WORD,
+        "precision": _WORD,
         "strength": {
             "asked": _EACH,
             "reached": (NoneType, *_EACH),

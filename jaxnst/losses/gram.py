@@ -1,5 +1,8 @@
 """Gram matrices and other statistics of feature maps, and the losses made of them."""
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -9,13 +12,16 @@ from jaxnst._types import FeatureMap, GramMatrix, Scalar
 from .numerics import smooth_root
 
 
-def gram_matrix(features: FeatureMap) -> GramMatrix:
+def gram_matrix(
+    features: FeatureMap, *, precision: Any = jax.lax.Precision.HIGHEST
+) -> GramMatrix:
     r"""Return the Gram matrix of a feature map: its channel-by-channel correlations.
 
     $$ G_{cd} = \frac{1}{HW} \sum_{hw} F_{hwc} F_{hwd} $$
 
     Args:
         features: activations of one layer, unbatched; any real values.
+        precision: precision of the product, for XLA.
 
     Returns:
         Symmetric positive semi-definite matrix, in squared feature units; float32 or
@@ -38,31 +44,32 @@ def gram_matrix(features: FeatureMap) -> GramMatrix:
     if height * width == 0:
         raise ValueError(f"`features` has no pixels: shape {features.shape}.")
     flat = features.reshape(height * width, channels)
-    return _second_moments(flat) / (height * width)
+    return _second_moments(flat, precision) / (height * width)
 
 
-@jax.custom_jvp
-def _second_moments(flat: Float[Array, "pixels channels"]) -> GramMatrix:
-    # HIGHEST: see `jaxnst.networks.convolution`.
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _second_moments(
+    flat: Float[Array, "pixels channels"], precision: Any
+) -> GramMatrix:
     return jnp.matmul(
         flat.T,
         flat,
-        precision=jax.lax.Precision.HIGHEST,
+        precision=precision,
         preferred_element_type=jnp.promote_types(flat.dtype, jnp.float32),
     )
 
 
 @_second_moments.defjvp
 def _second_moments_jvp(
-    primals: tuple[Array], tangents: tuple[Array]
+    precision: Any, primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
     # One product and its transpose. JAX's own rule takes two products, and its gradient
     # two arrays as large as the features.
     (flat,), (change,) = primals, tangents
-    product = jnp.matmul(change.T, flat, precision=jax.lax.Precision.HIGHEST)
+    product = jnp.matmul(change.T, flat, precision=precision)
     both = product + product.T
-    total = _second_moments(flat)
-    # Cast last, so that for bfloat16 the backward pass multiplies in bfloat16 too.
+    total = _second_moments(flat, precision)
+    # Cast last, so that in 16 bits the backward pass multiplies in 16 bits too.
     return total, both.astype(total.dtype)
 
 

@@ -1,5 +1,6 @@
 """Distance of every feature from the nearest feature of the style picture."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -17,8 +18,10 @@ from .numerics import points_of
 _MAX_PAIRS = 2**26
 _MAX_SAMPLES = 4096
 _MIN_SAMPLES = 64
-# Number of similarities held at a time.
+# Number of similarities held at a time: as many as a CPU has room for in its caches,
+# and enough for an accelerator to be busy.
 _MAX_HELD = 2**22
+_MAX_HELD_ELSEWHERE = 2**26
 
 
 class Samples(NamedTuple):
@@ -110,8 +113,21 @@ def nearest_samples(
     own: Float[Array, "points channels"], samples: Float[Array, "samples channels"]
 ) -> Int[Array, " points"]:
     """Return the index of the sample most similar to each feature, all of length 1."""
+    return jax.lax.platform_dependent(
+        own,
+        samples,
+        cpu=functools.partial(_nearest, max_held=_MAX_HELD),
+        default=functools.partial(_nearest, max_held=_MAX_HELD_ELSEWHERE),
+    )
+
+
+def _nearest(
+    own: Float[Array, "points channels"],
+    samples: Float[Array, "samples channels"],
+    max_held: int,
+) -> Int[Array, " points"]:
     num_points = own.shape[0]
-    held = max(1, min(num_points, _MAX_HELD // samples.shape[0]))
+    held = max(1, min(num_points, max_held // samples.shape[0]))
     num_parts = -(-num_points // held)
     padded = jnp.pad(own, ((0, num_parts * held - num_points), (0, 0)))
 

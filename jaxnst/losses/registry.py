@@ -56,6 +56,8 @@ class StyleLoss(NamedTuple):
         descriptions_are_means: whether a description is a mean over pixels.
         statistics_are_means: whether the statistics are a mean over pixels. If not,
             `statistics_fn` needs all pixels at once, and divides by the guide itself.
+        takes_precision: whether `statistics_fn` takes `precision`, that of a product of
+            activations. The products of other losses are in float32.
     """
 
     describe_fn: Callable[[FeatureMap], Any]
@@ -65,6 +67,7 @@ class StyleLoss(NamedTuple):
     size_fn: Callable[[Any], Scalar]
     descriptions_are_means: bool = True
     statistics_are_means: bool = True
+    takes_precision: bool = False
 
 
 def _mean(descriptions: Sequence[Any], weights: Scalars) -> Any:
@@ -108,10 +111,15 @@ def _pick_samples(descriptions: Sequence[Array], weights: Scalars) -> Any:
     return center_samples(jnp.concatenate(descriptions)[firsts[which] + places])
 
 
-def _gram_statistics(features: FeatureMap, guide: Guide | None, _: Any) -> Any:
+def _gram_statistics(
+    features: FeatureMap,
+    guide: Guide | None,
+    _: Any,
+    precision: Any = jax.lax.Precision.HIGHEST,
+) -> Any:
     if guide is not None:  # the root, because the Gram matrix squares it
         features = features * jnp.sqrt(guide)[..., None].astype(features.dtype)
-    return gram_matrix(features)
+    return gram_matrix(features, precision=precision)
 
 
 def _moments_statistics(features: FeatureMap, guide: Guide | None, _: Any) -> Any:
@@ -137,6 +145,7 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
             _gram_statistics,
             gram_distance,
             lambda target: jnp.sqrt(jnp.sum(jnp.square(target))),
+            takes_precision=True,
         ),
         "moments": StyleLoss(
             channel_moments,

@@ -9,7 +9,7 @@ Mixing", 2011).
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxnst._types import FeatureMap, Scalar
 
@@ -157,6 +157,21 @@ def _quantiles_at(
     low = jnp.take_along_axis(target, first, axis=1)
     high = jnp.take_along_axis(target, second, axis=1)
     ordered = low * (1 - part) + high * part
-    # Back into the order of the points.
+    # TPUs scatter value by value.
+    return jax.lax.platform_dependent(
+        order, ordered, tpu=_unsort_by_sorting, default=_unsort
+    )
+
+
+def _unsort(
+    order: Int[Array, "directions points"], ordered: Float[Array, "directions points"]
+) -> Float[Array, "directions points"]:
+    """Return values, given from the lowest point on, in the order of the points."""
     places = jnp.arange(order.shape[0])[:, None]
     return jnp.zeros_like(ordered).at[places, order].set(ordered, unique_indices=True)
+
+
+def _unsort_by_sorting(
+    order: Int[Array, "directions points"], ordered: Float[Array, "directions points"]
+) -> Float[Array, "directions points"]:
+    return jax.lax.sort((order, ordered), dimension=1, num_keys=1)[1]

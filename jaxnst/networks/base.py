@@ -16,7 +16,8 @@ from jaxnst.config import MEMORY_LEVELS, PADDINGS, POOLINGS
 
 from .architecture import Architecture, Layer, Preprocessing
 from .convolution import Border, Convolution
-from .layers import Window, pool_windows, smooth
+from .devices import arithmetic_of, default_device, product_precision
+from .layers import Window, pool_windows, rectify_fused, smooth
 from .sharding import Rows, Spread, go_around, rows_of
 
 
@@ -51,9 +52,11 @@ class Network(nnx.Module, abc.ABC):
             "low" compute some or most of them again, see `jaxnst.networks.remat`.
         conv: "xla", "winograd", or "auto", which is Winograd's algorithm on a CPU for
             the layers where it is faster, see `jaxnst.networks.convolution`.
-        precision: "float32", or "bfloat16", which halves the memory of weights and
-            activations and is several times as fast on accelerators. Activations then
-            have three digits; losses are still summed in float32, but results differ.
+        precision: "float32"; "tf32", several times as fast on accelerators, with three
+            digits in the factors of products; "bfloat16" and "float16", which halve the
+            memory of weights and activations, and keep two or three digits; or "auto",
+            the fastest of them that paints as well as float32, see
+            `jaxnst.networks.devices`. Losses are always summed in float32.
         smoothing: "none", "log" or "softmax", applied to the activations that are
             returned, not inside the network, to reduce their peaks; see
             `jaxnst.networks.smooth`. Not for VGGs.
@@ -61,7 +64,11 @@ class Network(nnx.Module, abc.ABC):
 
     Raises:
         ValueError: if an option is unknown, the network does not support it, or `conv`
-            is "winograd" in bfloat16.
+            is "winograd" and `precision` neither "auto" nor "float32".
+
+    Attributes:
+        platform: platform of the device that it was made or fitted for.
+        arithmetic: `precision` on that device, never "auto".
     """
 
     def __init__(
@@ -74,7 +81,7 @@ class Network(nnx.Module, abc.ABC):
         padding: str = "reflect",
         memory: str = "fast",
         conv: str = "auto",
-        precision: str = "float32",
+        precision: str = "auto",
         smoothing: str = "none",
         rngs: nnx.Rngs,
     ):
@@ -91,6 +98,7 @@ class Network(nnx.Module, abc.ABC):
         self.memory = check_choice("memory", memory, MEMORY_LEVELS)
         self.conv = conv
         self.precision = precision
+        self._decide(default_device())
         self.smoothing = architecture.check_smoothing(smoothing)
         # Set by `jaxnst.networks.spread_network`, and for each picture by `over`.
         self.spread: Spread | None = None
@@ -106,6 +114,24 @@ class Network(nnx.Module, abc.ABC):
                 rngs=rngs,
             )
             setattr(self, shape.name, convolution)
+
+    def _decide(self, device: Any) -> None:
+        self.platform = device.platform
+        self.arithmetic = arithmetic_of(self.precision, device, method=self.conv)
+
+    def fitted(self, device: Any) -> "Network":
+        """Return the same network with "auto" decided for the device that runs it."""
+        network = self.changed()
+        network._decide(device)
+        for shape in self.architecture.convolutions:
+            if hasattr(network, shape.name):  # not cut off
+                getattr(network, shape.name).fit(device, self.precision)
+        return network
+
+    @property
+    def product_precision(self) -> Any:
+        """The precision of products of its activations, in XLA's terms."""
+        return product_precision(self.arithmetic, self.platform)
 
     @property
     def wraps(self) -> tuple[bool, bool]:
@@ -168,8 +194,8 @@ class Network(nnx.Module, abc.ABC):
                 them are not computed.
 
         Returns:
-            {layer: activations} in the network's order, of dtype `precision`. Rows of
-            zeros may follow those of the picture if the network is sharded.
+            {layer: activations} in the network's order, in 16 bits where `arithmetic`
+            is. Rows of zeros may follow those of the picture if the network is sharded.
 
         Raises:
             ValueError: if a layer is unknown, or the picture is too small for it.
@@ -200,8 +226,9 @@ class Network(nnx.Module, abc.ABC):
         if down or across:
             around = ((0, 0), (down, down), (across, across), (0, 0))
             x = jnp.pad(x, around, mode="reflect")
-        # Cast only after the mean is subtracted: bfloat16 is finest around zero.
-        x = x if self.precision == "float32" else x.astype(self.precision)
+        if self.arithmetic in ("bfloat16", "float16"):
+            # Only after the mean is subtracted: they are finest around zero.
+            x = x.astype(self.arithmetic)
         if self.rows is None:
             return x
         return self.rows.lay_out(x, use_edge=self.padding == "replicate")
@@ -260,6 +287,14 @@ class Network(nnx.Module, abc.ABC):
             own = self.rows.own[x.shape[1]]
             return self.settle(go_around(convolution, x, own, horizontal))
         return self.settle(convolution(x, vertical=vertical, horizontal=horizontal))
+
+    def rectify(self, x: Activations) -> Activations:
+        """Return the output of a ReLU.
+
+        Args:
+            x: input of the ReLU.
+        """
+        return rectify_fused(x) if self.platform == "gpu" else jax.nn.relu(x)
 
     def settle(self, x: Activations) -> Activations:
         """Return the output of a layer, sharded if the network is."""

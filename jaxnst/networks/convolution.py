@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 from jaxnst._checks import check_choice, check_convolution
 from jaxnst.config import CONVOLUTIONS, PRECISIONS
 
-from .devices import default_device
+from .devices import arithmetic_of, convolution_precision, default_device
 
 
 Border = Literal["zeros", "circular", "none"]
@@ -89,10 +89,10 @@ class Convolution(nnx.Module):
         out_width: number of output channels.
         size: height and width of its kernel, odd.
         stride: stride in pixels of its input.
-        method: "xla", "winograd", or "auto", the faster one on this device. Winograd's
+        method: "xla", "winograd", or "auto", the faster one, see `fit`. Winograd's
             algorithm is for 3 x 3 kernels of stride 1; all others use XLA's.
-        precision: dtype of the weights, "float32" or "bfloat16"; bfloat16 uses XLA's
-            convolution.
+        precision: "float32", "tf32", "bfloat16", "float16", or "auto", the fastest, see
+            `jaxnst.networks.devices`; Winograd's algorithm is for float32 only.
         rngs: random number generators of the initial weights.
 
     Raises:
@@ -107,7 +107,7 @@ class Convolution(nnx.Module):
         size: int = 3,
         stride: int = 1,
         method: str = "auto",
-        precision: str = "float32",
+        precision: str = "auto",
         rngs: nnx.Rngs,
     ):
         check_choice("conv", method, CONVOLUTIONS)
@@ -115,17 +115,50 @@ class Convolution(nnx.Module):
         check_convolution(method, precision)
         self.kernel_shape = (size, size, in_width, out_width)
         self.stride = stride
+        self.method = method
         self.precision = precision
-        if method == "auto":
-            is_cpu = default_device().platform == "cpu"
+        self._decide(default_device())
+        kernel = nnx.initializers.he_normal()(rngs.params(), self.kernel_shape)
+        self.set_weights(kernel, jnp.zeros(out_width))
+
+    def _decide(self, device: Any) -> None:
+        """Decide how a device computes the convolution."""
+        *_, in_width, out_width = self.kernel_shape
+        self.arithmetic = arithmetic_of(self.precision, device, method=self.method)
+        if self.method == "auto":
+            is_cpu = device.platform == "cpu"
             is_faster = is_cpu and min(in_width, out_width) >= _MIN_WIDTH
         else:
             # On the picture itself, with three channels, nothing would be saved.
-            is_faster = method == "winograd" and in_width > 3
-        is_possible = precision == "float32" and (size, stride) == (3, 1)
-        self.is_winograd = is_possible and is_faster
-        kernel = nnx.initializers.he_normal()(rngs.params(), self.kernel_shape)
-        self.set_weights(kernel, jnp.zeros(out_width))
+            is_faster = self.method == "winograd" and in_width > 3
+        is_possible = (self.kernel_shape[0], self.stride) == (3, 1)
+        self.is_winograd = is_faster and is_possible and self.arithmetic == "float32"
+
+    def fit(self, device: Any, precision: str) -> None:
+        """Decide what is "auto" for the device that will compute the convolution.
+
+        A network may be made on another device than the one that runs it.
+
+        Args:
+            device: device of JAX that will run it.
+            precision: one of `jaxnst.config.PRECISIONS`.
+        """
+        before = self.is_winograd, self.dtype
+        self.precision = precision
+        self._decide(device)
+        if before == (self.is_winograd, self.dtype):
+            return
+        kernel = np.asarray(self.kernel[...], np.float64)
+        if before[0]:
+            inverse = np.linalg.pinv(_KERNEL_2D.astype(np.float64))
+            kernel = (inverse @ kernel.reshape(36, -1)).reshape(self.kernel_shape)
+        self.set_weights(kernel, np.asarray(self.bias[...], np.float32))
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the weights and of the result."""
+        is_wide = self.arithmetic in ("float32", "tf32")
+        return "float32" if is_wide else self.arithmetic
 
     def set_weights(self, kernel: np.ndarray | Array, bias: np.ndarray | Array) -> None:
         """Set the weights.
@@ -137,8 +170,8 @@ class Convolution(nnx.Module):
         if self.is_winograd:
             # In NumPy, so that nothing is compiled for every shape.
             kernel = transform_kernel(kernel.astype(np.float32))
-        self.kernel = nnx.Param(jnp.asarray(kernel, self.precision))
-        self.bias = nnx.Param(jnp.asarray(bias, self.precision))
+        self.kernel = nnx.Param(jnp.asarray(kernel, self.dtype))
+        self.bias = nnx.Param(jnp.asarray(bias, self.dtype))
 
     def __call__(
         self,
@@ -173,10 +206,7 @@ class Convolution(nnx.Module):
             # As numbers: with a stride, "SAME" pads otherwise than in training.
             padding=[(margin, margin) if b == "zeros" else (0, 0) for b in borders],
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            # Otherwise accelerators multiply in bfloat16 or TF32, and the same settings
-            # give another picture there. It changes nothing for bfloat16, whose
-            # products are summed in float32 everywhere.
-            precision=jax.lax.Precision.HIGHEST,
+            precision=convolution_precision(self.arithmetic),
         )
         return y + bias
 

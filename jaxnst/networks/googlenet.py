@@ -14,7 +14,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jaxnst._types import Activations
@@ -153,4 +152,4 @@ class GoogLeNet(Network):
         return jnp.concatenate(branches, axis=-1)
 
     def _rectified(self, name: str, x: Activations) -> Activations:
-        return jax.nn.relu(self.convolve(name, x))
+        return self.rectify(self.convolve(name, x))

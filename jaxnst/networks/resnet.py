@@ -14,8 +14,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-import jax
-
 from jaxnst._types import Activations
 
 from .architecture import Architecture, ConvShape, Layer
@@ -92,13 +90,13 @@ class ResNet(Network):
 
     def apply_layer(self, layer: Layer, x: Activations) -> Activations:  # noqa: D102
         if layer.kind == "stem":
-            return jax.nn.relu(self.convolve("conv1", x))
+            return self.rectify(self.convolve("conv1", x))
         if layer.kind == "pool":
             return self.pool(layer, x, Window(3, 2, margin=1))
         first, second, third, *downsample = (each.name for each in layer.convolutions)
-        y = jax.nn.relu(self.convolve(first, x))
-        y = jax.nn.relu(self.convolve(second, y))
+        y = self.rectify(self.convolve(first, x))
+        y = self.rectify(self.convolve(second, y))
         y = self.convolve(third, y)
         for name in downsample:  # where the output has another shape than the input
             x = self.convolve(name, x)
-        return jax.nn.relu(x + y)
+        return self.rectify(x + y)

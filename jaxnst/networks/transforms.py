@@ -79,8 +79,8 @@ def normalize_activations(network: Network, images: Sequence[AnyImage]) -> Netwo
         factors = np.divide.outer(before, scale).astype(np.float32)
         kernel = np.asarray(convolution.kernel[...], np.float32) * factors
         bias = np.asarray(convolution.bias[...], np.float32) / scale
-        convolution.kernel = nnx.Param(jnp.asarray(kernel, convolution.precision))
-        convolution.bias = nnx.Param(jnp.asarray(bias, convolution.precision))
+        convolution.kernel = nnx.Param(jnp.asarray(kernel, convolution.dtype))
+        convolution.bias = nnx.Param(jnp.asarray(bias, convolution.dtype))
         before = scale
     return divided
 

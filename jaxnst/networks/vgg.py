@@ -9,8 +9,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-import jax
-
 from jaxnst._types import Activations
 
 from .architecture import Architecture, ConvShape, Layer
@@ -82,7 +80,7 @@ class VGG(Network):
         if layer.kind == "conv":
             return self.convolve(layer.name, x)
         if layer.kind == "relu":
-            return jax.nn.relu(x)
+            return self.rectify(x)
         pooled = self.pool(layer, x, Window(2, 2))
         is_rescaled = self.rescale_pooling and self.pooling == "average"
         return pooled * 2 if is_rescaled else pooled

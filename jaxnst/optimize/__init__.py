@@ -5,6 +5,7 @@ from .optimizers import make_optimizer as make_optimizer
 from .pyramid import pyramid_sizes as pyramid_sizes, resize_state as resize_state
 from .stepping import (
     Average as Average,
+    PackedInfos as PackedInfos,
     StepInfo as StepInfo,
     TransferState as TransferState,
     averaged_image as averaged_image,

@@ -22,6 +22,7 @@ from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets
 from .programs import Held, Program
 from .pyramid import resize_state
 from .stepping import (
+    PackedInfos,
     StepInfo,
     TransferState,
     compiled_loss_and_gradient,
@@ -139,7 +140,7 @@ class StepProgram:
         targets: Targets,
         weights: Sequence[LossWeights],
         rates: Any,
-    ) -> tuple[TransferState, StepInfo]:
+    ) -> tuple[TransferState, StepInfo | PackedInfos]:
         """Return the next state, in the buffers of `state`, and infos on the device."""
         return self.prepare(state, targets, weights, rates).run()
 
@@ -232,7 +233,7 @@ class StepProgram:
             [members[i] if i in members else self.member(state, i) for i in every]
         )
 
-    def fetch(self, info: StepInfo) -> StepInfo:
+    def fetch(self, info: StepInfo | PackedInfos) -> StepInfo:
         """Return an info on the host, with an axis of pictures and one of steps."""
         num_axes = (self._mesh is not None) + (self.steps_per_call > 1)
         lead = self.num_members, self.steps_per_call
@@ -240,14 +241,18 @@ class StepProgram:
         def shaped(leaf: Any) -> np.ndarray:
             return np.reshape(leaf, lead + np.shape(leaf)[num_axes:])
 
-        return jax.tree.map(shaped, jax.device_get(info))
+        own = jax.device_get(info)
+        own = own.unpack() if isinstance(own, PackedInfos) else own
+        return jax.tree.map(shaped, own)
 
-    def last_terms(self, info: StepInfo, index: int, num_steps: int) -> LossTerms:
+    def last_terms(
+        self, info: StepInfo | PackedInfos, index: int, num_steps: int
+    ) -> LossTerms:
         """Return the terms of the last of a call's steps, of one picture."""
-        own = self.member(info.terms, index)
-        if self.steps_per_call == 1:
-            return own
-        return jax.tree.map(lambda leaf: leaf[num_steps - 1], own)
+        own = self.member(info, index)
+        if not isinstance(own, PackedInfos):
+            return own.terms
+        return jax.tree.map(lambda leaf: leaf[num_steps - 1], own.unpack().terms)
 
     def measure(
         self, images: Sequence[Any], targets: Targets, weights: Sequence[LossWeights]

@@ -26,7 +26,7 @@ from jaxnst.objective import LossTerms
 
 from .loop import KeepFn, Waiting
 from .member import Member
-from .stepping import StepInfo, TransferState
+from .stepping import PackedInfos, StepInfo, TransferState
 
 
 FILE, LOCK = "checkpoint.safetensors", ".lock"
@@ -229,10 +229,7 @@ class Checkpoint:
             memory=self.memory,
             member=member.kept(),
             state=jax.tree.leaves(state),
-            waiting=[
-                (info._asdict() | {"terms": info.terms._asdict()}, count, [*indices])
-                for info, count, indices in waiting
-            ],
+            waiting=[(_info_kept(x), count, [*owners]) for x, count, owners in waiting],
         )
         arrays: dict[str, np.ndarray] = {}
         found = _packed(saved._asdict(), arrays) | {"jaxnst": __version__}
@@ -245,6 +242,11 @@ class Checkpoint:
             ) from error
         self._last = self._now()
         self._pause = max(_INTERVAL, _SHARE * (self._last - started))
+
+
+def _info_kept(info: StepInfo | PackedInfos) -> dict[str, Any]:
+    own = info.unpack() if isinstance(info, PackedInfos) else info
+    return {"terms": own.terms._asdict(), "is_finite": own.is_finite}
 
 
 def _packed(value: Any, arrays: dict[str, np.ndarray]) -> Any:

@@ -24,6 +24,7 @@ from .member import Member
 from .optimizers import is_lbfgs
 from .quasi_newton import Evaluation, minimize_lbfgs
 from .stepping import (
+    PackedInfos,
     StepInfo,
     TransferState,
     averaged_image,
@@ -39,7 +40,7 @@ _MAX_AHEAD = 2
 
 # Calls whose ends were not awaited yet: their infos, their numbers of steps, and the
 # indices of the members that will observe them.
-Waiting = Sequence[tuple[StepInfo, int, set[int]]]
+Waiting = Sequence[tuple[StepInfo | PackedInfos, int, set[int]]]
 KeepFn = Callable[[TransferState, Waiting], None]
 
 
@@ -97,18 +98,22 @@ def _run_steps(
     """Make the steps of all members, and return the last state."""
     # Calls that were not observed by all of their members: their infos on the device,
     # their numbers of steps, and the indices of those members.
-    waiting: list[tuple[StepInfo, int, set[int]]] = list(resumed)
+    waiting: list[tuple[StepInfo | PackedInfos, int, set[int]]] = list(resumed)
     # States of members that are done, by their index.
     kept: dict[int, TransferState] = {}
     is_first = True
 
     def observe(
-        info: StepInfo, count: int, indices: Collection[int], *, is_last: bool = False
+        info: StepInfo | PackedInfos,
+        count: int,
+        indices: Collection[int],
+        *,
+        is_last: bool = False,
     ) -> None:
         """Wait for a call, and let members observe what it found."""
-        info = program.fetch(info)
+        found = program.fetch(info)
         for index in indices:
-            own = jax.tree.map(lambda leaf, at=index: leaf[at, :count], info)
+            own = jax.tree.map(lambda leaf, at=index: leaf[at, :count], found)
             members[index].observe(own.terms, own.is_finite, is_last=is_last)
 
     def end(ending: Collection[int]) -> None:

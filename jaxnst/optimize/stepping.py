@@ -6,13 +6,19 @@ length circle around the optimum; their average is nearer to it.
 `step` is pure and not compiled; `compiled_step` is its program for one picture.
 """
 
+import dataclasses
+import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxnst._types import Count, Flag, Image, Scalar, Scalars
+from jaxnst.networks import Network
+from jaxnst.networks.devices import LOSS_SCALE
 from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets, perceptual_loss
 
 
@@ -75,6 +81,41 @@ class StepInfo(NamedTuple):
     is_finite: Flag
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["rows"], meta_fields=["layout"]
+)
+@dataclasses.dataclass(frozen=True)
+class PackedInfos:
+    """The reports of several steps as one array: one kernel writes it, not one a term.
+
+    Attributes:
+        rows: numbers of each step, along the last axis.
+        layout: structure of a `StepInfo`, and shape and dtype of each of its arrays.
+    """
+
+    rows: Any
+    layout: Any
+
+    def unpack(self) -> StepInfo:
+        """Return the reports on the host, every array with the axes before the last."""
+        rows = np.asarray(self.rows)
+        structure, arrays = self.layout
+        leaves, start = [], 0
+        for shape, dtype in arrays:
+            stop = start + math.prod(shape)
+            numbers = rows[..., start:stop].reshape(*rows.shape[:-1], *shape)
+            leaves.append(numbers.astype(dtype))
+            start = stop
+        return jax.tree.unflatten(structure, leaves)
+
+
+def _pack(info: StepInfo) -> PackedInfos:
+    leaves, structure = jax.tree.flatten(info)
+    row = jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves])
+    layout = structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return PackedInfos(row, layout)
+
+
 def init_state(
     image: Image,
     optimizer: optax.GradientTransformation,
@@ -114,9 +155,13 @@ def loss_and_gradient(
     """
     # The gradient of a mean over pixels shrinks as the picture grows. With sums over
     # pixels it does not, so an optimizer's state remains valid at the next size.
+    is_float16 = isinstance(network, Network) and network.arithmetic == "float16"
+    factor = LOSS_SCALE / _largest(weights) if is_float16 else 1
     (loss, terms), gradient = jax.value_and_grad(_scaled_loss, has_aux=True)(
-        image, network, targets, weights, normalization
+        image, network, targets, weights, normalization, factor
     )
+    if is_float16:
+        loss, gradient = loss / factor, gradient / factor
     return loss, terms, gradient
 
 
@@ -126,13 +171,20 @@ def _scaled_loss(
     targets: Targets,
     weights: LossWeights,
     normalization: str,
+    factor: float | Scalar = 1,
 ) -> tuple[Scalar, LossTerms]:
     height, width, _ = image.shape
-    scale = height * width if normalization == "pair" else 1
+    scale = factor * (height * width if normalization == "pair" else 1)
     total, terms = perceptual_loss(
         image, network, targets, weights, normalization=normalization
     )
     return scale * total, terms
+
+
+def _largest(weights: LossWeights) -> Scalar:
+    """Return the largest of the weights of what the network measures."""
+    largest = jnp.maximum(weights.content, jnp.max(jnp.asarray(weights.style)))
+    return jnp.maximum(largest, jnp.finfo(jnp.float32).eps)
 
 
 def step(
@@ -201,7 +253,7 @@ def steps(
     *,
     optimizer: optax.GradientTransformationExtraArgs,
     normalization: str = "pair",
-) -> tuple[TransferState, StepInfo]:
+) -> tuple[TransferState, PackedInfos]:
     """Make several steps in one call, for devices on which a call outlasts a step.
 
     Not for the CPU, where XLA computes convolutions inside a loop slowly.
@@ -218,27 +270,27 @@ def steps(
         normalization: "pair" or "paper".
 
     Returns:
-        The last state, and every step's info along a first axis; values beyond
-        `num_steps` are meaningless.
+        The last state, and the infos of all steps; those beyond `num_steps` are
+        meaningless.
     """
     problem = network, targets, weights
     static: dict[str, Any] = {"optimizer": optimizer, "normalization": normalization}
 
-    def one(state: TransferState, rate: Scalar) -> tuple[TransferState, StepInfo]:
-        return step(state, *problem, rate, averaging, **static)
+    def one(state: TransferState, rate: Scalar) -> tuple[TransferState, PackedInfos]:
+        state, info = step(state, *problem, rate, averaging, **static)
+        return state, _pack(info)
 
     def body(
-        index: jax.Array, carry: tuple[TransferState, StepInfo]
-    ) -> tuple[TransferState, StepInfo]:
+        index: jax.Array, carry: tuple[TransferState, PackedInfos]
+    ) -> tuple[TransferState, PackedInfos]:
         state, infos = carry
         state, info = one(state, learning_rates[index])
-        infos = jax.tree.map(lambda all_, new: all_.at[index].set(new), infos, info)
-        return state, infos
+        rows = jax.lax.dynamic_update_index_in_dim(infos.rows, info.rows, index, 0)
+        return state, dataclasses.replace(infos, rows=rows)
 
-    _, shapes = jax.eval_shape(one, state, learning_rates[0])
-    empty = jax.tree.map(
-        lambda leaf: jnp.zeros((learning_rates.size, *leaf.shape), leaf.dtype), shapes
-    )
+    _, shape = jax.eval_shape(one, state, learning_rates[0])
+    rows = jnp.zeros((learning_rates.size, *shape.rows.shape))
+    empty = dataclasses.replace(shape, rows=rows)
     return jax.lax.fori_loop(0, num_steps, body, (state, empty))
 
 

@@ -92,7 +92,7 @@ def load_network(
     padding: str = "reflect",
     smoothing: str | None = None,
     conv: str = "auto",
-    precision: str = "float32",
+    precision: str = "auto",
 ) -> Network:
     """Return a pretrained network, downloading its weights if they are not on disk.
 
@@ -119,7 +119,8 @@ def load_network(
         smoothing: "none", "log" or "softmax"; None is the architecture's own, "log"
             for ResNets.
         conv: algorithm of the convolutions, "auto", "xla" or "winograd".
-        precision: "float32" or "bfloat16", of the convolutions.
+        precision: "float32", "tf32", "bfloat16", "float16", or "auto": the fastest that
+            paints as well, see `jaxnst.networks.Network`.
 
     Raises:
         ValueError: if the name or an option is unknown, or the file is damaged or holds

@@ -340,10 +340,12 @@ def stylize(
             then count as much as strong ones.
         conv: algorithm of the convolutions: "xla", "winograd", or "auto", the faster on
             this device. The pictures differ by rounding.
-        precision: number format of the network's activations: "float32", or "bfloat16",
-            which takes half the memory and is several times as fast on GPUs and TPUs
-            (on most CPUs slower). Losses and picture stay float32; the result is a
-            different picture of the same kind.
+        precision: arithmetic of the network: "float32"; "tf32", several times as fast
+            on GPUs from Nvidia's Ampere on and on TPUs; "bfloat16", faster yet and in
+            half the memory, but another picture of the same kind; "float16", for older
+            GPUs; or "auto": "tf32" where there is such, "float16" on older GPUs of
+            Nvidia, "float32" elsewhere. Losses and picture are float32 in any case.
+            `record["result"]["precision"]` has what was used.
         memory: "fast", "balanced" (a fifth slower), "low", or "auto", the first of them
             that fits into memory; if memory runs out all the same, the painting begins
             again with the next. The pictures differ by rounding.

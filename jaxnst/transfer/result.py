@@ -48,6 +48,7 @@ def make_record(
         "steps": sum(len(report.terms) for report in painted.reports),
         "stopped": painted.stopped,
         "memory": painted.memory,
+        "precision": job.network.arithmetic,
     }
     if painted.strength is not None:
         result["strength"] = dict(painted.strength)

@@ -20,6 +20,7 @@ from jaxnst.networks import (
     normalize_activations,
     spread_network,
 )
+from jaxnst.networks.devices import default_device, warn_if_emulated
 from jaxnst.networks.transforms import check_normalizable
 from jaxnst.optimize import make_optimizer
 from jaxnst.optimize.programs import use_program_cache
@@ -204,7 +205,7 @@ def set_up(
     if config.normalize_activations:
         network = _normalized(network, inputs, config)
     layers = [*config.content_layers, *config.style_layers]
-    network = cut_behind(network, layers)
+    network = _fitted(cut_behind(network, layers), config)
     if mesh is not None:
         network = spread_network(network, mesh, layers)
     optimizer = arguments.get("optimizer")
@@ -214,6 +215,17 @@ def set_up(
         optimizer = make_optimizer(config.optimizer)
     preset = arguments.get("preset") or "default"
     return Job(inputs, config, network, optimizer, weights, preset)
+
+
+def _fitted(network: Network, config: TransferConfig) -> Network:
+    """Return the network as the device that paints computes it best."""
+    device = default_device()
+    warn_if_emulated(network.precision, device)
+    fitted = network.fitted(device)
+    if fitted.arithmetic == "float16" and config.normalization != "pair":
+        # The sums of the paper are too large for it.
+        fitted = network.changed(precision="float32").fitted(device)
+    return fitted
 
 
 def _normalized(network: Network, inputs: Inputs, config: TransferConfig) -> Network:
