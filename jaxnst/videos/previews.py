@@ -49,7 +49,7 @@ class ClipEstimate:
     seconds: float
     whole_seconds: float
     frame_seconds: float
-    memory: int
+    memory: float
 
     def __str__(self) -> str:
         """Return the estimate in words."""
