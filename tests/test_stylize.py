@@ -88,6 +88,7 @@ def test_record_says_how_it_was_made(content, style, tiny_vgg19):
         "steps": 7,
         "stopped": None,
         "memory": "fast",
+        "precision": "float32",
         "sizes": [
             {
                 "size": size,
