@@ -40,12 +40,12 @@ class Saved(NamedTuple):
     """What a checkpoint holds of a painting.
 
     Attributes:
-        index: number of the size that was painted, from 0.
+        size_index: number of the size that was painted, from 0.
         identity: settings and hashes of inputs that decide the picture.
         memory: level of memory, on which its last bits depend.
     """
 
-    index: int
+    size_index: int
     identity: Mapping[str, Any]
     memory: str
     member: Mapping[str, Any]
@@ -224,7 +224,7 @@ class Checkpoint:
         """
         started = self._now()
         saved = Saved(
-            index=index,
+            size_index=index,
             identity=self._identity,
             memory=self.memory,
             member=member.kept(),

@@ -99,7 +99,7 @@ def paint(
             is_cut = True
             break
         begun = [member.budget.begin_size(index) for member in members]
-        if saved is not None and index < saved.index:
+        if saved is not None and index < saved.size_index:
             continue
         if not all(begun):
             for member in members:
