@@ -36,8 +36,8 @@ from jaxnst.app.serving import launch  # noqa: E402
 from jaxnst.app.session import Job, Studio, advice_of, clear_temporary  # noqa: E402
 
 
-# Of Gradio's own libraries.
-pytestmark = pytest.mark.filterwarnings("default")
+# Gradio's own, and those of what it leaves open.
+pytestmark = pytest.mark.filterwarnings("default", "ignore:::(gradio|asyncio)")
 TINY: dict[str, Any] = {"size": 48, "num_steps": 8, "min_size": 0}
 
 

@@ -48,10 +48,11 @@ from .jobs import ClipJob
 from .motion import NEW_RATE, Held
 
 
-# Weight of the temporal term and learning rate at a steadiness of 0.5, and the factors
-# from there to a steadiness of 1. Chosen on four clips, see docs/video.md.
-_WEIGHT, _WEIGHT_FACTOR = 10.0, 5.0
-_RATE, _RATE_FACTOR = 0.012, 0.25
+# Weight of the temporal term and learning rate at these steadinesses; in between their
+# logarithms are linear. Chosen on four clips, see docs/video.md.
+_STEADINESS = (0.0, 0.5, 1.0)
+_WEIGHTS = (2.0, 10.0, 50.0)
+_RATES = (0.048, 0.012, 0.0015)
 # For so many frames after a change of the settings what stands still is painted, too.
 _SETTLING = 8
 # Change of a mask from which a place belongs to another region.
@@ -64,15 +65,19 @@ def temporal_weight(own: ClipConfig) -> float:
     """Return the weight of the temporal term."""
     if own.temporal_weight is not None:
         return own.temporal_weight
-    return _WEIGHT * _WEIGHT_FACTOR ** (2 * own.steadiness - 1)
+    return _interpolate(own.steadiness, _WEIGHTS)
 
 
 def frame_rate(own: ClipConfig, config: TransferConfig) -> float:
     """Return the learning rate of a frame after the first."""
     rate = own.frame_learning_rate
     if rate is None:
-        rate = _RATE * _RATE_FACTOR ** (2 * own.steadiness - 1)
+        rate = _interpolate(own.steadiness, _RATES)
     return rate / _USUAL_RATE if config.optimizer == CUSTOM else rate
+
+
+def _interpolate(steadiness: float, values: tuple[float, ...]) -> float:
+    return float(np.exp(np.interp(steadiness, _STEADINESS, np.log(values))))
 
 
 def paint_alone(job: Job, memory: str, **options: Any) -> Painted:
