@@ -91,6 +91,18 @@ def test_it_is_kept_every_few_minutes(stylize, tmp_path, monkeypatch):
     np.testing.assert_array_equal(found.image, stylize().image)
 
 
+def test_a_full_disk_does_not_end_the_painting(stylize, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.numpy.save_file", fail)
+        with pytest.warns(UserWarning, match="cannot be written: .*No space left"):
+            found = stylize(checkpoint=tmp_path / "run")
+    assert not (tmp_path / "run" / module.FILE).exists()
+    np.testing.assert_array_equal(found.image, stylize().image)
+
+
 def test_a_finished_painting_gets_more_steps(stylize, tmp_path):
     folder, steps = tmp_path / "run", []
     first = stylize(checkpoint=folder)

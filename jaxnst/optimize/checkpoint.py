@@ -8,6 +8,7 @@ executed when it is read.
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +35,8 @@ FILE, LOCK = "checkpoint.safetensors", ".lock"
 # so many of them.
 _INTERVAL, _SHARE = 180.0, 20
 _KEY = "jaxnst"
+# Names of files begin so while they are written, see `atomic_write`.
+_UNFINISHED = ".jaxnst-"
 
 
 class Saved(NamedTuple):
@@ -111,6 +114,8 @@ class Checkpoint:
                 f"{plain(str(path))}: another run is writing there; wait for it."
             ) from None
         try:
+            for each in path.glob(f"{_UNFINISHED}*"):  # of a run that was killed
+                each.unlink(missing_ok=True)
             self.saved = self._read()
         except BaseException:
             self.close()
@@ -129,7 +134,7 @@ class Checkpoint:
             raise type(error)(
                 f"checkpoint {plain(str(path))} cannot be made: {error.strerror}"
             ) from error
-        others = {name for name in others if not name.startswith(".jaxnst-")}
+        others = {name for name in others if not name.startswith(_UNFINISHED)}
         if others:
             raise FileExistsError(
                 f"checkpoint {plain(str(path))} is full of other things (there is "
@@ -204,13 +209,17 @@ class Checkpoint:
     ) -> KeepFn:
         """Return a function for `run_size` that saves when it is time to.
 
-        That is every few minutes, at an interruption, and after the last step.
+        That is every few minutes, at an interruption, and after the last step. Where it
+        cannot be written, a warning says so, and painting goes on.
         """
 
         def keep(state: TransferState, waiting: Waiting) -> None:
             is_due = self._now() - self._last >= self._pause
             if is_due or is_interrupted() or not member.schedule.num_left():
-                self.save(index, state, member, waiting)
+                try:
+                    self.save(index, state, member, waiting)
+                except OSError as error:
+                    warnings.warn(str(error), stacklevel=2)
 
         return keep
 
@@ -222,7 +231,7 @@ class Checkpoint:
         Raises:
             OSError: if there is no room; what was there stays.
         """
-        started = self._now()
+        started = self._last = self._now()
         saved = Saved(
             size_index=index,
             identity=self._identity,

@@ -361,8 +361,8 @@ def stylize(
             before, as the record's recoveries say. The same holds after Ctrl-C.
         checkpoint: folder in which the painting is kept every few minutes, and at
             Ctrl-C; made if it is not there. After a kill, the same call goes on from
-            there, to the same picture. Not with L-BFGS. It takes some six times the
-            memory of the picture as floats.
+            there, to the same picture. Not with L-BFGS. Its file is about six times as
+            large as the picture in float32.
         more_steps: number of steps that a finished painting in `checkpoint` is to have
             beyond its own, at the full size; the learning rate falls again at their
             end. One that is not finished goes on first.
