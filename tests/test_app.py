@@ -309,9 +309,9 @@ def test_a_result_that_is_gone_breaks_no_page(session, pictures):
 
 def test_an_error_names_a_file_and_not_its_folder(studio):
     path = studio.temporary / "1f" / "a.mp4"
-    assert (
-        views.error_text(ValueError(f"`clip` {path} is bad")) == "`clip` a.mp4 is bad"
-    )
+    for before, after in (("{}", "a.mp4"), ("({})", "(a.mp4)")):
+        error = ValueError(f"`clip` {before.format(path)} is bad")
+        assert views.error_text(error) == f"`clip` {after} is bad"
 
 
 def test_a_grid_fills_and_a_tile_has_its_settings(session, pictures, slow):
@@ -744,6 +744,15 @@ def test_a_picture_goes_through_the_page(page, pictures, tmp_path, slow, looked_
     assert {*looked_up} <= {"127.0.0.1", "localhost", None}
 
 
+def test_its_own_pictures_are_there_wherever_it_was_started(
+    page, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo", "painting"):
+        page.locator(f"#{name}s button").first.click()
+        page.wait_for_selector(f"#{name} img")
+
+
 def test_a_closed_page_loses_nothing(app, page, pictures, slow):
     give(page, pictures)
     before = {*app.studio.folder.rglob("*.png")}
@@ -768,6 +777,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(page, tmp_path):
         )
         assert words in told(page)
         assert "/tmp" not in told(page)
+        assert page.locator(".toast-wrap .error").count() == 0
         page.wait_for_selector("#photo img", state="detached")
     page.click("#paint")
     page.wait_for_function(

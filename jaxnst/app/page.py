@@ -15,7 +15,7 @@ from .views import NO_FORECAST, notice, stage
 
 _ROOT = Path(__file__).parent.parent
 # In an installed wheel the pictures lie inside the package, in a checkout beside it.
-_EXAMPLES = (_ROOT / "_examples", _ROOT.parent / "examples/images")
+EXAMPLES = (_ROOT / "_examples", _ROOT.parent / "examples/images")
 # {name of the file: what it is}.
 _PHOTOS = {
     "summer_palace": "Palace",
@@ -130,6 +130,7 @@ STYLE = """
 }
 .jx-table, .jx-table th, .jx-table td { border-width: 0 0 1px !important; }
 .jx-table thead, .jx-table tbody, .jx-table tr { border: 0 !important; }
+.jx-table th[scope="col"] { white-space: nowrap; }
 .jx-table small { display: block; font-weight: normal; }
 """
 
@@ -442,5 +443,5 @@ def _any(name: str) -> Any:
 
 
 def _example(stem: str) -> Path | None:
-    places = [folder / f"{stem}.jpg" for folder in _EXAMPLES]
+    places = [folder / f"{stem}.jpg" for folder in EXAMPLES]
     return next((path for path in places if path.is_file()), None)

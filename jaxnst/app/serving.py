@@ -150,7 +150,7 @@ def launch(
     try:
         from starlette.middleware import Middleware
 
-        from .page import STYLE, build_page, make_theme
+        from .page import EXAMPLES, STYLE, build_page, make_theme
         from .session import Studio
 
         guard = Middleware(Guard, folder=_UPLOADS.path, hosts=hosts, origins=origins)
@@ -164,6 +164,8 @@ def launch(
             auth=auth,
             share=share,
             max_threads=_MAX_THREADS,
+            # Files beside where it was started and temporary ones are allowed anyway.
+            allowed_paths=[str(folder) for folder in EXAMPLES],
             prevent_thread_lock=True,
             quiet=True,
             show_error=True,

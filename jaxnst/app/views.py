@@ -16,7 +16,7 @@ from .session import TEMPORARY, Frame, Job, Made
 NO_FORECAST = "Once both pictures are there, this says what painting will take."
 _WELCOME = "Drop a photo and a painting, then press Paint."
 # Where a given file lies on this machine says nothing; its name does.
-_OWN_FOLDERS = re.compile(rf"\S*[\\/]{TEMPORARY}\S*[\\/]")
+_OWN_FOLDERS = re.compile(rf"[^\s(]*[\\/]{TEMPORARY}\S*[\\/]")
 # {kind of a job: what it is at}.
 _WAITING = {
     "report": "Finding out why it looks so; this takes minutes, as small pictures are "
