@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, and their hashes."""
+"""Files that are there as a whole or not at all; their locks and hashes."""
 
 import contextlib
 import hashlib
@@ -6,6 +6,8 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+import filelock
 
 
 def _place_beside(path: Path) -> Path:
@@ -67,6 +69,24 @@ def atomic_write(path: Path, folder: Path | None = None) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def take_lock(place: Path, message: str) -> filelock.BaseFileLock:
+    """Take the lock of a file, where the file system has locks.
+
+    The lock is released when the process dies.
+
+    Raises:
+        BlockingIOError: if another run holds it, with this message.
+    """
+    lock = filelock.FileLock(place, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise BlockingIOError(message) from None
+    except (OSError, NotImplementedError):
+        pass  # the run goes on without
+    return lock
 
 
 def file_sha256(path: Path) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +21,7 @@ import safetensors.numpy
 
 from jaxnst import __version__
 from jaxnst._checks import plain, shown
-from jaxnst.images.files import atomic_write
+from jaxnst.images.files import atomic_write, take_lock
 from jaxnst.objective import LossTerms
 
 from .loop import KeepFn, Waiting
@@ -106,13 +105,10 @@ class Checkpoint:
         self._pause = _INTERVAL
         self._last = now_fn()
         self._make()
-        self._lock = filelock.FileLock(path / LOCK, timeout=0, thread_local=False)
-        try:
-            self._lock.acquire()
-        except filelock.Timeout:
-            raise BlockingIOError(
-                f"{plain(str(path))}: another run is writing there; wait for it."
-            ) from None
+        self._lock = take_lock(
+            path / LOCK,
+            f"{plain(str(path))}: another run is writing there; wait for it.",
+        )
         try:
             for each in path.glob(f"{_UNFINISHED}*"):  # of a run that was killed
                 each.unlink(missing_ok=True)

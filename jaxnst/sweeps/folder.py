@@ -25,7 +25,7 @@ from PIL import Image as PILImage
 
 from jaxnst._checks import check_path, plain
 from jaxnst.images import EXTENSIONS
-from jaxnst.images.files import atomic_write, file_sha256
+from jaxnst.images.files import atomic_write, file_sha256, take_lock
 
 from .axes import Axis, Row, make_file_name
 from .manifest import manifest_csv, manifest_json
@@ -316,22 +316,13 @@ def _make_folder(path: Path, stage: Path) -> None:
 
 
 def _take_lock(path: Path, process: int) -> filelock.BaseFileLock:
-    """Take the lock of a process, where the file system has locks.
-
-    The lock is released when the process dies.
-    """
+    """Take the lock of a process."""
     place = path / STATE / f"process-{process}.lock"
-    lock = filelock.FileLock(place, timeout=0, thread_local=False)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise BlockingIOError(
-            f"output {path}: another run is writing there; wait for it, or give "
-            f"another folder. (If none is, remove {place}.)"
-        ) from None
-    except (OSError, NotImplementedError):
-        pass  # the sweep goes on without
-    return lock
+    return take_lock(
+        place,
+        f"output {path}: another run is writing there; wait for it, or give another "
+        f"folder. (If none is, remove {place}.)",
+    )
 
 
 def _state_of(path: Path) -> Any:

@@ -37,10 +37,7 @@ def make_record(
 ) -> dict[str, Any]:
     """Return the record of one picture, from which it can be made again."""
     inputs = job.inputs
-    pictures = {"content": inputs.content, **name_styles(inputs.styles)}
-    if inputs.init is not None:
-        pictures["init"] = inputs.init
-    pictures |= dict(inputs.guiding)
+    pictures = _pictures_of(job)
     device = default_device()
     result: dict[str, Any] = {
         "height": inputs.shape[0],
@@ -98,14 +95,18 @@ def make_record(
     }
 
 
-def identity_of(job: Job) -> dict[str, Any]:
-    """Return what decides a picture: its settings, and the hashes of its inputs."""
+def _pictures_of(job: Job) -> dict[str, Any]:
+    """Return {name in a record: picture} of all inputs."""
     inputs = job.inputs
     pictures = {"content": inputs.content, **name_styles(inputs.styles)}
     if inputs.init is not None:
         pictures["init"] = inputs.init
-    pictures |= dict(inputs.guiding)
-    hashes = {name: picture.sha256 for name, picture in pictures.items()}
+    return pictures | dict(inputs.guiding)
+
+
+def identity_of(job: Job) -> dict[str, Any]:
+    """Return what decides a picture: its settings, and the hashes of its inputs."""
+    hashes = {name: picture.sha256 for name, picture in _pictures_of(job).items()}
     settings = job.config.to_dict()
     settings.pop("max_seconds", None)
     weights = None if job.weights is None else job.weights._asdict()

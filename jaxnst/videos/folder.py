@@ -17,14 +17,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
 from jaxnst._checks import path_text, plain
 from jaxnst._types import HostImage
 from jaxnst.config import MEMORY_LEVELS
 from jaxnst.images import save_picture
-from jaxnst.images.files import atomic_write, file_sha256
+from jaxnst.images.files import atomic_write, file_sha256, take_lock
 
 from .source import cv2
 
@@ -150,13 +149,10 @@ class WorkFolder(Store):
         self.path = self.scratch = path
         self._mutex = threading.Lock()
         self._make()
-        self._lock = filelock.FileLock(path / LOCK, timeout=0, thread_local=False)
-        try:
-            self._lock.acquire()
-        except filelock.Timeout:
-            raise BlockingIOError(
-                f"{plain(str(path))}: another run is writing there; wait for it."
-            ) from None
+        self._lock = take_lock(
+            path / LOCK,
+            f"{plain(str(path))}: another run is writing there; wait for it.",
+        )
         try:
             self._check_identity(json.loads(json.dumps(identity)))
             self._read_rows()
