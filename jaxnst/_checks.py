@@ -12,7 +12,7 @@ import operator
 import os
 import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,11 @@ def expand_home(path: str | os.PathLike[str]) -> Path:
     with contextlib.suppress(RuntimeError):
         return Path(path).expanduser()
     return Path(path)
+
+
+def one_or_all(pictures: Sequence[Any]) -> Any:
+    """Return the only picture, or the list of several."""
+    return pictures if len(pictures) > 1 else pictures[0]
 
 
 def check_list(name: str, value: Any, wanted: str) -> list[Any]:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxnst._checks import one_line
+from jaxnst._checks import one_line, one_or_all
 from jaxnst.images import load_picture, save_picture
 from jaxnst.images.files import file_sha256
 from jaxnst.optimize import StepView
@@ -482,7 +482,7 @@ class Session:
         name = f"{_stem(photo)}_{_stem(paintings[0])}.png"
 
         def run(job: Job) -> Made:
-            style: Any = paintings if len(paintings) > 1 else paintings[0]
+            style = one_or_all(paintings)
             result = stylize(photo, style, progress=False, callback=job.see, **settings)
             job.note(phase="finishing")
             names = ("masks", "strength", "init")
@@ -544,7 +544,7 @@ class Session:
             self._estimate.stop()
 
         def run(_: Job) -> Estimate:
-            style: Any = styles if len(styles) > 1 else styles[0]
+            style = one_or_all(styles)
             return estimate(content, style, progress=False, **settings)
 
         self._estimate = self.studio.submit(Job("estimate", run))

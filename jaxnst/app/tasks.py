@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxnst._checks import one_or_all
 from jaxnst.config import CLIP_SETTINGS
 from jaxnst.images import load_picture
 from jaxnst.insight.explanation import explain
@@ -95,7 +96,7 @@ def paint_grid(
             if job.see(view):
                 raise KeyboardInterrupt  # `sweep` keeps what is there
 
-        style: Any = paintings if len(paintings) > 1 else paintings[0]
+        style = one_or_all(paintings)
         try:
             return sweep(
                 photo,
@@ -122,7 +123,7 @@ def paint_clip(
 ) -> Job:
     """Begin a clip; the job's value is a `PaintedClip`, or None without a frame."""
     source, paintings = Path(clip), [session.keep(path) for path in styles]
-    style: Any = paintings if len(paintings) > 1 else paintings[0]
+    style = one_or_all(paintings)
 
     def run(job: Job) -> PaintedClip | None:
         from jaxnst.videos.driver import VideoInterrupted, video
@@ -182,7 +183,7 @@ def forecast_clip(
     own: Mapping[str, Any],
 ) -> Job:
     """Begin to look through a clip; the job's value is a `ClipEstimate`."""
-    style: Any = styles if len(styles) > 1 else styles[0]
+    style = one_or_all(styles)
 
     def run(_: Job) -> Any:
         from jaxnst.videos.previews import estimate_clip

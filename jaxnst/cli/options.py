@@ -239,11 +239,6 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     return settings | {name: vars(args)[name] for name in names if name in args}
 
 
-def one_or_all(pictures: list[Any]) -> Any:
-    """Return the only picture, or the list of several."""
-    return pictures if len(pictures) > 1 else pictures[0]
-
-
 def read_input(name: str) -> str | io.BytesIO:
     """Return a picture's name; for `-` what standard input holds, read once."""
     if name != STANDARD:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxnst._checks import plain
+from jaxnst._checks import one_or_all, plain
 from jaxnst.config import FILTERS
 
 from .options import (
@@ -16,7 +16,6 @@ from .options import (
     Command,
     check_picture_output,
     flag,
-    one_or_all,
     option,
     read_input,
     say,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxnst._checks import plain, shown
+from jaxnst._checks import one_or_all, plain, shown
 from jaxnst.config import NOT_FOR_TEXTURES, SETTINGS
 
 from .options import (
@@ -22,7 +22,6 @@ from .options import (
     error_text,
     flag,
     given_settings,
-    one_or_all,
     option,
     read_input,
     say,

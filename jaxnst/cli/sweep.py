@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxnst._checks import one_or_all
+
 from .options import (
     EXIT_ERROR,
     EXIT_FAILED,
@@ -18,7 +20,6 @@ from .options import (
     Command,
     flag,
     given_settings,
-    one_or_all,
     option,
     say,
     say_error,

@@ -6,7 +6,7 @@ import functools
 import time
 from typing import Any
 
-from jaxnst._checks import path_text, shown
+from jaxnst._checks import one_or_all, path_text, shown
 from jaxnst.config import CLIP_SETTINGS, OVER_TIME, SETTINGS, parse_moment
 
 from .options import (
@@ -17,7 +17,6 @@ from .options import (
     WHOLE,
     Command,
     flag,
-    one_or_all,
     option,
     read_input,
     say,
