@@ -143,7 +143,7 @@ def step_rows(args: argparse.Namespace) -> Rows:
     threads = [
         compile_in_background([each])
         for plan in plans
-        for each in size_programs(plan, plan.sizes[0])
+        for each in size_programs(plan, plan.sizes[0]).every
     ]
     for thread in threads:
         thread.join()

@@ -44,7 +44,9 @@ DEVICES = ("all",)
 FLOWS = ("dis", "deepflow", "none")
 INITS = ("content", "recolored", "style", "noise")
 # From most memory and least time to the reverse, see `jaxnst.networks.remat`.
-MEMORY_LEVELS = ("fast", "balanced", "low")
+NETWORK_MEMORY_LEVELS = ("fast", "balanced", "low")
+# The last is of a whole step, see `jaxnst.optimize.tiles`.
+MEMORY_LEVELS = (*NETWORK_MEMORY_LEVELS, "tiles")
 NORMALIZATIONS = ("pair", "paper")
 OPTIMIZERS = ("adam", "lbfgs")
 PADDINGS = ("reflect", "replicate", "zeros", "circular", "circular_x", "circular_y")
@@ -576,9 +578,10 @@ class TransferConfig:
     )
     memory: str = _choice(
         "auto",
-        "fast, balanced, low, or auto: the first that fits",
+        "fast, balanced, low, tiles, or auto: the first that fits",
         ("auto", *MEMORY_LEVELS),
     )
+    tile_size: int = _side(1024, "side of a tile, with memory tiles")
     devices: str | None = _choice(
         None, "all: spread the picture over all devices", DEVICES, default_text="one"
     )
@@ -622,6 +625,15 @@ class TransferConfig:
             raise ValueError(
                 f"`style_loss` {whole} sorts all pixels of a layer at once, so it "
                 f"needs `memory` 'fast' or 'auto', got {self.memory!r}."
+            )
+        if self.memory == "tiles" and self.smoothing == "softmax":
+            raise ValueError(
+                "`smoothing` 'softmax' is over all values of a layer at once, so it "
+                "does not go with `memory` 'tiles'; use 'log' or 'none'."
+            )
+        if self.memory == "tiles" and self.devices is not None:
+            raise ValueError(
+                "`memory` 'tiles' does not go with `devices`; leave one of them out."
             )
         if self.devices is not None and {*self.style_loss} & {
             *_ONE_DEVICE_STYLE_LOSSES

@@ -55,6 +55,10 @@ Blend = Float[Array, "regions layers styles"]
 # Style loss to the target of each region.
 RegionTargets = dict[str, tuple[Any, ...]]
 
+# {layer: {style loss: statistics of each region, "content": error}}, all of them means
+# over pixels.
+Measured = Mapping[str, Mapping[str, Any]]
+
 FeatureFn = Callable[[Image, Collection[str]], Features]
 
 
@@ -135,9 +139,6 @@ def compute_targets(
     """
     styles = list(style) if isinstance(style, Sequence) else [style]
     style_layers, style_losses = tuple(style_layers), tuple(style_losses)
-    if blend is None:
-        even = jnp.full((1, 1, len(styles)), 1 / len(styles), jnp.float32)
-        blend = jnp.broadcast_to(even, (1, len(style_layers), len(styles)))
     if shares is None:
         shares = jnp.ones(1)
     guides = None if guides is None else dict(guides)
@@ -160,18 +161,7 @@ def compute_targets(
         before = jnp.sum(jax.tree.leaves(description)[-1].ravel()[:1])
     assert before is not None
     content = after(content, before)
-    style_targets: dict[str, RegionTargets] = {
-        layer: {
-            name: tuple(
-                STYLE_LOSSES[name].combine_fn(
-                    [each[layer][name] for each in descriptions], blend[region, index]
-                )
-                for region in range(blend.shape[0])
-            )
-            for name in style_losses
-        }
-        for index, layer in enumerate(style_layers)
-    }
+    style_targets = combine_descriptions(descriptions, blend)
     if all(is_whole(network, layer) for layer in content_layers):
         content_fns = dict.fromkeys(content_layers, _WHOLE)
         found = _measure(network, content, style_targets, guides, content_fns)
@@ -179,28 +169,23 @@ def compute_targets(
     else:  # strips give no maps
         maps = dict(network(content, content_layers))
         found = _measure(network, content, style_targets, guides, {})
-    content_scale = {}
-    for layer in content_layers:
-        rows_added = filling(network, content, maps[layer])
-        if normalization == "pair":
-            square = rows_added * _mean_square(maps[layer])
-            of_styles = jnp.mean(jnp.stack([each[layer] for each in squares]))
-            # The two are equal at `_FAINT`.
-            of_faint = of_styles - (1 / _FAINT - 1) * square
-            scale = jnp.maximum(square, of_faint)
-            content_scale[layer] = scale + jnp.finfo(scale.dtype).tiny
-        else:  # eq. 1 is half the sum
-            content_scale[layer] = jnp.float32(2 * rows_added / maps[layer].size)
-    if normalization == "pair":
-        style_scale = {
-            layer: _style_gaps(found[layer], targets, guides, layer)
-            for layer, targets in style_targets.items()
-        }
-    else:  # eq. 4
-        style_scale = {
-            layer: {"gram": jnp.full(1, 4.0 * targets["gram"][0].shape[0] ** 2)}
-            for layer, targets in style_targets.items()
-        }
+    content_squares = {
+        layer: filling(network, content, maps[layer]) * _mean_square(maps[layer])
+        for layer in scaled_layers
+    }
+    sizes = {
+        layer: maps[layer].size / filling(network, content, maps[layer])
+        for layer in content_layers
+    }
+    content_scale, style_scale = find_scales(
+        content_squares,
+        squares,
+        sizes,
+        found,
+        style_targets,
+        guides,
+        normalization=normalization,
+    )
     return Targets(
         content={layer: maps[layer] for layer in content_layers},
         content_scale=content_scale,
@@ -209,6 +194,75 @@ def compute_targets(
         guides=guides,
         shares=shares,
     )
+
+
+def combine_descriptions(
+    descriptions: Sequence[Mapping[str, Mapping[str, Any]]], blend: Blend | None = None
+) -> dict[str, RegionTargets]:
+    """Return {layer: {style loss: target of each region}}.
+
+    Args:
+        descriptions: of each style picture, {layer: {style loss: description}}.
+        blend: weight of each style picture; by default all weigh the same.
+    """
+    layers = list(descriptions[0])
+    if blend is None:
+        even = jnp.full((1, 1, len(descriptions)), 1 / len(descriptions), jnp.float32)
+        blend = jnp.broadcast_to(even, (1, len(layers), len(descriptions)))
+    return {
+        layer: {
+            name: tuple(
+                STYLE_LOSSES[name].combine_fn(
+                    [each[layer][name] for each in descriptions], blend[region, index]
+                )
+                for region in range(blend.shape[0])
+            )
+            for name in descriptions[0][layer]
+        }
+        for index, layer in enumerate(layers)
+    }
+
+
+def find_scales(
+    content_squares: Mapping[str, Scalar],
+    style_squares: Sequence[Mapping[str, Scalar]],
+    sizes: Mapping[str, float],
+    measured: Measured,
+    style: Mapping[str, RegionTargets],
+    guides: Mapping[str, Guides] | None,
+    *,
+    normalization: str = "pair",
+) -> tuple[dict[str, Scalar], dict[str, dict[str, Regional]]]:
+    """Return the divisors of content terms and of style terms.
+
+    Args:
+        content_squares: {content layer: mean square of the content picture}; not looked
+            at by "paper".
+        style_squares: the same of each style picture.
+        sizes: {content layer: number of values in the content picture's feature map}.
+        measured: result of `measure_image` for the content picture.
+        style: targets of the style losses.
+        guides: those of `Targets`.
+        normalization: "pair" or "paper", see `jaxnst.objective`.
+    """
+    content_scale = {}
+    if normalization != "pair":
+        for layer, size in sizes.items():  # eq. 1 is half the sum
+            content_scale[layer] = jnp.float32(2 / size)
+        return content_scale, {  # eq. 4
+            layer: {"gram": jnp.full(1, 4.0 * targets["gram"][0].shape[0] ** 2)}
+            for layer, targets in style.items()
+        }
+    for layer, square in content_squares.items():
+        of_styles = jnp.mean(jnp.stack([each[layer] for each in style_squares]))
+        # The two are equal at `_FAINT`.
+        of_faint = of_styles - (1 / _FAINT - 1) * square
+        scale = jnp.maximum(square, of_faint)
+        content_scale[layer] = scale + jnp.finfo(scale.dtype).tiny
+    return content_scale, {
+        layer: _style_gaps(measured[layer], targets, guides, layer)
+        for layer, targets in style.items()
+    }
 
 
 def _describe(
@@ -332,9 +386,15 @@ def _statistics(
 
 
 def _content_error(
-    target: Float[Array, "_ _ channels"], features: FeatureMap, rows: Part
+    aim: tuple[Float[Array, "_ _ channels"], Float[Array, "_ _"] | None],
+    features: FeatureMap,
+    rows: Part,
 ) -> Scalar:
-    return content_loss(features, target[rows])
+    target, own = aim[0][rows], aim[1]
+    if own is not None:
+        weight = own[rows][..., None].astype(features.dtype)
+        features, target = weight * features, weight * target
+    return content_loss(features, target)
 
 
 # `Partial`s, because JAX takes no plain function as an argument. Made once, because
@@ -460,20 +520,100 @@ def perceptual_loss(
     References:
         Gatys, Ecker, Bethge, CVPR 2016, eq. 7, with total variation added.
     """
+    measured = measure_image(image, network, targets)
+    wraps = network.wraps if isinstance(network, Network) else (False, False)
+    return total_loss(
+        measured,
+        measure_pixels(image, targets.temporal, wraps=wraps),
+        targets,
+        weights,
+        normalization=normalization,
+    )
+
+
+class PixelTerms(NamedTuple):
+    """The terms of a loss that need no network.
+
+    Attributes:
+        tv: total variation.
+        temporal: temporal term; None for a picture by itself.
+    """
+
+    tv: Scalar
+    temporal: Scalar | None
+
+
+def measure_image(
+    image: Image,
+    network: FeatureFn,
+    targets: Targets,
+    own: Mapping[str, Float[Array, "_ _"]] | None = None,
+) -> Measured:
+    """Return what the network sees of an image that the loss is made of.
+
+    All of it are means over pixels. So means over the parts of an image, each weighted
+    by its share of the pixels, add up to those of the image.
+
+    Args:
+        image: RGB, [0, 1].
+        network: feature extractor.
+        targets: the targets, of which the scales are not looked at.
+        own: {layer: weight of every pixel}, 0 or 1: pixels of weight 0 do not count,
+            but the mean is over all; by default all count.
+    """
+    guides = targets.guides
+    if own is not None:
+        guides = {
+            layer: own[layer][None] * (1 if guides is None else guides[layer])
+            for layer in targets.style
+        }
     content_fns = {
-        layer: Partial(_content_error, target)
+        layer: Partial(_content_error, (target, None if own is None else own[layer]))
         for layer, target in targets.content.items()
     }
-    found = _measure(network, image, targets.style, targets.guides, content_fns)
+    return _measure(network, image, targets.style, guides, content_fns)
+
+
+def measure_pixels(
+    image: Image, temporal: Temporal | None = None, *, wraps: tuple[bool, bool]
+) -> PixelTerms:
+    """Return the terms of an image that need no network.
+
+    Args:
+        image: RGB, [0, 1].
+        temporal: that of the targets.
+        wraps: whether the image wraps around, vertically and horizontally.
+    """
+    held = None if temporal is None else _temporal_term(image, temporal)
+    return PixelTerms(total_variation_loss(image, wraps=wraps), held)
+
+
+def total_loss(
+    measured: Measured,
+    pixels: PixelTerms,
+    targets: Targets,
+    weights: LossWeights,
+    *,
+    normalization: str = "pair",
+) -> tuple[Scalar, LossTerms]:
+    """Return the loss of an image, and its terms, from what was measured of it.
+
+    Args:
+        measured: result of `measure_image`.
+        pixels: result of `measure_pixels`.
+        targets: the targets, of which the content is not looked at.
+        weights: weights of the loss terms.
+        normalization: that of `targets`.
+    """
 
     def distances(layer: str, name: str) -> Regional:
-        statistics, aims = found[layer][name], targets.style[layer][name]
+        statistics, aims = measured[layer][name], targets.style[layer][name]
         if normalization == "paper":
             return gram_loss(statistics[0], aims[0])[None]
         return _style_distances(name, statistics, aims, targets.guides, layer)
 
     content_layers = {  # mean of (F - P)^2, over its scale
-        layer: found[layer]["content"] / scale
+        layer: measured[layer]["content"] / scale
         for layer, scale in targets.content_scale.items()
     }
     regions = {  # |G - A| of each region, over its scale, summed over the style losses
@@ -491,12 +631,9 @@ def perceptual_loss(
     style = jnp.sum(targets.shares * style_regions)
     # `weights.style` is one weight, or one for each region.
     weighted = jnp.sum(weights.style * (targets.shares * style_regions))
-    wraps = network.wraps if isinstance(network, Network) else (False, False)
-    tv = total_variation_loss(image, wraps=wraps)
+    tv, temporal = pixels
     total = weights.content * content + weighted + weights.tv * tv
-    temporal = None
-    if targets.temporal is not None and weights.temporal is not None:
-        temporal = _temporal_term(image, targets.temporal)
+    if temporal is not None and weights.temporal is not None:
         total = total + weights.temporal * temporal
     return total, LossTerms(
         total, content, style, tv, content_layers, style_layers, style_regions, temporal

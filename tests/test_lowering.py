@@ -52,7 +52,8 @@ def lowered(device, **settings) -> dict[str, str]:
     programs = size_programs(plan, plan.sizes[0])
     platform = "tpu" if device.platform == "tpu" else "cuda"
     texts = {}
-    for name, program in programs._asdict().items():
+    named = {"step": programs.step, "targets": programs.others[0]}
+    for name, program in named.items():
         traced = program.function.trace(*program.args, **program.static)
         low = traced.lower(lowering_platforms=(platform,))
         texts[name] = low.as_text()

@@ -9,7 +9,7 @@ from conftest import TINY_GOOGLENET, TINY_RESNET, build, picture, run
 import jaxnst
 from jaxnst.networks import (
     GOOGLENET,
-    MEMORY_LEVELS,
+    NETWORK_MEMORY_LEVELS,
     RESNET50,
     TENSORFLOW,
     VGG16,
@@ -203,7 +203,7 @@ def test_less_memory_is_kept_at_every_level():
     image = jax.ShapeDtypeStruct((256, 256, 3), jnp.float32)
     found = [
         program.lower(image, network.with_memory(level)).compile().memory_analysis()
-        for level in MEMORY_LEVELS
+        for level in NETWORK_MEMORY_LEVELS
     ]
     needed = [stats.temp_size_in_bytes for stats in found if stats is not None]
     assert needed[1] < 0.9 * needed[0]

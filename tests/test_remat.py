@@ -8,7 +8,7 @@ from conftest import build, picture
 
 from jaxnst.networks import (
     CAFFE,
-    MEMORY_LEVELS,
+    NETWORK_MEMORY_LEVELS,
     Network,
     VGGArchitecture,
     measure_features,
@@ -99,7 +99,7 @@ def test_less_is_kept_at_every_level():
         value_and_grad.lower(image, network.with_memory(memory), *others)
         .compile()
         .memory_analysis()
-        for memory in MEMORY_LEVELS
+        for memory in NETWORK_MEMORY_LEVELS
     ]
     needed = [stats.temp_size_in_bytes for stats in found if stats is not None]
     assert needed[2] < needed[1] < 0.85 * needed[0]

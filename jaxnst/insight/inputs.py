@@ -12,7 +12,7 @@ import numpy as np
 from jaxnst._types import AnyHostImage, HostImage
 from jaxnst.images import PictureSource, fitted_shape, load_picture, read_record, resize
 from jaxnst.images.load import MIN_SIDE
-from jaxnst.networks import MEMORY_LEVELS
+from jaxnst.networks import NETWORK_MEMORY_LEVELS
 from jaxnst.networks.devices import default_device
 from jaxnst.objective import LossWeights
 from jaxnst.optimize.strength import weigh
@@ -125,7 +125,9 @@ def _on_one_device(job: Job, record: Mapping[str, Any]) -> Job:
         network = jax.device_put(plain, default_device())
         config = dataclasses.replace(config, devices=None)
     level = record["result"].get("memory")
-    if level in MEMORY_LEVELS:
+    if level == "tiles":  # a report is of the size of a few tiles at most
+        level = NETWORK_MEMORY_LEVELS[-1]
+    if level in NETWORK_MEMORY_LEVELS:
         network = network.with_memory(level)
     return job._replace(network=network, config=config)
 

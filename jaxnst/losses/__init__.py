@@ -20,6 +20,7 @@ from .nearest_neighbor import (
     Samples as Samples,
     center_samples as center_samples,
     neighbor_error as neighbor_error,
+    sample_places as sample_places,
     style_samples as style_samples,
 )
 from .sliced_wasserstein import (

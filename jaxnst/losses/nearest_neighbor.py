@@ -47,13 +47,22 @@ def style_samples(features: FeatureMap) -> Float[Array, "samples channels"]:
         pixels can be compared with all samples.
     """
     flat = points_of(features)
-    num_pixels = flat.shape[0]
+    places = sample_places(flat.shape[0])
+    return flat if len(places) == len(flat) else flat[places]
+
+
+def sample_places(num_pixels: int) -> Int[np.ndarray, " samples"]:
+    """Return the pixels that `style_samples` takes, counted row by row.
+
+    Args:
+        num_pixels: number of pixels of the feature map, 1 or more.
+    """
     count = max(_MIN_SAMPLES, min(_MAX_SAMPLES, _MAX_PAIRS // num_pixels))
     if count >= num_pixels:
-        return flat
+        return np.arange(num_pixels, dtype=np.int32)
     generator = np.random.default_rng(0)
     places = np.sort(generator.choice(num_pixels, count, replace=False))
-    return flat[places.astype(np.int32)]
+    return places.astype(np.int32)
 
 
 def center_samples(samples: Float[Array, "samples channels"]) -> Samples:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxnst._types import FeatureMap, Scalar, Scalars
@@ -29,6 +30,7 @@ from . import (
     gram_matrix,
     moments_distance,
     neighbor_error,
+    sample_places,
     sliced_distance,
     sliced_error,
     style_quantiles,
@@ -56,6 +58,8 @@ class StyleLoss(NamedTuple):
         descriptions_are_means: whether a description is a mean over pixels.
         statistics_are_means: whether the statistics are a mean over pixels. If not,
             `statistics_fn` needs all pixels at once, and divides by the guide itself.
+        places_fn: (number of pixels) -> the pixels whose features are the description;
+            None if it is made of all.
         takes_precision: whether `statistics_fn` takes `precision`, that of a product of
             activations. The products of other losses are in float32.
     """
@@ -67,6 +71,7 @@ class StyleLoss(NamedTuple):
     size_fn: Callable[[Any], Scalar]
     descriptions_are_means: bool = True
     statistics_are_means: bool = True
+    places_fn: Callable[[int], np.ndarray] | None = None
     takes_precision: bool = False
 
 
@@ -177,6 +182,7 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
             lambda error, target, smoothing: error,
             lambda target: jnp.ones(()),
             descriptions_are_means=False,
+            places_fn=sample_places,
         ),
     }
 )

@@ -4,7 +4,7 @@ A network takes one picture, RGB, float32, [0, 1], HWC, and returns a dict of na
 activations, unbatched.
 """
 
-from jaxnst.config import MEMORY_LEVELS as MEMORY_LEVELS
+from jaxnst.config import NETWORK_MEMORY_LEVELS as NETWORK_MEMORY_LEVELS
 
 from .alexnet import AlexNet as AlexNet, LPIPSNetwork as LPIPSNetwork
 from .architecture import (

@@ -116,6 +116,7 @@ class Architecture(abc.ABC):
         is_rescalable: whether its average pooling can be rescaled.
         bytes_per_pixel: upper bound of the bytes that a step needs for each pixel with
             the networks of this kind in the registry; None if unknown.
+        pool_overlap: pixels by which windows of its poolings overlap, at most.
         recomputed: {memory level: {block: number of strips in which it is computed
             again}}; by default blocks are computed again as a whole.
     """
@@ -126,6 +127,7 @@ class Architecture(abc.ABC):
     default_smoothing: ClassVar[str] = "none"
     is_rescalable: ClassVar[bool] = False
     bytes_per_pixel: ClassVar[int | None] = None
+    pool_overlap: ClassVar[int] = 1
     recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {
         "fast": {},
         "balanced": {1: 1, 2: 1},

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from jaxnst._checks import check_choice
 from jaxnst._types import Activations, FeatureMap, Features, Image
-from jaxnst.config import MEMORY_LEVELS, PADDINGS, POOLINGS
+from jaxnst.config import NETWORK_MEMORY_LEVELS, PADDINGS, POOLINGS
 
 from .architecture import Architecture, Layer, Preprocessing
 from .convolution import Border, Convolution
@@ -95,7 +95,7 @@ class Network(nnx.Module, abc.ABC):
             )
         self.rescale_pooling = rescale_pooling
         self.padding = check_choice("padding", padding, PADDINGS)
-        self.memory = check_choice("memory", memory, MEMORY_LEVELS)
+        self.memory = check_choice("memory", memory, NETWORK_MEMORY_LEVELS)
         self.conv = conv
         self.precision = precision
         self._decide(default_device())
@@ -158,8 +158,9 @@ class Network(nnx.Module, abc.ABC):
         return 1 if self.spread is None else self.spread.mesh.size
 
     def with_memory(self, memory: str) -> "Network":
-        """Return the same network, weights shared, at one of `MEMORY_LEVELS`."""
-        return self.changed(memory=check_choice("memory", memory, MEMORY_LEVELS))
+        """Return the same network, weights shared, at another level of memory."""
+        memory = check_choice("memory", memory, NETWORK_MEMORY_LEVELS)
+        return self.changed(memory=memory)
 
     def changed(self, **attributes: Any) -> "Network":
         """Return the same network, weights shared, with other attributes."""
@@ -210,6 +211,19 @@ class Network(nnx.Module, abc.ABC):
             x = network.apply_layer(layer, x)
             features |= network.read(layer, x, wanted)
         return features
+
+    def layer_shapes(
+        self, shape: tuple[int, int], layers: Collection[str]
+    ) -> dict[str, tuple[int, int]]:
+        """Return {layer: height and width of its feature map}; nothing is computed.
+
+        Args:
+            shape: height and width of a picture.
+            layers: some of `layer_names`.
+        """
+        image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
+        found = jax.eval_shape(lambda image: self(image, tuple(layers)), image)
+        return {layer: found[layer].shape[:2] for layer in layers}
 
     @property
     def margins(self) -> tuple[int, int]:

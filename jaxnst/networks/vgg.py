@@ -31,6 +31,7 @@ class VGGArchitecture(Architecture):
     smoothings: ClassVar[tuple[str, ...]] = ("none",)
     is_rescalable: ClassVar[bool] = True
     bytes_per_pixel: ClassVar[int | None] = 6000
+    pool_overlap: ClassVar[int] = 0
     # The first three blocks hold nine tenths of all activations, including the arrays
     # of Winograd's algorithm.
     recomputed: ClassVar[Mapping[str, Mapping[int, int]]] = {

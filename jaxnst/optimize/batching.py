@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxnst._types import Image
+from jaxnst._types import Image, Scalar
 from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets
 
 from .programs import Held, Program
@@ -32,6 +32,10 @@ from .stepping import (
     step,
     steps,
 )
+
+
+class StepDropped(Exception):
+    """A step was given up before its end; the state is as it was before."""
 
 
 # Name of the axis of the mesh.
@@ -134,14 +138,25 @@ class StepProgram:
         static = {"normalization": self.normalization}
         return Program(compiled_loss_and_gradient, args, static)
 
+    def evaluate(
+        self, image: Any, targets: Targets, weights: LossWeights
+    ) -> tuple[Scalar, LossTerms, Image]:
+        """Return the loss of one picture, its terms and its gradient."""
+        return self.prepare_loss(image, targets, weights).run()
+
     def call(
         self,
         state: TransferState,
         targets: Targets,
         weights: Sequence[LossWeights],
         rates: Any,
+        is_dropped: Callable[[], bool] = lambda: False,
     ) -> tuple[TransferState, StepInfo | PackedInfos]:
-        """Return the next state, in the buffers of `state`, and infos on the device."""
+        """Return the next state, in the buffers of `state`, and infos on the device.
+
+        A call that lasts long asks `is_dropped` now and then whether to raise
+        `StepDropped`.
+        """
         return self.prepare(state, targets, weights, rates).run()
 
     def resize(

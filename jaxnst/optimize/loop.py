@@ -19,7 +19,7 @@ import numpy as np
 from jaxnst._types import HostImage
 from jaxnst.objective import Targets
 
-from .batching import StepProgram
+from .batching import StepDropped, StepProgram
 from .member import Member
 from .optimizers import is_lbfgs
 from .quasi_newton import Evaluation, minimize_lbfgs
@@ -149,7 +149,16 @@ def _run_steps(
             own = member.schedule.next_rates(count)
             rates[index, : len(own)] = own
         weights = [member.next_weights for member in members]
-        state, info = program.call(state, targets, weights, rates)
+        try:
+            state, info = program.call(state, targets, weights, rates, is_interrupted)
+        except StepDropped:
+            (member,) = members
+            member.schedule.take_back(count)
+            if keep_fn is not None:
+                keep_fn(state, waiting)
+            member.heed(is_interrupted)
+            end([0])
+            break
         waiting.append((info, count, set(active)))
         if is_first:  # it was compiled, if not before
             is_first = False
@@ -194,7 +203,7 @@ def _run_lbfgs(
 
     def evaluate_fn(picture: HostImage) -> Evaluation:
         nonlocal here
-        measured = program.prepare_loss(picture, targets, member.next_weights).run()
+        measured = program.evaluate(picture, targets, member.next_weights)
         loss, terms, gradient = jax.device_get(measured)
         found = Evaluation(float(loss), terms, gradient)
         here = here or found

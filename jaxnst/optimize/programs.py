@@ -49,6 +49,10 @@ class Program(NamedTuple):
         """
         return self.function.lower(*self.args, **self.static).compile()
 
+    def shapes(self) -> Any:
+        """Return the shapes of what the function returns."""
+        return self.function.eval_shape(*self.args, **self.static)
+
     def run(self) -> Any:
         """Call the function, and return what it returns."""
         return self.function(*self.args, **self.static)

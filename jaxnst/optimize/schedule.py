@@ -198,6 +198,10 @@ class SizeSchedule:
             self.num_left()
         return rates
 
+    def take_back(self, num_steps: int) -> None:
+        """Count steps as not made whose rates were returned last."""
+        self.done -= num_steps
+
     def _plan(self) -> tuple[int, str | None]:
         """Return the number of steps in all, and the reason if fewer than planned."""
         total, reason = self._budget.planned, None

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float
 
 from jaxnst._types import Count, Flag, Image, Scalar, Scalars
 from jaxnst.networks import Network
@@ -153,16 +154,32 @@ def loss_and_gradient(
         weights: weights of the loss terms.
         normalization: "pair" or "paper".
     """
-    # The gradient of a mean over pixels shrinks as the picture grows. With sums over
-    # pixels it does not, so an optimizer's state remains valid at the next size.
-    is_float16 = isinstance(network, Network) and network.arithmetic == "float16"
-    factor = LOSS_SCALE / _largest(weights) if is_float16 else 1
+    factor = gradient_factor(network, weights)
     (loss, terms), gradient = jax.value_and_grad(_scaled_loss, has_aux=True)(
-        image, network, targets, weights, normalization, factor
+        image, network, targets, weights, normalization, 1 if factor is None else factor
     )
-    if is_float16:
+    if factor is not None:
         loss, gradient = loss / factor, gradient / factor
     return loss, terms, gradient
+
+
+def gradient_factor(network: FeatureFn, weights: LossWeights) -> Scalar | None:
+    """Return what the loss is multiplied by while its gradient is in float16.
+
+    None in any other arithmetic.
+    """
+    if isinstance(network, Network) and network.arithmetic == "float16":
+        return LOSS_SCALE / _largest(weights)
+    return None
+
+
+def loss_scale(shape: tuple[int, ...], normalization: str) -> int:
+    """Return what the loss of a picture is multiplied by.
+
+    The gradient of a mean over pixels shrinks as the picture grows. With sums over
+    pixels it does not, so an optimizer's state remains valid at the next size.
+    """
+    return shape[0] * shape[1] if normalization == "pair" else 1
 
 
 def _scaled_loss(
@@ -173,8 +190,7 @@ def _scaled_loss(
     normalization: str,
     factor: float | Scalar = 1,
 ) -> tuple[Scalar, LossTerms]:
-    height, width, _ = image.shape
-    scale = factor * (height * width if normalization == "pair" else 1)
+    scale = factor * loss_scale(image.shape, normalization)
     total, terms = perceptual_loss(
         image, network, targets, weights, normalization=normalization
     )
@@ -217,21 +233,57 @@ def step(
     loss, terms, gradient = loss_and_gradient(
         state.image, network, targets, weights, normalization=normalization
     )
-    # The keyword arguments are for line searches; other optimizers ignore them, and XLA
-    # does not compute unused values.
-    update, opt_state = optimizer.update(
+    return move(
+        state,
+        loss,
+        terms,
         gradient,
-        state.opt_state,
-        state.image,
-        value=loss,
-        grad=gradient,
+        learning_rate,
+        averaging,
+        rates=None if targets.temporal is None else targets.temporal.rates,
+        optimizer=optimizer,
         value_fn=lambda image: _scaled_loss(
             image, network, targets, weights, normalization
         )[0],
     )
+
+
+def move(
+    state: TransferState,
+    loss: Scalar,
+    terms: LossTerms,
+    gradient: Image,
+    learning_rate: Scalar,
+    averaging: Scalar | None,
+    *,
+    rates: Float[Array, "height width 1"] | None,
+    optimizer: optax.GradientTransformationExtraArgs,
+    **search: Any,
+) -> tuple[TransferState, StepInfo]:
+    """Update a picture, given its loss and its gradient.
+
+    Args:
+        state: picture and optimizer state.
+        loss: total loss of the picture, times `loss_scale`.
+        terms: its terms.
+        gradient: gradient of `loss` with respect to the picture.
+        learning_rate: factor on the optimizer's update.
+        averaging: decay of the average; None if the state has none.
+        rates: factor on the update of each pixel; None for 1.
+        optimizer: any optax transformation.
+        search: what line searches need besides, `value_fn`.
+
+    Returns:
+        As `step`.
+    """
+    # The keyword arguments are for line searches; other optimizers ignore them, and XLA
+    # does not compute unused values.
+    update, opt_state = optimizer.update(
+        gradient, state.opt_state, state.image, value=loss, grad=gradient, **search
+    )
     assert isinstance(update, jax.Array)
-    if targets.temporal is not None:
-        update = targets.temporal.rates * update
+    if rates is not None:
+        update = rates * update
     image = jnp.clip(state.image + learning_rate * update, 0.0, 1.0)
     average = state.average
     if average is not None and averaging is not None:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from jaxnst.config import MEMORY_LEVELS
 from jaxnst.losses.registry import STYLE_LOSSES
-from jaxnst.networks import MEMORY_LEVELS
 from jaxnst.networks.devices import default_device, usable_devices
 from jaxnst.optimize import StepCallback, StepView
 from jaxnst.optimize.interrupt import deferred_interrupt
@@ -253,7 +253,8 @@ def _paint_batch(
         except Exception as error:
             yield Done(picture, None, error, 0.0)
             continue
-        if ready and _shapes_of(job) != _shapes_of(ready[0][1]):
+        differs = bool(ready) and _shapes_of(job) != _shapes_of(ready[0][1])
+        if level == "tiles" or differs:
             yield _paint_alone(picture, load_fn, shown, metrics)
         else:
             ready.append((picture, job, level))

@@ -19,7 +19,7 @@ from jaxnst.finishing import finish_picture
 from jaxnst.images import PictureSource, resize
 from jaxnst.images.tiling import move, place_border
 from jaxnst.metrics import Metrics, measure, seam_scores
-from jaxnst.networks import MEMORY_LEVELS, Network
+from jaxnst.networks import Network
 from jaxnst.optimize import StepCallback
 from jaxnst.optimize.checkpoint import Checkpoint
 from jaxnst.optimize.interrupt import deferred_interrupt
@@ -226,6 +226,7 @@ def stylize(
     conv: str | None = None,
     precision: str | None = None,
     memory: str | None = None,
+    tile_size: int | None = None,
     devices: str | None = None,
     metrics: bool = False,
     callback: StepCallback | None = None,
@@ -346,9 +347,13 @@ def stylize(
             GPUs; or "auto": "tf32" where there is such, "float16" on older GPUs of
             Nvidia, "float32" elsewhere. Losses and picture are float32 in any case.
             `record["result"]["precision"]` has what was used.
-        memory: "fast", "balanced" (a fifth slower), "low", or "auto", the first of them
-            that fits into memory; if memory runs out all the same, the painting begins
-            again with the next. The pictures differ by rounding.
+        memory: "fast", "balanced" (a fifth slower), "low", "tiles", or "auto", the
+            first of them that fits into memory; if memory runs out all the same, the
+            painting begins again with the next. The pictures differ by rounding.
+            "tiles" is for huge pictures: the network sees one tile after the other, in
+            about twice the time. Not for clips, nor with "sliced_wasserstein".
+        tile_size: longest side of a tile, in pixels; smaller ones take less memory and
+            more time, as they overlap.
         devices: "all" for all devices of this machine (its GPUs, if it has any): each
             holds some rows of the activations, so that larger pictures fit. Small sizes
             are painted by every device alike. By default one device. The pictures
@@ -454,7 +459,7 @@ def estimate(
     job = set_up(content, style, config, settings, progress=progress)
     # Before compiling, which painting may not have to do.
     holds = psutil.Process().memory_info().rss
-    memory = MEMORY_LEVELS[-1] if config.memory == "auto" else config.memory
+    memory = memory_levels(job)[-1]
     with contextlib.suppress(OutOfMemory):  # the estimate shows by how much
         memory = choose_memory(job)
     with clear_memory_errors(memory, max(job.inputs.shape)):

@@ -10,7 +10,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,24 @@ import jax.numpy as jnp
 import psutil
 
 from jaxnst._checks import check_memory_size
-from jaxnst.config import CUSTOM
+from jaxnst.config import CUSTOM, MEMORY_LEVELS, NETWORK_MEMORY_LEVELS
 from jaxnst.images import fitted_shape
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.losses.registry import PARTWISE
-from jaxnst.networks import MEMORY_LEVELS, Network
+from jaxnst.networks import Network
 from jaxnst.networks.devices import default_device
 from jaxnst.optimize.optimizers import is_lbfgs
 from jaxnst.optimize.programs import Held, Program, compile_in_background
 
-from .plan import Plan, SizePlan, make_plan, size_programs, style_shapes_at
+from .plan import (
+    Plan,
+    SizePlan,
+    SizePrograms,
+    can_be_tiled,
+    make_plan,
+    size_programs,
+    style_shapes_at,
+)
 from .setup import Job
 
 
@@ -56,6 +64,8 @@ _FIRST_PIXELS = 2**16
 _LONGEST_STEP = 1.0
 # Time for the targets of a size and for resizing the picture, in steps of that size.
 _STEPS_BESIDES = 1.5
+# Every tile is computed once more than the picture as a whole, but not differentiated.
+_TILED_EFFORT = 1.5
 # Number of pictures that L-BFGS measures per step; 1.1 to 1.7 were seen.
 _EVALUATIONS = 1.5
 
@@ -139,21 +149,26 @@ def needed_memory(plan: Plan, size: SizePlan) -> float:
     return _RUNTIME_BYTES + plan.step.num_per_device * (pictures + history) + most
 
 
-def _most_of(programs: Sequence[Program]) -> int:
+def _most_of(programs: SizePrograms) -> int:
     """Return the bytes of the program that takes the most."""
-    for thread in [compile_in_background([each]) for each in programs]:
+    every = programs.every
+    for thread in [compile_in_background([each]) for each in every]:
         thread.join()
-    return max(map(_temporary, programs))
+    return max(_temporary(each, programs.beside) for each in every)
 
 
-def _temporary(program: Program) -> int:
-    """Return the bytes of all that a program reads and makes, less the network's."""
+def _temporary(program: Program, beside: Any) -> int:
+    """Return the bytes of all that a program reads and makes, less the network's.
+
+    `beside` are the arrays that there are while it runs; None for those it reads.
+    """
     stats = program.compile().memory_analysis()
     if stats is None:  # the device does not tell
-        return _num_bytes(program.args) * len(MEMORY_LEVELS)
+        return _num_bytes(program.args) * len(NETWORK_MEMORY_LEVELS)
     arrays = [arg for arg in program.args if not isinstance(arg, Network | Held)]
     made = stats.output_size_in_bytes - stats.alias_size_in_bytes
-    return stats.temp_size_in_bytes + made + _num_bytes(arrays)
+    read = _num_bytes(arrays if beside is None else beside)
+    return stats.temp_size_in_bytes + made + read
 
 
 def _num_bytes(tree: Any) -> int:
@@ -166,24 +181,29 @@ def _num_bytes(tree: Any) -> int:
     return total
 
 
-def memory_levels(job: Job) -> tuple[str, ...]:
-    """Return the levels of memory that a painting may take, the fastest first."""
+def memory_levels(job: Job, *, is_clip: bool = False) -> tuple[str, ...]:
+    """Return the levels of memory that a painting may take, the fastest first.
+
+    The frames of a clip are not painted in tiles.
+    """
     if job.config.memory != "auto":
         return (job.config.memory,)
-    return _levels_for(job)
+    return _levels_for(job, is_clip=is_clip)
 
 
-def _levels_for(job: Job) -> tuple[str, ...]:
+def _levels_for(job: Job, *, is_clip: bool) -> tuple[str, ...]:
     # A loss that sorts all pixels of a layer at once cannot be computed in strips.
-    is_partwise = set(job.config.style_loss) <= set(PARTWISE)
-    return MEMORY_LEVELS if is_partwise else ("fast",)
+    if not set(job.config.style_loss) <= set(PARTWISE):
+        return ("fast",)
+    is_tiled = not is_clip and can_be_tiled(job)
+    return MEMORY_LEVELS if is_tiled else NETWORK_MEMORY_LEVELS
 
 
-def choose_memory(job: Job) -> str:
+def choose_memory(job: Job, *, is_clip: bool = False) -> str:
     """Return the fastest level of memory that fits, or the one in the settings."""
     config, shape = job.config, job.inputs.shape
     size, num_devices = max(shape), job.network.num_devices
-    tried = memory_levels(job)
+    tried = memory_levels(job, is_clip=is_clip)
     available = available_memory(num_devices)
     if available is None or _upper_bound(job) <= _USABLE * available:
         return tried[0]
@@ -203,7 +223,7 @@ def choose_memory(job: Job) -> str:
     level = min(tried, key=lambda level: needed_at(level, size))
     least = needed_at(level, size)
     behind = MEMORY_LEVELS[MEMORY_LEVELS.index(tried[-1]) + 1 :]
-    lower = [each for each in behind if each in _levels_for(job)]
+    lower = [each for each in behind if each in _levels_for(job, is_clip=is_clip)]
     fitting = [low for low in lower if needed_at(low, size) <= usable]
     ways = [f"memory={low!r}" for low in fitting]
     way: dict[str, Any] = {"memory": fitting[0]} if fitting else {}
@@ -257,7 +277,9 @@ def clear_memory_errors(
             raise
         text = str(error)
         level = memory if memory in MEMORY_LEVELS else "fast"
-        lower = MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]
+        # "tiles", which takes the most time, only where nothing else is left.
+        lower = NETWORK_MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]
+        lower = lower or MEMORY_LEVELS[MEMORY_LEVELS.index(level) + 1 :]
         ways = [f"memory={level!r}" for level in lower[-1:]]
         ways.append(f"a `size` below {size}")
         advice: dict[str, Any] = {"memory": lower[-1]} if lower else {}
@@ -307,7 +329,7 @@ class Estimate:
             each device.
         available: bytes available for it, on the CPU with those that the process holds
             already; None if unknown.
-        memory_level: level of memory, "fast", "balanced" or "low".
+        memory_level: level of memory, "fast", "balanced", "low" or "tiles".
         seconds: seconds of painting, once everything is loaded and compiled.
         compile_seconds: seconds it took to compile the programs or load them from disk.
         sizes: estimate of each size, the coarsest first.
@@ -356,7 +378,7 @@ def make_estimate(job: Job, memory: str, *, holds: int) -> Estimate:
         size for size, bytes_ in zip(plan.sizes, needed, strict=True) if bytes_ <= most
     ]
     measured = _measure_seconds(job, plan, fitting or list(plan.sizes[:1]))
-    seconds = [_scaled(measured, size.shape) for size in plan.sizes]
+    seconds = [_scaled(measured, size.shape) * _effort(size) for size in plan.sizes]
     sizes = tuple(
         SizeEstimate(
             height=size.shape[0],
@@ -399,6 +421,14 @@ def _measure_seconds(job: Job, plan: Plan, sizes: list[SizePlan]) -> dict[int, f
         evaluations = _EVALUATIONS if is_lbfgs(job.optimizer) else 1
         measured[math.prod(shape)] = seconds * evaluations
     return measured
+
+
+def _effort(size: SizePlan) -> float:
+    """Return the time of a step over that of a picture that is painted as a whole."""
+    if size.tiling is None:
+        return 1.0
+    seen = len(size.tiling.tiles) * math.prod(size.tiling.window)
+    return _TILED_EFFORT * seen / math.prod(size.shape)
 
 
 def _time_step(step: Program) -> float:

@@ -19,15 +19,17 @@ from jaxnst.images.load import MIN_SIDE
 from jaxnst.images.tiling import multiples_of
 from jaxnst.networks import Network
 from jaxnst.networks.devices import default_device
+from jaxnst.networks.tiles import Tiling, make_tiling, strides_of, window_network
 from jaxnst.networks.transforms import lay_by_rows, lay_whole
 from jaxnst.objective import LossWeights, compute_targets, make_loss_weights
 from jaxnst.optimize import pyramid_sizes
 from jaxnst.optimize.batching import StepProgram
 from jaxnst.optimize.optimizers import is_lbfgs
 from jaxnst.optimize.programs import Program
+from jaxnst.optimize.tiles import TiledStep
 
 from .inputs import HostBlend
-from .regions import Regions, layer_shapes
+from .regions import Regions
 from .setup import Job
 
 
@@ -48,12 +50,16 @@ compiled_targets = jax.jit(
 
 
 class SizePlan(NamedTuple):
-    """The plan of one size; in a batch with the style shapes of its first picture."""
+    """The plan of one size; in a batch with the style shapes of its first picture.
+
+    `tiling` are the tiles of the picture; None if it is painted as a whole.
+    """
 
     shape: tuple[int, int]
     style_shapes: tuple[tuple[int, int], ...]
     num_steps: int
     steps_per_call: int = 1
+    tiling: Tiling | None = None
 
 
 class Plan(NamedTuple):
@@ -80,14 +86,35 @@ class Plan(NamedTuple):
 
     def step_at(self, size: SizePlan) -> StepProgram:
         """Return the step of one size."""
-        return dataclasses.replace(self.step, steps_per_call=size.steps_per_call)
+        if size.tiling is None:
+            return dataclasses.replace(self.step, steps_per_call=size.steps_per_call)
+        return TiledStep(
+            window_network(self.network),
+            self.step.optimizer,
+            normalization=self.step.normalization,
+            averaging=self.step.averaging,
+            tiling=size.tiling,
+        )
 
 
 class SizePrograms(NamedTuple):
-    """The programs of one size: for the targets, and for a step or its line search."""
+    """The programs of one size.
 
-    targets: Program
+    Attributes:
+        step: program of a step or its line search; of a tile's gradient.
+        others: programs of the targets, or of the other parts of a step in tiles.
+        beside: arrays that there are while a tile is computed; None for a picture as a
+            whole, whose programs read them all.
+    """
+
     step: Program
+    others: tuple[Program, ...]
+    beside: Any = None
+
+    @property
+    def every(self) -> tuple[Program, ...]:
+        """All programs."""
+        return self.step, *self.others
 
 
 def make_plan(
@@ -104,9 +131,10 @@ def make_plan(
     """
     first = jobs[0]
     config, inputs = first.config, first.inputs
+    network_level = "fast" if memory == "tiles" else memory
     is_steered = inputs.strengths(config) is not None
     step = StepProgram(
-        first.network.with_memory(memory),
+        first.network.with_memory(network_level),
         first.optimizer,
         normalization=config.normalization,
         averaging=config.averaging,
@@ -114,6 +142,13 @@ def make_plan(
         devices=devices,
         shares_targets=shares_targets,
     )
+
+    def tiling_at(shape: tuple[int, int]) -> Tiling | None:
+        if memory != "tiles":
+            return None
+        layers = layers_of(config)
+        tiling = make_tiling(first.network, shape, layers, config.tile_size)
+        return tiling if len(tiling.tiles) > 1 else None
 
     def steps_per_call(shape: tuple[int, int]) -> int:
         num_pixels = step.num_per_device * math.prod(shape)
@@ -126,6 +161,7 @@ def make_plan(
                 style_shapes_at(config, inputs.style_shapes, shape, inputs.shape),
                 config.num_steps if shape == inputs.shape else config.coarse_steps,
                 steps_per_call(shape),
+                tiling_at(shape),
             )
             for shape in shapes_of(config, inputs.shape)
         ),
@@ -143,6 +179,23 @@ def make_plan(
             "normalization": config.normalization,
         },
         has_regions=inputs.regions is not None,
+    )
+
+
+def layers_of(config: TransferConfig) -> set[str]:
+    """Return the layers that are computed."""
+    return {*config.content_layers, *config.style_layers}
+
+
+def can_be_tiled(job: Job) -> bool:
+    """Return whether a picture can be painted in tiles, but for its style losses."""
+    config = job.config
+    if config.devices is not None or config.smoothing == "softmax":
+        return False
+    strides = strides_of(job.network, layers_of(config))
+    return not any(
+        wraps and length % max(strides.values())
+        for wraps, length in zip(job.network.wraps, job.inputs.shape, strict=True)
     )
 
 
@@ -164,12 +217,19 @@ def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
     blend = _array(num_regions, num_layers, len(styles))
     guides = shares = None
     if plan.has_regions:
-        layers = layer_shapes(network, size.shape, plan.targets_static["style_layers"])
+        names = plan.targets_static["style_layers"]
+        layers = network.layer_shapes(size.shape, names)
         guides = {name: _array(num_regions, *shape) for name, shape in layers.items()}
         shares = _array(num_regions)
     pictures = network, image, styles, blend, guides, shares
     static = dict(plan.targets_static)
     targets = compiled_targets.eval_shape(*pictures, **static)
+    if size.tiling is not None:
+        assert isinstance(program, TiledStep)
+        state = jax.eval_shape(program.init, image)
+        first, *others = program.programs(state, targets, plan.weights[0])
+        beside = state, targets, image, image, styles
+        return SizePrograms(first, tuple(others), beside)
     by_rows = lay_by_rows(network, image, targets.content)
     targets = lay_whole(network, targets)._replace(content=by_rows)
     if is_lbfgs(program.optimizer):
@@ -178,7 +238,7 @@ def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
         state = lay_whole(network, jax.eval_shape(program.init, image))
         state, targets = program.lay_out(state, targets)
         step = program.prepare(state, targets, plan.weights)
-    return SizePrograms(Program(compiled_targets, pictures, static), step)
+    return SizePrograms(step, (Program(compiled_targets, pictures, static),))
 
 
 def _array(*shape: int) -> jax.ShapeDtypeStruct:

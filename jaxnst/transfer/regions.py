@@ -20,8 +20,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.ndimage
 from jaxtyping import Float
@@ -194,7 +192,7 @@ def guides_at(
                 for each in seen
             ]
         ).astype(np.float32)
-        for layer, layer_shape in layer_shapes(network, shape, layers).items()
+        for layer, layer_shape in network.layer_shapes(shape, layers).items()
     }
 
 
@@ -219,15 +217,6 @@ def keep_outside(
     distance = distance[top : top + image.shape[0], left : left + image.shape[1]]
     share = np.clip(distance / edge, 0, 1)[..., None]
     return (image + share * (content - image)).astype(np.float32)
-
-
-def layer_shapes(
-    network: Network, shape: tuple[int, int], layers: Collection[str]
-) -> dict[str, tuple[int, int]]:
-    """Return {layer: height and width of its feature map}."""
-    image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
-    found = jax.eval_shape(lambda image: network(image, tuple(layers)), image)
-    return {layer: found[layer].shape[:2] for layer in layers}
 
 
 def _shrunk(guide: np.ndarray, wraps: tuple[bool, bool]) -> np.ndarray:

@@ -26,6 +26,7 @@ from jaxnst.optimize.programs import Program, compile_in_background
 from jaxnst.optimize.recovery import Method
 from jaxnst.optimize.schedule import Budget
 from jaxnst.optimize.strength import Steering
+from jaxnst.optimize.tiles import compute_tiled_targets
 
 from .inputs import first_image
 from .plan import Plan, SizePlan, compiled_targets, size_programs, style_shapes_at
@@ -91,7 +92,10 @@ def paint(
     is_cpu = default_device().platform == "cpu"
     if not is_cpu:
         ahead = {
-            size: [compile_in_background([each]) for each in size_programs(plan, size)]
+            size: [
+                compile_in_background([each])
+                for each in size_programs(plan, size).every
+            ]
             for size in plan.sizes
         }
     for index, size in enumerate(plan.sizes):
@@ -216,7 +220,7 @@ def _join(threads: Sequence[Thread]) -> None:
 
 
 def _next_programs(plan: Plan, size: SizePlan) -> Iterator[Program]:
-    yield from size_programs(plan, size)  # made in the thread that compiles them
+    yield from size_programs(plan, size).every  # made in the thread that compiles them
 
 
 def _make_member(
@@ -256,8 +260,12 @@ def measure_targets(
     styles = styles_at(job, size.shape)
     pictures = (content, styles, plan.blends[number], guides, shares)
     pictures = jax.tree.map(jnp.asarray, pictures)
-    network = job.network.with_memory(plan.memory)
-    return compiled_targets(network, *pictures, **plan.targets_static)
+    network = job.network.with_memory(plan.network.memory)
+    if size.tiling is None:
+        return compiled_targets(network, *pictures, **plan.targets_static)
+    return compute_tiled_targets(
+        network, *pictures, **plan.targets_static, tile_size=job.config.tile_size
+    )
 
 
 def styles_at(job: Job, shape: tuple[int, int]) -> tuple[HostImage, ...]:

@@ -107,7 +107,12 @@ class ClipJob:
         self.first = self.whole(0, picture)
         self._shot_jobs = {0: self.first}
         self.shape = self.first.inputs.shape
-        self.memory = memory or choose_memory(self.first)
+        if self.first.config.memory == "tiles":
+            raise ValueError(
+                "`memory` 'tiles' is for pictures, not for clips; use 'low', or a "
+                "smaller `size`."
+            )
+        self.memory = memory or choose_memory(self.first, is_clip=True)
 
     def copy(self) -> "ClipJob":
         """Return the same job, loaded anew, for another thread and its device."""
