@@ -202,7 +202,7 @@ def combine_descriptions(
     """Return {layer: {style loss: target of each region}}.
 
     Args:
-        descriptions: of each style picture, {layer: {style loss: description}}.
+        descriptions: {layer: {style loss: description}} of each style picture.
         blend: weight of each style picture; by default all weigh the same.
     """
     layers = list(descriptions[0])

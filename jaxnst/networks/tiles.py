@@ -15,14 +15,14 @@ halo of the opposite border.
 import dataclasses
 import math
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnst._types import AnyImage, FeatureMap
+from jaxnst._types import AnyImage, FeatureMap, Scalar
 
 from .base import Network
 
@@ -63,19 +63,92 @@ class Tiling:
     shapes: tuple[tuple[str, tuple[int, int]], ...]
 
     def lay(self, image: AnyImage) -> AnyImage:
-        """Return a picture extended as the network would extend it."""
+        """Return a picture extended by its opposite borders, where it wraps around."""
         for axis, (margin, wraps) in enumerate(
             zip(self.margins, self.wraps, strict=True)
         ):
             around = [(0, 0)] * 3
             around[axis] = (margin, margin)
-            if margin:
-                image = jnp.pad(image, around, mode="wrap" if wraps else "reflect")
+            if wraps:
+                image = jnp.pad(image, around, mode="wrap")
         return image
 
     def cut(self, laid: AnyImage, tile: Tile) -> AnyImage:
-        """Return the window of a tile."""
-        return jax.lax.dynamic_slice(laid, (*tile.start, 0), (*self.window, 3))
+        """Return the part of a picture that the window of a tile shows."""
+        sizes = map(min, self.window, laid.shape[:2])
+        return jax.lax.dynamic_slice(laid, (*self._first(laid, tile), 0), (*sizes, 3))
+
+    def add(self, laid: AnyImage, part: AnyImage, tile: Tile) -> AnyImage:
+        """Return a picture with a part added to it, in its place."""
+        part = part + self.cut(laid, tile)
+        return jax.lax.dynamic_update_slice(laid, part, (*self._first(laid, tile), 0))
+
+    def extend(self, laid: AnyImage, part: AnyImage, tile: Tile) -> AnyImage:
+        """Return the window of a tile: its part, and mirror images beyond the border.
+
+        Args:
+            laid: picture, of which only the shape is looked at.
+            part: result of `cut`, or what is computed from it.
+            tile: tile.
+        """
+        firsts = self._first(laid, tile)
+        for axis, (margin, wraps) in enumerate(
+            zip(self.margins, self.wraps, strict=True)
+        ):
+            if wraps or not margin:
+                continue
+            places = tile.start[axis] - margin + jnp.arange(self.window[axis])
+            last = laid.shape[axis] - 1
+            mirrored = last - jnp.abs(last - jnp.abs(places))
+            part = jnp.take(part, mirrored - firsts[axis], axis=axis)
+        return part
+
+    def roughness(self, laid: AnyImage, part: AnyImage, tile: Tile) -> Scalar:
+        """Return what a tile adds to the total variation of the picture.
+
+        Args:
+            laid: picture, of which only the shape is looked at.
+            part: result of `cut`.
+            tile: tile.
+        """
+        own = [
+            (places >= first) & (places < end)
+            for places, first, end in zip(
+                self._places(laid, part, tile), tile.own, tile.end, strict=True
+            )
+        ]
+        total = jnp.zeros(())
+        for axis, wraps in enumerate(self.wraps):
+            kept = list(own)
+            kept[axis] = own[axis][:-1]
+            weights = (kept[0][:, None] & kept[1][None])[..., None]
+            steps = jnp.where(weights, jnp.diff(part, axis=axis), 0)
+            counts = list(self.shape)
+            counts[axis] -= not wraps
+            total += jnp.sum(jnp.square(steps)) / (3 * math.prod(counts))
+        return total
+
+    def _first(self, laid: AnyImage, tile: Tile) -> list[Any]:
+        """Return the first row and column of the part that a window shows."""
+        firsts = []
+        for axis, start in enumerate(tile.start):
+            margin = 0 if self.wraps[axis] else self.margins[axis]
+            last = max(0, laid.shape[axis] - self.window[axis])
+            firsts.append(jnp.clip(start - margin, 0, last))
+        return firsts
+
+    def _places(self, laid: AnyImage, part: AnyImage, tile: Tile) -> list[Array]:
+        """Return the positions of a part's rows and columns, as those of a tile."""
+        return [
+            first + (0 if wraps else margin) + jnp.arange(length)
+            for first, wraps, margin, length in zip(
+                self._first(laid, tile),
+                self.wraps,
+                self.margins,
+                part.shape[:2],
+                strict=True,
+            )
+        ]
 
     def cut_map(
         self, layer: str, x: Array, tile: Tile, shape: tuple[int, ...]
@@ -100,7 +173,7 @@ class Tiling:
         return x
 
     def put_map(self, layer: str, x: Array, part: Array, tile: Tile) -> Array:
-        """Return a map with the features of a tile in their places: `cut_map` undone.
+        """Return a map with the features of a tile in their places.
 
         Args:
             layer: layer of the map.
@@ -108,33 +181,42 @@ class Tiling:
             part: map of the window.
             tile: tile.
         """
-        shape = part.shape[:2]
-        is_own = self.own(layer, tile, shape)[..., None] > 0
-        part = jnp.where(is_own, part, self.cut_map(layer, x, tile, shape))
         stride = dict(self.strides)[layer]
-        if not any(self.wraps):
-            first = [start // stride for start in tile.start]
-            return jax.lax.dynamic_update_slice(x, part, (*first, 0))
-        places = [
-            (start - margin * wraps) // stride + jnp.arange(length)
-            for start, margin, wraps, length in zip(
-                tile.start, self.margins, self.wraps, shape, strict=True
+        own = self._own_axes(layer, tile, part.shape[:2])
+        if any(self.wraps):  # a window may show a place twice
+            rows, columns = (
+                jnp.where(is_own, (start - margin * wraps) // stride + at, n)
+                for is_own, start, margin, wraps, at, n in zip(
+                    own,
+                    tile.start,
+                    self.margins,
+                    self.wraps,
+                    map(jnp.arange, part.shape[:2]),
+                    x.shape[:2],
+                    strict=True,
+                )
             )
-        ]
-        down, across = (at % n for at, n in zip(places, x.shape[:2], strict=True))
-        return x.at[down[:, None], across[None]].set(part)
+            return x.at[rows[:, None], columns[None]].set(part, mode="drop")
+        is_own = (own[0][:, None] & own[1][None])[..., None]
+        part = jnp.where(is_own, part, self.cut_map(layer, x, tile, part.shape[:2]))
+        first = [start // stride for start in tile.start]
+        return jax.lax.dynamic_update_slice(x, part, (*first, 0))
 
     def own(
         self, layer: str, tile: Tile, shape: tuple[int, ...]
     ) -> Float[Array, "_ _"]:
         """Return 1 for the features of a tile and 0 for the others in its window."""
-        stride = dict(self.strides)[layer]
-        rows, columns = (
-            (start + stride * jnp.arange(length) >= own)
-            & (start + stride * jnp.arange(length) < end)
-            for start, own, end, length in zip(*tile, shape, strict=True)
-        )
+        rows, columns = self._own_axes(layer, tile, shape)
         return (rows[:, None] & columns[None]).astype(jnp.float32)
+
+    def _own_axes(self, layer: str, tile: Tile, shape: tuple[int, ...]) -> list[Array]:
+        """Return whether the rows and columns of a window are those of the tile."""
+        stride = dict(self.strides)[layer]
+        found = []
+        for start, own, end, length in zip(*tile, shape, strict=True):
+            places = start + stride * jnp.arange(length)
+            found.append((places >= own) & (places < end))
+        return found
 
     def share(self, layer: str, shape: tuple[int, ...]) -> float:
         """Return the factor from a mean over a window to its part of the whole mean.

@@ -233,10 +233,9 @@ def step(
     loss, terms, gradient = loss_and_gradient(
         state.image, network, targets, weights, normalization=normalization
     )
-    return move(
+    moved, is_finite = move(
         state,
         loss,
-        terms,
         gradient,
         learning_rate,
         averaging,
@@ -246,35 +245,32 @@ def step(
             image, network, targets, weights, normalization
         )[0],
     )
+    kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), moved, state)
+    return kept, StepInfo(terms, is_finite)
 
 
 def move(
     state: TransferState,
     loss: Scalar,
-    terms: LossTerms,
     gradient: Image,
     learning_rate: Scalar,
     averaging: Scalar | None,
     *,
-    rates: Float[Array, "height width 1"] | None,
+    rates: Float[Array, "height width 1"] | None = None,
     optimizer: optax.GradientTransformationExtraArgs,
     **search: Any,
-) -> tuple[TransferState, StepInfo]:
-    """Update a picture, given its loss and its gradient.
+) -> tuple[TransferState, Flag]:
+    """Return the next state, and whether loss and update are finite.
 
     Args:
         state: picture and optimizer state.
         loss: total loss of the picture, times `loss_scale`.
-        terms: its terms.
         gradient: gradient of `loss` with respect to the picture.
         learning_rate: factor on the optimizer's update.
         averaging: decay of the average; None if the state has none.
         rates: factor on the update of each pixel; None for 1.
         optimizer: any optax transformation.
         search: what line searches need besides, `value_fn`.
-
-    Returns:
-        As `step`.
     """
     # The keyword arguments are for line searches; other optimizers ignore them, and XLA
     # does not compute unused values.
@@ -289,9 +285,7 @@ def move(
     if average is not None and averaging is not None:
         average = update_average(average, image, averaging)
     is_finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(update))
-    moved = TransferState(image, opt_state, average)
-    kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), moved, state)
-    return kept, StepInfo(terms, is_finite)
+    return TransferState(image, opt_state, average), is_finite
 
 
 def steps(

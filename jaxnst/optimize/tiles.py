@@ -12,20 +12,21 @@ are sums over tiles. So a step goes over all tiles twice:
 Since no tile depends on anything beyond its window, this is the gradient of the whole
 picture, up to rounding: there are no seams to hide. The picture, its gradient, the
 optimizer's state and the content's feature maps are whole; the network's activations,
-which take far more memory, are those of one window.
+which take far more memory, are those of one window. The loop over the tiles is Python,
+as XLA computes convolutions in a loop slowly on the CPU.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxnst._types import AnyImage, FeatureMap, Features, Image, Scalar
+from jaxnst._types import AnyImage, FeatureMap, Features, Flag, Image, Scalar
 from jaxnst.losses.registry import STYLE_LOSSES
 from jaxnst.networks import Network
 from jaxnst.networks.tiles import Tile, Tiling, make_tiling, window_network
@@ -37,11 +38,9 @@ from jaxnst.objective import (
     PixelTerms,
     Regional,
     Targets,
-    Temporal,
     combine_descriptions,
     find_scales,
     measure_image,
-    measure_pixels,
     total_loss,
 )
 
@@ -71,6 +70,11 @@ class _TileSum:
         """Return the shapes of the sum."""
         return self._one.eval_shape(*args, **static)
 
+    def zeros(self, *args: Any, **static: Any) -> Any:
+        """Return the sum of no tiles."""
+        shapes = self.shapes(*args, **static)
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
     def adding(self, total: Any, *args: Any, **static: Any) -> Program:
         """Return the program that adds a tile."""
         return Program(self._add, (total, *args), static)
@@ -84,8 +88,7 @@ class _TileSum:
     ) -> Any:
         """Return the sum over all tiles."""
         static = {"tiling": tiling, **static}
-        shapes = self.shapes(tiling.tiles[0], *args, **static)
-        total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        total = self.zeros(tiling.tiles[0], *args, **static)
         for tile in tiling.tiles:
             total = self.adding(total, tile, *args, **static).run()
             _wait(total, is_dropped)
@@ -118,24 +121,23 @@ class TiledStep(StepProgram):
         is_dropped: Callable[[], bool] = lambda: False,
     ) -> tuple[TransferState, StepInfo]:
         found = self._differentiate(state.image, targets, weights[0], is_dropped)
-        return self._finishing(state, *found, targets, weights[0], rates).run()
+        loss, terms, gradient = found
+        is_finite = _is_finite(loss, gradient)
+        if is_finite:
+            state = self._moving(state, loss, gradient, rates).run()
+        return state, StepInfo(terms, is_finite)
 
     def evaluate(  # noqa: D102
         self, image: Any, targets: Targets, weights: LossWeights
     ) -> tuple[Scalar, LossTerms, Image]:
-        image = jnp.asarray(image)
-        found = self._differentiate(image, targets, weights)
-        loss, terms, gradient, to_pixels = found
-        factor = gradient_factor(self.network, weights)
-        args = (image, gradient, to_pixels, targets.temporal, factor)
-        return loss, terms, _compiled_fold(*args, tiling=self.tiling)
+        return self._differentiate(jnp.asarray(image), targets, weights)
 
     def measure(  # noqa: D102
         self, images: Sequence[Any], targets: Targets, weights: Sequence[LossWeights]
     ) -> np.ndarray:
-        laid, pixels = self._laying(jnp.asarray(images[0]), targets).run()
+        laid = _lay(jnp.asarray(images[0]), self.tiling)
         means = _MEANS.over(laid, self._held, _seen(targets), tiling=self.tiling)
-        _, terms, _ = self._losing(means, pixels, targets, weights[0]).run()
+        _, terms, _ = self._losing(means, targets, weights[0]).run()
         return np.asarray(terms.total)[None]
 
     def programs(
@@ -145,20 +147,16 @@ class TiledStep(StepProgram):
 
         The first takes the most memory and time.
         """
-        tile, tiling = self.tiling.tiles[0], {"tiling": self.tiling}
-        laying = self._laying(state.image, targets)
-        laid, pixels = laying.shapes()
+        tile, static = self.tiling.tiles[0], {"tiling": self.tiling}
+        laid = jax.eval_shape(self.tiling.lay, state.image)
         seen = laid, self._held, _seen(targets)
-        means = _MEANS.shapes(tile, *seen, **tiling)
-        losing = self._losing(means, pixels, targets, weights)
-        loss, terms, (to_means, to_pixels) = losing.shapes()
+        means = _MEANS.shapes(tile, *seen, **static)
+        losing = self._losing(means, targets, weights)
+        loss, _, to_means = losing.shapes()
         return (
             self._pulling(laid, tile, laid, targets, to_means),
-            _MEANS.adding(means, tile, *seen, **tiling),
-            self._finishing(
-                state, loss, terms, laid, to_pixels, targets, weights, [[0.0]]
-            ),
-            laying,
+            _MEANS.adding(means, tile, *seen, **static),
+            self._moving(state, loss, state.image, [[0.0]]),
             losing,
         )
 
@@ -168,34 +166,26 @@ class TiledStep(StepProgram):
         targets: Targets,
         weights: LossWeights,
         is_dropped: Callable[[], bool] = lambda: False,
-    ) -> tuple[Scalar, LossTerms, AnyImage, PixelTerms]:
-        """Return the loss, its terms, and two parts of its gradient.
-
-        They are that with respect to the picture as it is laid out, and that with
-        respect to the terms that need no network.
-        """
-        laid, pixels = self._laying(image, targets).run()
+    ) -> tuple[Scalar, LossTerms, Image]:
+        """Return the loss, its terms, and its gradient."""
+        laid = _lay(image, self.tiling)
         seen = laid, self._held, _seen(targets)
         means = _MEANS.over(*seen, tiling=self.tiling, is_dropped=is_dropped)
-        losing = self._losing(means, pixels, targets, weights)
-        loss, terms, (to_means, to_pixels) = losing.run()
+        loss, terms, to_means = self._losing(means, targets, weights).run()
         gradient = jnp.zeros_like(laid)
         for tile in self.tiling.tiles:
             pulling = self._pulling(gradient, tile, laid, targets, to_means)
             gradient = pulling.run()
             _wait(gradient, is_dropped)
-        return loss, terms, gradient, to_pixels
+        return loss, terms, _fold(gradient, self._factor(weights), self.tiling)
 
-    def _laying(self, image: Any, targets: Targets) -> Program:
-        return Program(_lay, (image, targets.temporal), {"tiling": self.tiling})
+    def _factor(self, weights: LossWeights) -> Scalar | None:
+        return gradient_factor(self.network, weights)
 
-    def _losing(
-        self, means: Any, pixels: Any, targets: Targets, weights: LossWeights
-    ) -> Program:
+    def _losing(self, means: Any, targets: Targets, weights: LossWeights) -> Program:
         scale = np.float32(loss_scale(self.tiling.shape, self.normalization))
-        known = targets._replace(content={}, temporal=None)
-        factor = gradient_factor(self.network, weights)
-        args = (means, pixels, known, weights, scale, factor)
+        known = targets._replace(content={})
+        args = (means, known, weights, scale, self._factor(weights))
         return Program(_lose, args, {"normalization": self.normalization})
 
     def _pulling(
@@ -204,51 +194,74 @@ class TiledStep(StepProgram):
         args = (gradient, tile, laid, self._held, _seen(targets), to_means)
         return Program(_pull, args, {"tiling": self.tiling})
 
-    def _finishing(
-        self,
-        state: Any,
-        loss: Any,
-        terms: Any,
-        gradient: Any,
-        to_pixels: Any,
-        targets: Targets,
-        weights: LossWeights,
-        rates: Any,
-    ) -> Program:
-        args = (
-            state,
-            loss,
-            terms,
-            gradient,
-            to_pixels,
-            targets.temporal,
-            gradient_factor(self.network, weights),
-            np.float32(rates[0][0]),
-            np.float32(self.averaging) if self.averaging else None,
-        )
-        static = {"tiling": self.tiling, "optimizer": self.optimizer}
-        return Program(_finish, args, static)
+    def _moving(self, state: Any, loss: Any, gradient: Any, rates: Any) -> Program:
+        average = np.float32(self.averaging) if self.averaging else None
+        args = (state, loss, gradient, np.float32(rates[0][0]), average)
+        return Program(_move, args, {"optimizer": self.optimizer})
 
 
 def _seen(targets: Targets) -> Targets:
     """Return what a tile is compared with, of all targets."""
-    return targets._replace(content_scale={}, style_scale={}, temporal=None)
+    return targets._replace(content_scale={}, style_scale={})
+
+
+def _lay(image: Image, tiling: Tiling) -> AnyImage:
+    """Return a picture as tiles are cut from it."""
+    return _compiled_lay(image, tiling=tiling) if any(tiling.wraps) else image
+
+
+_compiled_lay = jax.jit(
+    lambda image, tiling: tiling.lay(image), static_argnames=("tiling",)
+)
+
+
+def _fold(gradient: AnyImage, factor: Scalar | None, tiling: Tiling) -> Image:
+    """Return the gradient of a picture from that of the picture as it is laid out."""
+    if not any(tiling.wraps) and factor is None:
+        return gradient
+    return _compiled_fold(gradient, factor, tiling=tiling)
+
+
+@functools.partial(jax.jit, static_argnames=("tiling",))
+def _compiled_fold(
+    gradient: AnyImage, factor: Scalar | None, *, tiling: Tiling
+) -> Image:
+    shape = jax.ShapeDtypeStruct((*tiling.shape, 3), gradient.dtype)
+    (folded,) = jax.linear_transpose(tiling.lay, shape)(gradient)
+    return folded if factor is None else folded / factor
+
+
+class _Means(NamedTuple):
+    """What the loss is made of, as far as means over pixels are concerned.
+
+    Attributes:
+        measured: what the network sees.
+        tv: total variation.
+    """
+
+    measured: Measured
+    tv: Scalar
 
 
 def _means(
     tile: Tile, laid: AnyImage, network: Network, targets: Targets, *, tiling: Tiling
-) -> Measured:
+) -> _Means:
     """Return what a tile adds to the means of the picture."""
-    window = tiling.cut(laid, tile)
-    return _means_of_window(window, tile, network, targets, tiling=tiling)
+    part = tiling.cut(laid, tile)
+    return _means_of_part(part, tile, laid, network, targets, tiling)
 
 
 _MEANS = _TileSum(_means, ("tiling",))
 
 
-def _means_of_window(
-    window: AnyImage, tile: Tile, network: Network, targets: Targets, *, tiling: Tiling
-) -> Measured:
+def _means_of_part(
+    part: AnyImage,
+    tile: Tile,
+    laid: AnyImage,
+    network: Network,
+    targets: Targets,
+    tiling: Tiling,
+) -> _Means:
     own = _own_weights(tile, network, [*targets.content, *targets.style], tiling)
     content = {
         layer: tiling.cut_map(layer, x, tile, own[layer].shape)
@@ -261,11 +274,12 @@ def _means_of_window(
         for layer, regions in targets.guides.items()
     }
     seen = targets._replace(content=content, guides=guides)
-    found = measure_image(window, network, seen, own)
-    return {
+    found = measure_image(tiling.extend(laid, part, tile), network, seen, own)
+    measured = {
         layer: _scaled(tiling.share(layer, own[layer].shape), means)
         for layer, means in found.items()
     }
+    return _Means(measured, tiling.roughness(laid, part, tile))
 
 
 def _own_weights(
@@ -279,40 +293,33 @@ def _scaled(factor: float, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: factor * leaf, tree)
 
 
-@functools.partial(jax.jit, static_argnames=("tiling",))
-def _lay(
-    image: Image, temporal: Temporal | None, *, tiling: Tiling
-) -> tuple[AnyImage, PixelTerms]:
-    """Return a picture as it is laid out, and its terms that need no network."""
-    pixels = measure_pixels(image, temporal, wraps=tiling.wraps)
-    return tiling.lay(image), pixels
-
-
 @functools.partial(jax.jit, static_argnames=("normalization",))
 def _lose(
-    means: Measured,
-    pixels: PixelTerms,
+    means: _Means,
     targets: Targets,
     weights: LossWeights,
     scale: Scalar,
     factor: Scalar | None,
     *,
     normalization: str,
-) -> tuple[Scalar, LossTerms, tuple[Measured, PixelTerms]]:
-    """Return the loss, its terms, and its gradient with respect to what was measured.
+) -> tuple[Scalar, LossTerms, _Means]:
+    """Return the loss, its terms, and its gradient with respect to the means.
 
     The gradient is multiplied by the `factor`, the loss is not.
     """
 
-    def loss_fn(means: Measured, pixels: PixelTerms) -> tuple[Scalar, LossTerms]:
+    def loss_fn(means: _Means) -> tuple[Scalar, LossTerms]:
         total, terms = total_loss(
-            means, pixels, targets, weights, normalization=normalization
+            means.measured,
+            PixelTerms(means.tv, None),
+            targets,
+            weights,
+            normalization=normalization,
         )
         return (scale if factor is None else factor * scale) * total, terms
 
-    gradient_fn = jax.value_and_grad(loss_fn, argnums=(0, 1), has_aux=True)
-    (loss, terms), pulls = gradient_fn(means, pixels)
-    return loss if factor is None else loss / factor, terms, pulls
+    (loss, terms), to_means = jax.value_and_grad(loss_fn, has_aux=True)(means)
+    return loss if factor is None else loss / factor, terms, to_means
 
 
 @functools.partial(jax.jit, static_argnames=("tiling",), donate_argnames=("gradient",))
@@ -322,70 +329,36 @@ def _pull(
     laid: AnyImage,
     network: Network,
     targets: Targets,
-    to_means: Measured,
+    to_means: _Means,
     *,
     tiling: Tiling,
 ) -> AnyImage:
-    """Return the gradient, laid out, with that of a tile added."""
-    measure_fn = functools.partial(
-        _means_of_window, tile=tile, network=network, targets=targets, tiling=tiling
+    """Return the gradient with that of a tile added."""
+    _, pull = jax.vjp(
+        lambda part: _means_of_part(part, tile, laid, network, targets, tiling),
+        tiling.cut(laid, tile),
     )
-    _, pull = jax.vjp(measure_fn, tiling.cut(laid, tile))
     (part,) = pull(to_means)
-    part = part + tiling.cut(gradient, tile)
-    return jax.lax.dynamic_update_slice(gradient, part, (*tile.start, 0))
+    return tiling.add(gradient, part, tile)
 
 
-def _fold(
-    image: Image,
-    gradient: AnyImage,
-    to_pixels: PixelTerms,
-    temporal: Temporal | None,
-    factor: Scalar | None,
-    *,
-    tiling: Tiling,
-) -> Image:
-    """Return the gradient of a picture from its two parts."""
-    _, pull = jax.vjp(lambda image: _lay(image, temporal, tiling=tiling), image)
-    (folded,) = pull((gradient, to_pixels))
-    return folded if factor is None else folded / factor
+@jax.jit
+def _is_finite(loss: Scalar, gradient: Image) -> Flag:
+    return jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient))
 
 
-_compiled_fold = jax.jit(_fold, static_argnames=("tiling",))
-
-
-@functools.partial(
-    jax.jit,
-    static_argnames=("tiling", "optimizer"),
-    donate_argnames=("state",),
-)
-def _finish(
+@functools.partial(jax.jit, static_argnames=("optimizer",), donate_argnames=("state",))
+def _move(
     state: TransferState,
     loss: Scalar,
-    terms: LossTerms,
-    gradient: AnyImage,
-    to_pixels: PixelTerms,
-    temporal: Temporal | None,
-    factor: Scalar | None,
+    gradient: Image,
     learning_rate: Scalar,
     averaging: Scalar | None,
     *,
-    tiling: Tiling,
     optimizer: Any,
-) -> tuple[TransferState, StepInfo]:
-    """Move a picture along its gradient."""
-    folded = _fold(state.image, gradient, to_pixels, temporal, factor, tiling=tiling)
-    rates = None if temporal is None else temporal.rates
-    return move(
-        state,
-        loss,
-        terms,
-        folded,
-        learning_rate,
-        averaging,
-        rates=rates,
-        optimizer=optimizer,
-    )
+) -> TransferState:
+    # Without a choice between the old and the new state, which would take both.
+    return move(state, loss, gradient, learning_rate, averaging, optimizer=optimizer)[0]
 
 
 def compute_tiled_targets(
@@ -426,7 +399,7 @@ def compute_tiled_targets(
     descriptions, squares = [], []
     for picture in styles:
         tiling = _tiling_of(picture, for_styles, layers, tile_size)
-        laid, _ = _lay(picture, None, tiling=tiling)
+        laid = _lay(picture, tiling)
         description, square = _DESCRIPTIONS.over(
             laid,
             window_network(for_styles),
@@ -439,12 +412,11 @@ def compute_tiled_targets(
         squares.append(square)
     layers = {*style_layers, *content_layers}
     tiling = _tiling_of(content, network, layers, tile_size)
-    laid, _ = _lay(content, None, tiling=tiling)
+    laid = _lay(content, tiling)
     windows = window_network(network)
     style = _combine(descriptions, blend)
     bare = Targets({}, {}, style, {}, guides, jnp.ones(1))
-    means = _MEANS.over(laid, windows, bare, tiling=tiling)
-    maps = _maps(laid, windows, tiling, content_layers)
+    means, maps = _take_content(laid, windows, bare, content_layers, tiling)
     content_scale, style_scale = _scales(
         maps, squares, means, style, guides, normalization=normalization
     )
@@ -480,7 +452,7 @@ def _describe(
     They are {style layer: {style loss: description}}, and {content layer: mean square}.
     """
     layers = {*style_layers, *scaled_layers}
-    maps = network(tiling.cut(laid, tile), layers)
+    maps = network(tiling.extend(laid, tiling.cut(laid, tile), tile), layers)
     own = _own_weights(tile, network, layers, tiling)
     share = {layer: tiling.share(layer, own[layer].shape) for layer in layers}
     described: dict[str, dict[str, Any]] = {layer: {} for layer in style_layers}
@@ -510,30 +482,45 @@ def _mean_square(features: FeatureMap) -> Scalar:
     return jnp.mean(jnp.square(features.astype(jnp.float32)))
 
 
-def _maps(
-    laid: AnyImage, network: Network, tiling: Tiling, layers: tuple[str, ...]
-) -> dict[str, FeatureMap]:
-    """Return feature maps of the whole picture."""
-    shapes = jax.eval_shape(
-        lambda window: network(window, layers), tiling.cut(laid, tiling.tiles[0])
-    )
-    maps = {
+def _take_content(
+    laid: AnyImage,
+    network: Network,
+    targets: Targets,
+    layers: tuple[str, ...],
+    tiling: Tiling,
+) -> tuple[Measured, dict[str, FeatureMap]]:
+    """Return what the network sees of the content picture, and its feature maps."""
+    window = jax.ShapeDtypeStruct((*tiling.window, 3), laid.dtype)
+    shapes = jax.eval_shape(lambda window: network(window, layers), window)
+    maps: Features = {
         layer: jnp.zeros((*tiling.shape_of(layer), x.shape[2]), x.dtype)
         for layer, x in shapes.items()
     }
+    means = _MEANS.zeros(tiling.tiles[0], laid, network, targets, tiling=tiling)
     for tile in tiling.tiles:
-        maps = jax.block_until_ready(
-            _put_maps(maps, tile, laid, network, tiling=tiling)
+        means, maps = jax.block_until_ready(
+            _add_content(means, maps, tile, laid, network, targets, tiling=tiling)
         )
-    return maps
+    return means.measured, dict(maps)
 
 
-@functools.partial(jax.jit, static_argnames=("tiling",), donate_argnames=("maps",))
-def _put_maps(
-    maps: Features, tile: Tile, laid: AnyImage, network: Network, *, tiling: Tiling
-) -> Features:
-    found = network(tiling.cut(laid, tile), [*maps])
-    return {
+@functools.partial(
+    jax.jit, static_argnames=("tiling",), donate_argnames=("means", "maps")
+)
+def _add_content(
+    means: _Means,
+    maps: Features,
+    tile: Tile,
+    laid: AnyImage,
+    network: Network,
+    targets: Targets,
+    *,
+    tiling: Tiling,
+) -> tuple[_Means, Features]:
+    # XLA sees that both take the same features, and computes them once.
+    added = _means(tile, laid, network, targets, tiling=tiling)
+    found = network(tiling.extend(laid, tiling.cut(laid, tile), tile), [*maps])
+    return jax.tree.map(jnp.add, means, added), {
         layer: tiling.put_map(layer, maps[layer], found[layer], tile) for layer in maps
     }
 

@@ -32,7 +32,7 @@ from .plan import (
     Plan,
     SizePlan,
     SizePrograms,
-    can_be_tiled,
+    is_divisible,
     make_plan,
     size_programs,
     style_shapes_at,
@@ -195,7 +195,7 @@ def _levels_for(job: Job, *, is_clip: bool) -> tuple[str, ...]:
     # A loss that sorts all pixels of a layer at once cannot be computed in strips.
     if not set(job.config.style_loss) <= set(PARTWISE):
         return ("fast",)
-    is_tiled = not is_clip and can_be_tiled(job)
+    is_tiled = not is_clip and is_divisible(job)
     return MEMORY_LEVELS if is_tiled else NETWORK_MEMORY_LEVELS
 
 
@@ -225,7 +225,7 @@ def choose_memory(job: Job, *, is_clip: bool = False) -> str:
     behind = MEMORY_LEVELS[MEMORY_LEVELS.index(tried[-1]) + 1 :]
     lower = [each for each in behind if each in _levels_for(job, is_clip=is_clip)]
     fitting = [low for low in lower if needed_at(low, size) <= usable]
-    ways = [f"memory={low!r}" for low in fitting]
+    ways = [f"memory={low!r}" for low in fitting[:1]]
     way: dict[str, Any] = {"memory": fitting[0]} if fitting else {}
     spare = max(0, usable - _RUNTIME_BYTES) / (least - _RUNTIME_BYTES)
     for smaller in _smaller_sizes(shape, spare):

@@ -19,7 +19,7 @@ from jaxnst.images.load import MIN_SIDE
 from jaxnst.images.tiling import multiples_of
 from jaxnst.networks import Network
 from jaxnst.networks.devices import default_device
-from jaxnst.networks.tiles import Tiling, make_tiling, strides_of, window_network
+from jaxnst.networks.tiles import Tiling, make_tiling, window_network
 from jaxnst.networks.transforms import lay_by_rows, lay_whole
 from jaxnst.objective import LossWeights, compute_targets, make_loss_weights
 from jaxnst.optimize import pyramid_sizes
@@ -187,16 +187,16 @@ def layers_of(config: TransferConfig) -> set[str]:
     return {*config.content_layers, *config.style_layers}
 
 
-def can_be_tiled(job: Job) -> bool:
-    """Return whether a picture can be painted in tiles, but for its style losses."""
-    config = job.config
+def is_divisible(job: Job) -> bool:
+    """Return whether a picture can be painted in tiles, and is larger than one."""
+    config, layers = job.config, layers_of(job.config)
     if config.devices is not None or config.smoothing == "softmax":
         return False
-    strides = strides_of(job.network, layers_of(config))
-    return not any(
-        wraps and length % max(strides.values())
-        for wraps, length in zip(job.network.wraps, job.inputs.shape, strict=True)
-    )
+    try:
+        tiling = make_tiling(job.network, job.inputs.shape, layers, config.tile_size)
+    except ValueError:
+        return False
+    return len(tiling.tiles) > 1
 
 
 def _usual_steps(num_pixels: int, *, is_steered: bool) -> int:
@@ -228,7 +228,9 @@ def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
         assert isinstance(program, TiledStep)
         state = jax.eval_shape(program.init, image)
         first, *others = program.programs(state, targets, plan.weights[0])
-        beside = state, targets, image, image, styles
+        gradient = image
+        laid = jax.eval_shape(size.tiling.lay, image) if any(network.wraps) else None
+        beside = state, targets, gradient, laid, laid
         return SizePrograms(first, tuple(others), beside)
     by_rows = lay_by_rows(network, image, targets.content)
     targets = lay_whole(network, targets)._replace(content=by_rows)
