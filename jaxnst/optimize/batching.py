@@ -38,6 +38,10 @@ class StepDropped(Exception):
     """A step was given up before its end; the state is as it was before."""
 
 
+# (fraction of the step that is done) -> whether to give up the step.
+HeedFn = Callable[[float], bool]
+
+
 # Name of the axis of the mesh.
 _MEMBERS = "members"
 
@@ -150,12 +154,12 @@ class StepProgram:
         targets: Targets,
         weights: Sequence[LossWeights],
         rates: Any,
-        is_dropped: Callable[[], bool] = lambda: False,
+        heed_fn: HeedFn = lambda part: False,
     ) -> tuple[TransferState, StepInfo | PackedInfos]:
         """Return the next state, in the buffers of `state`, and infos on the device.
 
-        A call that lasts long asks `is_dropped` now and then whether to raise
-        `StepDropped`.
+        A call that lasts long calls `heed_fn` now and then, and raises `StepDropped` if
+        it returns True.
         """
         return self.prepare(state, targets, weights, rates).run()
 

@@ -42,6 +42,8 @@ _MAX_AHEAD = 2
 # indices of the members that will observe them.
 Waiting = Sequence[tuple[StepInfo | PackedInfos, int, set[int]]]
 KeepFn = Callable[[TransferState, Waiting], None]
+# ("step" or "features", fraction of it that is done)
+PartFn = Callable[[str, float], None]
 
 
 def run_size(
@@ -51,6 +53,7 @@ def run_size(
     members: Sequence[Member],
     *,
     is_interrupted: Callable[[], bool] = lambda: False,
+    part_fn: PartFn = lambda what, part: None,
     keep_fn: KeepFn | None = None,
     resumed: Waiting | None = None,
 ) -> TransferState:
@@ -58,7 +61,8 @@ def run_size(
 
     If the steps of a member diverge, it goes back to its best picture and takes gentler
     steps. The buffers of `state` are donated, and `members` are updated.
-    `is_interrupted` is called after each step; it returns True to stop all.
+    `is_interrupted` is called after each step; it returns True to stop all. It is also
+    called within a step that lasts long, and `part_fn` with the part that is done.
 
     A single picture may be kept on disk while it is painted: `keep_fn` gets all that
     the next steps depend on, after each call that is followed by another one, and after
@@ -74,7 +78,14 @@ def run_size(
         state = program.init(image)
     if any(not member.is_done for member in members):
         state = _run_steps(
-            state, targets, program, members, is_interrupted, keep_fn, resumed or ()
+            state,
+            targets,
+            program,
+            members,
+            is_interrupted,
+            part_fn,
+            keep_fn,
+            resumed or (),
         )
     if any(member.steering is not None for member in members):
         if members[0].budget.is_last:
@@ -92,6 +103,7 @@ def _run_steps(
     program: StepProgram,
     members: Sequence[Member],
     is_interrupted: Callable[[], bool],
+    part_fn: PartFn,
     keep_fn: KeepFn | None,
     resumed: Waiting,
 ) -> TransferState:
@@ -102,6 +114,10 @@ def _run_steps(
     # States of members that are done, by their index.
     kept: dict[int, TransferState] = {}
     is_first = True
+
+    def heed(part: float) -> bool:
+        part_fn("step", part)
+        return is_interrupted()
 
     def observe(
         info: StepInfo | PackedInfos,
@@ -150,7 +166,7 @@ def _run_steps(
             rates[index, : len(own)] = own
         weights = [member.next_weights for member in members]
         try:
-            state, info = program.call(state, targets, weights, rates, is_interrupted)
+            state, info = program.call(state, targets, weights, rates, heed)
         except StepDropped:
             (member,) = members
             member.schedule.take_back(count)

@@ -44,7 +44,7 @@ from jaxnst.objective import (
     total_loss,
 )
 
-from .batching import StepDropped, StepProgram
+from .batching import HeedFn, StepDropped, StepProgram
 from .programs import Program
 from .stepping import StepInfo, TransferState, gradient_factor, loss_scale, move
 
@@ -83,22 +83,22 @@ class _TileSum:
         self,
         *args: Any,
         tiling: Tiling,
-        is_dropped: Callable[[], bool] = lambda: False,
+        heed_fn: HeedFn = lambda part: False,
         **static: Any,
     ) -> Any:
         """Return the sum over all tiles."""
         static = {"tiling": tiling, **static}
         total = self.zeros(tiling.tiles[0], *args, **static)
-        for tile in tiling.tiles:
+        for number, tile in enumerate(tiling.tiles, start=1):
             total = self.adding(total, tile, *args, **static).run()
-            _wait(total, is_dropped)
+            _wait(total, number / len(tiling.tiles), heed_fn)
         return total
 
 
-def _wait(arrays: Any, is_dropped: Callable[[], bool]) -> None:
+def _wait(arrays: Any, part: float, heed_fn: HeedFn) -> None:
     """Wait for a tile, so that no other takes memory beside it."""
     jax.block_until_ready(arrays)
-    if is_dropped():
+    if heed_fn(part):
         raise StepDropped
 
 
@@ -118,9 +118,9 @@ class TiledStep(StepProgram):
         targets: Targets,
         weights: Sequence[LossWeights],
         rates: Any,
-        is_dropped: Callable[[], bool] = lambda: False,
+        heed_fn: HeedFn = lambda part: False,
     ) -> tuple[TransferState, StepInfo]:
-        found = self._differentiate(state.image, targets, weights[0], is_dropped)
+        found = self._differentiate(state.image, targets, weights[0], heed_fn)
         loss, terms, gradient = found
         is_finite = _is_finite(loss, gradient)
         if is_finite:
@@ -165,18 +165,22 @@ class TiledStep(StepProgram):
         image: Image,
         targets: Targets,
         weights: LossWeights,
-        is_dropped: Callable[[], bool] = lambda: False,
+        heed_fn: HeedFn = lambda part: False,
     ) -> tuple[Scalar, LossTerms, Image]:
         """Return the loss, its terms, and its gradient."""
+        first = 1 / 3  # a gradient takes twice the time
         laid = _lay(image, self.tiling)
         seen = laid, self._held, _seen(targets)
-        means = _MEANS.over(*seen, tiling=self.tiling, is_dropped=is_dropped)
+        means = _MEANS.over(
+            *seen, tiling=self.tiling, heed_fn=lambda part: heed_fn(first * part)
+        )
         loss, terms, to_means = self._losing(means, targets, weights).run()
         gradient = jnp.zeros_like(laid)
-        for tile in self.tiling.tiles:
+        for number, tile in enumerate(self.tiling.tiles, start=1):
             pulling = self._pulling(gradient, tile, laid, targets, to_means)
             gradient = pulling.run()
-            _wait(gradient, is_dropped)
+            part = number / len(self.tiling.tiles)
+            _wait(gradient, first + (1 - first) * part, heed_fn)
         return loss, terms, _fold(gradient, self._factor(weights), self.tiling)
 
     def _factor(self, weights: LossWeights) -> Scalar | None:
@@ -374,6 +378,7 @@ def compute_tiled_targets(
     style_losses: tuple[str, ...],
     normalization: str,
     tile_size: int,
+    heed_fn: HeedFn = lambda part: False,
 ) -> Targets:
     """Return what `jaxnst.objective.compute_targets` returns, computed in tiles.
 
@@ -390,6 +395,8 @@ def compute_tiled_targets(
         style_losses: style losses that are means over pixels.
         normalization: "pair" or "paper".
         tile_size: longest side of a tile, in pixels.
+        heed_fn: function that is called with the fraction that is done of the content
+            picture; if it returns True, `StepDropped` is raised.
     """
     # Only the image wraps around, the style pictures do not.
     for_styles = network.changed(padding="reflect") if any(network.wraps) else network
@@ -416,7 +423,7 @@ def compute_tiled_targets(
     windows = window_network(network)
     style = _combine(descriptions, blend)
     bare = Targets({}, {}, style, {}, guides, jnp.ones(1))
-    means, maps = _take_content(laid, windows, bare, content_layers, tiling)
+    means, maps = _take_content(laid, windows, bare, content_layers, tiling, heed_fn)
     content_scale, style_scale = _scales(
         maps, squares, means, style, guides, normalization=normalization
     )
@@ -488,6 +495,7 @@ def _take_content(
     targets: Targets,
     layers: tuple[str, ...],
     tiling: Tiling,
+    heed_fn: HeedFn,
 ) -> tuple[Measured, dict[str, FeatureMap]]:
     """Return what the network sees of the content picture, and its feature maps."""
     window = jax.ShapeDtypeStruct((*tiling.window, 3), laid.dtype)
@@ -497,10 +505,11 @@ def _take_content(
         for layer, x in shapes.items()
     }
     means = _MEANS.zeros(tiling.tiles[0], laid, network, targets, tiling=tiling)
-    for tile in tiling.tiles:
-        means, maps = jax.block_until_ready(
-            _add_content(means, maps, tile, laid, network, targets, tiling=tiling)
+    for number, tile in enumerate(tiling.tiles, start=1):
+        means, maps = _add_content(
+            means, maps, tile, laid, network, targets, tiling=tiling
         )
+        _wait(maps, number / len(tiling.tiles), heed_fn)
     return means.measured, dict(maps)
 
 

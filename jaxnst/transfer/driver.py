@@ -126,6 +126,7 @@ def _paint_fitting(
                         callbacks=[callback],
                         deadline=deadline,
                         is_interrupted=is_interrupted,
+                        part_fn=callback.show_part,
                         checkpoint=checkpoint,
                     )
                 return painted

@@ -76,6 +76,7 @@ class ProgressCallback:
         self._work = work
         self._shown = 0.0
         self._unshown: StepView | None = None
+        self._step = 0
 
     def __enter__(self) -> "ProgressCallback":
         """Show that work has begun, before the first step is compiled."""
@@ -107,6 +108,7 @@ class ProgressCallback:
 
     def __call__(self, view: StepView) -> object:
         """Show a step, and return what the user's callback returns."""
+        self._step = view.step
         if self._screen.is_on:
             self._show(view)
         if self._inner is None:
@@ -117,6 +119,23 @@ class ProgressCallback:
             self.error = error
             raise
 
+    def show_part(self, what: str, part: float) -> None:
+        """Show which part of a step, or of the features before it, is done."""
+        now = time.monotonic()
+        if not self._screen.is_on or now - self._shown < self._interval:
+            return
+        self._shown = now
+        name = f"step {self._step + 1}" if what == "step" else "the photo's features"
+        text = f"{part:.0%} of {name}"
+        if self._screen.is_terminal:
+            self._screen.update(step=text)
+        else:
+            self._screen.print(f"{self._title}  {text}" if self._title else text)
+
+    @property
+    def _interval(self) -> float:
+        return _BAR_INTERVAL if self._screen.is_terminal else _LINE_INTERVAL
+
     def notice(self, text: str) -> None:
         """Print a line above the bar."""
         self._screen.print(text)
@@ -124,8 +143,7 @@ class ProgressCallback:
     def _show(self, view: StepView, *, is_last: bool = False) -> None:
         now = time.monotonic()
         is_last = is_last or view.step == view.num_steps
-        interval = _BAR_INTERVAL if self._screen.is_terminal else _LINE_INTERVAL
-        if now - self._shown < interval and not is_last:
+        if now - self._shown < self._interval and not is_last:
             self._unshown = view
             return
         self._shown, self._unshown = now, None

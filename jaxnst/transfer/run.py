@@ -20,7 +20,7 @@ from jaxnst.objective import Targets
 from jaxnst.optimize import StepCallback, TransferState
 from jaxnst.optimize.batching import StepProgram
 from jaxnst.optimize.checkpoint import Checkpoint
-from jaxnst.optimize.loop import run_size
+from jaxnst.optimize.loop import PartFn, run_size
 from jaxnst.optimize.member import Member, SizeReport
 from jaxnst.optimize.programs import Program, compile_in_background
 from jaxnst.optimize.recovery import Method
@@ -67,12 +67,14 @@ def paint(
     callbacks: Sequence[StepCallback | None] = (None,),
     deadline: float | None = None,
     is_interrupted: Callable[[], bool] = lambda: False,
+    part_fn: PartFn = lambda what, part: None,
     checkpoint: Checkpoint | None = None,
 ) -> list[Painted]:
     """Return one picture, or a batch of them, painted from coarse to fine.
 
     `deadline` is on the clock of `time.perf_counter`, and `is_interrupted` is called
-    after each step; it returns True to stop all. A single picture may have a
+    after each step; it returns True to stop all. Where a step or its targets last long,
+    `part_fn` is called with the part that is done. A single picture may have a
     `checkpoint`, from which painting goes on.
     """
     started = time.perf_counter()
@@ -116,7 +118,7 @@ def paint(
             ahead[size] = [compile_in_background([size_programs(plan, size).step])]
         contents = [job.inputs.content_at(size.shape) for job in jobs]
         measured = [
-            measure_targets(job, plan, size, content, number)
+            measure_targets(job, plan, size, content, number, part_fn=part_fn)
             for number, (job, content) in enumerate(zip(jobs, contents, strict=True))
             if number == 0 or not step.shares_targets
         ]
@@ -148,6 +150,7 @@ def paint(
             step,
             members,
             is_interrupted=is_interrupted,
+            part_fn=part_fn,
             keep_fn=keep_fn,
             resumed=resumed,
         )
@@ -248,9 +251,20 @@ def _make_member(
 
 
 def measure_targets(
-    job: Job, plan: Plan, size: SizePlan, content: HostImage, number: int = 0
+    job: Job,
+    plan: Plan,
+    size: SizePlan,
+    content: HostImage,
+    number: int = 0,
+    *,
+    part_fn: PartFn = lambda what, part: None,
 ) -> Targets:
     """Return the targets of one picture, the one of that `number` in its batch."""
+
+    def heed(part: float) -> bool:
+        part_fn("features", part)
+        return False
+
     inputs = job.inputs
     guides = shares = None
     if inputs.regions is not None:
@@ -264,7 +278,11 @@ def measure_targets(
     if size.tiling is None:
         return compiled_targets(network, *pictures, **plan.targets_static)
     return compute_tiled_targets(
-        network, *pictures, **plan.targets_static, tile_size=job.config.tile_size
+        network,
+        *pictures,
+        **plan.targets_static,
+        tile_size=job.config.tile_size,
+        heed_fn=heed,
     )
 
 
