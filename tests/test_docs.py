@@ -145,6 +145,15 @@ def test_code_of_a_page_runs(page, pictures, tmp_path, monkeypatch):
             assert language == "text", f"a block of {language} is not run"
 
 
+def test_one_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    cited = dict(line.split(": ", 1) for line in lines if ": " in line)
+    assert cited["version"] == project["version"]
+    heading = f"\n## [{cited['version']}] - {cited['date-released']}\n"
+    assert heading in (ROOT / "CHANGELOG.md").read_text()
+
+
 def test_links_lead_somewhere():
     pages = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
     pages += [ROOT / "benchmarks/README.md"]
