@@ -1,15 +1,15 @@
 """Write the tables of settings in README.md and docs/*.md from their declarations.
 
-A table stands between `<!-- settings: GROUP, GROUP -->` and `<!-- end -->`, with the
-titles of groups of `jaxnst.config`, or "the clip". Run `python docs/settings_table.py`
-after a change to a setting; a test compares.
+A table stands between `<!-- settings: NAME, NAME -->` and `<!-- end -->`, with names of
+settings, or "the clip". Run `python docs/settings_table.py` after a change to one of
+them; a test compares.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxnst.config import CLIP_SETTINGS, GROUPS, SETTINGS
+from jaxnst.config import CLIP_SETTINGS, SETTINGS
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,15 +17,14 @@ CLIP = "the clip"  # settings of `ClipConfig`
 TABLE = re.compile(r"(<!-- settings: (.*) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def table_rows(titles: list[str]) -> Iterator[str]:
-    """Yield the lines of a table of some groups of settings."""
+def table_rows(names: list[str]) -> Iterator[str]:
+    """Yield the lines of a table of some settings, or of those of a clip."""
     yield "| setting | default | meaning |"
     yield "|---|---|---|"
-    for title in titles:
-        assert title in (*GROUPS, CLIP), title
-        for name, each in CLIP_SETTINGS.items() if title == CLIP else SETTINGS.items():
-            if title in (each.group, CLIP):
-                yield f"| `{name}` | {each.shown_default} | {each.help} |"
+    for name in names:
+        settings = CLIP_SETTINGS if name == CLIP else {name: SETTINGS[name]}
+        for each, setting in settings.items():
+            yield f"| `{each}` | {setting.shown_default} | {setting.help} |"
 
 
 def with_tables(text: str) -> str:

@@ -99,7 +99,7 @@ def test_tables_in_the_docs_are_as_declared():
     script = Path(__file__).parent.parent / "docs" / "settings_table.py"
     functions = runpy.run_path(str(script))
     texts = [page.read_text() for page in functions["pages"]()]
-    assert "| `style_weight` | 1 | " in texts[0]
+    assert "| `style_scale` | 1 | " in texts[0]
     for text in texts:
         assert functions["with_tables"](text) == text, f"run python {script.name}"
 

@@ -145,6 +145,23 @@ def test_code_of_a_page_runs(page, pictures, tmp_path, monkeypatch):
             assert language == "text", f"a block of {language} is not run"
 
 
+def test_guides_begin_with_a_picture_and_its_command():
+    guides = [*(ROOT / "docs/guides").glob("*.md"), ROOT / "docs/app.md"]
+    for guide in [*guides, ROOT / "docs/video.md"]:
+        # A picture, or a table of pictures.
+        beginning = r"# [^\n]+\n\n(\|[^`]*)?!\[[^`]*```sh\n"
+        assert re.match(beginning, guide.read_text()), guide.name
+
+
+def test_one_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    cited = dict(line.split(": ", 1) for line in lines if ": " in line)
+    assert cited["version"] == project["version"]
+    heading = f"\n## {cited['version']} - {cited['date-released']}\n"
+    assert heading in (ROOT / "CHANGELOG.md").read_text()
+
+
 def test_links_lead_somewhere():
     pages = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
     pages += [ROOT / "benchmarks/README.md"]

@@ -341,7 +341,10 @@ def make_history(reports: Iterable[SizeReport]) -> dict[str, np.ndarray]:
     """
     terms = [term for report in reports for term in report.terms]
     sizes = [report.size for report in reports for _ in report.terms]
-    history = {"step": np.arange(1, len(terms) + 1), "size": np.asarray(sizes)}
+    history: dict[str, np.ndarray] = {
+        "step": np.arange(1, len(terms) + 1),
+        "size": np.asarray(sizes),
+    }
     for name in ("total", "content", "style", "tv"):
         history[name] = np.asarray([getattr(term, name) for term in terms])
     for kind in ("content", "style"):
