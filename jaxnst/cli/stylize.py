@@ -1,13 +1,14 @@
 """`jaxnst stylize` and `jaxnst texture`: one picture."""
 
 import argparse
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxnst._checks import one_or_all, plain, shown
+from jaxnst._checks import no_such_file, one_or_all, plain, shown
 from jaxnst.config import NOT_FOR_TEXTURES, SETTINGS
 
 from .options import (
@@ -15,6 +16,7 @@ from .options import (
     EXIT_INTERRUPTED,
     FILE_OPTIONS,
     QUIET,
+    STANDARD,
     WHOLE,
     Command,
     as_argument,
@@ -43,11 +45,14 @@ examples:
   jaxnst stylize photo.jpg painting.jpg -o out.png
       the photo, painted like the painting, 512 px on its longest side
 
-  jaxnst stylize photo.jpg painting.jpg -o strong.png --style-weight 3
-      more painting, less photo; 0.3 is the other way round
+  jaxnst stylize photo.jpg painting.jpg -o gentle.png --strength 0.6
+      more photo, less painting
 
-  jaxnst stylize photo.jpg painting.jpg -o fine.png --style-size 300
-      finer strokes, from a smaller look at the painting
+  jaxnst stylize photo.jpg painting.jpg -o mine.png --color content
+      in the photo's colors
+
+  jaxnst stylize photo.jpg painting.jpg -o fine.png --style-scale 0.5
+      finer strokes, half as large
 
   jaxnst stylize photo.jpg one.jpg other.jpg -o both.png --style-blend 3,1
       three parts of one painting, one of the other
@@ -110,6 +115,17 @@ def _texture(args: argparse.Namespace) -> int:
 
 def _check_files(args: argparse.Namespace) -> Path:
     """Check the names of the files that will be written; return the picture's."""
+    usual = Path(args.parser.get_default("output"))
+    if args.output == str(usual):  # none was given
+        *others, last = args.style
+        if others and last != STANDARD and not Path(last).exists():
+            missing = no_such_file(Path(last))
+            raise FileNotFoundError(f"`style`: {missing}. The output is given by -o.")
+        # Pictures of earlier commands stay.
+        for number in itertools.count(2):
+            if not Path(args.output).exists():
+                break
+            args.output = str(usual.with_stem(f"{usual.stem}-{number}"))
     output = check_picture_output(args)
     if args.trace is not None:
         from jaxnst.insight.plots import check_history_path
@@ -239,7 +255,7 @@ STYLIZE = Command(
     usage="jaxnst stylize CONTENT STYLE [STYLE ...] [-o FILE] [options]",
     description="Paint CONTENT in the style of STYLE; several styles are blended.",
     epilog=STYLIZE_EXAMPLES,
-    shown=("output",),
+    shown=("output", "like", "color", "style_blend", "masks", "tile"),
     options=(
         option("content", "the picture to paint; - is standard input", "CONTENT"),
         option("style", "a picture in the style, or several", "STYLE", nargs="+"),

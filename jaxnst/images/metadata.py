@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import ExifTags, Image as PILImage
 
-from jaxnst._checks import check_path, path_text, shown
+from jaxnst._checks import check_path, no_such_file, path_text, shown
 
 
 # What Pillow may try. A list of our own, because some of its other readers start
@@ -69,7 +69,7 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
             text = _picture_text(path)
         record = json.loads(text)[TEXT_KEY] if len(text) <= _MAX_RECORD else None
     except FileNotFoundError:
-        raise FileNotFoundError(f"no such file: {name}") from None
+        raise FileNotFoundError(no_such_file(Path(name))) from None
     except IsADirectoryError:
         raise ValueError(f"{name} is a folder, not a picture.") from None
     except ImportError:

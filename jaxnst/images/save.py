@@ -47,10 +47,8 @@ def check_format(
     """
     extension = Path(path).suffix.lower()
     if extension not in EXTENSIONS:
-        raise ValueError(
-            f"output {path}: unknown extension {shown(extension)}; known: "
-            f"{', '.join(EXTENSIONS)}"
-        )
+        what = f"unknown extension {shown(extension)}" if extension else "no extension"
+        raise ValueError(f"output {path}: {what}; known: {', '.join(EXTENSIONS)}")
     if bits not in (8, 16):
         raise ValueError(f"`bits` must be 8 or 16, got {shown(bits)}.")
     check_count("quality", quality, maximum=100)
