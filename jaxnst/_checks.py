@@ -84,7 +84,8 @@ def no_such_file(path: Path) -> str:
         return f"{text}; addresses are not read, so download the file first"
     near: list[str] = []
     with contextlib.suppress(OSError):
-        near = difflib.get_close_matches(path.name, os.listdir(path.parent), 1, 0.7)
+        names = [each.name for each in path.parent.iterdir()]
+        near = difflib.get_close_matches(path.name, names, 1, 0.7)
     return f"{text}; there is {path_text(near[0])}" if near else text
 
 

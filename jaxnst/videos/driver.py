@@ -114,7 +114,7 @@ class VideoInterrupted(KeyboardInterrupt):
 
 def video(
     clip: Any,
-    style: StyleSource,
+    style: "StyleSource",
     *,
     output: str | os.PathLike[str] | None = None,
     steadiness: float | None = None,
