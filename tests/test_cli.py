@@ -201,6 +201,12 @@ def test_show_prints_the_record(command, capsys):
     printed = capsys.readouterr().out
     assert "style_weight       1\n" in printed
     assert "content.png" in printed
+    changed = printed.partition("changed\n")[2].partition("\nsettings\n")[0]
+    assert [line.split() for line in changed.splitlines()] == [
+        ["size", "48"],
+        ["num_steps", "2"],
+        ["coarse_steps", "1"],
+    ]
     assert main(["show", str(output), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == jaxnst.read_record(output)
 

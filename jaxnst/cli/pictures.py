@@ -2,11 +2,12 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxnst._checks import one_or_all, plain
-from jaxnst.config import FILTERS
+from jaxnst.config import FILTERS, PRESETS, ClipConfig
 
 from .options import (
     FILE_OPTIONS,
@@ -174,14 +175,33 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         say(*json.dumps(record, indent=2).split("\n"))
         return 0
-    for name, value in record.items():
+    names = ("jaxnst", "kind", "preset", "inputs")
+    first = {name: record[name] for name in names if name in record}
+    for name, value in (first | {"changed": _changed(record)} | record).items():
         if name == "trace" and isinstance(value, dict):
             say(f"{name:10} of {len(value.get('step', ()))} steps, in --json")
         elif isinstance(value, dict):
-            say(name, *(f"  {key:18} {_text(entry)}" for key, entry in value.items()))
+            entries = {k: x for k, x in value.items() if x not in (None, {})}
+            say(name, *(f"  {key:18} {_text(entry)}" for key, entry in entries.items()))
         else:
             say(f"{name:10} {_text(value)}")
     return 0
+
+
+def _changed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that differ from those of the preset, and of clips."""
+    preset = PRESETS.get(record.get("preset", ""), PRESETS["default"])
+    usual = preset.to_dict() | ClipConfig().to_dict()
+    given = record.get("settings", {}) | record.get("clip", {})
+    changed = {
+        name: value
+        for name, value in given.items()
+        if name in usual and json.dumps(value) != json.dumps(usual[name])
+    }
+    for name, points in record.get("over_time", {}).items():
+        parts = [each if isinstance(each, list) else [each] for each in points]
+        changed[name] = "; ".join(":".join(map(_text, part)) for part in parts)
+    return changed
 
 
 def _text(value: object) -> str:

@@ -91,8 +91,11 @@ def _stylize(args: argparse.Namespace) -> int:
     style = one_or_all([read_input(name) for name in args.style])
     if args.estimate:
         from jaxnst.transfer.driver import estimate
+        from jaxnst.transfer.terminal import Screen
 
-        say(*str(estimate(content, style, **settings)).split("\n"))
+        with Screen(enabled=not args.quiet).working("timing a few steps"):
+            found = estimate(content, style, **settings)
+        say(*str(found).split("\n"))
         return 0
 
     from jaxnst.transfer.driver import stylize

@@ -191,8 +191,7 @@ def explain_clip(
         frames = clip.frames(0, count)
         return (resize(fill_hidden(each).rgb, shape) for each in frames)
 
-    screen.print("measuring the change along the motion ...")
-    with one_thread():
+    with one_thread(), screen.working("measuring the change along the motion"):
         frames = [*measure_frames(paintings(), contents(), starts)]
         found = [*_find_worst(frames, paintings(), contents())]
     worst = sorted(found, key=lambda each: -(frames[each.index].warp_error or 0))

@@ -181,21 +181,21 @@ def explain(
     job, image = painted.job, painted.image
     screen = Screen(enabled=progress)
     judge = load_lpips_network()
-    screen.print("measuring the attribution to each loss term ...")
-    targets = targets_of(painted)
-    terms, _ = measure_terms(painted, image, targets, painted.weights)
-    attribution = measure_attribution(painted, image, targets)
-    first_attribution = measure_attribution(painted, painted.content, targets)
-    del targets  # large
     names = {*job.config.style_layers, *job.config.content_layers}
     in_order = [name for name in job.network.architecture.layer_names if name in names]
-    differences = measure_differences(job.network, image, painted.content, in_order)
-    screen.print("searching for the most similar patches ...")
+    with screen.working("measuring the attribution to each loss term"):
+        targets = targets_of(painted)
+        terms, _ = measure_terms(painted, image, targets, painted.weights)
+        attribution = measure_attribution(painted, image, targets)
+        first_attribution = measure_attribution(painted, painted.content, targets)
+        del targets  # large
+        differences = measure_differences(job.network, image, painted.content, in_order)
     styles = [name for name in in_order if name in job.config.style_layers]
-    correspondences = find_correspondences(
-        job.network, image, painted.styles, correspondence_layers(styles)
-    )
-    measured = measure_result(image, job)
+    with screen.working("searching for the most similar patches"):
+        correspondences = find_correspondences(
+            job.network, image, painted.styles, correspondence_layers(styles)
+        )
+        measured = measure_result(image, job)
     metrics = Metrics(*(measured.pop(name) for name in Metrics._fields))
     pictures = None
     if ablations:
