@@ -624,6 +624,11 @@ def test_a_clip_is_explained(files, tmp_path, tiny_vgg19, capsys):
     page = report.read_text()
     assert page.count("<figure>") == 12
     assert 'src="http' not in page
+    frames = result.save(tmp_path / "frames")
+    assert main(["explain", str(frames), "--content", str(BUNNY), "-q"]) == 0
+    assert (tmp_path / "frames.why.html").read_text().count("<figure>") == 12
+    assert main(["show", str(frames)]) == 0
+    assert "kind       video" in capsys.readouterr().out
     assert main(["explain", str(output), "--content", str(files[0]), "-q"]) == 2
     assert "is a picture" in capsys.readouterr().err
     # A record may be anybody's.

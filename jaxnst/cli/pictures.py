@@ -149,7 +149,7 @@ def _explain(args: argparse.Namespace) -> int:
     from jaxnst.images.metadata import FILMS
     from jaxnst.insight import explain
 
-    if Path(args.picture).suffix.lower() in FILMS:
+    if Path(args.picture).is_dir() or Path(args.picture).suffix.lower() in FILMS:
         if args.sheets is not None:
             raise ValueError("--sheets are of pictures; a clip has the report only")
     elif args.style is None:
@@ -263,7 +263,7 @@ Report why PICTURE, which jaxnst painted, looks as it does: which layer did what
 where it changed, where strokes come from, and which settings to change.""",
     epilog=_EXPLAIN_EXAMPLES,
     options=(
-        option("picture", "a picture or a film saved by jaxnst", "PICTURE"),
+        option("picture", "a picture, a film or its frames' folder", "PICTURE"),
         option("--content", "its content picture, or clip", "FILE", required=True),
         option(
             "--style",
@@ -302,7 +302,7 @@ SHOW = Command(
     help="print how a picture or a film was made",
     description="Print the record that jaxnst keeps inside the files it saves.",
     options=(
-        option("file", "a picture or a film saved by jaxnst", "FILE"),
+        option("file", "a picture, a film or its frames' folder", "FILE"),
         flag("--json", "print JSON"),
         LIMIT,
     ),

@@ -52,7 +52,7 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
     all others a bounded depth and length. Escape texts before you show them.
 
     Args:
-        path: picture file, or what is in one; or a film.
+        path: picture file, or what is in one; or a film, or a folder of its frames.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -63,6 +63,8 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
     is_open = isinstance(path, io.BytesIO)
     name = "the picture" if is_open else path_text(check_path("path", path))
     try:
+        if not is_open and Path(path).is_dir():
+            path = _first_picture(Path(path))
         if not is_open and Path(path).suffix.lower() in FILMS:
             text = _film_text(Path(path))
         else:
@@ -71,7 +73,7 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
     except FileNotFoundError:
         raise FileNotFoundError(no_such_file(Path(name))) from None
     except IsADirectoryError:
-        raise ValueError(f"{name} is a folder, not a picture.") from None
+        raise ValueError(f"{name} is a folder without pictures.") from None
     except ImportError:
         raise ImportError(
             "the record of a film needs PyAV; install it with: "
@@ -91,6 +93,15 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
         return check_record(record)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def _first_picture(folder: Path) -> Path:
+    from .save import EXTENSIONS
+
+    names = [x for x in folder.glob("[!.]*") if x.suffix.lower() in EXTENSIONS]
+    if not names:
+        raise IsADirectoryError
+    return min(names)
 
 
 def _picture_text(path: str | os.PathLike[str] | io.BytesIO) -> str:

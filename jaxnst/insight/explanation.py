@@ -136,8 +136,8 @@ def explain(
     Of a clip that jaxnst painted it returns how steady it is, and where least.
 
     Args:
-        picture: result of `stylize`, or of `video`; or picture or film saved by
-            jaxnst, together with the inputs that it was painted from.
+        picture: result of `stylize`, or of `video`; or picture, film or folder of
+            frames saved by jaxnst, together with the inputs it was painted from.
         content: content picture of the file; the clip of a film.
         style: style picture of the file, or all of them.
         masks: masks of the file, if it was painted with any.
@@ -164,7 +164,8 @@ def explain(
     started = time.perf_counter()
     if isinstance(picture, VideoResult):
         return explain_clip(picture, progress=progress)
-    if isinstance(picture, str | os.PathLike) and is_film(picture):
+    is_path = isinstance(picture, str | os.PathLike)
+    if is_path and (is_film(picture) or Path(picture).is_dir()):
         return explain_clip(picture, content, progress=progress)
     check_count("max_size", max_size, minimum=MIN_SIDE)
     painted = load_painted_picture(
