@@ -389,6 +389,7 @@ def test_too_many_at_once_become_fewer(tiny_network, content, style, monkeypatch
             "of one length, got size 3, seed 2",
         ),
         ({"init": ["content", "nois"]}, FileNotFoundError, "Did you mean 'noise'"),
+        ({"seed": [1, 2]}, ValueError, "use `init` 'noise'"),
         ({"seed": [1], "batch_size": 0}, ValueError, "`batch_size` must be"),
         ({"seed": [1], "extension": ".gif"}, ValueError, "unknown extension '.gif'"),
         ({"style_blend": [[1, 0], [0, 1]]}, ValueError, "for 1 style picture"),
@@ -453,7 +454,7 @@ def test_a_changed_sweep_is_refused(tiny_network, content, style, tmp_path):
         r"1_style_weight-3\.png: its `style_weight` is 3\.0, not 4\.0": {
             "style_weight": [1, 4]
         },
-        r"0_style_weight-1\.png is none of its pictures": {"seed": [0, 1]},
+        r"0_style_weight-1\.png is none of its pictures": {"detail": [0, 1]},
         "`bits` was 8, is 16": {"bits": 16},
         "`weights` was": {"network": other_network()},
     }
