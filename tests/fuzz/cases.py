@@ -155,17 +155,7 @@ def _record_case(rng: random.Random, corpus: Corpus) -> Case:
         argv = ["stylize", *pair, "--like", name, "-q"]
         return _command([*argv, *_repaired(rng)], files, corpus)
     if way == 5:
-        argv = [
-            "sweep",
-            *pair,
-            "--like",
-            name,
-            "-o",
-            "out",
-            "-q",
-            "--style-weight",
-            "1,2",
-        ]
+        argv = ["sweep", *pair, "--like", name, "-o", "out", "-q", "--detail", "0,1"]
         return _command(argv, files, corpus)
     table = b"content,style,output\ncontent.png,style.png,%s\n"
     if way == 6:
@@ -198,15 +188,7 @@ def _resumed_sweep(rng: random.Random, corpus: Corpus) -> Case:
             files[name] = json.dumps(document).encode()
         else:
             files[name] = mutators.mutate_bytes(rng, files[name])
-    argv = [
-        "sweep",
-        "content.png",
-        "style.png",
-        "--size",
-        "48",
-        "--style-weight",
-        "1,2",
-    ]
+    argv = ["sweep", "content.png", "style.png", "--size", "48", "--detail", "0,1"]
     argv += ["-o", "swept", "-q"]
     return _command(argv, files, corpus, may_change=[*files])
 
