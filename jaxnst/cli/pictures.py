@@ -103,6 +103,7 @@ def _compare(args: argparse.Namespace) -> int:
     from jaxnst.metrics import format_table, measure
     from jaxnst.metrics.evaluation import LEGEND
     from jaxnst.pretrained import load_lpips_network
+    from jaxnst.transfer.terminal import Screen
 
     content = load_picture(args.content, argument="content").rgb
     style = load_picture(args.style, argument="style").rgb
@@ -112,15 +113,16 @@ def _compare(args: argparse.Namespace) -> int:
     }
     judge = load_lpips_network()
     rows = {}
-    for name, picture in pictures.items():
-        try:
-            rows[name] = measure(picture, content, style, judge=judge)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-    # At the size of the first picture, so that their fine detail is comparable.
-    height, width = next(iter(pictures.values())).shape[:2]
-    same = resize(content, (height, width))
-    reference = measure(same, content, style, judge=judge)
+    with Screen().working("measuring"):
+        for name, picture in pictures.items():
+            try:
+                rows[name] = measure(picture, content, style, judge=judge)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        # At the size of the first picture, so that their fine detail is comparable.
+        height, width = next(iter(pictures.values())).shape[:2]
+        same = resize(content, (height, width))
+        reference = measure(same, content, style, judge=judge)
     table = {plain(name): metrics for name, metrics in rows.items()}
     table |= {f"{plain(args.content)} (content)": reference}
     say(*f"{format_table(table)}\n\n{LEGEND}".split("\n"))
