@@ -81,6 +81,9 @@ class Explanation:
     advice: Sequence[str]
     seconds: float
 
+    def __repr__(self) -> str:
+        return f"Explanation(advice={[*self.advice]})"
+
     def save(self, path: str | os.PathLike[str], *, title: str = "") -> Path:
         """Write the report, one self-contained HTML file, and return where it is.
 
