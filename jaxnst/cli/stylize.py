@@ -119,12 +119,16 @@ def _texture(args: argparse.Namespace) -> int:
 def _check_files(args: argparse.Namespace) -> Path:
     """Check the names of the files that will be written; return the picture's."""
     usual = Path(args.parser.get_default("output"))
-    if args.output == str(usual):  # none was given
-        *others, last = args.style
-        if others and last != STANDARD and not Path(last).exists():
-            missing = no_such_file(Path(last))
-            raise FileNotFoundError(f"`style`: {missing}. The output is given by -o.")
-        # Pictures of earlier commands stay.
+    is_named = args.output != str(usual)
+    inputs = [("content", args.content)] if "content" in args else []
+    inputs += [("style", name) for name in args.style]
+    for argument, name in inputs:  # found here before JAX is loaded, which takes longer
+        if name != STANDARD and not Path(name).exists():
+            message = f"`{argument}`: {no_such_file(Path(name))}"
+            if name is args.style[-1] and len(args.style) > 1 and not is_named:
+                message += ". The output is given by -o."
+            raise FileNotFoundError(message)
+    if not is_named:  # pictures of earlier commands stay
         for number in itertools.count(2):
             if not Path(args.output).exists():
                 break
