@@ -63,12 +63,13 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
     is_open = isinstance(path, io.BytesIO)
     name = "the picture" if is_open else path_text(check_path("path", path))
     try:
-        if not is_open and Path(path).is_dir():
-            path = _first_picture(Path(path))
-        if not is_open and Path(path).suffix.lower() in FILMS:
+        if isinstance(path, io.BytesIO):
+            text = _picture_text(path)
+        elif Path(path).suffix.lower() in FILMS:
             text = _film_text(Path(path))
         else:
-            text = _picture_text(path)
+            is_folder = Path(path).is_dir()
+            text = _picture_text(_first_picture(Path(path)) if is_folder else path)
         record = json.loads(text)[TEXT_KEY] if len(text) <= _MAX_RECORD else None
     except FileNotFoundError:
         raise FileNotFoundError(no_such_file(Path(name))) from None
