@@ -198,8 +198,9 @@ def test_pictures_without_a_record_are_named(tmp_path, files):
         read_record(files[0])
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_record(tmp_path / "none.png")
-    with pytest.raises(ValueError, match="is a folder"):
-        read_record(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="is a folder without pictures"):
+        read_record(tmp_path / "empty")
     (tmp_path / "a.png").write_text("text")
     with pytest.raises(ValueError, match="not a picture that can be read"):
         read_record(tmp_path / "a.png")

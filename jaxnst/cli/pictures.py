@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _compare(args: argparse.Namespace) -> int:
     }
     judge = load_lpips_network()
     rows = {}
-    with Screen().working("measuring"):
+    with Screen(enabled=sys.stderr.isatty()).working("measuring"):
         for name, picture in pictures.items():
             try:
                 rows[name] = measure(picture, content, style, judge=judge)

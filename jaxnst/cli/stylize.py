@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -93,7 +94,8 @@ def _stylize(args: argparse.Namespace) -> int:
         from jaxnst.transfer.driver import estimate
         from jaxnst.transfer.terminal import Screen
 
-        with Screen(enabled=not args.quiet).working("timing a few steps"):
+        is_seen = sys.stderr.isatty() and not args.quiet
+        with Screen(enabled=is_seen).working("timing a few steps"):
             found = estimate(content, style, **settings)
         say(*str(found).split("\n"))
         return 0

@@ -26,6 +26,8 @@ from jaxnst._checks import check_path, no_such_file, path_text, shown
 # What Pillow may try. A list of our own, because some of its other readers start
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
+# Endings of the pictures that jaxnst writes.
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 TEXT_KEY = "jaxnst"
 # What FFmpeg may try, by its names: films, and what is often taken for one. Its other
 # readers open lists of files, addresses or devices, or are seldom fuzzed.
@@ -97,8 +99,6 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
 
 
 def _first_picture(folder: Path) -> Path:
-    from .save import EXTENSIONS
-
     names = [x for x in folder.glob("[!.]*") if x.suffix.lower() in EXTENSIONS]
     if not names:
         raise IsADirectoryError

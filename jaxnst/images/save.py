@@ -20,10 +20,9 @@ from jaxnst._types import HostAlpha, HostImage
 from .color_profile import srgb_profile
 from .files import atomic_write, check_place
 from .load import bands_of
-from .metadata import TEXT_KEY
+from .metadata import EXTENSIONS as EXTENSIONS, TEXT_KEY
 
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 # Values in a picture above which PNG is compressed less: three times as fast, and a
 # tenth larger.
 _LARGE = 48_000_000
