@@ -3,7 +3,8 @@
 - Pages link to files of the repository, such as an example, as the forge does. Those
   files become a part of the site, and the links lead to them.
 - `<!-- all settings -->`, `<!-- all commands -->`, `<!-- all filters -->` and
-  `<!-- names: MODULE -->` become what the library declares.
+  `<!-- names: MODULE -->` become what the library declares, in place of what is said up
+  to `<!-- end -->` for readers of the files themselves.
 - Formulas become MathML, which browsers draw without a script and without a font.
 """
 
@@ -101,14 +102,18 @@ def on_page_markdown(
             return f"{found[1]}{place}{found[3]}"
 
         markdown = LINK.sub(lead, markdown)
-    for mark, make_fn in (
-        ("<!-- all settings -->", all_settings),
-        ("<!-- all commands -->", all_commands),
-        ("<!-- all filters -->", all_filters),
-    ):
-        if mark in markdown:
-            markdown = markdown.replace(mark, "\n".join(make_fn()))
-    return re.sub(r"<!-- names: (\S+) -->", lambda x: public_names(x[1]), markdown)
+    makers = {
+        "all settings": lambda: "\n".join(all_settings()),
+        "all commands": lambda: "\n".join(all_commands()),
+        "all filters": lambda: "\n".join(all_filters()),
+    }
+
+    def make(found: re.Match[str]) -> str:
+        return public_names(found[2]) if found[2] else makers[found[1]]()
+
+    marks = "|".join(makers)
+    mark = rf"<!-- (?:({marks})|names: (\S+)) -->(?:.*?<!-- end -->)?"
+    return re.sub(mark, make, markdown, flags=re.DOTALL)
 
 
 def on_page_content(content: str, **_: object) -> str:

@@ -77,6 +77,18 @@ def suggestion(value: object, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def no_such_file(path: Path) -> str:
+    """Return the message about a file that is not there, with a name like it."""
+    text = f"no such file: {path_text(path)}"
+    if re.match(r"https?:/", str(path)):  # Path leaves one slash of two
+        return f"{text}; addresses are not read, so download the file first"
+    near: list[str] = []
+    with contextlib.suppress(OSError):
+        names = [each.name for each in path.parent.iterdir()]
+        near = difflib.get_close_matches(path.name, names, 1, 0.7)
+    return f"{text}; there is {path_text(near[0])}" if near else text
+
+
 def check_path(name: str, value: object) -> str:
     """Return the text of a path, if a file can have such a name."""
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None

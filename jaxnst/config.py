@@ -551,7 +551,9 @@ class TransferConfig:
         stand_in=INIT_IMAGE,
         metavar="NAME|FILE",
     )
-    seed: int = _count(0, "seed of the noise", 0, 2**32 - 1, is_static=False)
+    seed: int = _count(
+        0, "seed of the noise, where that is the start", 0, 2**32 - 1, is_static=False
+    )
     network: str = _setting(
         "vgg19",
         "see `jaxnst networks`, NAME@REVISION; or a file of weights",

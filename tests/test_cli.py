@@ -201,6 +201,12 @@ def test_show_prints_the_record(command, capsys):
     printed = capsys.readouterr().out
     assert "style_weight       1\n" in printed
     assert "content.png" in printed
+    changed = printed.partition("changed\n")[2].partition("\nsettings\n")[0]
+    assert [line.split() for line in changed.splitlines()] == [
+        ["size", "48"],
+        ["num_steps", "2"],
+        ["coarse_steps", "1"],
+    ]
     assert main(["show", str(output), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == jaxnst.read_record(output)
 
@@ -232,6 +238,9 @@ def test_sixteen_bits(command):
 
 ERRORS = {
     "no such file": (["none.png", "STYLE"], "`content`: no such file: none.png"),
+    "nearly a file": (["contemt.png", "STYLE"], "contemt.png; there is content.png"),
+    "address": (["https://a.org/b.png", "STYLE"], "so download the file first"),
+    "no -o": (["CONTENT", "STYLE", "out.png"], "out.png. The output is given by -o."),
     "folder": ([".", "STYLE"], "`content` is a folder: ."),
     "not a picture": ([__file__, "STYLE"], "is not a picture that can be read"),
     "extension": (["CONTENT", "STYLE", "-o", "a.xyz"], "unknown extension '.xyz'"),
@@ -290,7 +299,6 @@ def test_errors_are_one_line_and_code_2(kind, files, tmp_path, monkeypatch, caps
         (["stylize", "a", "b", "--styleweight", "1"], "unrecognized arguments"),
         (["explain", "a", "--sheets=--"], "--sheets: expected a value, got"),
         (["paint"], "invalid choice: 'paint'"),
-        ([], "required: COMMAND"),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(arguments, message, capsys):
@@ -384,7 +392,24 @@ def test_help_teaches(capsys):
     printed = capsys.readouterr().out
     assert "examples:" in printed
     assert "--help-all" in printed
-    assert "--style-weight" in printed
+    assert "--color NAME" in printed
+
+
+def test_alone_it_shows_the_help(capsys):
+    assert main([]) == 2
+    assert "stylize   paint a picture" in capsys.readouterr().err
+
+
+def test_without_an_output_pictures_of_earlier_commands_stay(
+    command, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("texture.png").touch()
+    arguments = ["texture", "style.png", *FEW, *SHALLOW[2:], "--quiet"]
+    for name in ("texture-2.png", "texture-3.png"):
+        assert main(arguments) == 0
+        assert jaxnst.read_record(name)
+    assert Path("texture.png").stat().st_size == 0
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["paint"], ["show"]])

@@ -58,7 +58,7 @@ def test_a_folder_is_filled_and_completed(command, capsys):
     assert capsys.readouterr().out == ""
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("0 of 2 painted, 2 already there: ")
-    assert main([*arguments, "--seed", "0..1"]) == 2
+    assert main([*arguments, "--detail", "0,1"]) == 2
     assert "holds another sweep" in capsys.readouterr().err
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from jaxnst.objective import LossTerms
 from jaxnst.optimize import StepView
 from jaxnst.transfer.progress import ProgressCallback, Workload
+from jaxnst.transfer.terminal import Screen
 
 
 def view(step, num_steps=3):
@@ -44,6 +45,16 @@ def test_lines_without_a_terminal():
     assert lines[-1].endswith("about 0 s left")
     assert "\x1b" not in text
     assert answers == [None] * 3
+
+
+def test_other_work_is_told_as_long_as_it_takes():
+    for is_terminal in (False, True):
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=is_terminal, width=80)
+        with Screen(console=console).working("measuring"):
+            pass
+        assert (stream.getvalue() == "measuring ...\n") is not is_terminal
+        assert ("━" in stream.getvalue()) is is_terminal
 
 
 def test_a_painting_that_ends_early_ends_with_a_line():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,8 @@ def test_result(stylize, content, style):
     assert 0 <= result.image.min() < result.image.max() <= 1
     assert result.alpha is None
     assert result.to_pil().size == (96, 80)
+    assert result._repr_png_().startswith(b"\x89PNG")
+    assert re.fullmatch(r"Result\(96 x 80 px, \d+ steps\)", repr(result))
 
 
 def test_loss_falls(stylize, content, style):

@@ -389,6 +389,7 @@ def test_too_many_at_once_become_fewer(tiny_network, content, style, monkeypatch
             "of one length, got size 3, seed 2",
         ),
         ({"init": ["content", "nois"]}, FileNotFoundError, "Did you mean 'noise'"),
+        ({"seed": [1, 2]}, ValueError, "use `init` 'noise'"),
         ({"seed": [1], "batch_size": 0}, ValueError, "`batch_size` must be"),
         ({"seed": [1], "extension": ".gif"}, ValueError, "unknown extension '.gif'"),
         ({"style_blend": [[1, 0], [0, 1]]}, ValueError, "for 1 style picture"),
@@ -406,9 +407,8 @@ def test_bad_sweeps_are_told_before_anything_is_painted(
 
 
 def test_results_are_found_and_shown(tiny_network, content, style, tmp_path):
-    found = jaxnst.sweep(
-        content, style, network=tiny_network, style_weight=[1, 3], seed=[0, 1], **FEW
-    )
+    settings: dict[str, Any] = {"network": tiny_network, "init": "noise"} | FEW
+    found = jaxnst.sweep(content, style, style_weight=[1, 3], seed=[0, 1], **settings)
     (row,) = found.find(style_weight=3.0, seed="1")
     assert row.index == 3
     assert len(found.find(seed=0)) == 2
@@ -419,6 +419,7 @@ def test_results_are_found_and_shown(tiny_network, content, style, tmp_path):
     assert found.picture(3).size == (48, 40)
     sheet = found.sheet()
     assert found._repr_png_().startswith(b"\x89PNG")
+    assert len(repr(found)) < 200
     folder = found.save(tmp_path / "grid")
     assert {"sheet.png", *FIGURES} < {path.name for path in folder.iterdir()}
     assert (
@@ -430,12 +431,11 @@ def test_results_are_found_and_shown(tiny_network, content, style, tmp_path):
     again = jaxnst.sweep(
         content,
         style,
-        network=tiny_network,
         style_weight=[1, 3],
         seed=[0, 1],
         output=tmp_path / "grid",
         callback=lambda row: pytest.fail("nothing is missing"),
-        **FEW,
+        **settings,
     )
     np.testing.assert_array_equal(again.picture(3), found.picture(3))
     assert again.results == {}
@@ -453,7 +453,7 @@ def test_a_changed_sweep_is_refused(tiny_network, content, style, tmp_path):
         r"1_style_weight-3\.png: its `style_weight` is 3\.0, not 4\.0": {
             "style_weight": [1, 4]
         },
-        r"0_style_weight-1\.png is none of its pictures": {"seed": [0, 1]},
+        r"0_style_weight-1\.png is none of its pictures": {"detail": [0, 1]},
         "`bits` was 8, is 16": {"bits": 16},
         "`weights` was": {"network": other_network()},
     }

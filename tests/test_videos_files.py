@@ -563,8 +563,9 @@ def test_the_command(files, tmp_path, tiny_vgg19, capsys, monkeypatch):
     style, output = str(files[1]), tmp_path / "out.mp4"
     arguments = ["video", str(BUNNY), style, "-o", str(output), *FEW, "--stop", "4"]
     assert main([*arguments, "--check"]) == 0
-    printed = capsys.readouterr().out
-    assert "4 frames, 0.16 s, 1 shot, 64 x 36 px" in printed
+    told = capsys.readouterr()
+    assert "4 frames, 0.16 s, 1 shot, 64 x 36 px" in told.out
+    assert told.err == "looking for cuts, and timing a few steps ...\n"
     assert main([*arguments, "--preview", "-q"]) == 0
     assert jaxnst.load_picture(tmp_path / "out.mp4.preview.png").rgb.shape[1] > 64
     assert not output.exists()
@@ -575,7 +576,9 @@ def test_the_command(files, tmp_path, tiny_vgg19, capsys, monkeypatch):
     assert not (tmp_path / "out.mp4.frames").exists()
     assert main(["show", str(output)]) == 0
     printed = capsys.readouterr().out
-    assert "steadiness         0.7" in printed
+    changed = printed.partition("changed\n")[2].partition("\nsettings\n")[0]
+    assert "steadiness         0.7" in changed
+    assert "strength           0:0.3; 3:0.8" in changed
     assert len(packets(output, "audio")) < 12
     again = tmp_path / "again.mkv"
     arguments = ["video", str(BUNNY), style, "-o", str(again), "--like", str(output)]
@@ -621,6 +624,11 @@ def test_a_clip_is_explained(files, tmp_path, tiny_vgg19, capsys):
     page = report.read_text()
     assert page.count("<figure>") == 12
     assert 'src="http' not in page
+    frames = result.save(tmp_path / "frames")
+    assert main(["explain", str(frames), "--content", str(BUNNY), "-q"]) == 0
+    assert (tmp_path / "frames.why.html").read_text().count("<figure>") == 12
+    assert main(["show", str(frames)]) == 0
+    assert "kind       video" in capsys.readouterr().out
     assert main(["explain", str(output), "--content", str(files[0]), "-q"]) == 2
     assert "is a picture" in capsys.readouterr().err
     # A record may be anybody's.

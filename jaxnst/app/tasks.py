@@ -77,6 +77,8 @@ def paint_grid(
     left |= {"style_weight", "content_weight"} if "strength" in axes else set()
     swept = {name: value for name, value in settings.items() if name not in left}
     swept |= {name: list(values) for name, values in axes.items()}
+    if len(axes.get("seed", ())) > 1:  # only noise differs by it
+        swept["init"] = "noise"
     if len(styles) > 1:  # one blend, and not a list of styles
         swept.setdefault("style_blend", [1.0] * len(styles))
     photo, paintings = session.keep(content), [session.keep(path) for path in styles]

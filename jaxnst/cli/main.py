@@ -91,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # argparse would take away the value and give an empty list.
         if each.startswith("--") and each.endswith("=--"):
             parser.error(f"argument {each[:-3]}: expected a value, got '--'")
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return EXIT_ERROR
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
         text = f"unrecognized arguments: {' '.join(unknown)}"

@@ -14,7 +14,7 @@ examples:
       list the networks, and which weights are on disk
 
   jaxnst networks get vgg19.tv_in1k
-      download the weights that painting needs, and keep them
+      download full-precision weights of VGG-19, and keep them
 
   jaxnst networks get vgg19.tv_in1k@main
       the same from a branch of the repository, instead of the pinned commit

@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxnst._checks import one_or_all, plain
-from jaxnst.config import FILTERS
+from jaxnst.config import FILTERS, PRESETS, ClipConfig
 
 from .options import (
     FILE_OPTIONS,
@@ -102,6 +104,7 @@ def _compare(args: argparse.Namespace) -> int:
     from jaxnst.metrics import format_table, measure
     from jaxnst.metrics.evaluation import LEGEND
     from jaxnst.pretrained import load_lpips_network
+    from jaxnst.transfer.terminal import Screen
 
     content = load_picture(args.content, argument="content").rgb
     style = load_picture(args.style, argument="style").rgb
@@ -111,15 +114,16 @@ def _compare(args: argparse.Namespace) -> int:
     }
     judge = load_lpips_network()
     rows = {}
-    for name, picture in pictures.items():
-        try:
-            rows[name] = measure(picture, content, style, judge=judge)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-    # At the size of the first picture, so that their fine detail is comparable.
-    height, width = next(iter(pictures.values())).shape[:2]
-    same = resize(content, (height, width))
-    reference = measure(same, content, style, judge=judge)
+    with Screen(enabled=sys.stderr.isatty()).working("measuring"):
+        for name, picture in pictures.items():
+            try:
+                rows[name] = measure(picture, content, style, judge=judge)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        # At the size of the first picture, so that their fine detail is comparable.
+        height, width = next(iter(pictures.values())).shape[:2]
+        same = resize(content, (height, width))
+        reference = measure(same, content, style, judge=judge)
     table = {plain(name): metrics for name, metrics in rows.items()}
     table |= {f"{plain(args.content)} (content)": reference}
     say(*f"{format_table(table)}\n\n{LEGEND}".split("\n"))
@@ -148,7 +152,7 @@ def _explain(args: argparse.Namespace) -> int:
     from jaxnst.images.metadata import FILMS
     from jaxnst.insight import explain
 
-    if Path(args.picture).suffix.lower() in FILMS:
+    if Path(args.picture).is_dir() or Path(args.picture).suffix.lower() in FILMS:
         if args.sheets is not None:
             raise ValueError("--sheets are of pictures; a clip has the report only")
     elif args.style is None:
@@ -174,14 +178,33 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         say(*json.dumps(record, indent=2).split("\n"))
         return 0
-    for name, value in record.items():
+    names = ("jaxnst", "kind", "preset", "inputs")
+    first = {name: record[name] for name in names if name in record}
+    for name, value in (first | {"changed": _changed(record)} | record).items():
         if name == "trace" and isinstance(value, dict):
             say(f"{name:10} of {len(value.get('step', ()))} steps, in --json")
         elif isinstance(value, dict):
-            say(name, *(f"  {key:18} {_text(entry)}" for key, entry in value.items()))
+            entries = {k: x for k, x in value.items() if x not in (None, {})}
+            say(name, *(f"  {key:18} {_text(entry)}" for key, entry in entries.items()))
         else:
             say(f"{name:10} {_text(value)}")
     return 0
+
+
+def _changed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that differ from those of the preset, and of clips."""
+    preset = PRESETS.get(record.get("preset", ""), PRESETS["default"])
+    usual = preset.to_dict() | ClipConfig().to_dict()
+    given = record.get("settings", {}) | record.get("clip", {})
+    changed = {
+        name: value
+        for name, value in given.items()
+        if name in usual and json.dumps(value) != json.dumps(usual[name])
+    }
+    for name, points in record.get("over_time", {}).items():
+        parts = [each if isinstance(each, list) else [each] for each in points]
+        changed[name] = "; ".join(":".join(map(_text, part)) for part in parts)
+    return changed
 
 
 def _text(value: object) -> str:
@@ -243,7 +266,7 @@ Report why PICTURE, which jaxnst painted, looks as it does: which layer did what
 where it changed, where strokes come from, and which settings to change.""",
     epilog=_EXPLAIN_EXAMPLES,
     options=(
-        option("picture", "a picture or a film saved by jaxnst", "PICTURE"),
+        option("picture", "a picture, a film or its frames' folder", "PICTURE"),
         option("--content", "its content picture, or clip", "FILE", required=True),
         option(
             "--style",
@@ -282,7 +305,7 @@ SHOW = Command(
     help="print how a picture or a film was made",
     description="Print the record that jaxnst keeps inside the files it saves.",
     options=(
-        option("file", "a picture or a film saved by jaxnst", "FILE"),
+        option("file", "a picture, a film or its frames' folder", "FILE"),
         flag("--json", "print JSON"),
         LIMIT,
     ),

@@ -1,13 +1,15 @@
 """`jaxnst stylize` and `jaxnst texture`: one picture."""
 
 import argparse
+import itertools
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxnst._checks import one_or_all, plain, shown
+from jaxnst._checks import no_such_file, one_or_all, plain, shown
 from jaxnst.config import NOT_FOR_TEXTURES, SETTINGS
 
 from .options import (
@@ -15,6 +17,7 @@ from .options import (
     EXIT_INTERRUPTED,
     FILE_OPTIONS,
     QUIET,
+    STANDARD,
     WHOLE,
     Command,
     as_argument,
@@ -43,11 +46,14 @@ examples:
   jaxnst stylize photo.jpg painting.jpg -o out.png
       the photo, painted like the painting, 512 px on its longest side
 
-  jaxnst stylize photo.jpg painting.jpg -o strong.png --style-weight 3
-      more painting, less photo; 0.3 is the other way round
+  jaxnst stylize photo.jpg painting.jpg -o gentle.png --strength 0.6
+      more photo, less painting
 
-  jaxnst stylize photo.jpg painting.jpg -o fine.png --style-size 300
-      finer strokes, from a smaller look at the painting
+  jaxnst stylize photo.jpg painting.jpg -o mine.png --color content
+      in the photo's colors
+
+  jaxnst stylize photo.jpg painting.jpg -o fine.png --style-scale 0.5
+      finer strokes, half as large
 
   jaxnst stylize photo.jpg one.jpg other.jpg -o both.png --style-blend 3,1
       three parts of one painting, one of the other
@@ -86,8 +92,12 @@ def _stylize(args: argparse.Namespace) -> int:
     style = one_or_all([read_input(name) for name in args.style])
     if args.estimate:
         from jaxnst.transfer.driver import estimate
+        from jaxnst.transfer.terminal import Screen
 
-        say(*str(estimate(content, style, **settings)).split("\n"))
+        is_seen = sys.stderr.isatty() and not args.quiet
+        with Screen(enabled=is_seen).working("timing a few steps"):
+            found = estimate(content, style, **settings)
+        say(*str(found).split("\n"))
         return 0
 
     from jaxnst.transfer.driver import stylize
@@ -110,6 +120,21 @@ def _texture(args: argparse.Namespace) -> int:
 
 def _check_files(args: argparse.Namespace) -> Path:
     """Check the names of the files that will be written; return the picture's."""
+    usual = Path(args.parser.get_default("output"))
+    is_named = args.output != str(usual)
+    inputs = [("content", args.content)] if "content" in args else []
+    inputs += [("style", name) for name in args.style]
+    for argument, name in inputs:  # found here before JAX is loaded, which takes longer
+        if name != STANDARD and not Path(name).exists():
+            message = f"`{argument}`: {no_such_file(Path(name))}"
+            if name is args.style[-1] and len(args.style) > 1 and not is_named:
+                message += ". The output is given by -o."
+            raise FileNotFoundError(message)
+    if not is_named:  # pictures of earlier commands stay
+        for number in itertools.count(2):
+            if not Path(args.output).exists():
+                break
+            args.output = str(usual.with_stem(f"{usual.stem}-{number}"))
     output = check_picture_output(args)
     if args.trace is not None:
         from jaxnst.insight.plots import check_history_path
@@ -239,7 +264,7 @@ STYLIZE = Command(
     usage="jaxnst stylize CONTENT STYLE [STYLE ...] [-o FILE] [options]",
     description="Paint CONTENT in the style of STYLE; several styles are blended.",
     epilog=STYLIZE_EXAMPLES,
-    shown=("output",),
+    shown=("output", "like", "color", "style_blend", "masks", "tile"),
     options=(
         option("content", "the picture to paint; - is standard input", "CONTENT"),
         option("style", "a picture in the style, or several", "STYLE", nargs="+"),

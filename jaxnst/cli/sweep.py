@@ -40,8 +40,8 @@ _MAX_NAMED = 5
 _PASSED_ON = ("mode", "output", "bits", "quality", "batch_size", "metrics")
 
 _SWEEP_DESCRIPTION = """\
-Paint a picture for each combination of settings: any option below may have
-several values, as in --style-weight 0.3,1,3 or --seed 0..3. FOLDER gets the
+Paint a picture for each combination of settings: any option may have several
+values, as in --strength 0.5,0.7,0.9 or --init noise --seed 0..9. FOLDER gets the
 pictures, a labelled contact sheet (sheet.png), a page (index.html) and all
 figures (manifest.json, manifest.csv), filled while they are painted. The same
 command again paints only what is missing.
@@ -49,8 +49,11 @@ command again paints only what is missing.
 
 _SWEEP_EXAMPLES = """\
 examples:
-  jaxnst sweep photo.jpg painting.jpg --style-weight 0.3,1,3,10 -o grid/
-      what the style weight does
+  jaxnst sweep photo.jpg painting.jpg --strength 0.5,0.7,0.9 -o grid/
+      what the strength does
+
+  jaxnst sweep photo.jpg painting.jpg --init noise --seed 0..9 -o ten/
+      ten variants
 
   jaxnst sweep photo.jpg painting.jpg --style-weight 0.3,1,3 --init noise \\
       --seed 0..3 -o grid/
@@ -285,7 +288,7 @@ SWEEP = Command(
     usage="jaxnst sweep CONTENT STYLE [STYLE ...] -o FOLDER [options]",
     description=_SWEEP_DESCRIPTION,
     epilog=_SWEEP_EXAMPLES,
-    shown=("output", "mode", "style_weight", "seed"),
+    shown=("output", "mode", "style_weight", "init", "seed"),
     options=(
         option("content", "the picture to paint, or a folder of them", "CONTENT"),
         option(

@@ -86,13 +86,13 @@ def _video(args: argparse.Namespace) -> int:
     if args.check or args.preview:
         from jaxnst.videos.previews import estimate_clip, preview_clip
 
-        form = {"output": output, "audio": args.audio}
+        form = {"output": output, "audio": args.audio, "is_quiet": args.quiet}
         if args.check:
             found = estimate_clip(args.clip, styles, own, given, **form)
             say(*str(found).split("\n"))
             return 0
         place = output.beside(".preview.png")
-        preview_clip(args.clip, styles, own, given, place, is_quiet=args.quiet, **form)
+        preview_clip(args.clip, styles, own, given, place, **form)
         if not args.quiet:
             say(str(place))
         return 0

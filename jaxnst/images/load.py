@@ -21,7 +21,13 @@ import tifffile
 from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
-from jaxnst._checks import MIN_SIDE as MIN_SIDE, check_path, one_line, path_text
+from jaxnst._checks import (
+    MIN_SIDE as MIN_SIDE,
+    check_path,
+    no_such_file,
+    one_line,
+    path_text,
+)
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import deep_converter, gray_curve, srgb_converter
@@ -240,7 +246,7 @@ def _read_file(path: Path, argument: str) -> bytes:
         with path.open("rb") as stream:
             return _read(stream)
     except FileNotFoundError:
-        raise FileNotFoundError(f"`{argument}`: no such file: {shown}") from None
+        raise FileNotFoundError(f"`{argument}`: {no_such_file(path)}") from None
     except IsADirectoryError:
         raise IsADirectoryError(
             f"`{argument}` is a folder: {shown}. Give a picture file inside it."

@@ -20,12 +20,14 @@ from typing import Any
 
 from PIL import ExifTags, Image as PILImage
 
-from jaxnst._checks import check_path, path_text, shown
+from jaxnst._checks import check_path, no_such_file, path_text, shown
 
 
 # What Pillow may try. A list of our own, because some of its other readers start
 # programs (EPS starts Ghostscript) or are seldom fuzzed.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
+# Endings of the pictures that jaxnst writes.
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 TEXT_KEY = "jaxnst"
 # What FFmpeg may try, by its names: films, and what is often taken for one. Its other
 # readers open lists of files, addresses or devices, or are seldom fuzzed.
@@ -52,7 +54,7 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
     all others a bounded depth and length. Escape texts before you show them.
 
     Args:
-        path: picture file, or what is in one; or a film.
+        path: picture file, or what is in one; or a film, or a folder of its frames.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -63,15 +65,18 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
     is_open = isinstance(path, io.BytesIO)
     name = "the picture" if is_open else path_text(check_path("path", path))
     try:
-        if not is_open and Path(path).suffix.lower() in FILMS:
+        if isinstance(path, io.BytesIO):
+            text = _picture_text(path)
+        elif Path(path).suffix.lower() in FILMS:
             text = _film_text(Path(path))
         else:
-            text = _picture_text(path)
+            is_folder = Path(path).is_dir()
+            text = _picture_text(_first_picture(Path(path)) if is_folder else path)
         record = json.loads(text)[TEXT_KEY] if len(text) <= _MAX_RECORD else None
     except FileNotFoundError:
-        raise FileNotFoundError(f"no such file: {name}") from None
+        raise FileNotFoundError(no_such_file(Path(name))) from None
     except IsADirectoryError:
-        raise ValueError(f"{name} is a folder, not a picture.") from None
+        raise ValueError(f"{name} is a folder without pictures.") from None
     except ImportError:
         raise ImportError(
             "the record of a film needs PyAV; install it with: "
@@ -91,6 +96,13 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
         return check_record(record)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def _first_picture(folder: Path) -> Path:
+    names = [x for x in folder.glob("[!.]*") if x.suffix.lower() in EXTENSIONS]
+    if not names:
+        raise IsADirectoryError
+    return min(names)
 
 
 def _picture_text(path: str | os.PathLike[str] | io.BytesIO) -> str:

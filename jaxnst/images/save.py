@@ -20,10 +20,9 @@ from jaxnst._types import HostAlpha, HostImage
 from .color_profile import srgb_profile
 from .files import atomic_write, check_place
 from .load import bands_of
-from .metadata import TEXT_KEY
+from .metadata import EXTENSIONS as EXTENSIONS, TEXT_KEY
 
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 # Values in a picture above which PNG is compressed less: three times as fast, and a
 # tenth larger.
 _LARGE = 48_000_000
@@ -47,10 +46,8 @@ def check_format(
     """
     extension = Path(path).suffix.lower()
     if extension not in EXTENSIONS:
-        raise ValueError(
-            f"output {path}: unknown extension {shown(extension)}; known: "
-            f"{', '.join(EXTENSIONS)}"
-        )
+        what = f"unknown extension {shown(extension)}" if extension else "no extension"
+        raise ValueError(f"output {path}: {what}; known: {', '.join(EXTENSIONS)}")
     if bits not in (8, 16):
         raise ValueError(f"`bits` must be 8 or 16, got {shown(bits)}.")
     check_count("quality", quality, maximum=100)

@@ -145,8 +145,8 @@ def explain_clip(
     """Return how steady a painted clip is, and where it is least.
 
     Args:
-        painted: result of `jaxnst.video`; or a film saved by jaxnst, together with the
-            clip that it was painted from.
+        painted: result of `jaxnst.video`; or a film or a folder of frames saved by
+            jaxnst, together with the clip that it was painted from.
         content: clip that a film was painted from.
         progress: whether to report progress on standard error.
 
@@ -174,7 +174,9 @@ def explain_clip(
             raise ValueError("`content` is not the clip that it was painted from.")
         made = record.get("result", {"height": 0, "width": 0})
         height, width = made["height"], made["width"]
-        if film.shape != (height + height % 2, width + width % 2):
+        # Films have even sides; folders of frames have not.
+        even = height + height % 2, width + width % 2
+        if film.shape not in (even, (height, width)):
             raise ValueError(
                 f"{path_text(painted)} was scaled or cut since jaxnst wrote it with "
                 f"{width} x {height} px."
@@ -191,8 +193,7 @@ def explain_clip(
         frames = clip.frames(0, count)
         return (resize(fill_hidden(each).rgb, shape) for each in frames)
 
-    screen.print("measuring the change along the motion ...")
-    with one_thread():
+    with one_thread(), screen.working("measuring the change along the motion"):
         frames = [*measure_frames(paintings(), contents(), starts)]
         found = [*_find_worst(frames, paintings(), contents())]
     worst = sorted(found, key=lambda each: -(frames[each.index].warp_error or 0))

@@ -81,6 +81,9 @@ class Explanation:
     advice: Sequence[str]
     seconds: float
 
+    def __repr__(self) -> str:
+        return f"Explanation(advice={[*self.advice]})"
+
     def save(self, path: str | os.PathLike[str], *, title: str = "") -> Path:
         """Write the report, one self-contained HTML file, and return where it is.
 
@@ -121,11 +124,11 @@ class Explanation:
 def explain(
     picture: Result | VideoResult | str | os.PathLike[str],
     content: Any = None,
-    style: StyleSource | None = None,
+    style: "StyleSource | None" = None,
     *,
-    masks: Sequence[PictureSource] | None = None,
-    strength: PictureSource | None = None,
-    init: PictureSource | None = None,
+    masks: "Sequence[PictureSource] | None" = None,
+    strength: "PictureSource | None" = None,
+    init: "PictureSource | None" = None,
     network: Any = None,
     max_size: int = 1024,
     ablations: bool = True,
@@ -136,8 +139,8 @@ def explain(
     Of a clip that jaxnst painted it returns how steady it is, and where least.
 
     Args:
-        picture: result of `stylize`, or of `video`; or picture or film saved by
-            jaxnst, together with the inputs that it was painted from.
+        picture: result of `stylize`, or of `video`; or picture, film or folder of
+            frames saved by jaxnst, together with the inputs it was painted from.
         content: content picture of the file; the clip of a film.
         style: style picture of the file, or all of them.
         masks: masks of the file, if it was painted with any.
@@ -164,7 +167,8 @@ def explain(
     started = time.perf_counter()
     if isinstance(picture, VideoResult):
         return explain_clip(picture, progress=progress)
-    if isinstance(picture, str | os.PathLike) and is_film(picture):
+    is_path = isinstance(picture, str | os.PathLike)
+    if is_path and (is_film(picture) or Path(picture).is_dir()):
         return explain_clip(picture, content, progress=progress)
     check_count("max_size", max_size, minimum=MIN_SIDE)
     painted = load_painted_picture(
@@ -181,21 +185,21 @@ def explain(
     job, image = painted.job, painted.image
     screen = Screen(enabled=progress)
     judge = load_lpips_network()
-    screen.print("measuring the attribution to each loss term ...")
-    targets = targets_of(painted)
-    terms, _ = measure_terms(painted, image, targets, painted.weights)
-    attribution = measure_attribution(painted, image, targets)
-    first_attribution = measure_attribution(painted, painted.content, targets)
-    del targets  # large
     names = {*job.config.style_layers, *job.config.content_layers}
     in_order = [name for name in job.network.architecture.layer_names if name in names]
-    differences = measure_differences(job.network, image, painted.content, in_order)
-    screen.print("searching for the most similar patches ...")
+    with screen.working("measuring the attribution to each loss term"):
+        targets = targets_of(painted)
+        terms, _ = measure_terms(painted, image, targets, painted.weights)
+        attribution = measure_attribution(painted, image, targets)
+        first_attribution = measure_attribution(painted, painted.content, targets)
+        del targets  # large
+        differences = measure_differences(job.network, image, painted.content, in_order)
     styles = [name for name in in_order if name in job.config.style_layers]
-    correspondences = find_correspondences(
-        job.network, image, painted.styles, correspondence_layers(styles)
-    )
-    measured = measure_result(image, job)
+    with screen.working("searching for the most similar patches"):
+        correspondences = find_correspondences(
+            job.network, image, painted.styles, correspondence_layers(styles)
+        )
+        measured = measure_result(image, job)
     metrics = Metrics(*(measured.pop(name) for name in Metrics._fields))
     pictures = None
     if ablations:

@@ -55,9 +55,9 @@ class Metrics(NamedTuple):
 
 
 def measure(
-    image: PictureSource,
-    content: PictureSource,
-    style: PictureSource,
+    image: "PictureSource",
+    content: "PictureSource",
+    style: "PictureSource",
     *,
     judge: LPIPSNetwork | None = None,
 ) -> Metrics:

@@ -15,7 +15,7 @@ from jaxnst._checks import (
     check_choice,
     check_path,
     expand_home,
-    path_text,
+    no_such_file,
     shown,
     suggestion,
 )
@@ -274,7 +274,7 @@ def find_network(network: str | os.PathLike[str]) -> WeightSpec | Path:
         return path
     is_path = not isinstance(network, str) or path.suffix.lower() in SUFFIXES
     if is_path or os.sep in text or "/" in text:
-        raise FileNotFoundError(f"`network`: no such file: {path_text(text)}")
+        raise FileNotFoundError(f"`network`: {no_such_file(path)}")
     raise ValueError(
         f"`network` is {shown(text)}.{suggestion(known, SPECS)} Known: "
         f"{', '.join(SPECS)}; or the path of a file of weights."

@@ -123,8 +123,8 @@ def sweep(
 
     Examples:
         >>> grid = sweep("photo.jpg", "painting.jpg", style_weight=[0.3, 1, 3],
-        ...              seed=range(4), output="grid/")  # doctest: +SKIP
-        >>> grid.find(style_weight=3, seed=1)[0].file  # doctest: +SKIP
+        ...              detail=[-0.5, 0.5], output="grid/")  # doctest: +SKIP
+        >>> grid.find(style_weight=3, detail=0.5)[0].file  # doctest: +SKIP
     """
     for name in settings:
         if name not in (*SETTINGS, "masks"):

@@ -282,6 +282,13 @@ def plan_sweep(
         if job is None:
             raise _in_member(problems[0], member.index, member.title)
         jobs.append(loader.identify(job))
+    num_seeds = max(len(axis.values) * (axis.name == "seed") for axis in axes)
+    has_noise = any(job.config.init == "noise" for job in jobs)
+    if mode == "product" and num_seeds > 1 and not has_noise:
+        raise ValueError(
+            "`seed` has several values, but only noise differs by it, so the pictures "
+            "would be the same; use `init` 'noise'."
+        )
     inputs = {}
     for name, source in jobs[0].sources.items():
         argument = name.split()[0]

@@ -57,6 +57,10 @@ class SweepResult:
     results: Mapping[int, Result]
     plan: SweepPlan
 
+    def __repr__(self) -> str:
+        place = "" if self.folder is None else f" in {self.folder}"
+        return f"SweepResult({len(self.rows)} of {len(self)} pictures{place})"
+
     def __len__(self) -> int:
         """Return the number of members, painted or not."""
         return len(self.plan.jobs)

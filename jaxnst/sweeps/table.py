@@ -23,6 +23,7 @@ from jaxnst._checks import (
     check_list,
     check_path,
     expand_home,
+    no_such_file,
     one_line,
     path_text,
     shown,
@@ -242,7 +243,7 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(_MAX_TABLE + 1)
     except FileNotFoundError:
-        raise FileNotFoundError(f"jobs: no such file: {path_text(path)}") from None
+        raise FileNotFoundError(f"jobs: {no_such_file(path)}") from None
     except IsADirectoryError:
         raise IsADirectoryError(f"jobs {path} is a folder; give a file") from None
     except OSError as error:

@@ -184,9 +184,10 @@ def measure_result(image: HostImage, job: Job) -> dict[str, float]:
     return scores | {name: round(score, 4) for name, score in seams.items()}
 
 
+# Types of many parts are quoted, so that `help` shows their names.
 def stylize(
-    content: PictureSource,
-    style: StyleSource,
+    content: "PictureSource",
+    style: "StyleSource",
     *,
     preset: str = "default",
     size: int | None = None,
@@ -198,8 +199,8 @@ def stylize(
     style_layers: LayerWeights | None = None,
     style_loss: str | LayerWeights | None = None,
     detail: float | None = None,
-    masks: Sequence[PictureSource] | None = None,
-    strength: float | PictureSource | None = None,
+    masks: "Sequence[PictureSource] | None" = None,
+    strength: "float | PictureSource | None" = None,
     content_weight: float | None = None,
     style_weight: float | None = None,
     tv_weight: float | None = None,
@@ -216,7 +217,7 @@ def stylize(
     max_seconds: float | None = None,
     steps_per_call: int | None = None,
     content_detail: float | None = None,
-    init: str | PictureSource | None = None,
+    init: "str | PictureSource | None" = None,
     seed: int | None = None,
     network: str | os.PathLike[str] | Network | None = None,
     pooling: str | None = None,
@@ -433,8 +434,8 @@ def open_checkpoint(
 
 
 def estimate(
-    content: PictureSource,
-    style: StyleSource,
+    content: "PictureSource",
+    style: "StyleSource",
     *,
     progress: bool = True,
     **settings: Any,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import io
 import itertools
 import os
 import platform
@@ -289,6 +290,16 @@ class Result:
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, without the network, which takes 80 MB."""
         return self.__dict__ | {"job": None}
+
+    def __repr__(self) -> str:
+        height, width, _ = self.image.shape
+        return f"Result({width} x {height} px, {len(self.history['step'])} steps)"
+
+    def _repr_png_(self) -> bytes:
+        """Show the picture where this is the value of a notebook's cell."""
+        stream = io.BytesIO()
+        self.to_pil().save(stream, "PNG")
+        return stream.getvalue()
 
     def to_pil(self) -> PILImage.Image:
         """Return an 8-bit PIL image, RGB or RGBA, tagged as sRGB."""

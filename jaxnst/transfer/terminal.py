@@ -32,6 +32,22 @@ class Screen:
             with self._for_its_reader():
                 self._console.print(plain(line), soft_wrap=True, markup=False)
 
+    @contextlib.contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Say what is being done while it is: a bar that moves, elsewhere a line."""
+        if not self.is_terminal:
+            self.print(f"{text} ...")
+            yield
+            return
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(None), TimeElapsedColumn()
+        self.start_bar(*columns, is_transient=True, description=text, total=None)
+        try:
+            yield
+        finally:
+            self.stop()
+
     def start_bar(self, *columns: Any, is_transient: bool, **task: Any) -> None:
         """Show a bar with one task, as `rich.progress.Progress.add_task` takes it."""
         from rich.progress import Progress

@@ -25,7 +25,7 @@ from .setup import set_up, settle_config
 
 
 def texture(
-    style: StyleSource,
+    style: "StyleSource",
     *,
     size: int | tuple[int, int] = 512,
     tile: bool | str = True,

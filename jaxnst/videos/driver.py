@@ -65,6 +65,10 @@ class VideoResult:
     )
     _folder: Any = dataclasses.field(default=None, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        place = "" if self.path is None else f" in {self.path}"
+        return f"VideoResult({len(self)} frames{place})"
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -114,7 +118,7 @@ class VideoInterrupted(KeyboardInterrupt):
 
 def video(
     clip: Any,
-    style: StyleSource,
+    style: "StyleSource",
     *,
     output: str | os.PathLike[str] | None = None,
     steadiness: float | None = None,

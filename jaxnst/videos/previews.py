@@ -73,9 +73,11 @@ def estimate_clip(
     *,
     output: Output | None = None,
     audio: bool = True,
+    is_quiet: bool = True,
 ) -> ClipEstimate:
     """Return how much memory and time a clip would take; nothing is painted."""
-    with one_thread():
+    screen = Screen(enabled=not is_quiet)
+    with one_thread(), screen.working("looking for cuts, and timing a few steps"):
         job = _plan(clip, style, own, settings, output, audio=audio)
         holds = psutil.Process().memory_info().rss
         found = make_estimate(job.first, job.memory, holds=holds)
@@ -145,7 +147,7 @@ def preview_clip(
     check_place(place)
     small = {**settings, "size": min(_SIZE, settings.get("size") or _SIZE)}
     screen = Screen(enabled=not is_quiet)
-    with one_thread():
+    with one_thread(), screen.working("looking for cuts"):
         job = _plan(clip, style, own, small, output, audio=audio)
     found = [i for first, end in job.shots.spans for i in range(first, end, _EVERY)]
     wanted = {*found[:: -(-len(found) // _MOST)]}
@@ -153,9 +155,9 @@ def preview_clip(
     for index, picture in zip(range(len(job.clip)), job.clip.frames(), strict=True):
         if index not in wanted:
             continue
-        screen.print(f"frame {index}")
         whole = job.whole(index, picture)
-        painted = paint_alone(whole, job.memory)
+        with screen.working(f"frame {index} of {len(job.clip)}"):
+            painted = paint_alone(whole, job.memory)
         pictures.append(finish(whole, painted, seconds=0.0).image)
         labels.append(f"frame {index}, {float(job.clip.times[index]):.2f} s")
     sheet = draw_pictures(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
-from jaxnst._checks import check_path, path_text, shown
+from jaxnst._checks import check_path, no_such_file, path_text, shown
 from jaxnst._types import HostImage
 from jaxnst.images import EXTENSIONS, Picture, fitted_shape, load_picture, resize
 from jaxnst.images.files import file_sha256
@@ -201,7 +201,7 @@ def open_clip(
                 )
             return _of_pictures(pictures, path.name, argument, rate)
         if not path.exists():
-            raise FileNotFoundError(f"`{argument}`: no such file: {path_text(path)}")
+            raise FileNotFoundError(f"`{argument}`: {no_such_file(path)}")
         return _of_film(path, argument)
     if isinstance(source, bytes | bytearray | Readable) or not isinstance(
         source, Iterable

@@ -155,7 +155,7 @@ def _record_case(rng: random.Random, corpus: Corpus) -> Case:
         argv = ["stylize", *pair, "--like", name, "-q"]
         return _command([*argv, *_repaired(rng)], files, corpus)
     if way == 5:
-        argv = ["sweep", *pair, "--like", name, "-o", "out", "-q", "--seed", "0..1"]
+        argv = ["sweep", *pair, "--like", name, "-o", "out", "-q", "--detail", "0,1"]
         return _command(argv, files, corpus)
     table = b"content,style,output\ncontent.png,style.png,%s\n"
     if way == 6:
@@ -188,7 +188,7 @@ def _resumed_sweep(rng: random.Random, corpus: Corpus) -> Case:
             files[name] = json.dumps(document).encode()
         else:
             files[name] = mutators.mutate_bytes(rng, files[name])
-    argv = ["sweep", "content.png", "style.png", "--size", "48", "--seed", "0..1"]
+    argv = ["sweep", "content.png", "style.png", "--size", "48", "--detail", "0,1"]
     argv += ["-o", "swept", "-q"]
     return _command(argv, files, corpus, may_change=[*files])
 
@@ -410,7 +410,7 @@ def _array_case(rng: random.Random, corpus: Corpus) -> Case:
     good = ("content.png", "style.png")
     shown = f"size=48, {name}={text}"
     without = {key: x for key, x in given.items() if key != "progress"}
-    twice: dict[str, Any] = given | {"seed": [0, 1]}
+    twice: dict[str, Any] = given | {"detail": [0, 1]}
     amount = rng.choice(VALUES)
     way = rng.choice(tuple(FILTERS))
     by_setting = f"stylize('content.png', 'style.png', {shown})"
@@ -436,7 +436,7 @@ def _array_case(rng: random.Random, corpus: Corpus) -> Case:
             lambda: jaxnst.sweep(a, b, **given),
         ),
         (
-            f"sweep('content.png', 'style.png', {shown}, seed=[0, 1])",
+            f"sweep('content.png', 'style.png', {shown}, detail=[0, 1])",
             lambda: jaxnst.sweep(*good, **twice),
         ),
         (

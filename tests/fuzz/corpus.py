@@ -104,7 +104,7 @@ class Corpus:
     @functools.cached_property
     def swept(self) -> dict[str, bytes]:
         """The files of a sweep's folder."""
-        arguments = ("content.png", "style.png", "--size", "48", "--seed", "0..1")
+        arguments = ("content.png", "style.png", "--size", "48", "--detail", "0,1")
         return self._made("sweep", *arguments, "-o", "swept")
 
     def _made(self, *argv: str) -> dict[str, bytes]:
