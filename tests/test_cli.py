@@ -329,6 +329,26 @@ def test_large_scans_are_read_when_asked(files, tmp_path, monkeypatch, capsys):
     assert main([*arguments, "--max-megapixels", "1"]) == 0
 
 
+def test_a_picture_too_large_for_its_format_is_named_first(files, tmp_path, capsys):
+    """Before anything is painted, by every command that knows the size."""
+    pair = [str(each) for each in files[:2]]
+    table = tmp_path / "jobs.json"
+    row = {"content": pair[0], "style": pair[1], "size": 20000, "output": "a.webp"}
+    table.write_text(json.dumps([row]))
+    out = str(tmp_path / "out.webp")
+    for arguments in (
+        ["stylize", *pair, "-o", out, "--size", "20000"],
+        ["texture", pair[1], "-o", out, "--size", "16000x20000"],
+        ["sweep", *pair, "-o", str(tmp_path / "grid"), "--size", "64,20000"]
+        + ["--extension", "webp"],
+        ["batch", str(table), "-o", str(tmp_path / "all"), "--check"],
+    ):
+        assert main(arguments) == 2
+        printed = capsys.readouterr().err
+        assert ".webp cannot hold 20000 px a side, only 16383; use .png" in printed
+    assert sorted(tmp_path.iterdir()) == sorted([*files, table])
+
+
 _CALLS = """
 import sys, jaxnst
 content, style = sys.argv[1:]

@@ -76,6 +76,8 @@ EXTENSIONS = (
     *(".avif", ".jp2", *((".heic", ".heif") if _HAS_HEIC else ())),
 )
 MAX_ASPECT = 10.0
+# Most pixels of a picture that is read or painted: 12 GB as float32.
+MAX_PIXELS = 1_000_000_000
 _SLACK = 1e-3
 # Pixels that are converted at once, so that only few bytes for each are needed beyond
 # the picture itself.
@@ -259,10 +261,12 @@ def _digest(array: np.ndarray, alpha: np.ndarray | None = None) -> str:
     return digest.hexdigest()
 
 
-def bands_of(array: np.ndarray, num_pixels: int = _BAND) -> Iterator[slice]:
-    """Yield slices of rows, of about so many pixels each."""
+def bands_of(
+    array: np.ndarray, num_pixels: int = _BAND, *, multiple: int = 1
+) -> Iterator[slice]:
+    """Yield slices of rows, of about so many pixels each, and of a multiple of rows."""
     height, width = array.shape[:2]
-    step = max(1, num_pixels // max(width, 1))
+    step = max(1, num_pixels // max(width * multiple, 1)) * multiple
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
 

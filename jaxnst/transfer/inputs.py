@@ -11,7 +11,7 @@ from jaxnst._types import AnyHostImage, HostAlpha, HostImage, HostNumbers
 from jaxnst.coloring import recolor_style, smooth_recoloring, take_palette
 from jaxnst.config import INITS, TransferConfig
 from jaxnst.images import Picture, PictureSource, fitted_shape, resize
-from jaxnst.images.load import MIN_SIDE
+from jaxnst.images.load import MAX_PIXELS, MIN_SIDE
 from jaxnst.images.resizing import fill_hidden, only_visible
 from jaxnst.images.tiling import (
     make_tileable,
@@ -29,8 +29,6 @@ from .regions import Regions, load_guiding, naming_choices
 HostBlend = Float[np.ndarray, "regions layers styles"]
 # A list or a tuple of pictures is blended.
 StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
-# No device holds the activations of so many pixels; it is a typing error.
-MAX_PIXELS = 200_000_000
 # Number of pixels by which the colors of a picture are known.
 _NUM_SAMPLES = 1 << 16
 
