@@ -79,11 +79,12 @@ _FOLDER_HELP = "folder for the pictures; made if it is not there"
 FOLDER = option("-o --output", _FOLDER_HELP, "FOLDER", required=True)
 LIMIT = option(
     "--max-megapixels",
-    "largest picture that is read (89); larger ones may be an attack",
+    "largest picture that is read (1000 if you name the file, else 89, as larger ones "
+    "may be an attack)",
     "N",
     group="the file",
     type=as_argument(
-        lambda text: check_range("max_megapixels", parse_number(text), 1, 1e5)
+        lambda text: check_range("max_megapixels", parse_number(text), 1, 1000)
     ),
 )
 # How pictures are read and written.

@@ -289,7 +289,7 @@ def _write_png(
         filtered[0, 1:] = values[0] if above is None else values[0] - above
         filtered[1:, 1:] = values[1:] - values[:-1]
         above = values[-1]
-        waiting += packer.compress(filtered)
+        waiting += packer.compress(filtered.data)
         if len(waiting) >= _CHUNK:
             putchunk(stream, b"IDAT", waiting)
             waiting = b""

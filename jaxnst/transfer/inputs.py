@@ -1,6 +1,7 @@
 """The pictures of one transfer, loaded and checked, and the first picture."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -112,7 +113,8 @@ def load_inputs(
 
     `is_frame` is that of `make_regions`.
     """
-    original = fill_hidden(picture_fn(content, argument="content"))
+    size = config.size
+    original = fill_hidden(picture_fn(content, argument="content", size=size))
     # The start, the opacity and the masks are faded like the content.
     fade, wraps = plan_fade(original.rgb, config.tile), wraps_of(config.tile)
 
@@ -123,14 +125,15 @@ def load_inputs(
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))
     style_pictures = []
+    style_size = config.style_size or math.ceil(size * max(1, config.style_scale))
     for each in styles:
-        picture = only_visible(picture_fn(each, argument="style"))
+        picture = only_visible(picture_fn(each, argument="style", size=style_size))
         rgb = recolor_style(picture.rgb, content_picture.rgb, config.color)
         style_pictures.append(dataclasses.replace(picture, rgb=rgb))
     init_picture = None
     if init is not None:
         with naming_choices(init, INITS):
-            init_picture = picture_fn(init, argument="init")
+            init_picture = picture_fn(init, argument="init", size=size)
         init_picture = _changed(init_picture, fade_fn)
     shape = result_shape(content_picture.rgb.shape, config.size, tile=config.tile)
     alpha = content_picture.alpha
