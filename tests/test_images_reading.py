@@ -22,6 +22,7 @@ from jaxnst.images import (
     load_picture,
     resize,
     resize_picture,
+    save_picture,
 )
 from jaxnst.images.metadata import lean
 from jaxnst.images.resizing import fill_hidden, only_visible
@@ -490,6 +491,9 @@ def test_large_files_are_read_where_the_user_names_them(
     assert check_picture(path) == picture.rgb.shape[:2] == (1040, 1300)
     if extension in ("png", "tif", "bmp"):
         np.testing.assert_array_equal(np.round(picture.rgb * 255), whole)
+    if extension == "tif":
+        save_picture(path, picture.rgb)  # in compressed strips
+        np.testing.assert_array_equal(load_picture(path).rgb, picture.rgb)
     load_picture(whole)  # it is in memory already
     for source in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
         if extension == "jpg":

@@ -91,7 +91,7 @@ _USUAL_PIXELS = PILImage.MAX_IMAGE_PIXELS or 0
 # Bytes of the largest file that is read where the user names it.
 _MAX_NAMED_FILE = 2**33
 # Bytes a pixel that reading takes beside the file: decoded and turned; as float32.
-_DECODED, _FLOATS = 8, 16
+_DECODED, _FLOATS = 10, 16
 # A picture that is reduced as it is read stays so many times as long as is needed.
 _SPARE = 2
 _SLACK = 1e-3
@@ -443,6 +443,8 @@ def _from_file(
                 "need imagecodecs: pip install 'jaxnst[deep]'.",
                 stacklevel=2,
             )
+    if image.format == "TIFF" and _is_not_for_pillow(image):
+        image = _open_tiff(data, wanted)
     return _from_pil(image, wanted)
 
 
@@ -713,8 +715,6 @@ def _use(
             image = _open_tiff(data, wanted)
         with image:
             wanted.check(image.width, image.height)
-            if image.format == "TIFF" and _is_not_for_pillow(image):
-                image = _open_tiff(data, wanted)
             return use_fn(image, data)
 
 
@@ -761,15 +761,13 @@ def _shrink(image: JpegImagePlugin.JpegImageFile, wanted: _Wanted) -> None:
 
 
 def _is_not_for_pillow(image: PILImage.Image) -> bool:
-    """Whether Pillow refuses a TIFF, or reads it wrongly.
+    """Whether Pillow refuses a TIFF as it is decoded, or reads it wrongly.
 
-    It refuses a large one that is not compressed, and cannot read 16 bits in one plane
-    for each color.
+    It refuses large ones, and cannot read 16 bits in one plane for each color.
     """
-    if image.info.get("compression") == "raw":
-        limit = PILImage.MAX_IMAGE_PIXELS
-        if limit is not None and image.width * image.height > 2 * limit:
-            return True
+    limit = PILImage.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > 2 * limit:
+        return True
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(tifffile.TIFF.TAGS["BitsPerSample"], (8,))
     planar = tags.get(tifffile.TIFF.TAGS["PlanarConfiguration"], 1)
