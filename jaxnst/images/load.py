@@ -330,12 +330,21 @@ def check_picture(
 def _turned_shape(image: PILImage.Image) -> tuple[int, int]:
     """Return height and width of an opened picture once it is turned upright."""
     width, height = image.size
-    with contextlib.suppress(Exception):  # damaged EXIF data is ignored
-        # Pillow turns the size of a TIFF by itself.
-        orientation = image.getexif().get(_ORIENTATION)
-        if image.format != "TIFF" and orientation in range(5, 9):
-            return width, height
+    # Pillow turns the size of a TIFF by itself.
+    if image.format != "TIFF" and _orientation(image) in range(5, 9):
+        return width, height
     return height, width
+
+
+def _orientation(image: PILImage.Image) -> int:
+    """Return how an opened picture is turned, in EXIF's numbers."""
+    getexif_fn = type(image).getexif
+    if image.width * image.height > _USUAL_PIXELS:
+        # That of PNG decodes the picture, as EXIF data may come after its pixels.
+        getexif_fn = PILImage.Image.getexif
+    with contextlib.suppress(Exception):  # damaged EXIF data is ignored
+        return getexif_fn(image).get(_ORIENTATION, 1)
+    return 1
 
 
 def _file_of(
@@ -471,10 +480,7 @@ def _from_deep_color(
 
     is_png = data.startswith(_PNG)
     pixels = imagecodecs.png_decode(data) if is_png else _tiff_pixels(data, wanted)
-    orientation = 1
-    with contextlib.suppress(Exception):  # damaged EXIF data is ignored
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    pixels = _turned(pixels, orientation)
+    pixels = _turned(pixels, _orientation(image))
     info: dict[str, Any] = dict(image.info)  # type: ignore[arg-type]
     convert = deep_converter(info, wanted.label)
     height, width = pixels.shape[:2]

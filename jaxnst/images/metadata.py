@@ -104,11 +104,12 @@ def _picture_text(path: str | os.PathLike[str] | io.BytesIO) -> str:
             with Path(path).open("rb") as file:
                 data = file.read(MAX_FILE)
         with open_picture(lean(data)) as image:
-            # In ours the text is before the pixels, and those need not be decoded.
-            text = image.info.get(TEXT_KEY)
-            limit = PILImage.MAX_IMAGE_PIXELS
-            if not text and image.width * image.height <= (limit or 0):
-                text = getattr(image, "text", {}).get(TEXT_KEY)
+            text, limit = image.info.get(TEXT_KEY), PILImage.MAX_IMAGE_PIXELS
+            # Behind the pixels of a PNG there may be more, but then all is decoded.
+            is_large = image.width * image.height > (limit or 0)
+            if text or (image.format == "PNG" and is_large):
+                return text or ""
+            text = getattr(image, "text", {}).get(TEXT_KEY)
             return text or image.getexif().get(ExifTags.Base.ImageDescription, "")
 
 
