@@ -337,6 +337,40 @@ def test_large_scans_are_read_when_asked(files, tmp_path, monkeypatch, capsys):
     assert main([*arguments, "--max-megapixels", "1"]) == 0
 
 
+def test_only_files_that_are_named_may_be_large(files, tmp_path, monkeypatch, capsys):
+    """Not what lies in a folder."""
+    for place in ("PIL.Image.MAX_IMAGE_PIXELS", "jaxnst.images.load._USUAL_PIXELS"):
+        monkeypatch.setattr(place, 1000)
+    content, style = map(str, files)
+    table = tmp_path / "jobs.json"
+    table.write_text(json.dumps([{"content": content, "style": style}]))
+    output = str(tmp_path / "out")
+    assert main(["batch", str(table), "-o", output, "--check"]) == 0
+    capsys.readouterr()
+    assert main(["sweep", str(tmp_path), style, "-o", output]) == 2
+    assert "content.png), 48 x 40 px, has more than 0 meg" in capsys.readouterr().err
+
+
+def test_a_picture_too_large_for_its_format_is_named_first(files, tmp_path, capsys):
+    """Before anything is painted, by every command that knows the size."""
+    pair = [str(each) for each in files[:2]]
+    table = tmp_path / "jobs.json"
+    row = {"content": pair[0], "style": pair[1], "size": 20000, "output": "a.webp"}
+    table.write_text(json.dumps([row]))
+    out = str(tmp_path / "out.webp")
+    sweep = ["sweep", *pair, "-o", str(tmp_path / "grid"), "--extension", "webp"]
+    for arguments in (
+        ["stylize", *pair, "-o", out, "--size", "20000"],
+        ["texture", pair[1], "-o", out, "--size", "16000x20000"],
+        [*sweep, "--size", "64,20000"],
+        ["batch", str(table), "-o", str(tmp_path / "all"), "--check"],
+    ):
+        assert main(arguments) == 2
+        printed = capsys.readouterr().err
+        assert ".webp cannot hold 20000 px a side, only 16383; use .png" in printed
+    assert sorted(tmp_path.iterdir()) == sorted([*files, table])
+
+
 _CALLS = """
 import sys, jaxnst
 content, style = sys.argv[1:]

@@ -18,9 +18,11 @@ from jaxnst.cli.main import main
 from jaxnst.images import (
     check_picture,
     fitted_shape,
+    load,
     load_picture,
     resize,
     resize_picture,
+    save_picture,
 )
 from jaxnst.images.metadata import lean
 from jaxnst.images.resizing import fill_hidden, only_visible
@@ -471,6 +473,124 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path, monkeypatch):
         check_picture(path)
 
 
+@pytest.fixture
+def low_limit(monkeypatch):
+    """Pillow's own limit as if it were 0.6 megapixels, and that of files 3 MB."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600_000)
+    monkeypatch.setattr(load, "_USUAL_PIXELS", 600_000)
+    monkeypatch.setattr(load, "MAX_FILE", 3_000_000)
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "tif", "webp", "bmp"])
+def test_large_files_are_read_where_the_user_names_them(
+    tmp_path, low_limit, pixels, extension
+):
+    whole = np.tile(pixels, (26, 26, 1))
+    path = saved(tmp_path, Image.fromarray(whole), f"a.{extension}")
+    picture = load_picture(path)
+    assert check_picture(path) == picture.rgb.shape[:2] == (1040, 1300)
+    if extension in ("png", "tif", "bmp"):
+        np.testing.assert_array_equal(np.round(picture.rgb * 255), whole)
+    if extension == "tif":
+        save_picture(path, picture.rgb)  # in compressed strips
+        np.testing.assert_array_equal(load_picture(path).rgb, picture.rgb)
+    load_picture(whole)  # it is in memory already
+    for source in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
+        if extension == "jpg":
+            with pytest.warns(UserWarning, match="so it is read at 650 x 520 px"):
+                load_picture(source, is_named=False)
+            continue
+        with pytest.raises(ValueError, match=r"more than (0 megapixels|0\.0.* GiB)"):
+            load_picture(source, is_named=False)
+        with pytest.raises(ValueError, match=r"more than (0 megapixels|0\.0.* GiB)"):
+            check_picture(source, is_named=False)
+
+
+def test_no_picture_is_read_beyond_memory_and_all_limits(
+    tmp_path, low_limit, pixels, monkeypatch
+):
+    image = Image.fromarray(np.tile(pixels, (26, 26, 1)))
+    png, jpg, bmp = (
+        saved(tmp_path, image, f"a.{end}") for end in ("png", "jpg", "bmp")
+    )
+    monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "30M")
+    for read_fn in (load_picture, check_picture):
+        with pytest.raises(ValueError, match=r"1300 x 1040 px, needs 0.0 GB of memory"):
+            read_fn(png)
+    with pytest.warns(UserWarning, match=r"needs 0.0 GB of memory.*, so it is read at"):
+        assert load_picture(jpg).rgb.shape == (520, 650, 3)
+    monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "5M")
+    with pytest.raises(ValueError, match=r"a file of more than 0.00279 GiB"):
+        check_picture(bmp)
+    monkeypatch.delenv("JAXNST_MEMORY_LIMIT")
+    monkeypatch.setattr(load, "MAX_PIXELS", 1_000_000)
+    for limit in (600_000, None, 10**9):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(ValueError, match="or 65535 px a side; save it smaller"):
+            load_picture(png)
+
+
+@pytest.mark.parametrize("kind", ["rgb", "rgba", "gray16", "rgb16"])
+def test_large_pictures_are_reduced_as_they_are_read(low_limit, tmp_path, rng, kind):
+    """By the mean of squares, in which hidden pixels do not count."""
+    shape = (801, 1283, {"rgb": 3, "rgba": 4}.get(kind, 3))
+    dtype = np.uint16 if kind.endswith("16") else np.uint8
+    levels = rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    path = tmp_path / "a.png"
+    if kind == "gray16":
+        levels[:] = levels[..., :1]
+        Image.fromarray(levels[..., 0]).save(path)
+    elif kind == "rgb16":
+        pytest.importorskip("imagecodecs")
+        path.write_bytes(deep_file(levels))
+    else:
+        Image.fromarray(levels).save(path)
+    picture = load_picture(path, size=64)
+    assert picture.rgb.shape == (81, 129, 3)
+    values = levels / np.iinfo(dtype).max
+    weight = values[..., 3:] if kind == "rgba" else np.ones_like(values[..., :1])
+    for place, block in (
+        ((0, 0), (slice(0, 10), slice(0, 10))),
+        ((40, 7), (slice(400, 410), slice(70, 80))),
+        ((80, 128), (slice(800, 801), slice(1280, 1283))),  # what is left at the border
+    ):
+        mean = np.average(
+            values[block][..., :3].reshape(-1, 3),
+            axis=0,
+            weights=weight[block].ravel(),
+        )
+        np.testing.assert_allclose(picture.rgb[place], mean, atol=1e-4)
+        if picture.alpha is not None:
+            found = picture.alpha[place]
+            np.testing.assert_allclose(found, weight[block].mean(), atol=1e-5)
+    assert load_picture(path, size=641).rgb.shape == (801, 1283, 3)
+    assert load_picture(path).sha256 == picture.sha256
+
+
+def test_reducing_keeps_no_large_arrays(low_limit, tmp_path):
+    import tracemalloc
+
+    path = saved(tmp_path, Image.new("L", (4000, 4000)), "a.png")
+    tracemalloc.start()
+    assert load_picture(path, size=256).rgb.shape == (572, 572, 3)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 100_000_000  # of 192 for all of it as float32
+
+
+def test_a_painting_reads_no_more_than_it_needs(low_limit, tmp_path, rng):
+    """By the same way as the commands, with all that depends on sizes."""
+    from jaxnst.config import make_config
+    from jaxnst.transfer.inputs import load_inputs
+
+    levels = rng.integers(0, 256, (640, 960, 3), dtype=np.uint8)
+    path = saved(tmp_path, Image.fromarray(levels), "a.png")
+    config = make_config(size=96)
+    inputs = load_inputs(path, [path], None, config, load_picture)
+    assert inputs.shape == (64, 96)
+    assert inputs.content.rgb.shape == inputs.styles[0].rgb.shape == (128, 192, 3)
+
+
 def test_large_pictures_need_few_bytes_beyond_themselves(tmp_path, rng):
     """Twelve bytes a pixel are the result; decoding takes less than 25 more."""
     import tracemalloc
@@ -740,12 +860,12 @@ def test_thousands_of_metadata_segments_are_left_out(tmp_path, content):
 
 
 def test_jpegs_above_the_limit_are_decoded_smaller(tmp_path, content, monkeypatch):
-    image = Image.fromarray(np.round(content * 255).astype(np.uint8)).resize((400, 320))
+    image = Image.fromarray(np.round(content * 255).astype(np.uint8)).resize((401, 323))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9000)
     path = saved(tmp_path, image, "a.jpg")
-    with pytest.warns(UserWarning, match=r"400 x 320 px are above.*100 x 80 px"):
+    with pytest.warns(UserWarning, match=r"401 x 323 px, has more.*101 x 81 px"):
         picture = load_picture(path)
-    assert picture.rgb.shape == (80, 100, 3)
+    assert picture.rgb.shape == (81, 101, 3)
     assert np.abs(picture.rgb.mean((0, 1)) - content.mean((0, 1))).max() < 0.02
     path = saved(tmp_path, image, "b.jpg", progressive=True)
     with pytest.raises(ValueError, match="or save it as a baseline JPEG"):

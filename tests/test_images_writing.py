@@ -102,6 +102,52 @@ def decode_png(data):
     return sums.view(">u2").reshape(height, width, -1)
 
 
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_long_pictures_are_written_by_rows(tmp_path, monkeypatch, with_alpha):
+    """65,535 px, in many strips and chunks; read by Pillow, with the record."""
+    monkeypatch.setattr(save, "_LARGE", 10**6)
+    monkeypatch.setattr(save, "_MAX_TIFF", 3 * 10**6)
+    levels = (np.indices((65535, 16)).sum(0)[..., None] * [1, 3, 7, 1]) % 251
+    levels = levels.astype(np.uint8)[..., : 4 if with_alpha else 3]
+    rgb = levels[..., :3].astype(np.float32) / 255
+    alpha = levels[..., 3].astype(np.float32) / 255 if with_alpha else None
+    for name in ("a.png", "a.tif"):
+        path = save_picture(tmp_path / name, rgb, alpha, record=RECORD)
+        with Image.open(path) as image:
+            assert image.info["icc_profile"] == srgb_profile()
+            np.testing.assert_array_equal(np.asarray(image), levels)
+        assert read_record(path) == RECORD
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.is_bigtiff
+        assert len(file.pages.first.dataoffsets) > 10
+        np.testing.assert_array_equal(file.pages.first.asarray(), levels)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_writing_needs_few_bytes_beside_the_picture(tmp_path, monkeypatch, name):
+    """A sixth of the picture's own array, and of a larger one no more."""
+    import tracemalloc
+
+    monkeypatch.setattr(save, "_LARGE", 0)
+    rgb = np.zeros((2000, 4000, 3), np.float32)
+    tracemalloc.start()
+    save_picture(tmp_path / name, rgb)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 60_000_000
+
+
+def test_sides_that_a_format_cannot_hold_are_named(tmp_path):
+    rgb = np.zeros((16, 65535, 3), np.float32)
+    for name, most in (("a.jpg", 65500), ("a.webp", 16383)):
+        message = f"cannot hold 65535 px a side, only {most}; use .png or .tif"
+        with pytest.raises(ValueError, match=message):
+            save_picture(tmp_path / name, rgb)
+        with pytest.raises(ValueError, match=message):
+            check_output(tmp_path / name, longest=65535)
+        save_picture(tmp_path / name, rgb[:, :most])  # by the encoders' own word
+
+
 def test_equal_pictures_are_equal_files(tmp_path, content):
     for name in ("a.png", "a.jpg", "a.webp", "a.tif"):
         first = save_picture(tmp_path / name, content, record=RECORD).read_bytes()

@@ -173,6 +173,18 @@ def test_bombs_are_refused(tmp_path, text):
         jaxnst.read_record(save(tmp_path / "a.png", text))
 
 
+def test_no_large_picture_is_decoded_for_its_record(record, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    decoded = "all of it was decoded"
+    monkeypatch.setattr(
+        PngImagePlugin.PngImageFile, "load", lambda *_: pytest.fail(decoded)
+    )
+    path = save(tmp_path / "a.png", json.dumps({"jaxnst": record}))
+    assert jaxnst.read_record(path) == record
+    with pytest.raises(ValueError, match="holds no jaxnst record"):
+        jaxnst.read_record(save(path, ""))
+
+
 @pytest.mark.parametrize("command", ["stylize", "show"])
 def test_the_command_says_which_field(record, files, tmp_path, capsys, command):
     bad = changed(record, ("result", "width"), PAGE)

@@ -356,7 +356,7 @@ class Events:
         if digest == before[1]:
             return self._nothing()
         try:
-            check_picture(path, argument=place)
+            check_picture(path, argument=place, is_named=False)
             if Path(path).suffix.lower() not in _SHOWABLE:
                 path = str(session.as_png(path))
                 digest = session.know(path)

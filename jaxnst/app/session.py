@@ -552,7 +552,7 @@ class Session:
 
     def as_png(self, path: str | Path) -> Path:
         """Return a PNG of a picture that browsers do not show."""
-        picture = load_picture(path)
+        picture = load_picture(path, is_named=False)
         place = self._place(f"{_stem(Path(path))}.png")
         return save_picture(place, picture.rgb, picture.alpha)
 

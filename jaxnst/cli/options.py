@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import io
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -78,11 +79,12 @@ _FOLDER_HELP = "folder for the pictures; made if it is not there"
 FOLDER = option("-o --output", _FOLDER_HELP, "FOLDER", required=True)
 LIMIT = option(
     "--max-megapixels",
-    "largest picture that is read (89); larger ones may be an attack",
+    "largest picture that is read (1000 if you name the file, else 89, as larger ones "
+    "may be an attack)",
     "N",
     group="the file",
     type=as_argument(
-        lambda text: check_range("max_megapixels", parse_number(text), 1, 1e5)
+        lambda text: check_range("max_megapixels", parse_number(text), 1, 1000)
     ),
 )
 # How pictures are read and written.
@@ -253,11 +255,14 @@ def read_input(name: str) -> str | io.BytesIO:
     return stream
 
 
-def check_picture_output(args: argparse.Namespace) -> Path:
-    """Return where to write a picture; `-` is standard output, and nothing else is."""
+def check_picture_output(args: argparse.Namespace, longest: int = 0) -> Path:
+    """Return where to write a picture; `-` is standard output, and nothing else is.
+
+    `longest` is the longest side of the picture in pixels; 0 if it is not known yet.
+    """
     from jaxnst.images import check_format, check_output
 
-    form = {"bits": args.bits, "quality": args.quality}
+    form = {"bits": args.bits, "quality": args.quality, "longest": longest}
     if args.output != STANDARD:
         return check_output(args.output, **form)
     check_format(_PIPED, **form)
@@ -275,7 +280,8 @@ def write_picture(output: Path, save_fn: Callable[[Path], object]) -> Path:
     with tempfile.TemporaryDirectory(prefix="jaxnst-") as folder:
         path = Path(folder) / _PIPED
         save_fn(path)
-        sys.stdout.buffer.write(path.read_bytes())
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     return Path("standard output")
 

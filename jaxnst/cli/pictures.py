@@ -72,6 +72,7 @@ def _finish(args: argparse.Namespace) -> int:
         screen.start_bar(is_transient=True, description="reading", total=total)
     try:
         picture = load_picture(source, argument="picture")
+        check_picture_output(args, max(picture.rgb.shape))
         try:
             record = read_record(source)
             # The painting's settings stay; `--like` then paints it without the filters.

@@ -78,8 +78,8 @@ examples:
 
 
 def _stylize(args: argparse.Namespace) -> int:
-    output = _check_files(args)
     settings = given_settings(args)
+    output = _check_files(args, settings)
     inputs = [("content picture", args.content)]
     inputs += [("style picture", path) for path in args.style]
     inputs += [("mask", path) for path in settings.get("masks", ())]
@@ -108,8 +108,8 @@ def _stylize(args: argparse.Namespace) -> int:
 
 
 def _texture(args: argparse.Namespace) -> int:
-    output = _check_files(args)
     settings = given_settings(args)
+    output = _check_files(args, settings)
     settings["progress"] = not args.quiet
     style = one_or_all([read_input(name) for name in args.style])
 
@@ -118,8 +118,9 @@ def _texture(args: argparse.Namespace) -> int:
     return _paint(lambda: texture(style, **settings), output, args)
 
 
-def _check_files(args: argparse.Namespace) -> Path:
+def _check_files(args: argparse.Namespace, settings: Mapping[str, Any]) -> Path:
     """Check the names of the files that will be written; return the picture's."""
+<<<<<<< HEAD
     usual = Path(args.parser.get_default("output"))
     is_named = args.output != str(usual)
     inputs = [("content", args.content)] if "content" in args else []
@@ -136,6 +137,11 @@ def _check_files(args: argparse.Namespace) -> Path:
                 break
             args.output = str(usual.with_stem(f"{usual.stem}-{number}"))
     output = check_picture_output(args)
+=======
+    size = settings.get("size", 0)
+    longest = max(size) if isinstance(size, list | tuple) else size
+    output = check_picture_output(args, longest)
+>>>>>>> files
     if args.trace is not None:
         from jaxnst.insight.plots import check_history_path
 

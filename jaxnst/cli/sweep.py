@@ -173,13 +173,15 @@ def _pictures(names: list[str], argument: str, *, is_quiet: bool) -> list[str]:
         if not folder.is_dir():
             found.append(name)
             continue
-        from jaxnst.images.load import EXTENSIONS
+        from jaxnst.images.load import EXTENSIONS, check_picture
 
         inside = sorted(
             (path for path in folder.glob("[!.]*") if path.is_file()),
             key=lambda path: (_natural_key(path.name), path.name),
         )
         pictures = [str(path) for path in inside if path.suffix.lower() in EXTENSIONS]
+        for path in pictures:
+            check_picture(path, argument=argument, is_named=False)
         found += pictures
         others = [path.name for path in inside if str(path) not in pictures]
         what = "1 file" if len(others) == 1 else f"{len(others)} files"

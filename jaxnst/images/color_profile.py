@@ -45,6 +45,8 @@ def srgb_converter(
 
     def convert(image: PILImage.Image) -> PILImage.Image:
         nonlocal profile
+        if image.mode == "RGB" and profile == srgb_profile():  # nothing would change
+            return image
         try:
             if profile:
                 image = _in_space_of(profile, image)

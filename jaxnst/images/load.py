@@ -7,6 +7,7 @@ import importlib.util
 import io
 import logging
 import os
+import stat
 import struct
 import tempfile
 import threading
@@ -14,7 +15,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import tifffile
@@ -22,16 +23,26 @@ from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
 from jaxnst._checks import (
+<<<<<<< HEAD
     MIN_SIDE as MIN_SIDE,
     check_path,
     no_such_file,
     one_line,
     path_text,
 )
+=======
+    MAX_SIDE,
+    MIN_SIDE as MIN_SIDE,
+    check_path,
+    one_line,
+    path_text,
+)
+from jaxnst._memory import USABLE, host_memory
+>>>>>>> files
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import deep_converter, gray_curve, srgb_converter
-from .metadata import FORMATS, MAX_FILE, lean
+from .metadata import MAX_FILE, lean, open_picture
 
 
 T = TypeVar("T")
@@ -40,8 +51,8 @@ _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _NAMES = "JPEG, PNG, WebP, TIFF, BMP, PPM, GIF, AVIF, JPEG 2000 or HEIC"
-# A baseline JPEG above the limit is decoded at one of these fractions of its size.
-_SHRINKS = (2, 4, 8)
+# A baseline JPEG is decoded at one of these fractions of its size.
+_SHRINKS = (1, 2, 4, 8)
 # Place of a PNG's bits a channel.
 _PNG_DEPTH = 24
 # What of a PNG changes its pixels, beside its critical chunks.
@@ -82,6 +93,16 @@ EXTENSIONS = (
     *(".avif", ".jp2", *((".heic", ".heif") if _HAS_HEIC else ())),
 )
 MAX_ASPECT = 10.0
+# Most pixels of a picture that is read or painted: 12 GB as float32.
+MAX_PIXELS = 1_000_000_000
+# Pillow's own limit. A user's other one holds for every picture.
+_USUAL_PIXELS = PILImage.MAX_IMAGE_PIXELS or 0
+# Bytes of the largest file that is read where the user names it.
+_MAX_NAMED_FILE = 2**33
+# Bytes a pixel that reading takes beside the file: decoded and turned; as float32.
+_DECODED, _FLOATS = 10, 16
+# A picture that is reduced as it is read stays so many times as long as is needed.
+_SPARE = 2
 _SLACK = 1e-3
 # Pixels that are converted at once, so that only few bytes for each are needed beyond
 # the picture itself.
@@ -107,15 +128,129 @@ class Picture:
     name: str
 
 
-def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
+class _Wanted(NamedTuple):
+    """What is wanted of a picture that is not decoded yet.
+
+    Attributes:
+        label: the picture's name in messages.
+        is_named: whether the user named it: it may then be larger than Pillow's limit.
+        size: longest side that is needed, in pixels; None: all of it is.
+    """
+
+    label: str
+    is_named: bool = False
+    size: int | None = None
+
+    def factor(self, width: int, height: int) -> int:
+        """Return by how much the picture is reduced; by nothing below the limit."""
+        if self.size is None or width * height <= _USUAL_PIXELS:
+            return 1
+        sides = max(width, height) // self.size, min(width, height) // MIN_SIDE
+        return max(1, min(sides) // _SPARE)
+
+    def fault(self, width: int, height: int) -> tuple[str, str] | None:
+        """Return why a picture is too large and what to do; None if it is not."""
+        count, limit = width * height, PILImage.MAX_IMAGE_PIXELS
+        if self.is_named and limit == _USUAL_PIXELS:
+            limit = None
+        if limit is not None and count > limit:
+            return f"has more than {limit // 1_000_000} megapixels", (
+                ", which may be an attack; if you trust it, raise the limit "
+                "(--max-megapixels of the commands, in Python "
+                "`PIL.Image.MAX_IMAGE_PIXELS`), or save it as a baseline JPEG of any "
+                "size"
+            )
+        if count > MAX_PIXELS or max(width, height) > MAX_SIDE:
+            most = f"{MAX_PIXELS // 1_000_000} megapixels or {MAX_SIDE} px a side"
+            return f"has more than {most}", "; save it smaller"
+        if count > _USUAL_PIXELS:
+            needed = count * (_DECODED + _FLOATS / self.factor(width, height) ** 2)
+            usable = USABLE * host_memory()
+            if needed > usable:
+                return f"needs {needed / 1e9:.1f} GB of memory to be read", (
+                    f", but only {usable / 1e9:.1f} GB can be used; close other "
+                    "programs, or save it smaller"
+                )
+        return None
+
+    def check(self, width: int, height: int) -> None:
+        """Check that a picture is not too large."""
+        if fault := self.fault(width, height):
+            raise RefusedError(
+                f"{self.label}, {width} x {height} px, {''.join(fault)}."
+            )
+
+
+class _Canvas:
+    """A picture as it is read: some rows at a time, reduced by a whole factor."""
+
+    def __init__(self, width: int, height: int, factor: int):
+        self.width, self.height, self.factor = width, height, factor
+        shape = -(-height // factor), -(-width // factor)
+        self.rgb = np.empty((*shape, 3), np.float32)
+        self.alpha: np.ndarray | None = None
+
+    def bands(self) -> Iterator[slice]:
+        """Yield slices of the rows that are to be put there."""
+        whole = np.empty((self.height, self.width, 0))
+        return bands_of(whole, multiple=self.factor)
+
+    def put(
+        self,
+        rows: slice,
+        levels: np.ndarray,
+        most: float,
+        opacity: np.ndarray | None = None,
+    ) -> None:
+        """Keep rows of levels from 0 to `most`, (H, W, 3), and of opacity, (H, W)."""
+        first = rows.start // self.factor
+        place = slice(first, first + -(-len(levels) // self.factor))
+        colors = levels / np.float32(most)
+        weight = None
+        if opacity is not None:
+            weight = opacity / np.float32(most)
+            if self.alpha is None:
+                self.alpha = np.empty(self.rgb.shape[:2], np.float32)
+            self.alpha[place] = self._reduced(weight)
+            # Hidden colors count where nothing else is.
+            weight += np.float32(1e-6)
+        self.rgb[place] = self._reduced(colors, weight)
+
+    def _reduced(
+        self, values: np.ndarray, weight: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return weighted means over squares of pixels; the last may be smaller."""
+        if self.factor == 1:
+            return values
+        weight = np.ones(values.shape[:2], np.float32) if weight is None else weight
+        if values.ndim == 3:
+            weight = weight[..., None]
+        sums = [values * weight, weight]
+        for axis in (0, 1):
+            places = np.arange(0, values.shape[axis], self.factor)
+            sums = [np.add.reduceat(each, places, axis=axis) for each in sums]
+        return sums[0] / sums[1]
+
+
+def load_picture(
+    source: PictureSource,
+    *,
+    argument: str = "image",
+    size: int | None = None,
+    is_named: bool = True,
+) -> Picture:
     """Return a picture from a file, a PIL image, or an array.
 
     Files: JPEG, PNG, WebP, TIFF, BMP, PPM, AVIF, JPEG 2000, the first frame of a GIF,
     and HEIC if pillow-heif is installed; gray, palette, CMYK, with or without alpha.
     Gray of 16 bits is read with all of them, and so are colors of 16 bits in PNG and
     TIFF if imagecodecs is installed (otherwise with 8). EXIF orientation is applied; an
-    embedded ICC profile, or the gamma of a PNG, is converted to sRGB. A baseline JPEG
-    above `PIL.Image.MAX_IMAGE_PIXELS` is read at a fraction of its size, with a
+    embedded ICC profile, or the gamma of a PNG, is converted to sRGB.
+
+    A file may have as many pixels as `PIL.Image.MAX_IMAGE_PIXELS` says (89 million
+    where nobody set it), as a small one may be made to fill the memory. A path that
+    the user names may have 1000 million of them, 65,535 px a side and 8 GiB, if memory
+    suffices. A baseline JPEG above the limit is read at a fraction of its size, with a
     warning.
 
     Arrays: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8, uint16, or floats within
@@ -127,27 +262,34 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
     Args:
         source: path, content or open binary file of a picture, PIL image, or array.
         argument: name of the argument, for messages.
+        size: longest side that is needed, in pixels. A file of more than 89 million
+            pixels is then reduced by a whole factor as it is read, to at least twice
+            that, which needs less memory. None: all of it is read.
+        is_named: whether the user named the path; False for what was found in a folder
+            or came from others.
 
     Raises:
         FileNotFoundError: if the file does not exist.
         IsADirectoryError: if the path is a folder.
         ValueError: if `source` is not a picture, is truncated, too small (below 32 px),
-            too large (above `PIL.Image.MAX_IMAGE_PIXELS`, or a file above 1 GiB), more
-            than ten times as long as wide, or has values that are no colors.
+            too large (see above), more than ten times as long as wide, or has values
+            that are no colors.
         TypeError: if `source` is of another type.
     """
     name = argument
-    if (file := _file_of(source, argument)) is not None:
-        data, name, label = file
+    if (file := _file_of(source, argument, is_named=is_named)) is not None:
+        data, name, wanted = file
+        wanted = wanted._replace(size=size)
         rgb, alpha = use_picture(
-            data, label, lambda image, read: _from_file(image, read, label)
+            data, wanted, lambda image, read: _from_file(image, read, wanted)
         )
         digest = hashlib.sha256(data).hexdigest()
     elif isinstance(source, PILImage.Image):
         _check_shape(source.height, source.width, argument)
-        _check_megapixels(source.width, source.height, f"`{argument}`")
+        wanted = _Wanted(f"`{argument}`")
+        wanted.check(source.width, source.height)
         try:
-            rgb, alpha = _from_pil(source, f"`{argument}`")
+            rgb, alpha = _from_pil(source, wanted)
         except RefusedError:
             raise
         except Exception as error:  # as in `use_picture`
@@ -169,7 +311,9 @@ def load_picture(source: PictureSource, *, argument: str = "image") -> Picture:
     return Picture(rgb=rgb, alpha=alpha, sha256=digest, name=Path(name).name)
 
 
-def check_picture(source: PictureSource, *, argument: str = "image") -> tuple[int, int]:
+def check_picture(
+    source: PictureSource, *, argument: str = "image", is_named: bool = True
+) -> tuple[int, int]:
     """Return height and width of a picture, after a quick check.
 
     Only the header of a file is read, so damage after it is not found.
@@ -177,16 +321,17 @@ def check_picture(source: PictureSource, *, argument: str = "image") -> tuple[in
     Args:
         source: path, content or open binary file of a picture, PIL image, or array.
         argument: name of the argument, for messages.
+        is_named: see `load_picture`.
 
     Raises:
         ValueError, TypeError, OSError: if `load_picture` raises them.
     """
-    file = _file_of(source, argument)
+    file = _file_of(source, argument, is_named=is_named)
     if file is None:
         height, width = load_picture(source, argument=argument).rgb.shape[:2]
         return height, width
-    data, _, label = file
-    height, width = use_picture(data, label, lambda image, _: _turned_shape(image))
+    data, _, wanted = file
+    height, width = use_picture(data, wanted, lambda image, _: _turned_shape(image))
     _check_shape(height, width, argument)
     return height, width
 
@@ -194,21 +339,34 @@ def check_picture(source: PictureSource, *, argument: str = "image") -> tuple[in
 def _turned_shape(image: PILImage.Image) -> tuple[int, int]:
     """Return height and width of an opened picture once it is turned upright."""
     width, height = image.size
-    with contextlib.suppress(Exception):  # damaged EXIF data is ignored
-        # Pillow turns the size of a TIFF by itself.
-        orientation = image.getexif().get(_ORIENTATION)
-        if image.format != "TIFF" and orientation in range(5, 9):
-            return width, height
+    # Pillow turns the size of a TIFF by itself.
+    if image.format != "TIFF" and _orientation(image) in range(5, 9):
+        return width, height
     return height, width
 
 
-def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | None:
-    """Return content, name and name in messages of a file; None for other sources."""
+def _orientation(image: PILImage.Image) -> int:
+    """Return how an opened picture is turned, in EXIF's numbers."""
+    getexif_fn = type(image).getexif
+    if image.width * image.height > _USUAL_PIXELS:
+        # That of PNG decodes the picture, as EXIF data may come after its pixels.
+        getexif_fn = PILImage.Image.getexif
+    with contextlib.suppress(Exception):  # damaged EXIF data is ignored
+        return getexif_fn(image).get(_ORIENTATION, 1)
+    return 1
+
+
+def _file_of(
+    source: PictureSource, argument: str, *, is_named: bool
+) -> tuple[bytes, str, _Wanted] | None:
+    """Return content, name and wish of a file; None for other sources."""
+    most = MAX_FILE
     if isinstance(source, str | os.PathLike):
         name = check_path(argument, source)
-        data = _read_file(Path(name), argument)
+        most = _MAX_NAMED_FILE if is_named else MAX_FILE
+        data = _read_file(Path(name), argument, most)
     elif isinstance(source, bytes | bytearray):
-        name, data = argument, bytes(source)
+        name, data, is_named = argument, bytes(source), False
     elif isinstance(source, Readable) and not isinstance(source, PILImage.Image):
         try:
             with contextlib.suppress(AttributeError, OSError):
@@ -220,15 +378,20 @@ def _file_of(source: PictureSource, argument: str) -> tuple[bytes, str, str] | N
             raise ValueError(
                 f"`{argument}` cannot be read: {one_line(error)}"
             ) from error
-        name = getattr(source, "name", argument)
+        name, is_named = getattr(source, "name", argument), False
         name = name if isinstance(name, str) else argument
     else:
         return None
     shown = "" if name == argument else f" ({path_text(name)})"
     label = f"`{argument}`{shown}"
-    if len(data) > MAX_FILE:
-        raise ValueError(f"{label} is a file of more than 1 GiB; save it smaller.")
-    return data, name, label
+    if len(data) > most:
+        raise _file_too_large(label, most)
+    return data, name, _Wanted(label, is_named)
+
+
+def _file_too_large(label: str, most: int) -> ValueError:
+    size = f"{most / 2**30:.3g} GiB"
+    return ValueError(f"{label} is a file of more than {size}; save it smaller.")
 
 
 def _read(stream: Readable) -> bytes:
@@ -240,11 +403,18 @@ def _read(stream: Readable) -> bytes:
     return b"".join(pieces)
 
 
-def _read_file(path: Path, argument: str) -> bytes:
+def _read_file(path: Path, argument: str, most: int) -> bytes:
+    """Return what a file holds; one of more than `MAX_FILE` must leave memory free."""
     shown = path_text(path)
     try:
         with path.open("rb") as stream:
-            return _read(stream)
+            about = os.fstat(stream.fileno())
+            if not stat.S_ISREG(about.st_mode) or about.st_size <= MAX_FILE:
+                return _read(stream)
+            most = min(most, max(MAX_FILE, host_memory() // 2))
+            if about.st_size > most:
+                raise _file_too_large(f"`{argument}` ({shown})", most)
+            return stream.read(about.st_size)
     except FileNotFoundError:
         raise FileNotFoundError(f"`{argument}`: {no_such_file(path)}") from None
     except IsADirectoryError:
@@ -265,30 +435,35 @@ def _digest(array: np.ndarray, alpha: np.ndarray | None = None) -> str:
     return digest.hexdigest()
 
 
-def bands_of(array: np.ndarray, num_pixels: int = _BAND) -> Iterator[slice]:
-    """Yield slices of rows, of about so many pixels each."""
+def bands_of(
+    array: np.ndarray, num_pixels: int = _BAND, *, multiple: int = 1
+) -> Iterator[slice]:
+    """Yield slices of rows, of about so many pixels each, and of a multiple of rows."""
     height, width = array.shape[:2]
-    step = max(1, num_pixels // max(width, 1))
+    step = max(1, num_pixels // max(width * multiple, 1)) * multiple
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
 
 
 def _from_file(
-    image: PILImage.Image, data: bytes, label: str
+    image: PILImage.Image, data: bytes, wanted: _Wanted
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return RGB and alpha, or None, of a file that was opened."""
+    label = wanted.label
     if _is_deep(image, data):
         if _HAS_DEEP:
             # Of the kinds of TIFF that only Pillow reads there is no depth to be had.
             with contextlib.suppress(RefusedError):
-                return _from_deep_color(image, data, label)
+                return _from_deep_color(image, data, wanted)
         else:
             warnings.warn(
                 f"{label} has more than 8 bits a color and is read with 8; all of them "
                 "need imagecodecs: pip install 'jaxnst[deep]'.",
                 stacklevel=2,
             )
-    return _from_pil(image, label)
+    if image.format == "TIFF" and _is_not_for_pillow(image):
+        image = _open_tiff(data, wanted)
+    return _from_pil(image, wanted)
 
 
 def _is_deep(image: PILImage.Image, data: bytes) -> bool:
@@ -307,31 +482,28 @@ def _is_deep(image: PILImage.Image, data: bytes) -> bool:
 
 
 def _from_deep_color(
-    image: PILImage.Image, data: bytes, label: str
+    image: PILImage.Image, data: bytes, wanted: _Wanted
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return RGB and alpha, or None, of a file with colors of more than 8 bits."""
     import imagecodecs
 
     is_png = data.startswith(_PNG)
-    pixels = imagecodecs.png_decode(data) if is_png else _tiff_pixels(data, label)
-    orientation = 1
-    with contextlib.suppress(Exception):  # damaged EXIF data is ignored
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    pixels = _turned(pixels, orientation)
+    pixels = imagecodecs.png_decode(data) if is_png else _tiff_pixels(data, wanted)
+    pixels = _turned(pixels, _orientation(image))
     info: dict[str, Any] = dict(image.info)  # type: ignore[arg-type]
-    convert = deep_converter(info, label)
-    rgb, alpha = np.empty((*pixels.shape[:2], 3), np.float32), None
-    if image.mode in ("RGBA", "LA"):
-        alpha = np.empty(rgb.shape[:2], np.float32)
-    for rows in bands_of(pixels):
+    convert = deep_converter(info, wanted.label)
+    height, width = pixels.shape[:2]
+    canvas = _Canvas(width, height, wanted.factor(width, height))
+    has_alpha = image.mode in ("RGBA", "LA")
+    for rows in canvas.bands():
         band = pixels[rows]
         if band.dtype.kind == "f":  # finer than anybody sees
             band = np.round(band * 65535).astype(np.uint16)
         colors = band[..., :3] if band.shape[-1] > 2 else band[..., :1].repeat(3, -1)
-        rgb[rows] = convert(np.ascontiguousarray(colors))
-        if alpha is not None:
-            alpha[rows] = band[..., -1] / np.float32(65535)
-    return rgb, alpha
+        values = convert(np.ascontiguousarray(colors))
+        opacity = band[..., -1] / np.float32(65535) if has_alpha else None
+        canvas.put(rows, values, 1, opacity)
+    return canvas.rgb, canvas.alpha
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -344,31 +516,33 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _from_pil(
-    image: PILImage.Image, label: str
+    image: PILImage.Image, wanted: _Wanted
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return RGB and alpha, or None, of a picture."""
+    label = wanted.label
     info: dict[str, Any] = dict(image.info)  # type: ignore[arg-type]
     if "transparency" in info:
         info["transparency"] = _transparent(image)
     _decode(image)
     try:
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(_ORIENTATION, 1) != 1:  # or it would copy the picture
+            image = ImageOps.exif_transpose(image)
     # A damaged EXIF block may raise anything, and is no reason to refuse a picture.
     except Exception:
         warnings.warn(f"{label}: its EXIF data is damaged and ignored.", stacklevel=2)
-    rgb = np.empty((image.height, image.width, 3), np.float32)
+    factor = wanted.factor(image.width, image.height)
+    canvas = _Canvas(image.width, image.height, factor)
     if image.mode[0] in "IF":
-        return rgb, _from_deep_gray(image, info, rgb, label)
-    convert, alpha = srgb_converter(info, label), None
-    for rows in bands_of(rgb):
+        _draw_deep_gray(canvas, image, info, label)
+        return canvas.rgb, canvas.alpha
+    convert = srgb_converter(info, label)
+    for rows in canvas.bands():
         band = image.crop((0, rows.start, image.width, rows.stop))
         band.info = info  # type: ignore[assignment]
         opaque, opacity = _split_alpha(band)
-        np.divide(np.asarray(convert(opaque)), np.float32(255), out=rgb[rows])
-        if opacity is not None:
-            alpha = np.empty(rgb.shape[:2], np.float32) if alpha is None else alpha
-            np.divide(np.asarray(opacity), np.float32(255), out=alpha[rows])
-    return rgb, alpha
+        levels = None if opacity is None else np.asarray(opacity)
+        canvas.put(rows, np.asarray(convert(opaque)), 255, levels)
+    return canvas.rgb, canvas.alpha
 
 
 def _decode(image: PILImage.Image) -> None:
@@ -405,20 +579,20 @@ def _transparent(image: PILImage.Image) -> bytes | int | tuple[int, ...]:
     return level
 
 
-def _from_deep_gray(
-    image: PILImage.Image, info: dict[str, Any], rgb: np.ndarray, label: str
-) -> np.ndarray | None:
-    """Write deep gray into `rgb`, and return its alpha, or None."""
+def _draw_deep_gray(
+    canvas: _Canvas, image: PILImage.Image, info: dict[str, Any], label: str
+) -> None:
+    """Put a picture of deep gray on a canvas."""
     limit = 1.0 if image.mode == "F" else 65535.0
     values = np.asarray(image)
     _check_levels(values, limit, label)
-    curve = gray_curve(info, label)
-    for rows in bands_of(values):
+    curve, transparent = gray_curve(info, label), info.get("transparency")
+    for rows in canvas.bands():
         levels = values[rows].astype(np.float32) / limit
-        for i in range(3):
-            rgb[rows, :, i] = np.interp(levels, np.linspace(0, 1, 256), curve[:, i])
-    transparent = info.get("transparency")
-    return None if transparent is None else (values != transparent).astype(np.float32)
+        known = np.linspace(0, 1, 256)
+        colors = [np.interp(levels, known, curve[:, i]) for i in range(3)]
+        opacity = None if transparent is None else values[rows] != transparent
+        canvas.put(rows, np.stack(colors, -1).astype(np.float32), 1, opacity)
 
 
 def _check_levels(values: np.ndarray, limit: float, label: str) -> None:
@@ -453,7 +627,7 @@ def _from_array(
         )
     _check_shape(array.shape[0], array.shape[1], argument)
     # Before it is converted, which takes memory.
-    _check_megapixels(array.shape[1], array.shape[0], f"`{argument}`")
+    _Wanted(f"`{argument}`", is_named=True).check(array.shape[1], array.shape[0])
     if array.ndim == 2:
         array = array[..., None]
     # Compared by kind and size, because arrays from files may be big-endian.
@@ -510,14 +684,15 @@ class RefusedError(ValueError):
 
 
 def use_picture(
-    data: bytes, label: str, use_fn: Callable[[PILImage.Image, bytes], T]
+    data: bytes, wanted: _Wanted, use_fn: Callable[[PILImage.Image, bytes], T]
 ) -> T:
     """Return what a function makes of a picture, opened and not yet decoded.
 
     It gets the file's bytes, too, without what nobody needs.
     """
+    label = wanted.label
     try:
-        return _use(lean(data), label, use_fn)
+        return _use(lean(data), wanted, use_fn)
     except RefusedError:
         raise
     except PILImage.UnidentifiedImageError:
@@ -530,7 +705,7 @@ def use_picture(
         )
     try:
         if mended := _mend(data):
-            found = _use(mended[0], label, use_fn)
+            found = _use(mended[0], wanted, use_fn)
             warnings.warn(f"{label}: {mended[1]}.", stacklevel=2)
             return found
     except RefusedError:
@@ -540,89 +715,83 @@ def use_picture(
     raise ValueError(message)
 
 
-def _use(data: bytes, label: str, use_fn: Callable[[PILImage.Image, bytes], T]) -> T:
+def _use(
+    data: bytes, wanted: _Wanted, use_fn: Callable[[PILImage.Image, bytes], T]
+) -> T:
     with warnings.catch_warnings():
         # Pillow warns of odd metadata; the errors that matter are raised.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
         try:
-            image = _open(data, label)
-        except PILImage.DecompressionBombError:
-            raise _too_large(label) from None
+            image = _open(data, wanted)
         except PILImage.UnidentifiedImageError:
             if not data.startswith(_TIFF):
                 raise
-            image = _open_tiff(data, label)
+            image = _open_tiff(data, wanted)
         with image:
-            _check_megapixels(image.width, image.height, label)
-            if image.format == "TIFF" and _is_planar_and_deep(image):
-                image = _open_tiff(data, label)
+            wanted.check(image.width, image.height)
             return use_fn(image, data)
 
 
-def _open(data: bytes, label: str) -> PILImage.Image:
-    stream = io.BytesIO(data)
+def _open(data: bytes, wanted: _Wanted) -> PILImage.Image:
     if data.startswith(_JPEG):
-        # Its own class, as `PIL.Image.open` refuses what is shrunk here.
-        image = JpegImagePlugin.JpegImageFile(stream)
-        _shrink(image, label)
+        image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+        _shrink(image, wanted)
         return image
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC and b"avif" not in data[8:64]:
         try:
             import pillow_heif
         except ImportError:
             raise RefusedError(
-                f"{label} is a HEIC picture; reading it needs pillow-heif, install it "
-                "with: pip install 'jaxnst[heic]' (or save the picture as JPEG)."
+                f"{wanted.label} is a HEIC picture; reading it needs pillow-heif, "
+                "install it with: pip install 'jaxnst[heic]' (or save the picture as "
+                "JPEG)."
             ) from None
-        return pillow_heif.HeifImageFile(stream)
-    return PILImage.open(stream, formats=FORMATS)
+        return pillow_heif.HeifImageFile(io.BytesIO(data))
+    return open_picture(data)
 
 
-def _check_megapixels(width: int, height: int, label: str) -> None:
-    if width * height > (PILImage.MAX_IMAGE_PIXELS or width * height):
-        raise _too_large(f"{label}, {width} x {height} px,")
-
-
-def _too_large(label: str) -> RefusedError:
-    limit = (PILImage.MAX_IMAGE_PIXELS or 0) // 1_000_000
-    return RefusedError(
-        f"{label} has more than {limit} megapixels, which may be an attack; if you "
-        "trust it, raise the limit (--max-megapixels of the commands, in Python "
-        "`PIL.Image.MAX_IMAGE_PIXELS`), or save it as a baseline JPEG of any size."
-    )
-
-
-def _shrink(image: JpegImagePlugin.JpegImageFile, label: str) -> None:
-    """Let a JPEG above the limit be decoded at a fraction of its size."""
-    limit, num_pixels = PILImage.MAX_IMAGE_PIXELS, image.width * image.height
+def _shrink(image: JpegImagePlugin.JpegImageFile, wanted: _Wanted) -> None:
+    """Let a large JPEG be decoded at a fraction of its size."""
+    width, height = image.size
     # A progressive one is kept in memory as a whole, however small it is decoded.
-    if limit is None or num_pixels <= limit or "progressive" in image.info:
+    if "progressive" in image.info:
         return
+    enough = wanted.factor(width, height)
+    enough = max(scale for scale in _SHRINKS if scale <= enough)
+    fault = wanted.fault(width, height)
     for scale in _SHRINKS:
-        if num_pixels <= limit * scale**2:
-            whole = image.size
-            image.draft(None, (-(-image.width // scale), -(-image.height // scale)))
+        smaller = -(-width // scale), -(-height // scale)
+        if scale < enough or wanted.fault(*smaller) is not None:
+            continue
+        if scale > 1:
+            image.draft(None, (width // scale, height // scale))
+        if scale > enough and fault is not None:
             warnings.warn(
-                f"{label}: {whole[0]} x {whole[1]} px are above the limit of "
-                f"{limit // 1_000_000} megapixels, so it is read at {image.width} x "
-                f"{image.height} px.",
+                f"{wanted.label}, {width} x {height} px, {fault[0]}, so it is read at "
+                f"{image.width} x {image.height} px.",
                 stacklevel=2,
             )
-            return
+        return
 
 
-def _is_planar_and_deep(image: PILImage.Image) -> bool:
-    """Whether Pillow reads a TIFF wrongly: 16 bits, in one plane for each color."""
+def _is_not_for_pillow(image: PILImage.Image) -> bool:
+    """Whether Pillow refuses a TIFF as it is decoded, or reads it wrongly.
+
+    It refuses large ones, and cannot read 16 bits in one plane for each color.
+    """
+    limit = PILImage.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > 2 * limit:
+        return True
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(tifffile.TIFF.TAGS["BitsPerSample"], (8,))
     planar = tags.get(tifffile.TIFF.TAGS["PlanarConfiguration"], 1)
     return planar == tifffile.PLANARCONFIG.SEPARATE and max(bits) > 8 and len(bits) > 1
 
 
-def _open_tiff(data: bytes, label: str) -> PILImage.Image:
+def _open_tiff(data: bytes, wanted: _Wanted) -> PILImage.Image:
     """Return a TIFF that Pillow cannot read, with 8 bits."""
-    array = _tiff_pixels(data, label)
+    array = _tiff_pixels(data, wanted)
     if array.dtype.kind == "f":
         array = np.round(array * 255).astype(np.uint8)
     else:
@@ -636,14 +805,14 @@ def _open_tiff(data: bytes, label: str) -> PILImage.Image:
     return image
 
 
-def _tiff_pixels(data: bytes, label: str) -> np.ndarray:
+def _tiff_pixels(data: bytes, wanted: _Wanted) -> np.ndarray:
     """Return the pixels of a TIFF of gray or colors, up to 16 bits or [0, 1]."""
-    kind = ""
+    label, kind = wanted.label, ""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
             kind = f"{page.dtype} {getattr(page.photometric, 'name', page.photometric)}"
-            _check_megapixels(page.imagewidth, page.imagelength, label)
+            wanted.check(page.imagewidth, page.imagelength)
             count = page.samplesperpixel
             if count > 4 or page.photometric not in (1, 2):
                 raise ValueError(f"{count} channels")

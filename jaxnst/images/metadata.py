@@ -6,6 +6,7 @@ and so its record, may be anybody's: what each field may hold is checked when it
 read. Settings are checked by `jaxnst.config`, which declares them, once they are used.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from types import NoneType
 from typing import Any
 
 from PIL import ExifTags, Image as PILImage
+from PIL.ImageFile import ImageFile
 
 from jaxnst._checks import check_path, no_such_file, path_text, shown
 
@@ -113,10 +115,31 @@ def _picture_text(path: str | os.PathLike[str] | io.BytesIO) -> str:
         else:
             with Path(path).open("rb") as file:
                 data = file.read(MAX_FILE)
-        stream = io.BytesIO(lean(data))
-        with PILImage.open(stream, formats=FORMATS) as image:
+        with open_picture(lean(data)) as image:
+            text, limit = image.info.get(TEXT_KEY), PILImage.MAX_IMAGE_PIXELS
+            # Behind the pixels of a PNG there may be more, but then all is decoded.
+            is_large = image.width * image.height > (limit or 0)
+            if text or (image.format == "PNG" and is_large):
+                return text or ""
             text = getattr(image, "text", {}).get(TEXT_KEY)
             return text or image.getexif().get(ExifTags.Base.ImageDescription, "")
+
+
+def open_picture(data: bytes) -> ImageFile:
+    """Return a picture of any size, opened and not decoded.
+
+    `PIL.Image.open` refuses large ones already then. Who decodes it checks its size.
+    """
+    PILImage.preinit()  # the most usual ones
+    for name in FORMATS:
+        if name not in PILImage.OPEN:
+            PILImage.init()
+        open_fn, accept_fn = PILImage.OPEN[name]
+        if accept_fn is None or accept_fn(data[:16]) is True:
+            # What Pillow takes for another format.
+            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+                return open_fn(io.BytesIO(data), "")
+    raise PILImage.UnidentifiedImageError("no picture of a known format")
 
 
 def open_container(path: Path) -> Any:

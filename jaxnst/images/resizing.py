@@ -62,7 +62,9 @@ def resize(
         math.ceil(_REACH * max(1.0, old / new)) if is_wrapped else 0
         for old, new, is_wrapped in zip(array.shape, shape, wraps, strict=True)
     )
-    padded = np.pad(array, ((down, down), (across, across)), mode="wrap")
+    padded = array
+    if down or across:
+        padded = np.pad(array, ((down, down), (across, across)), mode="wrap")
     image = PILImage.fromarray(np.ascontiguousarray(padded, np.float32))
     resized = image.resize(
         (shape[1], shape[0]),

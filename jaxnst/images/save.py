@@ -1,10 +1,16 @@
-"""Writing of pictures: atomic, with an sRGB profile and the record inside."""
+"""Writing of pictures: atomic, with an sRGB profile and the record inside.
+
+PNG and TIFF are written some rows at a time, so that even the largest picture needs
+little memory beside itself.
+"""
 
 import json
 import os
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,15 +29,30 @@ from .load import bands_of
 from .metadata import EXTENSIONS as EXTENSIONS, TEXT_KEY
 
 
+<<<<<<< HEAD
 # Values in a picture above which PNG is compressed less: three times as fast, and a
 # tenth larger.
 _LARGE = 48_000_000
+=======
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+>>>>>>> files
 _WITH_16_BITS = (".png", ".tif", ".tiff")
 _WITHOUT_ALPHA = (".jpg", ".jpeg")
+# Longest sides, in pixels, of the formats that cannot hold every picture.
+_LONGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
+# Values in a picture above which PNG is compressed less, three times as fast, and
+# written by rows: a twentieth larger than by Pillow, which copies the picture.
+_LARGE = 48_000_000
+_FAST, _USUAL = 3, 6
+# Bytes of a strip of TIFF, about, and of compressed data in a chunk of PNG.
+_STRIP = 2**18
+_CHUNK = 2**20
+# Bytes that a TIFF with offsets of 32 bits holds, with some for what is beside pixels.
+_MAX_TIFF = 2**32 - 2**25
 
 
 def check_format(
-    path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95
+    path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95, longest: int = 0
 ) -> None:
     """Check that the format of an output file is known and holds what it is to hold.
 
@@ -39,10 +60,11 @@ def check_format(
         path: output file; only its extension is looked at.
         bits: bits per channel, 8 or 16.
         quality: quality of JPEG and WebP, 1 to 100.
+        longest: longest side of the picture, in pixels; 0 if it is not known yet.
 
     Raises:
-        ValueError: if the extension is unknown or cannot hold `bits` per channel, or
-            if `quality` is out of range.
+        ValueError: if the extension is unknown or cannot hold `bits` per channel or
+            a picture so long, or if `quality` is out of range.
     """
     extension = Path(path).suffix.lower()
     if extension not in EXTENSIONS:
@@ -55,10 +77,15 @@ def check_format(
         raise ValueError(
             f"output {path}: {extension} cannot hold 16 bits; use .png or .tif"
         )
+    if longest > (most := _LONGEST.get(extension, longest)):
+        raise ValueError(
+            f"output {path}: {extension} cannot hold {shown(longest)} px a side, only "
+            f"{most}; use .png or .tif"
+        )
 
 
 def check_output(
-    path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95
+    path: str | os.PathLike[str], *, bits: int = 8, quality: int = 95, longest: int = 0
 ) -> Path:
     """Return `path` if a picture can be written there; called before any work.
 
@@ -66,6 +93,7 @@ def check_output(
         path: output file.
         bits: bits per channel, 8 or 16.
         quality: quality of JPEG and WebP, 1 to 100.
+        longest: longest side of the picture, in pixels; 0 if it is not known yet.
 
     Raises:
         ValueError: if `check_format` raises it.
@@ -75,7 +103,7 @@ def check_output(
     """
     path = Path(path)
     if path.suffix.lower() in EXTENSIONS or not path.is_dir():
-        check_format(path, bits=bits, quality=quality)
+        check_format(path, bits=bits, quality=quality, longest=longest)
     check_place(path)
     return path
 
@@ -85,9 +113,16 @@ def quantize(rgb: HostImage, alpha: HostAlpha | None, bits: int = 8) -> np.ndarr
     channels = 3 if alpha is None else 4
     pixels = np.empty((*rgb.shape[:2], channels), f"uint{bits}")
     for rows in bands_of(rgb):
-        band = rgb[rows] if alpha is None else np.dstack([rgb[rows], alpha[rows]])
-        pixels[rows] = np.round(np.clip(band, 0, 1) * (2**bits - 1))
+        pixels[rows] = _levels(rgb, alpha, rows, bits)
     return pixels
+
+
+def _levels(
+    rgb: HostImage, alpha: HostAlpha | None, rows: slice, bits: int
+) -> np.ndarray:
+    """Return some rows of a picture as unsigned integers."""
+    band = rgb[rows] if alpha is None else np.dstack([rgb[rows], alpha[rows]])
+    return np.round(np.clip(band, 0, 1) * (2**bits - 1)).astype(f"uint{bits}")
 
 
 def to_pil(rgb: HostImage, alpha: HostAlpha | None = None) -> PILImage.Image:
@@ -97,7 +132,11 @@ def to_pil(rgb: HostImage, alpha: HostAlpha | None = None) -> PILImage.Image:
         rgb: picture, [0, 1].
         alpha: opacity, [0, 1], or None.
     """
-    image = PILImage.fromarray(quantize(rgb, alpha))
+    height, width = rgb.shape[:2]
+    image = PILImage.new("RGB" if alpha is None else "RGBA", (width, height))
+    for rows in bands_of(rgb):
+        band = PILImage.fromarray(_levels(rgb, alpha, rows, 8))
+        image.paste(band, (0, rows.start))
     image.info["icc_profile"] = srgb_profile()
     return image
 
@@ -112,6 +151,9 @@ def save_picture(
     quality: int = 95,
 ) -> Path:
     """Write a picture to a file, all of it or nothing.
+
+    Sides of up to 65,535 px are written; JPEG holds 65,500 and WebP 16,383. A TIFF of
+    more than 4 GB before compression is a BigTIFF.
 
     Args:
         path: output file; the extension chooses the format.
@@ -128,10 +170,12 @@ def save_picture(
     Raises:
         ValueError, OSError: if `check_output` raises them.
     """
-    path = check_output(path, bits=bits, quality=quality)
+    longest = max(rgb.shape[:2])
+    path = check_output(path, bits=bits, quality=quality, longest=longest)
     text = ""
     if record is not None:
         text = json.dumps({TEXT_KEY: record}, separators=(",", ":"))
+    rgb = np.asarray(rgb)
     if path.suffix.lower() in _WITHOUT_ALPHA and alpha is not None:
         warnings.warn(
             f"{path.name}: JPEG has no transparency, so the picture is laid on white; "
@@ -143,39 +187,42 @@ def save_picture(
             opacity = alpha[rows, :, None]
             laid[rows] = rgb[rows] * opacity + (1 - opacity)
         rgb, alpha = laid, None
-    pixels = quantize(np.asarray(rgb), alpha, bits)
     with atomic_write(path) as beside, beside.open("xb") as stream:
-        _write(stream, path.suffix.lower(), pixels, text, quality)
+        _write(stream, path.suffix.lower(), rgb, alpha, text, bits, quality)
     return path
 
 
 def _write(
-    stream: BinaryIO, extension: str, pixels: np.ndarray, text: str, quality: int
+    stream: BinaryIO,
+    extension: str,
+    rgb: HostImage,
+    alpha: HostAlpha | None,
+    text: str,
+    bits: int,
+    quality: int,
 ) -> None:
     software = f"jaxnst {__version__}"
     profile = srgb_profile()
     if extension in (".tif", ".tiff"):
-        # Pillow writes no 16-bit color TIFF, so tifffile writes all of them.
-        tifffile.imwrite(
+        _write_tiff(
             stream,
-            pixels,
-            photometric="rgb",
-            extrasamples=["unassalpha"] if pixels.shape[-1] == 4 else None,
-            compression="zlib",
+            rgb,
+            alpha,
+            bits,
             description=text or None,
             software=software,
             iccprofile=profile,
-            metadata=None,
         )
         return
-    if pixels.dtype == np.uint16:
-        _write_png16(stream, pixels, text, profile)
+    is_large = rgb.size > _LARGE
+    if extension == ".png" and (bits == 16 or is_large):
+        level = _FAST if is_large else _USUAL
+        _write_png(stream, rgb, alpha, bits, text, profile, level)
         return
+    options: dict[str, Any]
     if extension == ".png":
-        options: dict[str, Any] = {"format": "PNG", "pnginfo": PngInfo()}
+        options = {"format": "PNG", "pnginfo": PngInfo()}
         options["pnginfo"].add_text(TEXT_KEY, text)
-        if pixels.size > _LARGE:
-            options["compress_level"] = 3
     else:
         options = {"format": "JPEG", "subsampling": "4:4:4"}
         if extension == ".webp":
@@ -184,28 +231,71 @@ def _write(
         options |= {"quality": quality, "exif": PILImage.Exif()}
         options["exif"][ExifTags.Base.ImageDescription] = text
         options["exif"][ExifTags.Base.Software] = software
-    PILImage.fromarray(pixels).save(stream, icc_profile=profile, **options)
+    to_pil(rgb, alpha).save(stream, icc_profile=profile, **options)
 
 
-def _write_png16(
-    stream: BinaryIO, pixels: np.ndarray, text: str, profile: bytes
+def _write_tiff(
+    stream: BinaryIO, rgb: HostImage, alpha: HostAlpha | None, bits: int, **tags: Any
 ) -> None:
-    """Write 16-bit color PNG, which Pillow cannot (it has no such mode)."""
-    height, width, channels = pixels.shape
-    color_type = {3: 2, 4: 6}[channels]
-    rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
-    # Filter 2 ("up") in every row: the difference to the row above, modulo 256.
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = 2
-    filtered[0, 1:] = rows[0]
-    filtered[1:, 1:] = rows[1:] - rows[:-1]
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)),
-        (b"iCCP", b"sRGB\0\0" + zlib.compress(profile)),
-        (b"tEXt", TEXT_KEY.encode() + b"\0" + text.encode("ascii")),
-        (b"IDAT", zlib.compress(filtered.tobytes(), 6)),
-        (b"IEND", b""),
-    ]
+    """Write a TIFF in compressed strips; Pillow writes none of 16-bit colors."""
+    height, width, channels = *rgb.shape[:2], 3 if alpha is None else 4
+    num_rows = max(1, _STRIP // (width * channels * bits // 8))
+
+    def strips() -> Iterator[bytes]:
+        with ThreadPoolExecutor() as pool:
+            for rows in bands_of(rgb, multiple=num_rows):
+                band = _levels(rgb, alpha, rows, bits)
+                tops = range(0, len(band), num_rows)
+                pieces = (band[top : top + num_rows].tobytes() for top in tops)
+                yield from pool.map(zlib.compress, pieces)
+
+    tifffile.imwrite(
+        stream,
+        strips(),
+        shape=(height, width, channels),
+        dtype=f"uint{bits}",
+        byteorder="<",
+        # By itself only for data that are not compressed.
+        bigtiff=height * width * channels * bits // 8 > _MAX_TIFF,
+        rowsperstrip=num_rows,
+        photometric="rgb",
+        extrasamples=None if alpha is None else ["unassalpha"],
+        compression="zlib",
+        metadata=None,
+        **tags,
+    )
+
+
+def _write_png(
+    stream: BinaryIO,
+    rgb: HostImage,
+    alpha: HostAlpha | None,
+    bits: int,
+    text: str,
+    profile: bytes,
+    level: int,
+) -> None:
+    """Write a PNG by rows; Pillow needs all of it at once, and has no 16-bit colors."""
+    height, width = rgb.shape[:2]
+    color_type = 2 if alpha is None else 6
+    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
     stream.write(b"\x89PNG\r\n\x1a\n")
-    for kind, data in chunks:
-        putchunk(stream, kind, data)
+    putchunk(stream, b"IHDR", header)
+    putchunk(stream, b"iCCP", b"sRGB\0\0" + zlib.compress(profile))
+    putchunk(stream, b"tEXt", TEXT_KEY.encode() + b"\0" + text.encode("ascii"))
+    packer, waiting, above = zlib.compressobj(level), b"", None
+    for rows in bands_of(rgb):
+        levels = _levels(rgb, alpha, rows, bits).astype(f">u{bits // 8}")
+        values = levels.view(np.uint8).reshape(len(levels), -1)
+        # Filter 2 ("up") in every row: the difference to the row above, modulo 256.
+        filtered = np.empty((len(values), values.shape[1] + 1), np.uint8)
+        filtered[:, 0] = 2
+        filtered[0, 1:] = values[0] if above is None else values[0] - above
+        filtered[1:, 1:] = values[1:] - values[:-1]
+        above = values[-1]
+        waiting += packer.compress(filtered.data)
+        if len(waiting) >= _CHUNK:
+            putchunk(stream, b"IDAT", waiting)
+            waiting = b""
+    putchunk(stream, b"IDAT", waiting + packer.flush())
+    putchunk(stream, b"IEND", b"")

@@ -151,6 +151,8 @@ def sweep(
     loader = JobLoader(progress=progress)
     plan = plan_sweep(content, style, settings, mode=mode, loader=loader)
     form = {"bits": bits, "quality": quality}
+    longest = max(max(job.shape) for job in plan.jobs)
+    check_format(f"any{extension}", **form, longest=longest)
     shared: dict[str, Any] = {"metrics": metrics, "progress": progress}
     if executor is None:
         paint_fn = functools.partial(

@@ -180,8 +180,13 @@ class JobLoader:
             self._loaded = key, self._set_up(*pair, job.config, job.arguments)
         return self._loaded[1]._replace(config=job.config, preset=preset)
 
-    def picture(self, source: PictureSource, *, argument: str) -> Picture:
-        """Return a picture, as `jaxnst.images.load_picture`."""
+    def picture(
+        self, source: PictureSource, *, argument: str, size: int | None = None
+    ) -> Picture:
+        """Return a picture, as `jaxnst.images.load_picture`.
+
+        It is kept whole, whatever size is needed, as the next job may need another one.
+        """
         key = _key_of(source)
         if key not in self._pictures:
             if len(self._pictures) == _MAX_PICTURES:

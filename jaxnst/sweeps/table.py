@@ -188,7 +188,8 @@ def plan_table(
         wrong += map(one_line, found)
         try:
             name = _output_name(number, values)
-            check_format(name, bits=bits, quality=quality)
+            longest = 0 if job is None else max(job.shape)
+            check_format(name, bits=bits, quality=quality, longest=longest)
             outputs[number] = folder / name
             if outputs[number].is_dir():
                 wrong.append(f"output {outputs[number]} is a folder")

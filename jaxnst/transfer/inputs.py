@@ -1,6 +1,7 @@
 """The pictures of one transfer, loaded and checked, and the first picture."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from jaxnst._types import AnyHostImage, HostAlpha, HostImage, HostNumbers
 from jaxnst.coloring import recolor_style, smooth_recoloring, take_palette
 from jaxnst.config import INITS, TransferConfig
 from jaxnst.images import Picture, PictureSource, fitted_shape, resize
-from jaxnst.images.load import MIN_SIDE
+from jaxnst.images.load import MAX_PIXELS, MIN_SIDE
 from jaxnst.images.resizing import fill_hidden, only_visible
 from jaxnst.images.tiling import (
     make_tileable,
@@ -29,8 +30,6 @@ from .regions import Regions, load_guiding, naming_choices
 HostBlend = Float[np.ndarray, "regions layers styles"]
 # A list or a tuple of pictures is blended.
 StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
-# No device holds the activations of so many pixels; it is a typing error.
-MAX_PIXELS = 200_000_000
 # Number of pixels by which the colors of a picture are known.
 _NUM_SAMPLES = 1 << 16
 
@@ -114,7 +113,8 @@ def load_inputs(
 
     `is_frame` is that of `make_regions`.
     """
-    original = fill_hidden(picture_fn(content, argument="content"))
+    size = config.size
+    original = fill_hidden(picture_fn(content, argument="content", size=size))
     # The start, the opacity and the masks are faded like the content.
     fade, wraps = plan_fade(original.rgb, config.tile), wraps_of(config.tile)
 
@@ -125,14 +125,15 @@ def load_inputs(
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))
     style_pictures = []
+    style_size = config.style_size or math.ceil(size * max(1, config.style_scale))
     for each in styles:
-        picture = only_visible(picture_fn(each, argument="style"))
+        picture = only_visible(picture_fn(each, argument="style", size=style_size))
         rgb = recolor_style(picture.rgb, content_picture.rgb, config.color)
         style_pictures.append(dataclasses.replace(picture, rgb=rgb))
     init_picture = None
     if init is not None:
         with naming_choices(init, INITS):
-            init_picture = picture_fn(init, argument="init")
+            init_picture = picture_fn(init, argument="init", size=size)
         init_picture = _changed(init_picture, fade_fn)
     shape = result_shape(content_picture.rgb.shape, config.size, tile=config.tile)
     alpha = content_picture.alpha

@@ -93,8 +93,8 @@ def texture(
     start = _disorder(pictures, shapes_of(config, shape)[0], shape, seed)
     read = {id(each): found for each, found in zip(styles, pictures, strict=True)}
 
-    def picture_fn(source: PictureSource, *, argument: str) -> Picture:
-        return read.get(id(source)) or load_picture(source, argument=argument)
+    def picture_fn(source: PictureSource, **how: Any) -> Picture:
+        return read.get(id(source)) or load_picture(source, **how)
 
     job = set_up(
         start, style, config, arguments, progress=progress, picture_fn=picture_fn

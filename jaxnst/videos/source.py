@@ -289,7 +289,7 @@ class _Files(list):
 def _load(source: Any, argument: str) -> Picture:
     if isinstance(source, Path) and source.suffix == ".npy":
         source = np.load(source)
-    return load_picture(source, argument=argument)
+    return load_picture(source, argument=argument, is_named=False)
 
 
 def _of_pictures(sources: Any, name: str, argument: str, rate: float | None) -> Clip:
