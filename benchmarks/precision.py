@@ -2,20 +2,28 @@
 
 pip install -e .
 python benchmarks/precision.py [--sizes 128] [--pairs CONTENT,STYLE ...]
-    [--set NAME=VALUE ...] [--steps 10] [--json FILE]
+    [--set NAME=VALUE ...] [--steps 10] [--pictures] [--json FILE]
 
 Cosine of the gradients, with the default recipe or the settings given, at the
 photograph and at the picture after some steps in float32; the JSON also has the ratios
 of their lengths. "tf32" is emulated on a CPU: the factors of all products that
 ask for it are rounded to the ten bits of TF32, as an interpreter of the program meets
 them. "float16, no factor" is without the factor on the loss.
+
+With `--pictures` whole pictures are painted instead, and measured with AlexNet. How
+much the two in float32 differ, with XLA's convolutions and Winograd's, is what rounding
+does.
 """
 
 import argparse
+import contextlib
 import functools
-from collections.abc import Sequence
+import statistics
+import warnings
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -34,18 +42,23 @@ from _common import (
 import jaxnst
 from jaxnst.config import make_config
 from jaxnst.images import fitted_shape, load_picture, resize
+from jaxnst.metrics import Metrics, format_table, measure
 from jaxnst.networks.devices import LOSS_SCALE, default_device
 from jaxnst.objective import compute_targets
 from jaxnst.optimize import (
+    batching,
     init_state,
     loss_and_gradient,
     make_optimizer,
     step,
     stepping,
 )
+from jaxnst.pretrained import load_lpips_network
+from jaxnst.transfer import plan, run, setup
 from jaxnst.transfer.plan import weights_of
 
 
+PAINTED = ("float32", "float32, Winograd", "tf32", "bfloat16", "float16")
 WAYS = ("tf32", "bfloat16", "float16", "float16, no factor")
 # A device that has TF32.
 _AMPERE = SimpleNamespace(
@@ -94,16 +107,73 @@ def _interpret(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[A
     return [read(atom) for atom in jaxpr.outvars]
 
 
+@functools.cache
+def emulated_program(function: Any, static_names: tuple[str, ...]) -> Any:
+    """Return the emulation of a function that has static arguments."""
+
+    def call(*args: Any, **static: Any) -> Any:
+        return emulated(functools.partial(function, **static))(*args)
+
+    return jax.jit(call, static_argnames=static_names)
+
+
+@contextlib.contextmanager
+def emulating() -> Iterator[None]:
+    """Let `jaxnst.stylize` paint as a device with TF32 would."""
+    names = "content_layers", "style_layers", "style_losses", "normalization"
+    targets = emulated_program(compute_targets, names)
+    stepped = emulated_program(step, ("optimizer", "normalization"))
+    with (
+        mock.patch.object(setup, "default_device", return_value=_AMPERE),
+        mock.patch.object(batching, "compiled_step", stepped),
+        mock.patch.object(plan, "compiled_targets", targets),
+        mock.patch.object(run, "compiled_targets", targets),
+    ):
+        yield
+
+
+def paint_pictures(args: argparse.Namespace) -> None:
+    """Paint every pair in every precision, and print the means of the metrics."""
+    judge = load_lpips_network()
+    rows: list[dict[str, Any]] = []
+    for size in args.sizes:
+        table: dict[str, list[Metrics]] = {way: [] for way in PAINTED}
+        for pair in args.pairs:
+            for way, measured in table.items():
+                settings = {"conv": "auto" if "Winograd" in way else "xla"}
+                settings |= {"precision": way.partition(",")[0], "size": size}
+                emulator = emulating() if way == "tf32" else contextlib.nullcontext()
+                with emulator, warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "`precision`", UserWarning)
+                    result = jaxnst.stylize(
+                        *pair, progress=False, **settings | dict(args.set)
+                    )
+                measured.append(measure(result.image, *pair, judge=judge))
+                row = {"pair": name_of(pair), "size": size, "precision": way}
+                rows.append(row | measured[-1]._asdict())
+                print(format_table({f"{row['pair']} {way}": measured[-1]}), flush=True)
+        means = {
+            way: Metrics(*map(statistics.fmean, zip(*measured, strict=True)))
+            for way, measured in table.items()
+        }
+        print(f"means at {size} px\n{format_table(means)}")
+    write_json(args.json, rows, settings=dict(args.set))
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__, sizes=(128,), pairs=(*PAIRS, *MORE_PAIRS))
     add = parser.add_argument
     add("--set", type=setting_of, nargs="+", default=[], metavar="NAME=VALUE")
     add("--steps", type=count_of, default=10, help="steps before the second gradient")
+    add("--pictures", action="store_true", help="paint, and measure the pictures")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.pictures:
+        paint_pictures(args)
+        return
     config = make_config(**dict(args.set))
     network = jaxnst.load_network(config.network, precision="float32", conv="xla")
     weights, optimizer = weights_of(config), make_optimizer("adam")

@@ -22,6 +22,7 @@ from jaxnst.optimize.programs import (
     Program,
     cache_folder,
     compile_in_background,
+    compile_quickly,
     use_program_cache,
 )
 
@@ -121,6 +122,27 @@ def test_the_user_s_own_choice_is_left(tmp_path, monkeypatch, is_off):
         assert not (tmp_path / "jaxnst").exists()
     finally:
         CONFIG.update("jax_compilation_cache_dir", before)
+
+
+@pytest.mark.parametrize(
+    ("platform", "level", "expected"),
+    [
+        ("tpu", "UNKNOWN", "O1"),
+        ("tpu", "O2", "O2"),
+        ("gpu", "UNKNOWN", "UNKNOWN"),
+        ("cpu", "UNKNOWN", "UNKNOWN"),
+    ],
+)
+def test_programs_for_tpus_are_compiled_quickly(monkeypatch, platform, level, expected):
+    device = types.SimpleNamespace(platform=platform)
+    monkeypatch.setattr(programs, "default_device", lambda: device)
+    before = CONFIG.jax_optimization_level
+    try:
+        CONFIG.update("jax_optimization_level", level)
+        compile_quickly()
+        assert CONFIG.jax_optimization_level == expected
+    finally:
+        CONFIG.update("jax_optimization_level", before)
 
 
 def test_a_folder_that_cannot_be_made_is_done_without(tmp_path, monkeypatch):

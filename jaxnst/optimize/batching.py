@@ -254,15 +254,15 @@ class StepProgram:
 
     def fetch(self, info: StepInfo | PackedInfos) -> StepInfo:
         """Return an info on the host, with an axis of pictures and one of steps."""
-        num_axes = (self._mesh is not None) + (self.steps_per_call > 1)
         lead = self.num_members, self.steps_per_call
+        if isinstance(info, PackedInfos):
+            return info.unpack(lead)
+        num_axes = (self._mesh is not None) + (self.steps_per_call > 1)
 
         def shaped(leaf: Any) -> np.ndarray:
             return np.reshape(leaf, lead + np.shape(leaf)[num_axes:])
 
-        own = jax.device_get(info)
-        own = own.unpack() if isinstance(own, PackedInfos) else own
-        return jax.tree.map(shaped, own)
+        return jax.tree.map(shaped, jax.device_get(info))
 
     def last_terms(
         self, info: StepInfo | PackedInfos, index: int, num_steps: int

@@ -144,6 +144,19 @@ def use_program_cache() -> None:
     config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def compile_quickly() -> None:
+    """Let XLA compile quickly for TPUs, unless the user has chosen a level for JAX.
+
+    XLA then takes a minute, not ten, for a step's program of 512 px, and the step about
+    a third longer (benchmarks/README.md). Elsewhere the level does not matter, or would
+    do other things.
+    """
+    config: Any = jax.config
+    level = getattr(config, "jax_optimization_level", None)
+    if level == "UNKNOWN" and default_device().platform == "tpu":
+        config.update("jax_optimization_level", "O1")
+
+
 @functools.cache
 def _is_trusted(folder: Path) -> bool:
     """Return whether only this user can write to a folder; warn once if not.

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -25,6 +26,9 @@ _RISE = 2.0
 _FALLING = 0.95
 # A falling loss may exceed the limit up to this many times.
 _HOPELESS = 5.0
+
+# A program: the host needs four times as long for `jax.Array.copy`.
+_copied = jax.jit(jnp.copy)
 
 
 class LossMonitor:
@@ -53,7 +57,9 @@ class LossMonitor:
     def offer(self, image_fn: Callable[[], Any], num_steps: int) -> None:
         """Copy the picture after `num_steps`, if the last copy is old enough."""
         if num_steps // _KEEP_EVERY > self._offered // _KEEP_EVERY:
-            self._candidates[num_steps] = image_fn().copy()
+            image = image_fn()
+            is_host = isinstance(image, np.ndarray)
+            self._candidates[num_steps] = image.copy() if is_host else _copied(image)
             self._offered = num_steps
 
     def observe(self, losses: np.ndarray, are_finite: np.ndarray) -> list[float]:
@@ -109,9 +115,11 @@ class LossMonitor:
             return False
         last = self.losses[-_PATIENCE:]
         limit = min(self.losses[0], _RISE * self._best_loss)
+        if min(last) <= limit:
+            return False
         half = _PATIENCE // 2
         is_falling = sum(last[half:]) < _FALLING * sum(last[:half])
-        return min(last) > limit * (_HOPELESS if is_falling else 1)
+        return not is_falling or min(last) > _HOPELESS * limit
 
 
 # Largest number of recoveries per size.

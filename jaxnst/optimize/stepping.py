@@ -8,7 +8,6 @@ length circle around the optimum; their average is nearer to it.
 
 import dataclasses
 import functools
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -91,30 +90,36 @@ class PackedInfos:
 
     Attributes:
         rows: numbers of each step, along the last axis.
-        layout: structure of a `StepInfo`, and shape and dtype of each of its arrays.
+        layout: structure of a `StepInfo`; where in a row each of its arrays starts and
+            stops, its shape and its dtype.
     """
 
     rows: Any
     layout: Any
 
-    def unpack(self) -> StepInfo:
-        """Return the reports on the host, every array with the axes before the last."""
+    def unpack(self, lead: tuple[int, ...] | None = None) -> StepInfo:
+        """Return the reports on the host.
+
+        Every array has the axes of `rows` before the last, or `lead` in their place.
+        """
         rows = np.asarray(self.rows)
+        lead = rows.shape[:-1] if lead is None else lead
         structure, arrays = self.layout
-        leaves, start = [], 0
-        for shape, dtype in arrays:
-            stop = start + math.prod(shape)
-            numbers = rows[..., start:stop].reshape(*rows.shape[:-1], *shape)
-            leaves.append(numbers.astype(dtype))
-            start = stop
+        leaves = [
+            rows[..., start:stop].reshape(*lead, *shape).astype(dtype, copy=False)
+            for start, stop, shape, dtype in arrays
+        ]
         return jax.tree.unflatten(structure, leaves)
 
 
 def _pack(info: StepInfo) -> PackedInfos:
     leaves, structure = jax.tree.flatten(info)
     row = jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves])
-    layout = structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    return PackedInfos(row, layout)
+    arrays, start = [], 0
+    for leaf in leaves:
+        arrays.append((start, start + leaf.size, leaf.shape, leaf.dtype))
+        start += leaf.size
+    return PackedInfos(row, (structure, tuple(arrays)))
 
 
 def init_state(

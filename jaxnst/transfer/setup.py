@@ -23,7 +23,7 @@ from jaxnst.networks import (
 from jaxnst.networks.devices import default_device, warn_if_emulated
 from jaxnst.networks.transforms import check_normalizable
 from jaxnst.optimize import make_optimizer
-from jaxnst.optimize.programs import use_program_cache
+from jaxnst.optimize.programs import compile_quickly, use_program_cache
 from jaxnst.pretrained import (
     UsedWeights,
     build_network,
@@ -176,6 +176,7 @@ def set_up(
     and networks; a sweep or batch caches what its own return.
     """
     use_program_cache()
+    compile_quickly()
     mesh = device_mesh(config.devices)
     conv = config.conv
     if mesh is not None:
