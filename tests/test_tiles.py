@@ -272,7 +272,8 @@ def test_a_loss_that_is_not_finite_leaves_the_picture():
 def job(network, pictures, **options):
     options = FEW | {"network": network} | options
     del options["progress"]
-    return set_up(*pictures, settle_config(**options), options, progress=False)
+    content, style = pictures
+    return set_up(content, style, settle_config(**options), options, progress=False)
 
 
 def test_auto_paints_in_tiles_where_nothing_else_fits(pictures, monkeypatch):

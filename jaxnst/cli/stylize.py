@@ -120,7 +120,6 @@ def _texture(args: argparse.Namespace) -> int:
 
 def _check_files(args: argparse.Namespace, settings: Mapping[str, Any]) -> Path:
     """Check the names of the files that will be written; return the picture's."""
-<<<<<<< HEAD
     usual = Path(args.parser.get_default("output"))
     is_named = args.output != str(usual)
     inputs = [("content", args.content)] if "content" in args else []
@@ -136,12 +135,9 @@ def _check_files(args: argparse.Namespace, settings: Mapping[str, Any]) -> Path:
             if not Path(args.output).exists():
                 break
             args.output = str(usual.with_stem(f"{usual.stem}-{number}"))
-    output = check_picture_output(args)
-=======
     size = settings.get("size", 0)
     longest = max(size) if isinstance(size, list | tuple) else size
     output = check_picture_output(args, longest)
->>>>>>> files
     if args.trace is not None:
         from jaxnst.insight.plots import check_history_path
 

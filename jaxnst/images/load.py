@@ -23,22 +23,14 @@ from jaxtyping import Array, Shaped
 from PIL import Image as PILImage, ImageChops, ImageOps, JpegImagePlugin
 
 from jaxnst._checks import (
-<<<<<<< HEAD
+    MAX_SIDE,
     MIN_SIDE as MIN_SIDE,
     check_path,
     no_such_file,
     one_line,
     path_text,
 )
-=======
-    MAX_SIDE,
-    MIN_SIDE as MIN_SIDE,
-    check_path,
-    one_line,
-    path_text,
-)
 from jaxnst._memory import USABLE, host_memory
->>>>>>> files
 from jaxnst._types import HostAlpha, HostImage
 
 from .color_profile import deep_converter, gray_curve, srgb_converter

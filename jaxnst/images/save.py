@@ -29,13 +29,6 @@ from .load import bands_of
 from .metadata import EXTENSIONS as EXTENSIONS, TEXT_KEY
 
 
-<<<<<<< HEAD
-# Values in a picture above which PNG is compressed less: three times as fast, and a
-# tenth larger.
-_LARGE = 48_000_000
-=======
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
->>>>>>> files
 _WITH_16_BITS = (".png", ".tif", ".tiff")
 _WITHOUT_ALPHA = (".jpg", ".jpeg")
 # Longest sides, in pixels, of the formats that cannot hold every picture.
