@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxnst._checks import path_text, plain
 from jaxnst._types import HostImage
-from jaxnst.config import MEMORY_LEVELS
+from jaxnst.config import NETWORK_MEMORY_LEVELS
 from jaxnst.images import save_picture
 from jaxnst.images.files import atomic_write, file_sha256, take_lock
 
@@ -305,7 +305,7 @@ def planned_memory(path: Path) -> str | None:
     except (OSError, ValueError, RecursionError):
         return None
     level = found.get("memory") if isinstance(found, dict) else None
-    return level if level in MEMORY_LEVELS else None
+    return level if level in NETWORK_MEMORY_LEVELS else None
 
 
 def _writer(stream: io.StringIO) -> Any:
