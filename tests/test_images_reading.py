@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import struct
+import subprocess
 import sys
 import warnings
 import zlib
@@ -504,6 +505,20 @@ def test_large_files_are_read_where_the_user_names_them(
             load_picture(source, is_named=False)
         with pytest.raises(ValueError, match=r"more than (0 megapixels|0\.0.* GiB)"):
             check_picture(source, is_named=False)
+
+
+def test_a_limit_of_the_users_own_holds_for_all(tmp_path, pixels):
+    """Also where it was set before jaxnst was imported, as `--max-megapixels` is."""
+    assert load._USUAL_PIXELS == Image.MAX_IMAGE_PIXELS
+    path = saved(tmp_path, Image.fromarray(np.tile(pixels, (26, 26, 1))), "a.png")
+    code = "import sys; from jaxnst.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["finish", str(path), "-o", str(tmp_path / "b.png"), "--levels"]
+    found = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--max-megapixels", "1"],
+        capture_output=True,
+        text=True,
+    )
+    assert "1300 x 1040 px, has more than 1 megapixels" in found.stderr
 
 
 def test_no_picture_is_read_beyond_memory_and_all_limits(

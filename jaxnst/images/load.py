@@ -87,8 +87,9 @@ EXTENSIONS = (
 MAX_ASPECT = 10.0
 # Most pixels of a picture that is read or painted: 12 GB as float32.
 MAX_PIXELS = 1_000_000_000
-# Pillow's own limit. A user's other one holds for every picture.
-_USUAL_PIXELS = PILImage.MAX_IMAGE_PIXELS or 0
+# Pillow's own limit, which may be changed before this module is imported. Where it is
+# another one, a user has set it, and it holds for every picture.
+_USUAL_PIXELS = 2**30 // 4 // 3
 # Bytes of the largest file that is read where the user names it.
 _MAX_NAMED_FILE = 2**33
 # Bytes a pixel that reading takes beside the file: decoded and turned; as float32.
