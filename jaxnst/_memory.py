@@ -11,7 +11,13 @@ from ._checks import check_memory_size
 
 # Fraction of the available memory: forecasts err, and others use the machine too.
 USABLE = 0.9
-MEMORY_LIMIT = "JAXNST_MEMORY_LIMIT"
+_LIMIT = "JAXNST_MEMORY_LIMIT"
+
+
+def given_limit() -> int | None:
+    """Return the bytes of `JAXNST_MEMORY_LIMIT`, such as `6G`; None without one."""
+    given = os.environ.get(_LIMIT)
+    return check_memory_size(_LIMIT, given) if given else None
 
 
 def host_memory() -> int:
@@ -20,8 +26,8 @@ def host_memory() -> int:
     That is what the system can give without swapping, or the container's limit if that
     is lower. `JAXNST_MEMORY_LIMIT` (such as `6G`) overrides it.
     """
-    if given := os.environ.get(MEMORY_LIMIT):
-        return check_memory_size(MEMORY_LIMIT, given)
+    if (given := given_limit()) is not None:
+        return given
     return min([psutil.virtual_memory().available, *container_memory()])
 
 

@@ -430,8 +430,8 @@ def test_help_teaches(capsys):
 
 
 def test_alone_it_shows_the_help(capsys):
-    assert main([]) == 2
-    assert "stylize   paint a picture" in capsys.readouterr().err
+    assert main([]) == 0
+    assert "stylize   paint a picture" in capsys.readouterr().out
 
 
 def test_without_an_output_pictures_of_earlier_commands_stay(

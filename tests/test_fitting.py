@@ -13,13 +13,13 @@ from conftest import compiled_names
 
 import jaxnst
 from jaxnst._checks import check_memory_size
+from jaxnst._memory import container_memory
 from jaxnst.cli.main import main
 from jaxnst.transfer import driver, memory, plan as plan_module
 from jaxnst.transfer.memory import (
     available_memory,
     choose_memory,
     clear_memory_errors,
-    container_memory,
     needed_memory,
 )
 from jaxnst.transfer.plan import make_plan, size_programs

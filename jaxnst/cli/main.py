@@ -92,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if each.startswith("--") and each.endswith("=--"):
             parser.error(f"argument {each[:-3]}: expected a value, got '--'")
     if not arguments:
-        parser.print_help(sys.stderr)
-        return EXIT_ERROR
+        parser.print_help()
+        return 0
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
         text = f"unrecognized arguments: {' '.join(unknown)}"

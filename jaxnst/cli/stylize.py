@@ -120,11 +120,24 @@ def _texture(args: argparse.Namespace) -> int:
 
 def _check_files(args: argparse.Namespace, settings: Mapping[str, Any]) -> Path:
     """Check the names of the files that will be written; return the picture's."""
+    _check_names(args)
+    size = settings.get("size", 0)
+    longest = max(size) if isinstance(size, list | tuple) else size
+    output = check_picture_output(args, longest)
+    if args.trace is not None:
+        from jaxnst.insight.plots import check_history_path
+
+        check_history_path(args.trace)
+    return output
+
+
+def _check_names(args: argparse.Namespace) -> None:
+    """Check that the pictures are there, before JAX is loaded; name the output."""
     usual = Path(args.parser.get_default("output"))
     is_named = args.output != str(usual)
     inputs = [("content", args.content)] if "content" in args else []
     inputs += [("style", name) for name in args.style]
-    for argument, name in inputs:  # found here before JAX is loaded, which takes longer
+    for argument, name in inputs:
         if name != STANDARD and not Path(name).exists():
             message = f"`{argument}`: {no_such_file(Path(name))}"
             if name is args.style[-1] and len(args.style) > 1 and not is_named:
@@ -135,14 +148,6 @@ def _check_files(args: argparse.Namespace, settings: Mapping[str, Any]) -> Path:
             if not Path(args.output).exists():
                 break
             args.output = str(usual.with_stem(f"{usual.stem}-{number}"))
-    size = settings.get("size", 0)
-    longest = max(size) if isinstance(size, list | tuple) else size
-    output = check_picture_output(args, longest)
-    if args.trace is not None:
-        from jaxnst.insight.plots import check_history_path
-
-        check_history_path(args.trace)
-    return output
 
 
 def _paint(

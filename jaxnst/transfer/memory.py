@@ -8,17 +8,14 @@ import contextlib
 import dataclasses
 import functools
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import psutil
 
-from jaxnst._checks import check_memory_size
+from jaxnst._memory import USABLE, given_limit, host_memory
 from jaxnst.config import CUSTOM, MEMORY_LEVELS, NETWORK_MEMORY_LEVELS
 from jaxnst.images import fitted_shape
 from jaxnst.images.load import MIN_SIDE
@@ -54,8 +51,6 @@ _MEMORY_WORDS = (
     "cusolverDnCreate",
     "CUDNN_STATUS_INTERNAL_ERROR",
 )
-# Fraction of the available memory: forecasts err, and others use the machine too.
-_USABLE = 0.9
 # Number of sizes that are compiled to find one that fits.
 _MAX_TRIES = 4
 # Steps are timed from about this many pixels on, while they take less than this many
@@ -78,35 +73,14 @@ def available_memory(num_devices: int = 1) -> int | None:
     container's limit if that is lower; its devices share it.
     """
     device = default_device()
-    between = num_devices if device.platform == "cpu" else 1
-    if given := os.environ.get("JAXNST_MEMORY_LIMIT"):
-        return check_memory_size("JAXNST_MEMORY_LIMIT", given) // between
-    if device.platform != "cpu":
-        stats = device.memory_stats() or {}
-        if "bytes_limit" not in stats:
-            return None
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    found = [psutil.virtual_memory().available, *container_memory()]
-    return min(found) // between
-
-
-def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """Return how many bytes each memory limit of this container leaves."""
-    found = []
-    for folder, limit, used in (
-        (root, "memory.max", "memory.current"),
-        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        # "max" is no number, and no limit.
-        with contextlib.suppress(OSError, ValueError):
-            left = int((folder / limit).read_text()) - int((folder / used).read_text())
-            # Cached files count as used, but are given up when needed.
-            for line in (folder / "memory.stat").read_text().splitlines():
-                if line.startswith(("inactive_file ", "total_inactive_file ")):
-                    left += int(line.split()[1])
-                    break
-            found.append(left)
-    return found
+    if device.platform == "cpu":
+        return host_memory() // num_devices
+    if (given := given_limit()) is not None:
+        return given
+    stats = device.memory_stats() or {}
+    if "bytes_limit" not in stats:
+        return None
+    return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
 
 
 class OutOfMemory(MemoryError):
@@ -206,9 +180,9 @@ def choose_memory(job: Job, *, is_clip: bool = False) -> str:
     size, num_devices = max(shape), job.network.num_devices
     tried = memory_levels(job, is_clip=is_clip)
     available = available_memory(num_devices)
-    if available is None or _upper_bound(job) <= _USABLE * available:
+    if available is None or _upper_bound(job) <= USABLE * available:
         return tried[0]
-    usable = int(_USABLE * available)
+    usable = int(USABLE * available)
 
     @functools.cache
     def needed_at(level: str, size: int) -> float:
