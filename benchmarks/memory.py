@@ -1,8 +1,8 @@
 """Peak memory of a step, at every level, against torch's and against the forecast.
 
 pip install -e . && pip install torch==2.13.0
-python benchmarks/memory.py [--sizes 512 1024] [--low 2048] [--repeats 5]
-    [--torch-python PYTHON] [--json FILE]
+python benchmarks/memory.py [--sizes 512 1024] [--low 2048] [--tile-size 512]
+    [--repeats 5] [--torch-python PYTHON] [--json FILE]
 
 Every figure is the peak resident size of a new process that makes two steps: medians of
 `--repeats`, torch and the levels by turns, and the median of the rounds' ratios. Peaks
@@ -39,10 +39,11 @@ import json, time
 import numpy as np
 import jaxnst
 from _common import peak_memory
-size, memory = int(sys.argv[1]), sys.argv[2]
+size, memory, tile_size = int(sys.argv[1]), sys.argv[2], int(sys.argv[4])
 generator = np.random.default_rng(0)
 content, style = (generator.random((size, size, 3), np.float32) for _ in range(2))
 settings = dict(size=size, min_size=0, num_steps=2, steps_per_call=1, memory=memory)
+settings |= dict(tile_size=tile_size)
 if sys.argv[3] == "forecast":
     print(json.dumps(jaxnst.estimate(content, style, **settings).memory))
 else:
@@ -62,12 +63,24 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__, repeats=5, needs_torch=True)
     add = parser.add_argument
     add("--sizes", type=size_of, nargs="*", default=[512, 1024], metavar="PX")
-    add("--low", type=size_of, nargs="*", default=[2048], metavar="PX", help="low only")
+    add(
+        "--low",
+        type=size_of,
+        nargs="*",
+        default=[2048],
+        metavar="PX",
+        help="sizes at which only low and tiles are measured",
+    )
+    add("--tile-size", type=size_of, default=512, metavar="PX", help="of level tiles")
     return parser.parse_args(argv)
 
 
 def measure(
-    size: int, levels: Sequence[str], repeats: int, torch_python: str | None
+    size: int,
+    levels: Sequence[str],
+    repeats: int,
+    torch_python: str | None,
+    tile_size: int,
 ) -> list[dict[str, Any]]:
     """Return the rows of one size, torch's first; what fails has an "error".
 
@@ -76,6 +89,7 @@ def measure(
         levels: of memory.
         repeats: how many rounds.
         torch_python: where torch is installed; None: without it.
+        tile_size: in pixels.
     """
     rows: dict[str, dict[str, Any]] = {}
     who = ["torch"] * (torch_python is not None) + list(levels)
@@ -83,7 +97,8 @@ def measure(
         environment = os.environ | {"JAXNST_CACHE_DIR": folder, "JAXNST_CACHE": "1"}
 
         def run(level: str, what: str) -> Any:
-            return run_fresh(JAXNST, size, level, what, environment=environment)
+            arguments = size, level, what, tile_size
+            return run_fresh(JAXNST, *arguments, environment=environment)
 
         for name in who:
             rows[name] = {"size": size, "level": name, "peaks": [], "steps": []}
@@ -140,11 +155,11 @@ def line_of(row: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     tasks = [(size, LEVELS, args.torch_python) for size in args.sizes]
-    tasks += [(size, ("low",), None) for size in args.low]
+    tasks += [(size, ("low", "tiles"), None) for size in args.low]
     rows: list[dict[str, Any]] = []
     print("  size  level     peak, GB  forecast, GB   off  over torch    step, s")
     for size, levels, torch_python in tasks:
-        found = measure(size, levels, args.repeats, torch_python)
+        found = measure(size, levels, args.repeats, torch_python, args.tile_size)
         rows += found
         print("\n".join(map(line_of, found)), flush=True)
         torch = next((row["version"] for row in rows if "version" in row), None)

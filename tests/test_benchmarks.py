@@ -215,7 +215,7 @@ def test_memory_tells_what_does_not_fit(load, monkeypatch):
     memory = load("memory")
     peaks = iter([100, 80, 110, 77])
 
-    def run_fresh(code, size, level, what, **_):
+    def run_fresh(code, size, level, what, tile_size, **_):
         if level == "fast":
             raise RuntimeError("`size` 64 needs 9 GB")
         return 90 if what == "forecast" else [next(peaks), 0.5]
@@ -225,7 +225,7 @@ def test_memory_tells_what_does_not_fit(load, monkeypatch):
 
     monkeypatch.setattr(memory, "run_fresh", run_fresh)
     monkeypatch.setattr(memory, "run_torch_step", run_torch_step)
-    torch, fast, low = memory.measure(64, ("fast", "low"), 2, "python")
+    torch, fast, low = memory.measure(64, ("fast", "low"), 2, "python", 512)
     assert memory.line_of(fast).endswith("`size` 64 needs 9 GB")
     assert torch["peak"] == 105
     assert low["peak"] == 78.5

@@ -440,7 +440,7 @@ def test_memory_that_is_scarce_by_now_keeps_no_run_from_going_on(
     output = tmp_path / "out.mp4"
     settings: dict[str, Any] = QUICK | {"output": output}
     jaxnst.video(pan, style, callback=lambda _: True, **settings)
-    monkeypatch.setattr("jaxnst.videos.jobs.choose_memory", lambda _: "low")
+    monkeypatch.setattr("jaxnst.videos.jobs.choose_memory", lambda *_, **__: "low")
     assert len(jaxnst.video(pan, style, **settings)) == len(pan)
 
 

@@ -275,7 +275,7 @@ def move(
         averaging: decay of the average; None if the state has none.
         rates: factor on the update of each pixel; None for 1.
         optimizer: any optax transformation.
-        search: what line searches need besides, `value_fn`.
+        search: arguments of line searches, such as `value_fn`.
     """
     # The keyword arguments are for line searches; other optimizers ignore them, and XLA
     # does not compute unused values.
