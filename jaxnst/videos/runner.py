@@ -25,8 +25,8 @@ from .motion import Held, Prepared, Window, hold, in_thread, prepare
 from .painting import ShotPainter, Stopped
 
 
-# Frames whose motion is measured ahead, and the bytes that they may take; a pixel of
-# each takes so many.
+# Frames whose motion is measured ahead, at most, and the bytes that they may take; a
+# pixel of each takes so many.
 _MOST_AHEAD, _BYTES_AHEAD, _BYTES_A_PIXEL = 8, 60_000_000, 44
 
 
@@ -214,7 +214,7 @@ def _mixed(own: HostImage, held: Held) -> Held:
 
 def _num_ahead(shape: tuple[int, int]) -> int:
     most = _BYTES_AHEAD // (_BYTES_A_PIXEL * math.prod(shape))
-    return max(1, min(_MOST_AHEAD, most))
+    return max(1, min(_MOST_AHEAD, most, num_flow_threads() + 1))
 
 
 def _frames(job: ClipJob, indices: range) -> Iterator[HostImage]:
