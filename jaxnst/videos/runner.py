@@ -18,6 +18,7 @@ from jaxnst.images import resize
 from jaxnst.images.resizing import fill_hidden
 from jaxnst.networks.devices import usable_devices
 from jaxnst.optimize import StepView
+from jaxnst.transfer.memory import give_back_memory
 
 from .folder import SCRATCH, Row, Store, from_levels, to_levels
 from .jobs import ClipJob, num_flow_threads
@@ -118,6 +119,7 @@ def paint_shot(
     if not store.is_done(start, 1):
         yield _kept(store, *painter.paint_whole(start))
     painter.begin(store.rows[start, 1])
+    give_back_memory()
     if job.num_passes == 1:
         yield from _paint_pass(job, painter, indices, 1, store, None)
         return
