@@ -334,6 +334,8 @@ def test_what_is_behind_the_layers_wanted_is_cut_off(tiny_network):
     assert len(jax.tree.leaves(cut)) < len(jax.tree.leaves(tiny_network))
     features = jax.eval_shape(lambda network: network(image), tiny_network)
     assert features.keys() > whole.keys()  # it has all its layers still
+    again = cut_behind(cut, ["relu1_1"])
+    assert list(run(again, image, ["relu1_1"])) == ["relu1_1"]
     cut = cut_behind(build(TINY_RESNET), ["layer2.0"])
     assert hasattr(cut, "layer2.0.downsample")
     assert not hasattr(cut, "layer3.0.conv1")

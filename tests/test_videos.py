@@ -19,7 +19,7 @@ from jaxnst.images import save_picture
 from jaxnst.objective import Temporal, _temporal_term
 from jaxnst.videos import driver, folder, motion
 from jaxnst.videos.flow import certainty_of, check_consistency, dis_flow, warp
-from jaxnst.videos.jobs import settings_of_clip
+from jaxnst.videos.jobs import plan_clip, settings_of_clip
 from jaxnst.videos.measuring import measure_frames, summarize
 from jaxnst.videos.source import open_clip
 
@@ -124,6 +124,17 @@ def test_a_cut_begins_a_shot_and_a_flash_does_not(pan, style):
     assert [row["shot"] for row in result.rows] == [0, 0, 1, 2, 2]
     result = jaxnst.video(pan, style, **QUICK, cuts=[1, 2, 4], start=1, stop=3)
     assert [row["shot"] for row in result.rows] == [0, 1]
+
+
+def test_layers_that_no_frame_needs_take_no_memory(pan, style):
+    layers = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1"]}
+    own = driver.make_clip_config({"cuts": [2]})
+    job = plan_clip(pan, style, own, "dis", {"size": 64, "min_size": 0} | layers)
+    networks = job.first.network, job.first_of_shot(1).network
+    assert all(x is y for x, y in zip(*map(jax.tree.leaves, networks), strict=True))
+    loaded, _ = job.loaders["network_fn"]("vgg19")
+    assert hasattr(loaded, "conv2_1")
+    assert not hasattr(loaded, "conv3_1")
 
 
 def test_light_is_followed():

@@ -40,7 +40,8 @@ def cut_behind(network: Network, layers: Collection[str]) -> Network:
     architecture = network.architecture
     for layer in tuple(architecture)[len(architecture.up_to(layers)) :]:
         for shape in layer.convolutions:
-            delattr(cut, shape.name)
+            if hasattr(cut, shape.name):  # not cut off before
+                delattr(cut, shape.name)
     return cut
 
 

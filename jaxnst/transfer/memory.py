@@ -5,6 +5,7 @@ is that of a few steps at small sizes, scaled by the number of pixels.
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
 import math
@@ -265,6 +266,16 @@ def clear_memory_errors(
             f"{' or '.join(ways)}. ({' '.join(text.split())[:200]})",
             advice,
         ) from error
+
+
+def give_back_memory() -> None:
+    """Give the system the memory that was freed, but that the C library has kept.
+
+    glibc keeps what every thread has freed, some 100 MB after a picture was painted.
+    Other libraries need no such call, and have none.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def as_text(num_bytes: float) -> str:

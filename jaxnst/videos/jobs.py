@@ -113,6 +113,10 @@ class ClipJob:
                 "smaller `size`."
             )
         self.memory = memory or choose_memory(self.first, is_clip=True)
+        if not self.first.config.normalize_activations:  # that needs all layers
+            # The layers are those of all frames; the deeper ones would take memory.
+            used = self.first.network, self.first.weights
+            self.loaders = self.loaders | {"network_fn": lambda *_, **__: used}
 
     def copy(self) -> "ClipJob":
         """Return the same job, loaded anew, for another thread and its device."""

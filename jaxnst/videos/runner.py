@@ -18,6 +18,7 @@ from jaxnst.images import resize
 from jaxnst.images.resizing import fill_hidden
 from jaxnst.networks.devices import usable_devices
 from jaxnst.optimize import StepView
+from jaxnst.transfer.memory import give_back_memory
 
 from .folder import SCRATCH, Row, Store, from_levels, to_levels
 from .jobs import ClipJob, num_flow_threads
@@ -25,8 +26,8 @@ from .motion import Held, Prepared, Window, hold, in_thread, prepare
 from .painting import ShotPainter, Stopped
 
 
-# Frames whose motion is measured ahead, and the bytes that they may take; a pixel of
-# each takes so many.
+# Frames whose motion is measured ahead, at most, and the bytes that they may take; a
+# pixel of each takes so many.
 _MOST_AHEAD, _BYTES_AHEAD, _BYTES_A_PIXEL = 8, 60_000_000, 44
 
 
@@ -118,6 +119,7 @@ def paint_shot(
     if not store.is_done(start, 1):
         yield _kept(store, *painter.paint_whole(start))
     painter.begin(store.rows[start, 1])
+    give_back_memory()
     if job.num_passes == 1:
         yield from _paint_pass(job, painter, indices, 1, store, None)
         return
@@ -214,7 +216,7 @@ def _mixed(own: HostImage, held: Held) -> Held:
 
 def _num_ahead(shape: tuple[int, int]) -> int:
     most = _BYTES_AHEAD // (_BYTES_A_PIXEL * math.prod(shape))
-    return max(1, min(_MOST_AHEAD, most))
+    return max(1, min(_MOST_AHEAD, most, num_flow_threads() + 1))
 
 
 def _frames(job: ClipJob, indices: range) -> Iterator[HostImage]:
