@@ -239,7 +239,7 @@ class _Means(NamedTuple):
     """What the loss is made of, as far as means over pixels are concerned.
 
     Attributes:
-        measured: what the network sees.
+        measured: means of what the network sees.
         tv: total variation.
     """
 
