@@ -299,6 +299,10 @@ def test_auto_paints_in_tiles_where_nothing_else_fits(pictures, monkeypatch):
         ({"devices": "all"}, "`memory` 'tiles' does not go with `devices`"),
         ({"smoothing": "softmax"}, "'softmax' is over all values of a layer"),
         ({"padding": "circular", "size": 181}, "needs sides that are multiples of 16"),
+        (
+            FEW | {"optimizer": optax.lbfgs(), "network": build(SMALL)},
+            "has a line search, which measures whole pictures",
+        ),
     ],
 )
 def test_what_cannot_be_in_tiles_says_so(pictures, own, message):
