@@ -537,6 +537,9 @@ def test_no_picture_is_read_beyond_memory_and_all_limits(
     monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "5M")
     with pytest.raises(ValueError, match=r"a file of more than 0.00279 GiB"):
         check_picture(bmp)
+    monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "much")
+    with pytest.raises(ValueError, match=r"^`JAXNST_MEMORY_LIMIT` must be a size"):
+        check_picture(png)
     monkeypatch.delenv("JAXNST_MEMORY_LIMIT")
     monkeypatch.setattr(load, "MAX_PIXELS", 1_000_000)
     for limit in (600_000, None, 10**9):

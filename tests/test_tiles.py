@@ -299,6 +299,10 @@ def test_auto_paints_in_tiles_where_nothing_else_fits(pictures, monkeypatch):
         ({"devices": "all"}, "`memory` 'tiles' does not go with `devices`"),
         ({"smoothing": "softmax"}, "'softmax' is over all values of a layer"),
         ({"padding": "circular", "size": 181}, "needs sides that are multiples of 16"),
+        (
+            FEW | {"optimizer": optax.lbfgs(), "network": build(SMALL)},
+            "has a line search, which measures whole pictures",
+        ),
     ],
 )
 def test_what_cannot_be_in_tiles_says_so(pictures, own, message):
@@ -309,8 +313,28 @@ def test_what_cannot_be_in_tiles_says_so(pictures, own, message):
 def test_long_steps_show_how_far_they_are(pictures, monkeypatch, capsys):
     monkeypatch.setattr(progress, "_LINE_INTERVAL", 0.0)
     options = FEW | {"progress": True, "network": build(SMALL, preprocessing=CAFFE)}
-    jaxnst.stylize(*pictures, memory="tiles", **options)
+    jaxnst.stylize(*pictures, memory="tiles", strength=0.6, **options)
     shown = capsys.readouterr().err
-    assert "50% of the photo's features" in shown
+    assert "50% of the features" in shown
     for step in (1, 2, 3, 4):
         assert f"100% of step {step}\n" in shown
+    assert "100% of a trimming step\n" in shown
+
+
+def test_ctrl_c_drops_a_trimming_step(pictures, monkeypatch):
+    shown = []
+
+    def show(bar, what, part):
+        if what == "trimming" and part < 1:
+            shown.append(part)
+            if shown.count(shown[0]) == 2:  # of the second step
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(progress.ProgressCallback, "show_part", show)
+    options = FEW | {"network": build(SMALL, preprocessing=CAFFE), "strength": 0.6}
+    with pytest.raises(jaxnst.Interrupted) as caught:
+        jaxnst.stylize(*pictures, memory="tiles", **options)
+    assert shown.count(shown[0]) == 2
+    assert shown[-1] == shown[0]
+    made = caught.value.result.record["result"]["strength"]
+    assert made["trimming_steps"] == 0

@@ -158,7 +158,10 @@ class _Wanted(NamedTuple):
             return f"has more than {most}", "; save it smaller"
         if count > _USUAL_PIXELS:
             needed = count * (_DECODED + _FLOATS / self.factor(width, height) ** 2)
-            usable = USABLE * host_memory()
+            try:
+                usable = USABLE * host_memory()
+            except ValueError as error:  # the limit is no size; the file is sound
+                raise RefusedError(str(error)) from error
             if needed > usable:
                 return f"needs {needed / 1e9:.1f} GB of memory to be read", (
                     f", but only {usable / 1e9:.1f} GB can be used; close other "

@@ -89,7 +89,7 @@ def run_size(
         )
     if any(member.steering is not None for member in members):
         if members[0].budget.is_last:
-            state = _trim(state, targets, program, members, is_interrupted)
+            state = _trim(state, targets, program, members, is_interrupted, part_fn)
     elif state.average is not None:
         state = _take_averages(state, targets, program, members)
     for member in members:
@@ -266,8 +266,15 @@ def _trim(
     program: StepProgram,
     members: Sequence[Member],
     is_interrupted: Callable[[], bool],
+    part_fn: PartFn,
 ) -> TransferState:
     """Bring the pictures to the strengths that were asked for."""
+    is_measured = False
+
+    def heed(part: float) -> bool:
+        part_fn("trimming", part)
+        return is_measured and is_interrupted()
+
     trimmers: dict[int, Trimmer] = {}
     starts = {}
     for index, member in enumerate(members):
@@ -282,7 +289,11 @@ def _trim(
         rates = np.zeros((len(members), 1))
         for index, trimmer in active.items():
             weights[index], rates[index] = trimmer.weights, trimmer.rate
-        state, info = program.call(state, targets, weights, rates)
+        try:
+            state, info = program.call(state, targets, weights, rates, heed)
+        except StepDropped:
+            break
+        is_measured = True
         gaps = np.asarray(program.fetch(info).terms.style_regions)[:, 0]
         again = {}
         for index, trimmer in active.items():

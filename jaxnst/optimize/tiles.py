@@ -362,7 +362,23 @@ def _move(
     optimizer: Any,
 ) -> TransferState:
     # Without a choice between the old and the new state, which would take both.
-    return move(state, loss, gradient, learning_rate, averaging, optimizer=optimizer)[0]
+    moved, _ = move(
+        state,
+        loss,
+        gradient,
+        learning_rate,
+        averaging,
+        optimizer=optimizer,
+        value_fn=_refuse_to_measure,
+    )
+    return moved
+
+
+def _refuse_to_measure(image: Image) -> Scalar:
+    raise ValueError(
+        "`optimizer` has a line search, which measures whole pictures, so it does not "
+        "go with `memory` 'tiles'; use 'lbfgs' or 'adam', or another `memory`."
+    )
 
 
 def compute_tiled_targets(

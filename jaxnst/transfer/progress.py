@@ -120,12 +120,14 @@ class ProgressCallback:
             raise
 
     def show_part(self, what: str, part: float) -> None:
-        """Show which part of a step, or of the features before it, is done."""
+        """Show which part is done of a "step", of "trimming" or of the "features"."""
         now = time.monotonic()
         if not self._screen.is_on or now - self._shown < self._interval:
             return
         self._shown = now
-        name = f"step {self._step + 1}" if what == "step" else "the photo's features"
+        name = {"step": f"step {self._step + 1}", "trimming": "a trimming step"}.get(
+            what, "the features"
+        )
         text = f"{part:.0%} of {name}"
         if self._screen.is_terminal:
             self._screen.update(step=text)
