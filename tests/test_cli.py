@@ -382,14 +382,16 @@ for paint_fn in (jaxnst.stylize, jaxnst.estimate, jaxnst.sweep, jaxnst.stylize):
 """
 
 
+@pytest.mark.parametrize("cache", ["0", "1"])
 @pytest.mark.parametrize(
     ("program", "options", "count"),
     [(["-m", "jaxnst", "stylize"], ["--estimate"], 1), (["-c", _CALLS], [], 4)],
 )
-def test_a_missing_platform_is_named(files, tmp_path, program, options, count):
+def test_a_missing_platform_is_named(files, tmp_path, program, options, count, cache):
+    folder = {"JAXNST_CACHE": cache, "JAXNST_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, *program, *map(str, files), *options],
-        env=os.environ | {"JAX_PLATFORMS": "cuda"},
+        env=os.environ | folder | {"JAX_PLATFORMS": "cuda"},
         cwd=tmp_path,
         capture_output=True,
         text=True,

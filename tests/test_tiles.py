@@ -220,7 +220,7 @@ def test_a_picture_in_tiles_is_painted_as_the_whole(pictures, own):
 
 
 def test_ctrl_c_drops_the_step_and_a_checkpoint_goes_on(
-    pictures, tmp_path, monkeypatch
+    pictures, tmp_path, monkeypatch, interruptible
 ):
     network = build(SMALL, preprocessing=CAFFE)
     options = FEW | {"network": network, "memory": "tiles"}
@@ -321,7 +321,7 @@ def test_long_steps_show_how_far_they_are(pictures, monkeypatch, capsys):
     assert "100% of a trimming step\n" in shown
 
 
-def test_ctrl_c_drops_a_trimming_step(pictures, monkeypatch):
+def test_ctrl_c_drops_a_trimming_step(pictures, monkeypatch, interruptible):
     shown = []
 
     def show(bar, what, part):

@@ -20,7 +20,7 @@ from jaxnst.networks import (
     normalize_activations,
     spread_network,
 )
-from jaxnst.networks.devices import default_device, warn_if_emulated
+from jaxnst.networks.devices import check_platforms, default_device, warn_if_emulated
 from jaxnst.networks.transforms import check_normalizable
 from jaxnst.optimize import make_optimizer
 from jaxnst.optimize.programs import compile_quickly, use_program_cache
@@ -175,6 +175,7 @@ def set_up(
     content is a frame of a clip whose masks change. The functions load pictures
     and networks; a sweep or batch caches what its own return.
     """
+    check_platforms()
     use_program_cache()
     compile_quickly()
     mesh = device_mesh(config.devices)
