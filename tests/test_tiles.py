@@ -57,8 +57,19 @@ class Painting:
         pictures = content, styles, blend, guides, shares
         options = {**layers, "style_losses": losses}
         self.whole_targets = compiled_targets(network, *pictures, **options)
+        self.tiling = make_tiling(
+            network,
+            shape,
+            {*layers["content_layers"], *layers["style_layers"]},
+            tile_size,
+        )
         self.tiled_targets = compute_tiled_targets(
-            network, *pictures, normalization="pair", tile_size=tile_size, **options
+            network,
+            *pictures,
+            normalization="pair",
+            tiling=self.tiling,
+            tile_size=tile_size,
+            **options,
         )
         self.weights = make_loss_weights(
             content=0.5,
@@ -67,12 +78,6 @@ class Painting:
             content_layers=dict.fromkeys(layers["content_layers"], 1.0),
             style_layers=dict.fromkeys(layers["style_layers"], 1.0),
             style_losses=dict.fromkeys(losses, 1.0),
-        )
-        self.tiling = make_tiling(
-            network,
-            shape,
-            {*layers["content_layers"], *layers["style_layers"]},
-            tile_size,
         )
         optimizer = optax.with_extra_args_support(optax.scale_by_adam())
         self.whole = StepProgram(network, optimizer)

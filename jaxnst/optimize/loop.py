@@ -42,7 +42,7 @@ _MAX_AHEAD = 2
 # indices of the members that will observe them.
 Waiting = Sequence[tuple[StepInfo | PackedInfos, int, set[int]]]
 KeepFn = Callable[[TransferState, Waiting], None]
-# ("step" or "features", fraction of it that is done)
+# ("step", "trimming" or "features", fraction of it that is done)
 PartFn = Callable[[str, float], None]
 
 

@@ -393,6 +393,7 @@ def compute_tiled_targets(
     style_layers: tuple[str, ...],
     style_losses: tuple[str, ...],
     normalization: str,
+    tiling: Tiling,
     tile_size: int,
     heed_fn: HeedFn = lambda part: False,
 ) -> Targets:
@@ -410,7 +411,8 @@ def compute_tiled_targets(
         style_layers: layers where style is compared.
         style_losses: style losses that are means over pixels.
         normalization: "pair" or "paper".
-        tile_size: longest side of a tile, in pixels.
+        tiling: tiles of the content picture.
+        tile_size: longest side of a tile of the style pictures, in pixels.
         heed_fn: function that is called with the fraction that is done of the content
             picture; if it returns True, `StepDropped` is raised.
     """
@@ -421,20 +423,18 @@ def compute_tiled_targets(
     layers = {*style_layers, *scaled_layers}
     descriptions, squares = [], []
     for picture in styles:
-        tiling = _tiling_of(picture, for_styles, layers, tile_size)
-        laid = _lay(picture, tiling)
+        height, width, _ = picture.shape
+        own = make_tiling(for_styles, (height, width), layers, tile_size)
         description, square = _DESCRIPTIONS.over(
-            laid,
+            picture,
             window_network(for_styles),
-            tiling=tiling,
+            tiling=own,
             style_layers=style_layers,
             style_losses=style_losses,
             scaled_layers=scaled_layers,
         )
         descriptions.append(description)
         squares.append(square)
-    layers = {*style_layers, *content_layers}
-    tiling = _tiling_of(content, network, layers, tile_size)
     laid = _lay(content, tiling)
     windows = window_network(network)
     style = _combine(descriptions, blend)
@@ -451,13 +451,6 @@ def compute_tiled_targets(
         guides=guides,
         shares=jnp.ones(1) if shares is None else shares,
     )
-
-
-def _tiling_of(
-    picture: AnyImage, network: Network, layers: Collection[str], tile_size: int
-) -> Tiling:
-    height, width, _ = picture.shape
-    return make_tiling(network, (height, width), layers, tile_size)
 
 
 def _describe(

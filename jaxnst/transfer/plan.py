@@ -192,6 +192,8 @@ def is_divisible(job: Job) -> bool:
     config, layers = job.config, layers_of(job.config)
     if config.devices is not None or config.smoothing == "softmax":
         return False
+    if max(job.inputs.shape) <= config.tile_size:
+        return False
     try:
         tiling = make_tiling(job.network, job.inputs.shape, layers, config.tile_size)
     except ValueError:

@@ -281,6 +281,7 @@ def measure_targets(
         network,
         *pictures,
         **plan.targets_static,
+        tiling=size.tiling,
         tile_size=job.config.tile_size,
         heed_fn=heed,
     )
