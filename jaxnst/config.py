@@ -633,10 +633,6 @@ class TransferConfig:
                 "`smoothing` 'softmax' is over all values of a layer at once, so it "
                 "does not go with `memory` 'tiles'; use 'log' or 'none'."
             )
-        if self.memory == "tiles" and self.devices is not None:
-            raise ValueError(
-                "`memory` 'tiles' does not go with `devices`; leave one of them out."
-            )
         if self.devices is not None and {*self.style_loss} & {
             *_ONE_DEVICE_STYLE_LOSSES
         }:

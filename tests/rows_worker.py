@@ -37,13 +37,17 @@ def main(place: str) -> None:
 
     assert jax.device_count() == 8
     found: dict[str, dict] = {name: losses_of(*case) for name, case in CASES.items()}
-    found["painting"] = paint()
+    found["painting"] = paint("low")
+    found["tiles"] = paint("tiles")
     found["programs"] = {"one": step_program(None), "all": step_program("all")}
     Path(place).write_text(json.dumps(found))
 
 
-def paint() -> dict:
-    """Paint with and without `devices`, in strips, beyond a mirrored border."""
+def paint(memory: str) -> dict:
+    """Paint with and without `devices`, beyond a mirrored border.
+
+    In strips; or in nine tiles, of which all devices get one, and then one of them.
+    """
     import numpy as np
     from conftest import CAFFE, TINY, build, picture
 
@@ -54,7 +58,8 @@ def paint() -> dict:
         "network": build(TINY, preprocessing=CAFFE, conv="xla"),
         "content_layers": ["relu2_2"],
         "style_layers": ["relu1_1", "relu2_1"],
-        "memory": "low",
+        "memory": memory,
+        "tile_size": 32,
         "size": 277,
         "min_size": 0,
         "num_steps": 2,
@@ -62,6 +67,7 @@ def paint() -> dict:
     }
     one = jaxnst.stylize(*pictures, **settings)
     all_ = jaxnst.stylize(*pictures, devices="all", **settings)
+    assert one.record["result"]["memory"] == memory
     totals = all_.history["total"] / one.history["total"] - 1
     return {
         "loss": float(np.abs(totals).max()),

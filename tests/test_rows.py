@@ -32,9 +32,10 @@ def found(tmp_path_factory):
     return json.loads(place.read_text())
 
 
-def test_all_devices_paint_what_one_paints(found):
+@pytest.mark.parametrize("name", ["painting", "tiles"])
+def test_all_devices_paint_what_one_paints(found, name):
     """To rounding; Adam makes more of it where the gradient is next to nothing."""
-    case = found["painting"]
+    case = found[name]
     assert case["loss"] < 1e-3
     assert case["within_a_level"] > 0.995
     assert case["moved"] > 0.001

@@ -301,7 +301,6 @@ def test_auto_paints_in_tiles_where_nothing_else_fits(pictures, monkeypatch):
     ("own", "message"),
     [
         ({"style_loss": "sliced_wasserstein"}, "sorts all pixels of a layer at once"),
-        ({"devices": "all"}, "`memory` 'tiles' does not go with `devices`"),
         ({"smoothing": "softmax"}, "'softmax' is over all values of a layer"),
         ({"padding": "circular", "size": 181}, "needs sides that are multiples of 16"),
         (

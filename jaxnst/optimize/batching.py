@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxnst._types import Image, Scalar
+from jaxnst.networks.sharding import whole
 from jaxnst.objective import FeatureFn, LossTerms, LossWeights, Targets
 
 from .programs import Held, Program
@@ -44,6 +45,16 @@ HeedFn = Callable[[float], bool]
 
 # Name of the axis of the mesh.
 _MEMBERS = "members"
+
+
+def make_mesh(devices: Sequence[Any]) -> Mesh:
+    """Return the mesh of devices over which the members of a batch are distributed."""
+    return Mesh(np.array(devices), (_MEMBERS,))
+
+
+def by_member(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of arrays that have a first axis of members."""
+    return NamedSharding(mesh, PartitionSpec(_MEMBERS))
 
 
 @dataclasses.dataclass(eq=False)
@@ -74,8 +85,8 @@ class StepProgram:
         self._mesh: Mesh | None = None
         network = self.network
         if self.devices is not None:
-            self._mesh = Mesh(np.array(self.devices), (_MEMBERS,))
-            network = jax.device_put(network, self._placed(PartitionSpec()))
+            self._mesh = make_mesh(self.devices)
+            network = jax.device_put(network, whole(self._mesh))
         self._held = Held(network)
         # Weights of the members at the last call, and their rows on the devices.
         self._rows: tuple[Sequence[LossWeights], Any] = (), None
@@ -122,17 +133,18 @@ class StepProgram:
             of_targets = None if self.shares_targets else 0
             axes = (0, None, of_targets, 0, 0, *[None] * len(rest))
             one = step if is_one_step else steps
-            function = _batched(one, self._mesh, axes, tuple(static), donated=(0,))
+            function = batched(one, self._mesh, axes, tuple(static), donated=(0,))
             rows = self._weight_rows(weights)
             args = (state, self._held, targets, rows, each, *rest)
         return Program(function, args, static)
 
     def _weight_rows(self, weights: Sequence[LossWeights]) -> Any:
         """Return the weights of a batch; they seldom change from call to call."""
+        assert self._mesh is not None
         before, rows = self._rows
         if [*map(id, before)] != [*map(id, weights)]:
             rows = jax.tree.map(lambda *x: np.stack(x), *self._filled(weights))
-            rows = jax.device_put(rows, self._placed(PartitionSpec(_MEMBERS)))
+            rows = jax.device_put(rows, by_member(self._mesh))
             self._rows = tuple(weights), rows
         return rows
 
@@ -174,7 +186,7 @@ class StepProgram:
         """Return the state at the size of the content pictures, see `resize_state`."""
         function = _compiled_resize
         if self._mesh is not None:
-            function = _batched(resize_state, self._mesh, (0, 0), _RESIZE_STATIC)
+            function = batched(resize_state, self._mesh, (0, 0), _RESIZE_STATIC)
         return function(
             state,
             self.stack(contents),
@@ -187,7 +199,7 @@ class StepProgram:
         """Return the arrays of the batch from those of each picture."""
         if self._mesh is None:
             return members[0]
-        placement = self._placed(PartitionSpec(_MEMBERS))
+        placement = by_member(self._mesh)
         per_device = self.num_members // placement.num_devices
 
         def stacked(*leaves: Any) -> jax.Array:
@@ -206,14 +218,14 @@ class StepProgram:
         """Return the shapes of state and targets of a call from those of a picture."""
         if self._mesh is None:
             return state, targets
-        by_member = self._placed(PartitionSpec(_MEMBERS))
+        placement = by_member(self._mesh)
 
         def stacked(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
             shape = (self.num_members, *leaf.shape)
-            return leaf.update(shape=shape, sharding=by_member)
+            return leaf.update(shape=shape, sharding=placement)
 
         if self.shares_targets:
-            common = self._placed(PartitionSpec())
+            common = whole(self._mesh)
             laid = jax.tree.map(lambda leaf: leaf.update(sharding=common), targets)
         else:
             laid = jax.tree.map(stacked, targets)
@@ -222,7 +234,7 @@ class StepProgram:
     def stack_targets(self, targets: Sequence[Targets]) -> Targets:
         """Return the targets of the batch from those of each picture."""
         if self._mesh is not None and self.shares_targets:
-            return jax.device_put(targets[0], self._placed(PartitionSpec()))
+            return jax.device_put(targets[0], whole(self._mesh))
         return self.stack(targets)
 
     def member(self, tree: Any, index: int) -> Any:
@@ -284,10 +296,6 @@ class StepProgram:
     def _filled(self, members: Sequence[Any]) -> list[Any]:
         return [*members, *[members[0]] * (self.num_members - len(members))]
 
-    def _placed(self, spec: PartitionSpec) -> NamedSharding:
-        assert self._mesh is not None
-        return NamedSharding(self._mesh, spec)
-
 
 @jax.jit
 def _row(rows: Any, index: Any) -> Any:
@@ -299,7 +307,7 @@ _compiled_resize = jax.jit(resize_state, static_argnames=_RESIZE_STATIC)
 
 
 @functools.cache
-def _batched(
+def batched(
     function: Callable[..., Any],
     mesh: Mesh,
     axes: tuple[int | None, ...],

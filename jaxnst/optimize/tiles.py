@@ -13,7 +13,8 @@ Since no tile depends on anything beyond its window, this is the gradient of the
 picture, up to rounding: there are no seams to hide. The picture, its gradient, the
 optimizer's state and the content's feature maps are whole; the network's activations,
 which take far more memory, are those of one window. The loop over the tiles is Python,
-as XLA computes convolutions in a loop slowly on the CPU.
+as XLA computes convolutions in a loop slowly on the CPU. Several devices compute as
+many tiles at once.
 """
 
 import dataclasses
@@ -24,11 +25,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxnst._types import AnyImage, FeatureMap, Features, Flag, Image, Scalar
 from jaxnst.losses.registry import STYLE_LOSSES
 from jaxnst.networks import Network
+from jaxnst.networks.sharding import whole
 from jaxnst.networks.tiles import Tile, Tiling, make_tiling, window_network
 from jaxnst.objective import (
     Blend,
@@ -44,55 +47,101 @@ from jaxnst.objective import (
     total_loss,
 )
 
-from .batching import HeedFn, StepDropped, StepProgram
+from .batching import (
+    HeedFn,
+    StepDropped,
+    StepProgram,
+    batched,
+    by_member,
+    make_mesh,
+)
 from .programs import Program
 from .stepping import StepInfo, TransferState, gradient_factor, loss_scale, move
 
 
 class _TileSum:
-    """A function of a tile, added up over the tiles of a picture.
+    """What is computed from each tile of a picture, added up over the tiles.
+
+    On several devices each adds up tiles of its own, and these sums are added at last.
 
     Args:
-        tile_fn: (tile, *arrays, *, tiling, *static) -> arrays.
+        add_fn: (sum, tile, *arrays, *, tiling, *static) -> sum with the tile.
         static: names of its static arguments.
     """
 
-    def __init__(self, tile_fn: Callable[..., Any], static: tuple[str, ...]):
-        self._one = jax.jit(tile_fn, static_argnames=static)
+    def __init__(self, add_fn: Callable[..., Any], static: tuple[str, ...]):
+        self._add_fn, self._static = add_fn, static
+        self._add = jax.jit(add_fn, static_argnames=static, donate_argnums=0)
 
-        def add(total: Any, *args: Any, **static: Any) -> Any:
-            return jax.tree.map(jnp.add, total, tile_fn(*args, **static))
-
-        add.__name__ = f"add{tile_fn.__name__}"  # the program's name, in profiles
-        self._add = jax.jit(add, static_argnames=static, donate_argnums=0)
-
-    def shapes(self, *args: Any, **static: Any) -> Any:
-        """Return the shapes of the sum."""
-        return self._one.eval_shape(*args, **static)
-
-    def zeros(self, *args: Any, **static: Any) -> Any:
-        """Return the sum of no tiles."""
-        shapes = self.shapes(*args, **static)
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-
-    def adding(self, total: Any, *args: Any, **static: Any) -> Program:
-        """Return the program that adds a tile."""
-        return Program(self._add, (total, *args), static)
+    def adding(
+        self, shapes: Any, *args: Any, mesh: Mesh | None, **static: Any
+    ) -> Program:
+        """Return the program that adds a tile to each device's sum, from shapes."""
+        tiles = self._rounds(static["tiling"], mesh)[0]
+        shapes = _total_shapes(shapes, mesh)
+        return self._adding(shapes, tiles, *args, mesh=mesh, **static)
 
     def over(
         self,
+        shapes: Any,
         *args: Any,
-        tiling: Tiling,
+        mesh: Mesh | None,
         heed_fn: HeedFn = lambda part: False,
         **static: Any,
     ) -> Any:
-        """Return the sum over all tiles."""
-        static = {"tiling": tiling, **static}
-        total = self.zeros(tiling.tiles[0], *args, **static)
-        for number, tile in enumerate(tiling.tiles, start=1):
-            total = self.adding(total, tile, *args, **static).run()
-            _wait(total, number / len(tiling.tiles), heed_fn)
-        return total
+        """Return the sum over all tiles; it has these shapes."""
+        total = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding),
+            _total_shapes(shapes, mesh),
+        )
+        rounds = self._rounds(static["tiling"], mesh)
+        for number, tiles in enumerate(rounds, start=1):
+            total = self._adding(total, tiles, *args, mesh=mesh, **static).run()
+            _wait(total, number / len(rounds), heed_fn)
+        return total if mesh is None else _add_up(total, mesh=mesh)
+
+    def _adding(
+        self, total: Any, tiles: Tile, *args: Any, mesh: Mesh | None, **static: Any
+    ) -> Program:
+        add = self._add
+        if mesh is not None:
+            axes = (0, 0, *[None] * len(args))
+            add = batched(self._add_fn, mesh, axes, self._static, donated=(0,))
+        return Program(add, (total, tiles, *args), static)
+
+    def _rounds(self, tiling: Tiling, mesh: Mesh | None) -> list[Tile]:
+        """Return the tiles; where there are devices, with as many in each as those."""
+        if mesh is None:
+            return list(tiling.tiles)
+        # Devices without a tile in the last round get one of no pixels.
+        spare = [Tile((0, 0), (0, 0), (0, 0))] * (-len(tiling.tiles) % mesh.size)
+        tiles = [*tiling.tiles, *spare]
+        return [
+            jax.tree.map(
+                lambda *each: np.array(each), *tiles[start : start + mesh.size]
+            )
+            for start in range(0, len(tiles), mesh.size)
+        ]
+
+
+def _total_shapes(shapes: Any, mesh: Mesh | None) -> Any:
+    """Return the shapes of the sums of all devices."""
+
+    def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
+        if mesh is None:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        shape = (mesh.size, *leaf.shape)
+        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=by_member(mesh))
+
+    return jax.tree.map(shape_of, shapes)
+
+
+@functools.partial(jax.jit, static_argnames=("mesh",))
+def _add_up(totals: Any, *, mesh: Mesh) -> Any:
+    """Return the sum of all devices' sums, on every device."""
+    return jax.tree.map(
+        lambda leaf: jax.lax.with_sharding_constraint(leaf.sum(0), whole(mesh)), totals
+    )
 
 
 def _wait(arrays: Any, part: float, heed_fn: HeedFn) -> None:
@@ -108,9 +157,11 @@ class TiledStep(StepProgram):
 
     Attributes:
         tiling: tiles of the picture.
+        mesh: result of `tile_mesh`; every device holds the whole picture.
     """
 
     tiling: Any = None
+    mesh: Mesh | None = None
 
     def call(  # noqa: D102
         self,
@@ -120,6 +171,7 @@ class TiledStep(StepProgram):
         rates: Any,
         heed_fn: HeedFn = lambda part: False,
     ) -> tuple[TransferState, StepInfo]:
+        state = _put(state, self.mesh)
         found = self._differentiate(state.image, targets, weights[0], heed_fn)
         loss, terms, gradient = found
         is_finite = _is_finite(loss, gradient)
@@ -135,10 +187,13 @@ class TiledStep(StepProgram):
     def measure(  # noqa: D102
         self, images: Sequence[Any], targets: Targets, weights: Sequence[LossWeights]
     ) -> np.ndarray:
-        laid = _lay(jnp.asarray(images[0]), self.tiling)
-        means = _MEANS.over(laid, self._held, _seen(targets), tiling=self.tiling)
+        laid = self._lay(images[0])
+        means = self._measure(laid, targets)
         _, terms, _ = self._losing(means, targets, weights[0]).run()
         return np.asarray(terms.total)[None]
+
+    def stack_targets(self, targets: Sequence[Targets]) -> Targets:  # noqa: D102
+        return _put(targets[0], self.mesh)
 
     def programs(
         self, state: Any, targets: Any, weights: LossWeights
@@ -147,18 +202,32 @@ class TiledStep(StepProgram):
 
         The first takes the most memory and time.
         """
-        tile, static = self.tiling.tiles[0], {"tiling": self.tiling}
         laid = jax.eval_shape(self.tiling.lay, state.image)
+        laid = laid.update(sharding=state.image.sharding)
         seen = laid, self._held, _seen(targets)
-        means = _MEANS.shapes(tile, *seen, **static)
+        means = _shapes_of_means(*seen, self.tiling)
         losing = self._losing(means, targets, weights)
         loss, _, to_means = losing.shapes()
         return (
-            self._pulling(laid, tile, laid, targets, to_means),
-            _MEANS.adding(means, tile, *seen, **static),
+            _GRADIENT.adding(laid, *seen, to_means, **self._static),
+            _MEANS.adding(means, *seen, **self._static),
             self._moving(state, loss, state.image, [[0.0]]),
             losing,
         )
+
+    @property
+    def _static(self) -> dict[str, Any]:
+        return {"tiling": self.tiling, "mesh": self.mesh}
+
+    def _lay(self, image: Any) -> AnyImage:
+        return _lay(_put(jnp.asarray(image), self.mesh), self.tiling)
+
+    def _measure(
+        self, laid: AnyImage, targets: Targets, heed_fn: HeedFn = lambda part: False
+    ) -> "_Means":
+        seen = laid, self._held, _seen(targets)
+        means = _shapes_of_means(*seen, self.tiling)
+        return _MEANS.over(means, *seen, **self._static, heed_fn=heed_fn)
 
     def _differentiate(
         self,
@@ -169,18 +238,18 @@ class TiledStep(StepProgram):
     ) -> tuple[Scalar, LossTerms, Image]:
         """Return the loss, its terms, and its gradient."""
         first = 1 / 3  # a gradient takes twice the time
-        laid = _lay(image, self.tiling)
-        seen = laid, self._held, _seen(targets)
-        means = _MEANS.over(
-            *seen, tiling=self.tiling, heed_fn=lambda part: heed_fn(first * part)
-        )
+        laid = self._lay(image)
+        means = self._measure(laid, targets, lambda part: heed_fn(first * part))
         loss, terms, to_means = self._losing(means, targets, weights).run()
-        gradient = jnp.zeros_like(laid)
-        for number, tile in enumerate(self.tiling.tiles, start=1):
-            pulling = self._pulling(gradient, tile, laid, targets, to_means)
-            gradient = pulling.run()
-            part = number / len(self.tiling.tiles)
-            _wait(gradient, first + (1 - first) * part, heed_fn)
+        gradient = _GRADIENT.over(
+            laid,
+            laid,
+            self._held,
+            _seen(targets),
+            to_means,
+            **self._static,
+            heed_fn=lambda part: heed_fn(first + (1 - first) * part),
+        )
         return loss, terms, _fold(gradient, self._factor(weights), self.tiling)
 
     def _factor(self, weights: LossWeights) -> Scalar | None:
@@ -192,16 +261,24 @@ class TiledStep(StepProgram):
         args = (means, known, weights, scale, self._factor(weights))
         return Program(_lose, args, {"normalization": self.normalization})
 
-    def _pulling(
-        self, gradient: Any, tile: Tile, laid: Any, targets: Targets, to_means: Any
-    ) -> Program:
-        args = (gradient, tile, laid, self._held, _seen(targets), to_means)
-        return Program(_pull, args, {"tiling": self.tiling})
-
     def _moving(self, state: Any, loss: Any, gradient: Any, rates: Any) -> Program:
         average = np.float32(self.averaging) if self.averaging else None
         args = (state, loss, gradient, np.float32(rates[0][0]), average)
         return Program(_move, args, {"optimizer": self.optimizer})
+
+
+def tile_mesh(network: Network) -> Mesh | None:
+    """Return the mesh of devices that compute tiles; None for a single device.
+
+    They are those that the network shards its pictures over.
+    """
+    spread = network.spread
+    return None if spread is None else make_mesh(spread.mesh.devices.tolist())
+
+
+def _put(tree: Any, mesh: Mesh | None) -> Any:
+    """Return arrays that every device of a mesh holds all of."""
+    return tree if mesh is None else jax.device_put(tree, whole(mesh))
 
 
 def _seen(targets: Targets) -> Targets:
@@ -248,14 +325,33 @@ class _Means(NamedTuple):
 
 
 def _means(
-    tile: Tile, laid: AnyImage, network: Network, targets: Targets, *, tiling: Tiling
+    tile: Tile, laid: AnyImage, network: Network, targets: Targets, tiling: Tiling
 ) -> _Means:
     """Return what a tile adds to the means of the picture."""
     part = tiling.cut(laid, tile)
     return _means_of_part(part, tile, laid, network, targets, tiling)
 
 
-_MEANS = _TileSum(_means, ("tiling",))
+def _add_means(
+    total: _Means,
+    tile: Tile,
+    laid: AnyImage,
+    network: Network,
+    targets: Targets,
+    *,
+    tiling: Tiling,
+) -> _Means:
+    added = _means(tile, laid, network, targets, tiling)
+    return jax.tree.map(jnp.add, total, added)
+
+
+_MEANS = _TileSum(_add_means, ("tiling",))
+# JAX keeps the shapes that a jitted function returns.
+_jitted_means = jax.jit(_means, static_argnums=4)
+
+
+def _shapes_of_means(laid: Any, network: Any, targets: Targets, tiling: Tiling) -> Any:
+    return _jitted_means.eval_shape(tiling.tiles[0], laid, network, targets, tiling)
 
 
 def _means_of_part(
@@ -326,8 +422,7 @@ def _lose(
     return loss if factor is None else loss / factor, terms, to_means
 
 
-@functools.partial(jax.jit, static_argnames=("tiling",), donate_argnames=("gradient",))
-def _pull(
+def _add_gradient(
     gradient: AnyImage,
     tile: Tile,
     laid: AnyImage,
@@ -337,13 +432,15 @@ def _pull(
     *,
     tiling: Tiling,
 ) -> AnyImage:
-    """Return the gradient with that of a tile added."""
     _, pull = jax.vjp(
         lambda part: _means_of_part(part, tile, laid, network, targets, tiling),
         tiling.cut(laid, tile),
     )
     (part,) = pull(to_means)
     return tiling.add(gradient, part, tile)
+
+
+_GRADIENT = _TileSum(_add_gradient, ("tiling",))
 
 
 @jax.jit
@@ -421,25 +518,37 @@ def compute_tiled_targets(
     guides = None if guides is None else dict(guides)
     scaled_layers = content_layers if normalization == "pair" else ()
     layers = {*style_layers, *scaled_layers}
+    mesh = tile_mesh(network)
+    content, styles = _put((content, styles), mesh)
     descriptions, squares = [], []
     for picture in styles:
         height, width, _ = picture.shape
         own = make_tiling(for_styles, (height, width), layers, tile_size)
-        description, square = _DESCRIPTIONS.over(
-            picture,
-            window_network(for_styles),
-            tiling=own,
-            style_layers=style_layers,
-            style_losses=style_losses,
-            scaled_layers=scaled_layers,
+        seen = picture, window_network(for_styles)
+        static = {
+            "tiling": own,
+            "style_layers": style_layers,
+            "style_losses": style_losses,
+            "scaled_layers": scaled_layers,
+        }
+        shapes = jax.eval_shape(
+            functools.partial(_describe, **static), own.tiles[0], *seen
         )
+        description, square = _DESCRIPTIONS.over(shapes, *seen, mesh=mesh, **static)
         descriptions.append(description)
         squares.append(square)
     laid = _lay(content, tiling)
     windows = window_network(network)
     style = _combine(descriptions, blend)
     bare = Targets({}, {}, style, {}, guides, jnp.ones(1))
-    means, maps = _take_content(laid, windows, bare, content_layers, tiling, heed_fn)
+    seen = laid, windows, bare
+    shapes = (
+        _shapes_of_means(*seen, tiling).measured,
+        _shapes_of_maps(laid, windows, content_layers, tiling),
+    )
+    means, maps = _CONTENT.over(
+        shapes, *seen, tiling=tiling, mesh=mesh, heed_fn=heed_fn
+    )
     content_scale, style_scale = _scales(
         maps, squares, means, style, guides, normalization=normalization
     )
@@ -489,8 +598,12 @@ def _describe(
     return described, squares
 
 
+def _add_description(total: Any, *args: Any, **static: Any) -> Any:
+    return jax.tree.map(jnp.add, total, _describe(*args, **static))
+
+
 _DESCRIPTIONS = _TileSum(
-    _describe, ("tiling", "style_layers", "style_losses", "scaled_layers")
+    _add_description, ("tiling", "style_layers", "style_losses", "scaled_layers")
 )
 
 
@@ -498,51 +611,38 @@ def _mean_square(features: FeatureMap) -> Scalar:
     return jnp.mean(jnp.square(features.astype(jnp.float32)))
 
 
-def _take_content(
-    laid: AnyImage,
-    network: Network,
-    targets: Targets,
-    layers: tuple[str, ...],
-    tiling: Tiling,
-    heed_fn: HeedFn,
-) -> tuple[Measured, dict[str, FeatureMap]]:
-    """Return what the network sees of the content picture, and its feature maps."""
+def _shapes_of_maps(
+    laid: Any, network: Network, layers: tuple[str, ...], tiling: Tiling
+) -> Any:
+    """Return the shapes of the whole picture's feature maps."""
     window = jax.ShapeDtypeStruct((*tiling.window, 3), laid.dtype)
     shapes = jax.eval_shape(lambda window: network(window, layers), window)
-    maps: Features = {
-        layer: jnp.zeros((*tiling.shape_of(layer), x.shape[2]), x.dtype)
+    return {
+        layer: x.update(shape=(*tiling.shape_of(layer), x.shape[2]))
         for layer, x in shapes.items()
     }
-    means = _MEANS.zeros(tiling.tiles[0], laid, network, targets, tiling=tiling)
-    for number, tile in enumerate(tiling.tiles, start=1):
-        means, maps = _add_content(
-            means, maps, tile, laid, network, targets, tiling=tiling
-        )
-        _wait(maps, number / len(tiling.tiles), heed_fn)
-    return means.measured, dict(maps)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("tiling",), donate_argnames=("means", "maps")
-)
 def _add_content(
-    means: _Means,
-    maps: Features,
+    total: tuple[Measured, Features],
     tile: Tile,
     laid: AnyImage,
     network: Network,
     targets: Targets,
     *,
     tiling: Tiling,
-) -> tuple[_Means, Features]:
+) -> tuple[Measured, Features]:
+    """Return what the network sees of the content picture, and its feature maps."""
+    means, maps = total
     # XLA sees that both take the same features, and computes them once.
-    added = _means(tile, laid, network, targets, tiling=tiling)
+    added = _means(tile, laid, network, targets, tiling).measured
     found = network(tiling.extend(laid, tiling.cut(laid, tile), tile), [*maps])
     return jax.tree.map(jnp.add, means, added), {
         layer: tiling.put_map(layer, maps[layer], found[layer], tile) for layer in maps
     }
 
 
+_CONTENT = _TileSum(_add_content, ("tiling",))
 _combine = jax.jit(combine_descriptions)
 
 

@@ -357,9 +357,9 @@ def stylize(
         tile_size: longest side of a tile, in pixels; smaller ones take less memory and
             more time, as they overlap.
         devices: "all" for all devices of this machine (its GPUs, if it has any): each
-            holds some rows of the activations, so that larger pictures fit. Small sizes
-            are painted by every device alike. By default one device. The pictures
-            differ by rounding.
+            holds some rows of the activations, so that larger pictures fit, or computes
+            other tiles. Small sizes are painted by every device alike. By default one
+            device. The pictures differ by rounding.
         metrics: whether to measure the result, see `jaxnst.metrics`;
             `record["metrics"]` has the values.
         callback: function called after every step with a `jaxnst.optimize.StepView`; it

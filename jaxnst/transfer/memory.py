@@ -364,7 +364,10 @@ def make_estimate(job: Job, memory: str, *, holds: int) -> Estimate:
         size for size, bytes_ in zip(plan.sizes, needed, strict=True) if bytes_ <= most
     ]
     measured = _measure_seconds(job, plan, fitting or list(plan.sizes[:1]))
-    seconds = [_scaled(measured, size.shape) * _effort(size) for size in plan.sizes]
+    seconds = [
+        _scaled(measured, size.shape) * _effort(size, num_devices)
+        for size in plan.sizes
+    ]
     sizes = tuple(
         SizeEstimate(
             height=size.shape[0],
@@ -409,11 +412,12 @@ def _measure_seconds(job: Job, plan: Plan, sizes: list[SizePlan]) -> dict[int, f
     return measured
 
 
-def _effort(size: SizePlan) -> float:
+def _effort(size: SizePlan, num_devices: int) -> float:
     """Return the time of a step over that of a picture that is painted as a whole."""
     if size.tiling is None:
         return 1.0
-    seen = len(size.tiling.tiles) * math.prod(size.tiling.window)
+    rounds = -(-len(size.tiling.tiles) // num_devices)
+    seen = rounds * num_devices * math.prod(size.tiling.window)
     return _TILED_EFFORT * seen / math.prod(size.shape)
 
 

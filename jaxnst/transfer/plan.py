@@ -26,7 +26,7 @@ from jaxnst.optimize import pyramid_sizes
 from jaxnst.optimize.batching import StepProgram
 from jaxnst.optimize.optimizers import is_lbfgs
 from jaxnst.optimize.programs import Program
-from jaxnst.optimize.tiles import TiledStep
+from jaxnst.optimize.tiles import TiledStep, tile_mesh
 
 from .inputs import HostBlend
 from .regions import Regions
@@ -94,6 +94,7 @@ class Plan(NamedTuple):
             normalization=self.step.normalization,
             averaging=self.step.averaging,
             tiling=size.tiling,
+            mesh=tile_mesh(self.network),
         )
 
 
@@ -190,7 +191,7 @@ def layers_of(config: TransferConfig) -> set[str]:
 def is_divisible(job: Job) -> bool:
     """Return whether a picture can be painted in tiles, and is larger than one."""
     config, layers = job.config, layers_of(job.config)
-    if config.devices is not None or config.smoothing == "softmax":
+    if config.smoothing == "softmax":
         return False
     if max(job.inputs.shape) <= config.tile_size:
         return False
@@ -228,7 +229,8 @@ def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
     targets = compiled_targets.eval_shape(*pictures, **static)
     if size.tiling is not None:
         assert isinstance(program, TiledStep)
-        state = jax.eval_shape(program.init, image)
+        state = lay_whole(network, jax.eval_shape(program.init, image))
+        targets = lay_whole(network, targets)
         first, *others = program.programs(state, targets, plan.weights[0])
         gradient = image
         laid = jax.eval_shape(size.tiling.lay, image) if any(network.wraps) else None
