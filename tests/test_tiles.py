@@ -342,3 +342,28 @@ def test_ctrl_c_drops_a_trimming_step(pictures, monkeypatch, interruptible):
     assert shown[-1] == shown[0]
     made = caught.value.result.record["result"]["strength"]
     assert made["trimming_steps"] == 0
+
+
+def test_ctrl_c_drops_the_targets_of_a_larger_size(
+    pictures, tmp_path, monkeypatch, interruptible
+):
+    shown = []
+
+    def show(bar, what, part):
+        if what == "features":
+            shown.append(part)  # of the second size; the first is one tile
+            os.kill(os.getpid(), signal.SIGINT)
+
+    options = FEW | {"network": build(SMALL, preprocessing=CAFFE), "min_size": 90}
+    options |= {"memory": "tiles", "coarse_steps": 2}
+    expected = jaxnst.stylize(*pictures, **options)
+    options["checkpoint"] = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(progress.ProgressCallback, "show_part", show)
+        with pytest.raises(jaxnst.Interrupted) as caught:
+            jaxnst.stylize(*pictures, **options)
+    assert len(shown) == 1
+    assert len(caught.value.result.history["total"]) == 2
+    assert caught.value.result.image.shape == (150, 180, 3)
+    found = jaxnst.stylize(*pictures, **options)
+    np.testing.assert_array_equal(found.image, expected.image)

@@ -18,7 +18,7 @@ from jaxnst.images import resize
 from jaxnst.networks.devices import default_device
 from jaxnst.objective import Targets
 from jaxnst.optimize import StepCallback, TransferState
-from jaxnst.optimize.batching import StepProgram
+from jaxnst.optimize.batching import HeedFn, StepDropped, StepProgram
 from jaxnst.optimize.checkpoint import Checkpoint
 from jaxnst.optimize.loop import PartFn, run_size
 from jaxnst.optimize.member import Member, SizeReport
@@ -100,6 +100,12 @@ def paint(
             ]
             for size in plan.sizes
         }
+
+    def heed(part: float) -> bool:
+        """Return whether to give up the targets: not before there is a picture."""
+        part_fn("features", part)
+        return state is not None and is_interrupted()
+
     for index, size in enumerate(plan.sizes):
         if state is not None and is_interrupted():
             is_cut = True
@@ -117,11 +123,17 @@ def paint(
         else:
             ahead[size] = [compile_in_background([size_programs(plan, size).step])]
         contents = [job.inputs.content_at(size.shape) for job in jobs]
-        measured = [
-            measure_targets(job, plan, size, content, number, part_fn=part_fn)
-            for number, (job, content) in enumerate(zip(jobs, contents, strict=True))
-            if number == 0 or not step.shares_targets
-        ]
+        try:
+            measured = [
+                measure_targets(job, plan, size, content, number, heed_fn=heed)
+                for number, (job, content) in enumerate(
+                    zip(jobs, contents, strict=True)
+                )
+                if number == 0 or not step.shares_targets
+            ]
+        except StepDropped:
+            is_cut = True
+            break
         targets = jax.block_until_ready(step.stack_targets(measured))
         optimizer = members[0].method.optimizer
         if optimizer is not plan.step.optimizer:
@@ -257,14 +269,13 @@ def measure_targets(
     content: HostImage,
     number: int = 0,
     *,
-    part_fn: PartFn = lambda what, part: None,
+    heed_fn: HeedFn = lambda part: False,
 ) -> Targets:
-    """Return the targets of one picture, the one of that `number` in its batch."""
+    """Return the targets of one picture, the one of that `number` in its batch.
 
-    def heed(part: float) -> bool:
-        part_fn("features", part)
-        return False
-
+    In tiles `heed_fn` is called with the part that is done; if it returns True,
+    `StepDropped` is raised.
+    """
     inputs = job.inputs
     guides = shares = None
     if inputs.regions is not None:
@@ -283,7 +294,7 @@ def measure_targets(
         **plan.targets_static,
         tiling=size.tiling,
         tile_size=job.config.tile_size,
-        heed_fn=heed,
+        heed_fn=heed_fn,
     )
 
 
