@@ -4,8 +4,11 @@ import io
 import re
 
 import jax.numpy as jnp
+import pytest
+from conftest import picture
 from rich.console import Console
 
+import jaxnst
 from jaxnst.objective import LossTerms
 from jaxnst.optimize import StepView
 from jaxnst.transfer.progress import ProgressCallback, Workload
@@ -137,3 +140,17 @@ def test_the_bar_of_one_picture_among_many():
     )
     assert len(shows[-1].rstrip()) <= 80
     assert text.endswith("\x1b[2K")  # the line is erased
+
+
+@pytest.mark.parametrize(
+    ("own", "is_told"),
+    [({}, True), ({"style_scale": 1.5}, False), ({"size": 64}, False)],
+    ids=["small", "decided", "as_large"],
+)
+def test_small_strokes_are_told_of(tiny_network, capsys, own, is_told):
+    """The painting has 50 px; it is small from twice as many on."""
+    options = {"network": tiny_network, "size": 110, "min_size": 0, "num_steps": 1}
+    jaxnst.stylize(picture(110, 90), picture(40, 50), **options | own)
+    told = "The style picture has 50 px, so in 110 px its strokes will be small; "
+    told += "`style_scale` 2 enlarges them."
+    assert (told in " ".join(capsys.readouterr().err.split())) == is_told

@@ -43,6 +43,8 @@ from .run import Painted, is_pair_alike, is_unpainted, leave_unpainted, paint
 from .setup import Job, set_up, settle_config
 
 
+# Times by which a result is larger than the style pictures from which on that is said.
+_SMALL_STROKES = 2
 # Arguments of `stylize` that are no settings.
 _NO_SETTINGS = (
     "content",
@@ -404,7 +406,27 @@ def stylize(
         config = settle_config(**given)
         job = set_up(content, style, config, given, progress=progress)
         bar = ProgressCallback(enabled=progress, inner=callback)
+        if note := _note_of_strokes(job):
+            bar.notice(note)
         return run_job(job, bar, started=started, metrics=metrics, checkpoint=opened)
+
+
+def _note_of_strokes(job: Job) -> str | None:
+    """Return what to say where strokes will be small; None where they will not.
+
+    That is where the files of the painting are much smaller than the result, and the
+    user has not decided about it.
+    """
+    config, size = job.config, max(job.inputs.shape)
+    longest = max(map(max, job.inputs.style_shapes))
+    if config.style_size is not None or config.style_scale != 1:
+        return None
+    if size < _SMALL_STROKES * longest or is_unpainted(config):
+        return None
+    return (
+        f"The style picture has {longest} px, so in {size} px its strokes will be "
+        f"small; `style_scale` {size / longest:.0f} enlarges them."
+    )
 
 
 @contextlib.contextmanager
