@@ -81,13 +81,8 @@ class Events:
         w = self._w
         form, clip = w["form"], w["clip"]
         token = {w["token"]}
-        given = token | {
-            w["photo"],
-            w["painting"],
-            w["more"],
-            w["aims"],
-            *form.values(),
-        }
+        chosen = token | {w["more"], w["aims"], *form.values()}
+        given = chosen | {w[place] for place in _PLACES}
         drawn = given | {w["drawing"], w["canvas"], w["elsewhere"]}
         flat = [each for each in w.values() if not isinstance(each, dict)]
         shown = [*flat, *form.values(), *clip.values()]
@@ -120,7 +115,7 @@ class Events:
                 place,
                 preprocess=False,
             )
-            on(taken.then, self._forecast, given, kind="stream", to=forecast)
+            on(taken.then, self._forecast, chosen, kind="stream", to=forecast)
         triggers = [form[name].change for name in ("preset", "size")]
         triggers += [w["aims"].change, w["more"].change]
         triggers += [form[name].blur for name in ("num_steps", "coarse_steps")]
@@ -128,7 +123,7 @@ class Events:
             on(
                 trigger,
                 self._forecast,
-                given,
+                chosen,
                 kind="stream",
                 to=forecast,
                 trigger_mode="multiple",
@@ -447,11 +442,14 @@ class Events:
         if session.is_busy:
             yield {where: gr.skip()}
             return
-        if data[self._w["photo"]] is None or data[self._w["painting"]] is None:
+        # The pictures that were taken: in the page there may be one that will not be,
+        # which Gradio would open.
+        taken = {self._w[place]: path for place, (path, _) in [*session.given.items()]}
+        if len(taken) < len(_PLACES):
             yield {where: views.notice(views.NO_FORECAST)}
             return
         try:
-            photo, styles = self._pictures(data)
+            photo, styles = self._pictures({**data, **taken})
             job = session.estimate(photo, styles, self._settings(data))
         except _TOLD as error:
             yield {where: self._alert(error)}
