@@ -46,7 +46,7 @@ def main(place: str) -> None:
 def paint(memory: str) -> dict:
     """Paint with and without `devices`, beyond a mirrored border.
 
-    In strips; or in nine tiles, of which all devices get one, and then one of them.
+    In strips; or in 18 tiles, of which each device gets two, and two get another one.
     """
     import numpy as np
     from conftest import CAFFE, TINY, build, picture

@@ -77,7 +77,7 @@ class _TileSum:
         self, shapes: Any, *args: Any, mesh: Mesh | None, **static: Any
     ) -> Program:
         """Return the program that adds a tile to each device's sum, from shapes."""
-        tiles = self._rounds(static["tiling"], mesh)[0]
+        tiles = _rounds(static["tiling"], mesh)[0]
         shapes = _total_shapes(shapes, mesh)
         return self._adding(shapes, tiles, *args, mesh=mesh, **static)
 
@@ -94,7 +94,7 @@ class _TileSum:
             lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding),
             _total_shapes(shapes, mesh),
         )
-        rounds = self._rounds(static["tiling"], mesh)
+        rounds = _rounds(static["tiling"], mesh)
         for number, tiles in enumerate(rounds, start=1):
             total = self._adding(total, tiles, *args, mesh=mesh, **static).run()
             _wait(total, number / len(rounds), heed_fn)
@@ -109,19 +109,28 @@ class _TileSum:
             add = batched(self._add_fn, mesh, axes, self._static, donated=(0,))
         return Program(add, (total, tiles, *args), static)
 
-    def _rounds(self, tiling: Tiling, mesh: Mesh | None) -> list[Tile]:
-        """Return the tiles; where there are devices, with as many in each as those."""
-        if mesh is None:
-            return list(tiling.tiles)
-        # Devices without a tile in the last round get one of no pixels.
-        spare = [Tile((0, 0), (0, 0), (0, 0))] * (-len(tiling.tiles) % mesh.size)
-        tiles = [*tiling.tiles, *spare]
-        return [
-            jax.tree.map(
-                lambda *each: np.array(each), *tiles[start : start + mesh.size]
-            )
-            for start in range(0, len(tiles), mesh.size)
-        ]
+
+def _plus(tile_fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that adds to a sum what `tile_fn` returns for a tile."""
+
+    def add(total: Any, *args: Any, **static: Any) -> Any:
+        return jax.tree.map(jnp.add, total, tile_fn(*args, **static))
+
+    add.__name__ = f"add{tile_fn.__name__}"  # the program's name, in profiles
+    return add
+
+
+def _rounds(tiling: Tiling, mesh: Mesh | None) -> list[Tile]:
+    """Return all tiles; with a mesh, as arrays of one tile for each device."""
+    if mesh is None:
+        return list(tiling.tiles)
+    # Devices without a tile in the last round get one of no pixels.
+    spare = [Tile((0, 0), (0, 0), (0, 0))] * (-len(tiling.tiles) % mesh.size)
+    tiles = [*tiling.tiles, *spare]
+    return [
+        jax.tree.map(lambda *each: np.array(each), *tiles[start : start + mesh.size])
+        for start in range(0, len(tiles), mesh.size)
+    ]
 
 
 def _total_shapes(shapes: Any, mesh: Mesh | None) -> Any:
@@ -325,33 +334,21 @@ class _Means(NamedTuple):
 
 
 def _means(
-    tile: Tile, laid: AnyImage, network: Network, targets: Targets, tiling: Tiling
+    tile: Tile, laid: AnyImage, network: Network, targets: Targets, *, tiling: Tiling
 ) -> _Means:
     """Return what a tile adds to the means of the picture."""
     part = tiling.cut(laid, tile)
     return _means_of_part(part, tile, laid, network, targets, tiling)
 
 
-def _add_means(
-    total: _Means,
-    tile: Tile,
-    laid: AnyImage,
-    network: Network,
-    targets: Targets,
-    *,
-    tiling: Tiling,
-) -> _Means:
-    added = _means(tile, laid, network, targets, tiling)
-    return jax.tree.map(jnp.add, total, added)
-
-
-_MEANS = _TileSum(_add_means, ("tiling",))
+_MEANS = _TileSum(_plus(_means), ("tiling",))
 # JAX keeps the shapes that a jitted function returns.
-_jitted_means = jax.jit(_means, static_argnums=4)
+_jitted_means = jax.jit(_means, static_argnames=("tiling",))
 
 
 def _shapes_of_means(laid: Any, network: Any, targets: Targets, tiling: Tiling) -> Any:
-    return _jitted_means.eval_shape(tiling.tiles[0], laid, network, targets, tiling)
+    seen = tiling.tiles[0], laid, network, targets
+    return _jitted_means.eval_shape(*seen, tiling=tiling)
 
 
 def _means_of_part(
@@ -598,12 +595,8 @@ def _describe(
     return described, squares
 
 
-def _add_description(total: Any, *args: Any, **static: Any) -> Any:
-    return jax.tree.map(jnp.add, total, _describe(*args, **static))
-
-
 _DESCRIPTIONS = _TileSum(
-    _add_description, ("tiling", "style_layers", "style_losses", "scaled_layers")
+    _plus(_describe), ("tiling", "style_layers", "style_losses", "scaled_layers")
 )
 
 
@@ -635,7 +628,7 @@ def _add_content(
     """Return what the network sees of the content picture, and its feature maps."""
     means, maps = total
     # XLA sees that both take the same features, and computes them once.
-    added = _means(tile, laid, network, targets, tiling).measured
+    added = _means(tile, laid, network, targets, tiling=tiling).measured
     found = network(tiling.extend(laid, tiling.cut(laid, tile), tile), [*maps])
     return jax.tree.map(jnp.add, means, added), {
         layer: tiling.put_map(layer, maps[layer], found[layer], tile) for layer in maps
