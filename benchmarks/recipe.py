@@ -7,7 +7,7 @@ python benchmarks/recipe.py [CANDIDATE ...] [--pairs CONTENT,STYLE ...] [--size 
 A candidate is `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`; its settings are those of
 `jaxnst.stylize`, everything else is the preset's. `parameters=laplacian` and
 `parameters=colors` paint with Adam in other coordinates than pixels (see `make_adam`
-below), `b1=0.9,b2=0.99` (both) with other memories of Adam. Candidates take turns, pair
+below), `b1`, `b2` and `eps` with other constants of Adam. Candidates take turns, pair
 by pair; seconds include compiling where a program is new. Pictures are measured with
 AlexNet, which painted none of them, and laid into one sheet, a row for each candidate:
 metrics choose what to look at, eyes choose. Pictures that the folder has already are
@@ -17,6 +17,7 @@ not painted again; one name has one set of settings there.
 import argparse
 import functools
 import json
+import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -52,6 +53,7 @@ COLORS = np.array(
     [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32
 )
 LEVELS = 5
+CONSTANTS = ("b1", "b2", "eps")
 
 
 def in_coordinates(to_fn: Any, from_fn: Any, inner: Any) -> Any:
@@ -95,11 +97,12 @@ def to_laplacian(gradient: jax.Array) -> list[jax.Array]:
 
 
 @functools.cache
-def make_adam(name: str | None, betas: tuple[float, float] | None) -> Any:
-    """Return Adam in coordinates called `name`, with `betas` or its usual ones."""
+def make_adam(name: str | None, **constants: float) -> Any:
+    """Return Adam in coordinates called `name`, with some constants of its own."""
     adam = make_optimizer("adam")
-    if betas is not None:
-        adam = optax.with_extra_args_support(optax.adam(1.0, *betas, eps=1e-2))
+    if constants:
+        own = {"b1": 0.9, "b2": 0.99, "eps": 1e-2} | constants
+        adam = optax.with_extra_args_support(optax.adam(1.0, **own))
     if name is None:
         return adam
     if name == "laplacian":
@@ -115,7 +118,9 @@ def parse_candidate(text: str) -> tuple[str, dict[str, Any]]:
     name, _, rest = text.partition(":")
     if not name:
         raise argparse.ArgumentTypeError(f"{text!r} has no name before its settings")
-    return name, dict(map(setting_of, filter(None, rest.split(","))))
+    # Commas inside braces are those of a value, such as {"relu1_1":1,"relu2_1":2}.
+    parts = re.split(r",(?![^{]*})", rest)
+    return name, dict(map(setting_of, filter(None, parts)))
 
 
 def paint(
@@ -123,9 +128,10 @@ def paint(
 ) -> tuple[jaxnst.Result, float]:
     """Return the picture, and the seconds it took."""
     settings = dict(settings)
-    if {"parameters", "b1"} & set(settings):
-        betas = (settings.pop("b1"), settings.pop("b2")) if "b1" in settings else None
-        settings["optimizer"] = make_adam(settings.pop("parameters", None), betas)
+    constants = {name: settings.pop(name) for name in CONSTANTS if name in settings}
+    if constants or "parameters" in settings:
+        name = settings.pop("parameters", None)
+        settings["optimizer"] = make_adam(name, **constants)
         # What `jaxnst.config` gives Adam itself.
         default = TransferConfig()
         own = {"learning_rate": default.learning_rate, "decay": default.decay}

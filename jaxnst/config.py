@@ -858,13 +858,15 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
         # Chosen by `jaxnst.metrics` and by eye, see the README.
         "default": TransferConfig(),
         # Large shapes and colors, with unsettled strokes. So few steps would not reach
-        # the painting's colors, so they start from them. The deepest layer takes a
-        # quarter of every step; without it there is time for more steps.
+        # the painting's colors, so they start from them, and fine detail that is left
+        # out would not come back. The deepest layer takes a quarter of every step;
+        # without it there is time for more steps.
         "draft": TransferConfig(
             num_steps=4,
             coarse_steps=12,
             learning_rate=0.08,
             init="recolored",
+            content_detail=1.0,
             style_layers={f"relu{block}_1": 1.0 for block in range(1, 5)},
         ),
         "fine": TransferConfig(num_steps=200, coarse_steps=200),

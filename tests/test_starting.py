@@ -138,9 +138,7 @@ def test_drafts_start_so_and_grow_in_the_same_colors(tiny_network, photo, red):
     at_once = jaxnst.stylize(photo, red, preset="draft", min_size=0, **settings)
     np.testing.assert_allclose(at_once.image, wanted, atol=1e-5)
     assert at_once.record["settings"]["init"] == "recolored"
-    grown = jaxnst.stylize(
-        photo, red, preset="draft", min_size=32, content_detail=1.0, **settings
-    )
+    grown = jaxnst.stylize(photo, red, preset="draft", min_size=32, **settings)
     assert len(grown.record["result"]["sizes"]) == 2
     # Noise is all detail, and detail is what was added.
     assert np.abs(grown.image - wanted).mean() < 0.1 * np.abs(photo - wanted).mean()

@@ -31,7 +31,7 @@ HostBlend = Float[np.ndarray, "regions layers styles"]
 # A list or a tuple of pictures is blended.
 StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
 # Number of pixels by which the colors of a picture are known.
-_NUM_SAMPLES = 1 << 16
+_NUM_SAMPLES = 1 << 14
 
 
 class Inputs(NamedTuple):
