@@ -101,7 +101,7 @@ def make_adam(name: str | None, **constants: float) -> Any:
     """Return Adam in coordinates called `name`, with some constants of its own."""
     adam = make_optimizer("adam")
     if constants:
-        own = {"b1": 0.9, "b2": 0.99, "eps": 1e-2} | constants
+        own: dict[str, Any] = {"b1": 0.9, "b2": 0.99, "eps": 1e-2} | constants
         adam = optax.with_extra_args_support(optax.adam(1.0, **own))
     if name is None:
         return adam
