@@ -681,6 +681,12 @@ def choose(page, label, text):
     widget.press("Tab")
 
 
+def enter(field, text):
+    """Type as a person does: only once the section of a field has opened."""
+    field.click()
+    field.fill(text)
+
+
 def told(page) -> str:
     page.wait_for_selector("#notice p, #notice div[role=alert]")
     return page.inner_text("#notice")
@@ -703,10 +709,10 @@ def test_a_picture_goes_through_the_page(page, pictures, tmp_path, slow, looked_
     give(page, pictures)
     page.get_by_label("number input for Strength").first.fill("0.45")
     page.get_by_role("button", name="Color and strokes").click()
-    page.get_by_label("number input for Detail").fill("-0.5")
+    enter(page.get_by_label("number input for Detail"), "-0.5")
     page.get_by_role("button", name="All settings").click()
     page.get_by_role("button", name="The painting").click()
-    page.get_by_label("Num steps").fill("2000")
+    enter(page.get_by_label("Num steps"), "2000")
     page.click("#paint")
     page.wait_for_selector("#stage img")
     first = page.get_attribute("#stage img", "src")
