@@ -43,7 +43,7 @@ import jaxnst
 from jaxnst.config import TransferConfig
 from jaxnst.images.contact_sheet import draw_pictures
 from jaxnst.metrics import Metrics, format_table, measure
-from jaxnst.optimize import make_optimizer
+from jaxnst.optimize.optimizers import scaled_adam
 from jaxnst.pretrained import load_lpips_network
 
 
@@ -99,10 +99,7 @@ def to_laplacian(gradient: jax.Array) -> list[jax.Array]:
 @functools.cache
 def make_adam(name: str | None, **constants: float) -> Any:
     """Return Adam in coordinates called `name`, with some constants of its own."""
-    adam = make_optimizer("adam")
-    if constants:
-        own: dict[str, Any] = {"b1": 0.9, "b2": 0.99, "eps": 1e-2} | constants
-        adam = optax.with_extra_args_support(optax.adam(1.0, **own))
+    adam = scaled_adam(**constants)
     if name is None:
         return adam
     if name == "laplacian":

@@ -12,6 +12,7 @@ import optax
 
 from jaxnst.images import load_picture, resize_picture, to_pil
 from jaxnst.losses import content_loss, gram_loss, gram_matrix
+from jaxnst.optimize import make_optimizer
 from jaxnst.pretrained import load_network
 
 
@@ -41,7 +42,8 @@ def paint(content, style, size=512, num_steps=200):
             loss += STYLE_WEIGHT / len(STYLE_LAYERS) * layer_loss  # eq. 5 and 7
         return loss
 
-    optimizer = optax.adam(0.05, b1=0.9, b2=0.99)
+    # In place of the paper's L-BFGS.
+    optimizer = optax.chain(make_optimizer("adam"), optax.scale(0.05))
 
     @jax.jit
     def step(image, opt_state, network):

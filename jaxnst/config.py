@@ -73,9 +73,12 @@ TILINGS = MappingProxyType({"xy": "circular", "x": "circular_x", "y": "circular_
 DEFAULT_STYLE_LOSS = MappingProxyType(
     {"pair": {"gram": 1.0, "moments": 1.0}, "paper": {"gram": 1.0}}
 )
-# The layers of Gatys et al. 2016, which every VGG has.
+# The layers of Gatys et al. 2016, which every VGG has. Weights of our own: more for
+# strokes, less for the deepest layer, see benchmarks/README.md.
 CONTENT_LAYERS = MappingProxyType({"relu4_2": 1.0})
-STYLE_LAYERS = MappingProxyType({f"relu{block}_1": 1.0 for block in range(1, 6)})
+STYLE_LAYERS = MappingProxyType(
+    {"relu1_1": 1.0, "relu2_1": 2.0, "relu3_1": 2.0, "relu4_1": 1.0, "relu5_1": 0.5}
+)
 # Strokes of another size than these are of no use, and overflow sizes in pixels.
 MAX_SCALE = 100
 MAX_STEPS = 10_000_000
@@ -465,7 +468,7 @@ class TransferConfig:
         default_text="none",
     )
     content_weight: float = _number(
-        0.25, "weight of the photo's content", is_static=False
+        0.15, "weight of the photo's content", is_static=False
     )
     tv_weight: float = _number(
         0.0, "weight of smoothness (total variation)", is_static=False
@@ -495,24 +498,24 @@ class TransferConfig:
         None, "longest side of the style picture, in place of a scale"
     )
     num_steps: int = _count(
-        50, "steps at the full size", most=MAX_STEPS, is_static=False
+        28, "steps at the full size", most=MAX_STEPS, is_static=False
     )
     coarse_steps: int = _count(
-        70, "steps at each smaller size", most=MAX_STEPS, is_static=False
+        36, "steps at each smaller size", most=MAX_STEPS, is_static=False
     )
     min_size: int = _side(
         128, "longest side of the smallest size painted; 0: full size only", 0
     )
     optimizer: str = _choice("adam", "adam or lbfgs", OPTIMIZERS, stand_in=CUSTOM)
     learning_rate: float = _number(
-        0.03,
+        0.04,
         "step size of adam, in pixel values (0 to 1) per step",
         check_fn=_positive,
         metavar="R",
         is_static=False,
     )
     decay: float = _fraction(
-        0.7,
+        0.9,
         "part of the last steps in which the learning rate falls to 0",
         is_static=False,
     )
@@ -542,10 +545,10 @@ class TransferConfig:
         default_text="1 on the CPU, elsewhere 1 to 10",
     )
     content_detail: float = _fraction(
-        0.5, "part of the photo's fine detail kept when sizes grow"
+        1.0, "part of the photo's fine detail kept when sizes grow"
     )
     init: str = _choice(
-        "content",
+        "recolored",
         "start from content, recolored, style, noise, or a picture file",
         INITS,
         stand_in=INIT_IMAGE,
@@ -857,25 +860,22 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
     {
         # Chosen by `jaxnst.metrics` and by eye, see the README.
         "default": TransferConfig(),
-        # Large shapes and colors, with unsettled strokes. So few steps would not reach
-        # the painting's colors, so they start from them, and fine detail that is left
-        # out would not come back. The deepest layer takes a quarter of every step;
-        # without it there is time for more steps.
+        # Large shapes and colors, with unsettled strokes. The deepest layer takes a
+        # quarter of every step; without it there is time for more steps.
         "draft": TransferConfig(
             num_steps=4,
             coarse_steps=12,
             learning_rate=0.08,
-            init="recolored",
-            content_detail=1.0,
-            style_layers={f"relu{block}_1": 1.0 for block in range(1, 5)},
+            style_layers=dict(list(STYLE_LAYERS.items())[:4]),
         ),
-        "fine": TransferConfig(num_steps=200, coarse_steps=200),
+        "fine": TransferConfig(num_steps=100, coarse_steps=100),
         # Gatys, Ecker, Bethge, CVPR 2016: the literal sums (eq. 1, 4, 7), their layers
         # and weights (w_l = 1/5, alpha/beta = 1e-3), average pooling, one size. Adam
         # replaces their L-BFGS, and the content picture their noise; their network was
         # rescaled to a mean activation of one.
         "gatys2016": TransferConfig(
             min_size=0,
+            init="content",
             pooling="average",
             padding="zeros",
             style_layers={f"relu{block}_1": 0.2 for block in range(1, 6)},

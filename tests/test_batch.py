@@ -31,8 +31,15 @@ from jaxnst.transfer.progress import ProgressCallback
 from jaxnst.transfer.setup import fit_config
 
 
-FEW = ["--size", "48", "--min-size", "0", "--num-steps", "2"]
-FEW_SETTINGS = {"size": 48, "min_size": 0, "num_steps": 2, "progress": False}
+# Random weights ask for smaller steps than real ones.
+FEW = ["--size=48", "--min-size=0", "--num-steps=2", "--learning-rate=0.01"]
+FEW_SETTINGS = {
+    "size": 48,
+    "min_size": 0,
+    "num_steps": 2,
+    "learning_rate": 0.01,
+    "progress": False,
+}
 
 
 @pytest.fixture
@@ -605,7 +612,7 @@ OTHERS = {
     "settings": (lambda r: r["settings"].update(seed=4), "its `seed` is 4, not 0;"),
     "more": (
         lambda r: r["settings"].update(seed=4, decay=0.1),
-        r"its `decay` is 0.1, not 0.7 \(and 1 settings more\)",
+        r"its `decay` is 0.1, not 0.9 \(and 1 settings more\)",
     ),
     "unknown": (lambda r: r["settings"].update(magic=1), "`magic` is 1, not None"),
     "content": (

@@ -18,7 +18,8 @@ import jaxnst
 from jaxnst.cli.main import main
 
 
-FEW = ["--size", "48", "--num-steps", "2", "--coarse-steps", "1"]
+# Random weights ask for smaller steps than real ones.
+FEW = ["--size=48", "--num-steps=2", "--coarse-steps=1", "--learning-rate=0.01"]
 # Compiled in a part of the time that the default layers take.
 SHALLOW = ["--content-layers", "relu2_2", "--style-layers", "relu1_1"]
 
@@ -206,6 +207,7 @@ def test_show_prints_the_record(command, capsys):
         ["size", "48"],
         ["num_steps", "2"],
         ["coarse_steps", "1"],
+        ["learning_rate", "0.01"],
     ]
     assert main(["show", str(output), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == jaxnst.read_record(output)

@@ -108,7 +108,8 @@ def test_only_what_can_be_normalized_is():
 
 
 def test_painting_with_it_compiles_nothing_more(tiny_network, content, style):
-    settings = {"size": 48, "min_size": 0, "num_steps": 2, "progress": False}
+    settings = {"size": 48, "min_size": 0, "num_steps": 2, "learning_rate": 0.01}
+    settings["progress"] = False
     forget_programs()
     plain = jaxnst.stylize(content, style, network=tiny_network, **settings)
     assert num_programs() == 1

@@ -76,8 +76,22 @@ def test_the_start_has_the_painting_s_colors(photo, red):
 def test_a_strength_goes_as_far(photo, red):
     for strength in (0.25, 1.0):
         found = start(photo, red, strength=strength)
-        expected = photo + strength * (recolored(photo, red) - photo)
+        expected = photo + strength**2 * (recolored(photo, red) - photo)
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_weights_of_less_style_go_less_far(photo, red):
+    """The photograph stays with no style at all; more than usual goes no further."""
+    whole = recolored(photo, red)
+    for weights, part in (
+        ({"style_weight": 0.25}, 0.5),
+        ({"content_weight": 4 * 0.15}, 0.5),
+        ({"style_weight": 9.0}, 1.0),
+        ({"content_weight": 0.0}, 1.0),
+        ({"style_weight": 1e-12}, 0.0),
+    ):
+        expected = photo + part * (whole - photo)
+        np.testing.assert_allclose(start(photo, red, **weights), expected, atol=1e-4)
 
 
 def test_several_paintings_mix_as_they_are_blended(photo, red, blue):
@@ -106,7 +120,7 @@ def test_a_map_of_strengths_goes_as_far_at_every_place(photo, red):
     found = start(photo, red, strength=strength)
     for side, part in ((slice(0, 32), 0.3), (slice(32, 64), 0.8)):
         own = photo[:, side]
-        expected = own + part * (recolored(own, red) - own)
+        expected = own + part**2 * (recolored(own, red) - own)
         np.testing.assert_allclose(found[:, side], expected, atol=5e-3)
 
 

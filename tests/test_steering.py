@@ -17,7 +17,14 @@ from jaxnst.optimize.strength import Steering, Trimmer, weigh
 from jaxnst.transfer.result import settings_of
 
 
-FEW = {"size": 48, "min_size": 0, "num_steps": 60, "progress": False}
+# Pictures of noise, which random weights see, ask for smaller steps than real ones.
+FEW = {
+    "size": 48,
+    "min_size": 0,
+    "num_steps": 60,
+    "learning_rate": 0.02,
+    "progress": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +74,7 @@ def stylize(tiny_network, content, style):
 def test_what_was_asked_for_is_reached(stylize):
     """Measured apart from the painting; more style leaves less content."""
     contents = []
-    for strength in (0.2, 0.7):
+    for strength in (0.4, 0.8):
         result, terms = stylize(strength)
         reached = result.record["result"]["strength"]
         assert reached["asked"] == strength
@@ -167,7 +174,7 @@ def test_strengths_are_swept(tiny_network, content, style):
     found = jaxnst.sweep(
         content,
         style,
-        strength=[0, 0.2, 0.6],
+        strength=[0, 0.4, 0.6],
         network=tiny_network,
         batch_size=2,
         **FEW,

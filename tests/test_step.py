@@ -129,9 +129,9 @@ def test_any_optax_transformation_works(problem, content):
 
 
 def test_adam_is_optax_s_own(problem, content):
-    """Two steps by hand, with optax alone."""
+    """Two steps by hand, with optax alone, of gradients whose scale does not matter."""
     network, targets, weights = problem
-    optimizer = optax.adam(0.05, b1=0.9, b2=0.99, eps=1e-2)
+    optimizer = optax.adam(2 * 0.05, b1=0.8, b2=0.95, eps=1.0)
     image = jnp.asarray(content)
     opt_state = optimizer.init(image)
     pixels = content.shape[0] * content.shape[1]
@@ -144,6 +144,7 @@ def test_adam_is_optax_s_own(problem, content):
 
     for _ in range(2):
         gradient = gradient_fn(image, network, targets)
+        gradient /= np.linalg.norm(gradient) / np.sqrt(gradient.size) + 1e-2
         update, opt_state = optimizer.update(gradient, opt_state)
         assert isinstance(update, jax.Array)
         image = jnp.clip(image + update, 0, 1)
@@ -151,6 +152,18 @@ def test_adam_is_optax_s_own(problem, content):
     # Adam divides by the gradient's own size, so a tiny gradient turns rounding into a
     # visible step; that is a pixel here and there.
     assert np.mean(np.abs(state.image - image)) < 1e-4
+
+
+def test_the_scale_of_the_loss_does_not_matter(problem, content):
+    """Weights of a thousand make the same steps as weights of one."""
+    network, targets, weights = problem
+    loud = weights._replace(
+        content=1000 * weights.content, style=1000 * weights.style, tv=1000 * weights.tv
+    )
+    optimizer = make_optimizer("adam")
+    state, _ = run((network, targets, weights), content, optimizer, 3)
+    other, _ = run((network, targets, loud), content, optimizer, 3)
+    assert np.mean(np.abs(state.image - other.image)) < 1e-3
 
 
 def test_state_is_donated(problem, content):

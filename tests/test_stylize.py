@@ -69,7 +69,7 @@ def test_history_has_every_term_of_every_step(stylize, content, style):
     assert all(column.shape == (7,) for column in history.values())
     np.testing.assert_allclose(
         history["total"],
-        0.25 * history["content"] + history["style"] + 0.5 * history["tv"],
+        0.15 * history["content"] + history["style"] + 0.5 * history["tv"],
         rtol=1e-5,
     )
     layers = np.mean([history[f"style/relu{block}_1"] for block in range(1, 6)], axis=0)
@@ -77,7 +77,9 @@ def test_history_has_every_term_of_every_step(stylize, content, style):
 
 
 def test_record_says_how_it_was_made(content, style, tiny_vgg19):
-    result = jaxnst.stylize(content, style, seed=3, style_weight=2, **FEW)
+    # Random weights ask for smaller steps than real ones.
+    small: dict[str, Any] = FEW | {"learning_rate": 0.01}
+    result = jaxnst.stylize(content, style, seed=3, style_weight=2, **small)
     record = json.loads(json.dumps(result.record))
     assert record["jaxnst"] == jaxnst.__version__
     assert record["settings"]["style_weight"] == 2
@@ -142,7 +144,10 @@ def test_sources_of_every_kind_give_the_same_picture(stylize, files):
 def test_inits(stylize, content, style):
     one = {"num_steps": 1, "min_size": 0, "learning_rate": 1e-6}
     resized = jaxnst.images.resize(content, (80, 96))
-    np.testing.assert_allclose(stylize(content, style, **one).image, resized, atol=1e-5)
+    photo = stylize(content, style, init="content", **one).image
+    np.testing.assert_allclose(photo, resized, atol=1e-5)
+    recolored = stylize(content, style, **one).image
+    np.testing.assert_allclose(recolored.mean((0, 1)), style.mean((0, 1)), atol=0.05)
     noise = stylize(content, style, init="noise", **one).image
     assert 0.27 < noise.std() < 0.31  # of the uniform distribution: 0.289
     again = stylize(content, style, init="noise", seed=1, **one).image
@@ -391,7 +396,7 @@ def test_a_loss_that_is_not_finite_keeps_the_picture(stylize, content, style):
     bad = optax.stateless(
         lambda updates, _: jax.tree.map(lambda x: x * jnp.nan, updates)
     )
-    result = stylize(content, style, optimizer=bad, size=48)
+    result = stylize(content, style, init="content", optimizer=bad, size=48)
     np.testing.assert_array_equal(result.image, content)
     assert result.record["result"]["stopped"] == "not finite"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from jaxnst._types import Activations
+from jaxnst.config import STYLE_LAYERS
 
 from .architecture import Architecture, ConvShape, Layer
 from .base import Network
@@ -60,7 +61,8 @@ class VGGArchitecture(Architecture):
     @property
     def style_layers(self) -> Mapping[str, float]:
         """The style layers of Gatys et al. 2016: the first ReLU of every block."""
-        return {f"relu{block}_1": 1.0 for block in range(1, len(self.depths) + 1)}
+        layers = [f"relu{block}_1" for block in range(1, len(self.depths) + 1)]
+        return {layer: STYLE_LAYERS.get(layer, 1.0) for layer in layers}
 
     def build(self, **options: Any) -> "VGG":
         """Return a `VGG` with random weights."""

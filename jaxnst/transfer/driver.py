@@ -303,7 +303,8 @@ def stylize(
         coarse_steps: number of steps at each smaller size.
         optimizer: "adam", "lbfgs" (whose line search may need several evaluations per
             step), or any optax transformation, which has its own learning rate.
-        learning_rate: step size of Adam, in pixel values (0 to 1) per step; with other
+        learning_rate: step size of Adam, in pixel values (0 to 1) per step, of pixels
+            with a usual gradient; others move by up to twice that. With other
             optimizers a factor on their updates, by default 1.
         decay: fraction of the full size's steps, at their end, over which the learning
             rate falls to zero, 0 to 1; by default 0 with optimizers other than Adam.
@@ -321,8 +322,8 @@ def stylize(
             picture each time it is enlarged, 0 to 1; in the style's colors if `init` is
             "recolored".
         init: start of the painting: "content", "recolored" (the content in the style's
-            colors; the preset "draft" has it), "style", "noise", or a picture, which is
-            stretched to the content's shape.
+            colors; less far where weights or a strength ask for less style), "style",
+            "noise", or a picture, which is stretched to the content's shape.
         seed: seed of the noise, 0 or more.
         network: name of pretrained weights, or path of a file of them, see
             `jaxnst.load_network`; or a network of your own: a `VGG`, `ResNet` or

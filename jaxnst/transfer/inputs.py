@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxnst._types import AnyHostImage, HostAlpha, HostImage, HostNumbers
 from jaxnst.coloring import recolor_style, smooth_recoloring, take_palette
-from jaxnst.config import INITS, TransferConfig
+from jaxnst.config import INITS, SETTINGS, TransferConfig
 from jaxnst.images import Picture, PictureSource, fitted_shape, resize
 from jaxnst.images.load import MAX_PIXELS, MIN_SIDE
 from jaxnst.images.resizing import fill_hidden, only_visible
@@ -30,6 +30,8 @@ from .regions import Regions, load_guiding, naming_choices
 HostBlend = Float[np.ndarray, "regions layers styles"]
 # A list or a tuple of pictures is blended.
 StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
+# Style weight over content weight from which a start is recolored entirely.
+_USUAL_RATIO = SETTINGS["style_weight"].default / SETTINGS["content_weight"].default
 # Number of pixels by which the colors of a picture are known.
 _NUM_SAMPLES = 1 << 14
 
@@ -230,15 +232,33 @@ def first_image(
     if config.init == "style":
         return resize(styles[0], (height, width))
     if config.init == "recolored":
-        return recolor(inputs, config, content, styles, blend)
+        strengths = inputs.strengths(config) or [None] * len(inputs.shares)
+        parts = [recolored_part(config, each) for each in strengths]
+        return recolor(inputs, parts, content, styles, blend)
     if inputs.init is not None:
         return resize(inputs.init.rgb, (height, width), wraps=inputs.wraps)
     return content
 
 
+def recolored_part(config: TransferConfig, strength: float | None) -> float:
+    """Return how far a start is recolored, 0 to 1.
+
+    All the way with the usual weights, less far where less style is asked for, as no
+    step would bring the photograph's own colors back.
+
+    Args:
+        config: settings, of which the weights count.
+        strength: strength asked for; None: the weights decide.
+    """
+    if strength is not None:
+        return strength**2
+    usual = _USUAL_RATIO * config.content_weight
+    return min(1.0, math.sqrt(config.style_weight / usual)) if usual else 1.0
+
+
 def recolor(
     inputs: Inputs,
-    config: TransferConfig,
+    parts: Sequence[float],
     content: HostImage,
     styles: tuple[AnyHostImage, ...],
     blend: HostBlend,
@@ -248,7 +268,7 @@ def recolor(
     An optimizer's steps are small and the colors of a photograph far from those of a
     painting, so a short run would spend most of its steps on them. Each region takes
     the colors of its own style. With several styles a color is the weighted mean of the
-    colors that the styles would give it; with a strength it goes that part of the way.
+    colors that the styles would give it. Each region goes its part of the way, 0 to 1.
 
     References:
         Kolkin, Salavon, Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and
@@ -263,9 +283,8 @@ def recolor(
             resize(each, shape, wraps=inputs.wraps, is_mask=True)
             for each in inputs.regions.maps
         ]
-    strengths = inputs.strengths(config) or [1.0] * len(maps)
     image = content.astype(np.float64)
-    for each, part, row in zip(maps, strengths, blend.mean(1), strict=True):
+    for each, part, row in zip(maps, parts, blend.mean(1), strict=True):
         inside = each > 0
         pixels = content[inside][:, None]
         for style, share in zip(styles, row, strict=True):

@@ -182,7 +182,8 @@ class ShotPainter:
             colored = leave_unpainted(self._base._replace(config=config)).image
         else:
             styles = tuple(style.rgb for style in inputs.styles)
-            colored = recolor(inputs, config, content, styles, self._plan.blends[0])
+            parts = [1.0] * len(inputs.shares)
+            colored = recolor(inputs, parts, content, styles, self._plan.blends[0])
         terms = _color_terms(content.reshape(-1, 3))
         found, *_ = np.linalg.lstsq(terms, colored.reshape(-1, 3), rcond=1e-4)
         self._recolor_terms = found.astype(np.float32)
