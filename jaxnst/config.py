@@ -865,7 +865,7 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
         "draft": TransferConfig(
             num_steps=4,
             coarse_steps=12,
-            learning_rate=0.08,
+            learning_rate=0.06,
             style_layers=dict(list(STYLE_LAYERS.items())[:4]),
         ),
         "fine": TransferConfig(num_steps=100, coarse_steps=100),
