@@ -394,7 +394,7 @@ def test_masks_may_be_empty_for_a_while(pan, style):
     assert opacities[2] is None
     assert [a.mean() > 0 for a in opacities if a is not None] == [False, True, False]
     strengths = np.array([0, 0.4, 0.9])[:, None, None] * np.ones((48, 64))
-    several = QUICK | {"frame_steps": 12}
+    several: dict[str, Any] = QUICK | {"frame_steps": 12}
     result = jaxnst.video(still[:3], style, strength=strengths, **several)
     changes = np.abs(frames_of(result) - plain)
     assert (np.diff(changes.mean((1, 2, 3))) > 0).all()
