@@ -31,6 +31,7 @@ QUICK: dict[str, Any] = {
     "frame_steps": 3,
     "progress": False,
 }
+PICTURE = {name: x for name, x in QUICK.items() if name != "frame_steps"}
 # Every clip here is painted with the tiny network, under the name of VGG-19.
 pytestmark = pytest.mark.usefixtures("tiny_vgg19")
 
@@ -68,8 +69,7 @@ def test_a_still_clip_stands_still_and_the_first_frame_is_that_of_stylize(style)
     assert all(np.array_equal(frames[0], frame) for frame in frames)
     assert [row["steps"] for row in result.rows] == [5, 0, 0, 0]
     assert [row["still"] for row in result.rows[1:]] == [1, 1, 1]
-    settings = {name: x for name, x in QUICK.items() if name != "frame_steps"}
-    assert same(frames[0], jaxnst.stylize(photo, style, **settings).image)
+    assert same(frames[0], jaxnst.stylize(photo, style, **PICTURE).image)
     assert len(result) == 4
     assert result.times == (0, 0.04, 0.08, 0.12)
     assert result.record["kind"] == "video"
@@ -91,8 +91,7 @@ def test_what_moves_is_carried_and_programs_are_compiled_once(pan, style):
     assert held["warp_error"] < 0.5 * single["warp_error"]
     assert held["warp_error_content"] == single["warp_error_content"]
     assert 0.5 < held["detail_kept"] < 2
-    settings = {name: x for name, x in QUICK.items() if name != "frame_steps"}
-    one = jaxnst.stylize(pan[3], style, **settings).image
+    one = jaxnst.stylize(pan[3], style, **PICTURE).image
     assert same(frames_of(alone)[3], one)
 
 
@@ -113,8 +112,7 @@ def test_a_cut_begins_a_shot_and_a_flash_does_not(pan, style):
     other = [levels(picture(48, 64, seed=7))] * 2
     result = jaxnst.video([*pan[:3], *other], style, **QUICK)
     assert [row["shot"] for row in result.rows] == [0, 0, 0, 1, 1]
-    settings = {name: x for name, x in QUICK.items() if name != "frame_steps"}
-    one = jaxnst.stylize(other[0], style, **settings).image
+    one = jaxnst.stylize(other[0], style, **PICTURE).image
     assert same(frames_of(result)[3], one)
     flash = [pan[0], pan[1], np.full_like(pan[1], 250), pan[3], pan[4]]
     result = jaxnst.video(flash, style, **QUICK)
@@ -355,6 +353,11 @@ def test_strength_over_time_reaches_what_stands_still(pan, style):
     assert (np.diff(changes) > 0).all()
     ratios = [float(row["ratios"]) for row in result.rows[1:]]
     assert ratios[1] > ratios[0] + 1  # at once, not after many frames
+    # Colors go with the strength at once, too.
+    asked = jaxnst.stylize(pan[0], style, **PICTURE, init="recolored", strength=0.8)
+    colored = np.linalg.norm(frames[2:].mean((1, 2)) - asked.image.mean((0, 1)), axis=1)
+    plain = np.linalg.norm(frames[0].mean((0, 1)) - asked.image.mean((0, 1)))
+    assert colored.max() < 0.5 * plain
     result = jaxnst.video(still[:3], style, **QUICK, strength={0: 0.8, 2: 0})
     assert same(frames_of(result)[2], pan[0] / np.float32(255))
 
@@ -520,8 +523,7 @@ def test_other_flows(pan, style, tmp_path):
 
 def test_colors_filters_and_recoloring(pan, style):
     result = jaxnst.video(pan, style, color="luminance", finish="sharpen", **QUICK)
-    settings = {name: x for name, x in QUICK.items() if name != "frame_steps"}
-    settings |= {"color": "luminance", "finish": "sharpen"}
+    settings = PICTURE | {"color": "luminance", "finish": "sharpen"}
     one = jaxnst.stylize(pan[0], style, **settings).image
     assert np.abs(frames_of(result)[0] - one).max() < 1e-4
     palette = jaxnst.video(pan, style, color="palette-only", **QUICK)

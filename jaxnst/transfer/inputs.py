@@ -232,28 +232,25 @@ def first_image(
     if config.init == "style":
         return resize(styles[0], (height, width))
     if config.init == "recolored":
-        strengths = inputs.strengths(config) or [None] * len(inputs.shares)
-        parts = [recolored_part(config, each) for each in strengths]
+        parts = recolored_parts(inputs, config)
         return recolor(inputs, parts, content, styles, blend)
     if inputs.init is not None:
         return resize(inputs.init.rgb, (height, width), wraps=inputs.wraps)
     return content
 
 
-def recolored_part(config: TransferConfig, strength: float | None) -> float:
-    """Return how far a start is recolored, 0 to 1.
+def recolored_parts(inputs: Inputs, config: TransferConfig) -> list[float]:
+    """Return how far a start is recolored in each region, 0 to 1.
 
     All the way with the usual weights, less far where less style is asked for, as no
     step would bring the photograph's own colors back.
-
-    Args:
-        config: settings, of which the weights count.
-        strength: strength asked for; None: the weights decide.
     """
-    if strength is not None:
-        return strength**2
+    strengths = inputs.strengths(config)
+    if strengths is not None:
+        return [each**2 for each in strengths]
     usual = _USUAL_RATIO * config.content_weight
-    return min(1.0, math.sqrt(config.style_weight / usual)) if usual else 1.0
+    part = min(1.0, math.sqrt(config.style_weight / usual)) if usual else 1.0
+    return [part] * len(inputs.shares)
 
 
 def recolor(

@@ -168,6 +168,7 @@ def hold(
     motions: Sequence[Motion],
     paintings: Sequence[HostImage],
     recolor_fn: Callable[[HostImage], HostImage],
+    recolorings: Sequence[HostImage | None],
     *,
     moves: bool = True,
     changes: Sequence[HostImage] = (),
@@ -182,6 +183,7 @@ def hold(
         motions: motion from each of the frames before.
         paintings: painting of each.
         recolor_fn: function that gives a frame the colors of the painting.
+        recolorings: change of the colors since each painting, where settings changed.
         moves: whether there is a flow; without one, `changes` are added.
         changes: change of the frame from each of those before.
     """
@@ -192,6 +194,9 @@ def hold(
         else:
             moved = np.clip(painting + changes[number], 0, 1)
             moved = np.where(motion.still[..., None], painting, moved)
+        recoloring = recolorings[number]
+        if recoloring is not None:
+            moved = np.clip(moved + recoloring, 0, 1)
         carried.append(moved)
     image, certainty = _mean_of(carried, [each.certainty for each in motions])
     first, seen = _mean_of(carried, [each.seen for each in motions])

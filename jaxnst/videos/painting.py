@@ -29,7 +29,7 @@ from jaxnst.optimize.member import Member
 from jaxnst.optimize.recovery import Method
 from jaxnst.optimize.schedule import Budget
 from jaxnst.optimize.strength import Steering, weigh
-from jaxnst.transfer.inputs import recolor
+from jaxnst.transfer.inputs import recolor, recolored_parts
 from jaxnst.transfer.memory import clear_memory_errors
 from jaxnst.transfer.plan import Plan, make_plan, weights_of
 from jaxnst.transfer.regions import guides_at
@@ -190,16 +190,38 @@ class ShotPainter:
 
     def recolored(self, index: int, frame: HostImage) -> HostImage:
         """Return a frame in the colors of the painting."""
-        assert self._recolor_terms is not None
         config = self.job.config_at(index)
         if self._is_left(config):
             return frame
+        return frame + self._parts(index, config) * self._recoloring(frame)
+
+    def recoloring_since(
+        self, before: int, index: int, frame: HostImage
+    ) -> HostImage | None:
+        """Return how settings changed a frame's colors since an earlier frame."""
+        now, old = (self.job.config_at(each) for each in (index, before))
+        if now == old or now.color == "palette-only":
+            return None
+        part = self._parts(index, now) - self._parts(index, old)
+        return part * self._recoloring(frame)
+
+    def _recoloring(self, frame: HostImage) -> HostImage:
+        """Return what a frame lacks of the painting's colors."""
+        assert self._recolor_terms is not None
         found = _color_terms(frame.reshape(-1, 3)) @ self._recolor_terms
-        found = np.clip(found.reshape(frame.shape), 0, 1)
-        part = config.strength
-        if not isinstance(part, int | float) or config.color == "palette-only":
-            return found
-        return (frame + part * (found - frame)).astype(np.float32)
+        return np.clip(found.reshape(frame.shape), 0, 1) - frame
+
+    def _parts(self, index: int, config: TransferConfig) -> np.ndarray:
+        """Return how far the pixels of a frame are recolored, (height, width, 1)."""
+        if config.color == "palette-only":
+            return np.ones((1, 1, 1), np.float32)
+        inputs = self._job_at(index).inputs
+        is_styled = self._plan.blends[0].sum(2).mean(1)
+        parts = (is_styled * recolored_parts(inputs, config)).astype(np.float32)
+        maps = np.ones((1, 1, 1), np.float32)
+        if inputs.regions is not None:
+            maps = inputs.regions.maps
+        return np.tensordot(parts, maps, 1)[..., None]
 
     def _is_left(self, config: TransferConfig) -> bool:
         """Return whether a frame stays as it is in the clip."""
@@ -222,7 +244,7 @@ class ShotPainter:
         """
         started = time.perf_counter()
         config, job = self.job.config_at(index), self._job_at(index)
-        held = self._freed(held, index, last["frame"])
+        held = self._freed(held, frame, index, last["frame"])
         image, terms, steps = held.first, {}, 0
         ratios = np.array([float(x) for x in last["ratios"].split()])
         if self._is_left(config):
@@ -253,10 +275,11 @@ class ShotPainter:
         )
         return image, row
 
-    def _freed(self, held: Held, index: int, before: int) -> Held:
+    def _freed(self, held: Held, frame: HostImage, index: int, before: int) -> Held:
         """Return what the frames before say, less what new settings or masks change.
 
-        It is painted though it stands still.
+        It is painted though it stands still. In another region it starts in the colors
+        of that.
         """
         config = self.job.config_at(index)
         since = range(max(self.start, index - _SETTLING), index)
@@ -267,7 +290,11 @@ class ShotPainter:
             return held
         change = np.abs(now.maps - old.maps).max(0)
         is_new = (change > _OTHER_REGION) & (held.rates == 0)
+        config = self.job.config_at(index)
+        part = self._parts(index, config) - self._parts(before, config)
+        first = held.first + is_new[..., None] * part * self._recoloring(frame)
         return held._replace(
+            first=np.clip(first, 0, 1),
             certainty=np.where(is_new, np.float32(0), held.certainty),
             rates=np.where(is_new, np.float32(NEW_RATE), held.rates),
         )

@@ -191,6 +191,7 @@ def _paint_item(
         item.motions,
         [store.image(before) for before in item.before],
         functools.partial(painter.recolored, index),
+        [painter.recoloring_since(x, index, item.frame) for x in item.before],
         moves=painter.job.has_flow,
         changes=item.changes,
     )
