@@ -3,7 +3,7 @@
 pip install -e '.[video]'
 python benchmarks/video.py [--clips pan tripod bunny layers] [--size 160]
     [--frames 12] [--alone 5] [--runs SETTINGS ...] [--style PICTURE] [-o FOLDER]
-    [--json FILE]
+    [--memory SIZE] [--json FILE]
 
 Four clips: a pan with known flow, a tripod shot with noise, Big Buck Bunny, and a disc
 that moves over a photograph that moves, too. SETTINGS are of `jaxnst.video`, in JSON:
@@ -13,12 +13,16 @@ that moves over a photograph that moves, too. SETTINGS are of `jaxnst.video`, in
 frames by themselves, "long" the same from the fifth frame before. LPIPS, Gram and
 palette gaps are means of the same frames however they are painted. "seconds" is the
 median of the frames after the first, over that of a frame by itself. The folder gets
-each clip as a film.
+each clip as a film. The disc has left the picture after 14 frames of 160 px.
+
+--memory measures something else: the peak of a new process that paints Big Buck Bunny
+at this size, from pictures to a film, above that of one which paints its first frame.
 """
 
 import argparse
 import json
 import statistics
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,7 @@ from _common import (
     count_of,
     make_parser,
     path_of,
+    run_fresh,
     run_main,
     say_if_busy,
     size_of,
@@ -36,13 +41,30 @@ from _common import (
 )
 
 import jaxnst
-from jaxnst.images import resize
+from jaxnst.images import resize, save_picture
 from jaxnst.metrics import measure
 from jaxnst.pretrained import load_lpips_network
 from jaxnst.videos.flow import farneback_flow, one_thread
 from jaxnst.videos.measuring import measure_frames, summarize
 from jaxnst.videos.source import open_clip
 
+
+# Frames of a clip, and first frames of its shots; the first row is the picture.
+MEMORY_RUNS = [(1, ()), (6, ()), (24, ()), (48, (24,)), (72, (24, 48))]
+MEMORY = """
+import json
+import jaxnst
+from _common import peak_memory
+folder, size, style, count, cuts = *sys.argv[1:5], json.loads(sys.argv[5])
+shared = dict(size=int(size), progress=False)
+if count == "1":
+    jaxnst.stylize(f"{folder}/00.png", style, **shared).save(f"{folder}/one.jpg")
+else:
+    film = f"{folder}/{count}.mp4"
+    clip = f"{folder}/%02d.png"
+    jaxnst.video(clip, style, stop=int(count), cuts=cuts, output=film, **shared)
+print(json.dumps(peak_memory()))
+"""
 
 CLIPS = ("pan", "tripod", "bunny", "layers")
 COLUMNS = {
@@ -135,6 +157,27 @@ def measures(
     return found
 
 
+def measure_memory(size: int, style: Path) -> list[dict[str, Any]]:
+    """Print and return the peaks of processes that paint clips."""
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        most = MEMORY_RUNS[-1][0]
+        for index, frame in enumerate(make_clip("bunny", size, 24) * (most // 24)):
+            save_picture(Path(folder, f"{index:02}.png"), frame / np.float32(255))
+        print("frames   shots   peak, MB   above the picture's")
+
+        def run(count: int, cuts: Sequence[int]) -> float:
+            return run_fresh(MEMORY, folder, size, style, count, json.dumps(cuts)) / 1e6
+
+        run(*MEMORY_RUNS[1])  # compiles all programs, which takes memory of its own
+        for count, cuts in MEMORY_RUNS:
+            peak = run(count, cuts)
+            above = peak - (rows[0]["peak"] if rows else peak)
+            rows.append({"frames": count, "shots": len(cuts) + 1, "peak": peak})
+            print(f"{count:6} {len(cuts) + 1:7} {peak:10.0f} {above:10.0f}", flush=True)
+    return rows
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
@@ -144,12 +187,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--alone", type=count_of, default=5, help="by themselves (%(default)s)")
     add("--runs", type=json.loads, nargs="+", default=[{}], metavar="SETTINGS")
     add("--style", type=path_of, default=path_of("hokusai_great_wave"))
+    add("--memory", type=size_of, metavar="SIZE", help="measure peaks instead")
     add("-o", "--output", type=Path, metavar="FOLDER", help="for the painted clips")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.memory is not None:
+        write_json(args.json, measure_memory(args.memory, args.style), size=args.memory)
+        return
     say_if_busy()
     pair = jaxnst.load_picture(args.style).rgb, load_lpips_network()
     rows: list[dict[str, Any]] = []
