@@ -575,6 +575,29 @@ def test_what_is_covered_is_found():
     assert check_consistency(flow * 0, flow * 0).min() == 1
 
 
+def test_a_plain_sky_is_seen_though_its_flow_is_noise(rng):
+    after = textured(64, 64)
+    after[:32] = 0.6
+    before = np.roll(after, -1, axis=1)  # what is seen here was one pixel to the left
+    flows = [np.zeros((64, 64, 2), np.float32) for _ in range(2)]
+    for flow, way in zip(flows, (-1, 1), strict=True):
+        flow[..., 0] = way
+        flow[:26] += rng.normal(0, 2, (26, 64, 2))
+    found = motion.measure_motion(
+        after, before, lambda *_: flows[0], lambda *_: flows[1]
+    )
+    sky = np.s_[4:26, 4:-4]
+    assert check_consistency(*flows)[sky].mean() < 0
+    assert found.seen[sky].mean() > 0.9
+    assert np.abs(found.flow[sky] - (-1, 0)).mean() < 0.2
+    # Elsewhere in the sky it does not stand for what was covered.
+    before[8:20, 20:40] = rng.random((12, 20, 3))
+    found = motion.measure_motion(
+        after, before, lambda *_: flows[0], lambda *_: flows[1]
+    )
+    assert found.seen[11:17, 23:36].mean() < 0.3
+
+
 def test_one_target_stands_for_several(rng):
     """Its gradient is that of the sum over the frames before."""
     image, one, other = (

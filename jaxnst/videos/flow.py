@@ -191,13 +191,15 @@ def check_consistency(flow: Flow, back: Flow) -> np.ndarray:
     return np.where(_leaves(flow), 0, found).astype(np.float32)
 
 
-def certainty_of(flow: Flow, back: Flow) -> tuple[HostAlpha, HostAlpha]:
+def certainty_of(
+    flow: Flow, back: Flow, known: np.ndarray | bool = False
+) -> tuple[HostAlpha, HostAlpha]:
     """Return how certain a flow is, and what of the picture it leads to, [0, 1].
 
-    At a border of motion a flow is not certain, but leads to nearly the right place.
+    It is certain where it is `known`, whatever `back` says. At a border of motion a flow is not certain, but leads to nearly the right place.
     What is lost spreads outwards.
     """
-    found = check_consistency(flow, back)
+    found = np.where(known, 1, check_consistency(flow, back))
     is_boundary = (found == 0) & ~_leaves(flow)
     return _smoothed(found), _smoothed(np.where(is_boundary, 1, found))
 

@@ -13,7 +13,15 @@ from jaxtyping import Bool
 
 from jaxnst._types import HostAlpha, HostImage
 
-from .flow import LUMA, Flow, FlowFn, certainty_of, warp, warp_smooth
+from .flow import (
+    LUMA,
+    Flow,
+    FlowFn,
+    certainty_of,
+    check_consistency,
+    warp,
+    warp_smooth,
+)
 from .source import cv2
 
 
@@ -98,7 +106,11 @@ def measure_motion(
         certainty = seen = everything.astype(np.float32)
     else:
         flow = flow_fn(frame, before)
-        certainty, seen = certainty_of(flow, (back_fn or flow_fn)(before, frame))
+        back = (back_fn or flow_fn)(before, frame)
+        mean, is_plain = _find_plain(frame, before, flow)
+        is_plain &= check_consistency(flow, back) < 0
+        flow = np.where(is_plain[..., None], mean, flow)
+        certainty, seen = certainty_of(flow, back, is_plain)
     change = frame - warp(before, flow)
     certain = cv2.GaussianBlur(certainty, (0, 0), _LIGHT_SMOOTHING)
     brighter = cv2.GaussianBlur(certainty * (change @ LUMA), (0, 0), _LIGHT_SMOOTHING)
@@ -125,6 +137,28 @@ def find_still(frame: HostImage, before: HostImage, flow: Flow) -> np.ndarray:
     square = np.ones(window, np.uint8)
     closed = cv2.morphologyEx(still.astype(np.uint8), cv2.MORPH_CLOSE, square)
     return closed.astype(bool) & is_at_rest
+
+
+def _find_plain(
+    frame: HostImage, before: HostImage, flow: Flow
+) -> tuple[Flow, np.ndarray]:
+    """Return the flow around each pixel, and where it explains the frame but for noise.
+
+    In flat places, such as a sky, a flow and the one back need not agree, though
+    nothing was covered there.
+    """
+    change = frame - warp_smooth(before, flow)
+    window = (_STILL_WINDOW, _STILL_WINDOW)
+    noise = float(np.median(np.abs(change - cv2.blur(change, window))))
+    mean = _mean_flow(frame, flow, noise)
+    found = cv2.blur(np.abs(frame - warp_smooth(before, mean)).mean(-1), window)
+    most = max(_STILL_LEAST, _STILL_NOISE * _MEAN_OVER_MEDIAN * noise)
+    slopes = sum(
+        np.square(np.gradient(mean[..., i], axis=axis))
+        for i in (0, 1)
+        for axis in (0, 1)
+    )
+    return mean, (found < most) & (slopes < 0.002)
 
 
 def _mean_flow(frame: HostImage, flow: Flow, noise: float) -> Flow:
