@@ -196,8 +196,9 @@ def certainty_of(
 ) -> tuple[HostAlpha, HostAlpha]:
     """Return how certain a flow is, and what of the picture it leads to, [0, 1].
 
-    It is certain where it is `known`, whatever `back` says. At a border of motion a flow is not certain, but leads to nearly the right place.
-    What is lost spreads outwards.
+    It is certain where it is `known`, whatever `back` says. At a border of motion a
+    flow is not certain, but leads to nearly the right place. What is lost spreads
+    outwards.
     """
     found = np.where(known, 1, check_consistency(flow, back))
     is_boundary = (found == 0) & ~_leaves(flow)
