@@ -523,7 +523,7 @@ def test_other_flows(pan, style, tmp_path):
 
 def test_colors_filters_and_recoloring(pan, style):
     result = jaxnst.video(pan, style, color="luminance", finish="sharpen", **QUICK)
-    settings = PICTURE | {"color": "luminance", "finish": "sharpen"}
+    settings: dict[str, Any] = PICTURE | {"color": "luminance", "finish": "sharpen"}
     one = jaxnst.stylize(pan[0], style, **settings).image
     assert np.abs(frames_of(result)[0] - one).max() < 1e-4
     palette = jaxnst.video(pan, style, color="palette-only", **QUICK)
