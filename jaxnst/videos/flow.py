@@ -181,14 +181,15 @@ def check_consistency(flow: Flow, back: Flow) -> np.ndarray:
     gap = np.square(flow + returned).sum(-1)
     lengths = np.square(flow).sum(-1)
     is_lost = gap >= 0.01 * (lengths + np.square(returned).sum(-1)) + 0.5
-    slopes = sum(
-        np.square(np.gradient(flow[..., i], axis=axis))
-        for i in (0, 1)
-        for axis in (0, 1)
-    )
-    found = np.where(slopes > 0.01 * lengths + 0.002, 0, 1)
+    found = np.where(squared_slope(flow) > 0.01 * lengths + 0.002, 0, 1)
     found = np.where(is_lost, -1, found)
     return np.where(_leaves(flow), 0, found).astype(np.float32)
+
+
+def squared_slope(flow: Flow) -> np.ndarray:
+    """Return the sum of the squared derivatives of a flow at each pixel."""
+    down, across = np.gradient(flow, axis=(0, 1))
+    return (np.square(down) + np.square(across)).sum(-1)
 
 
 def certainty_of(

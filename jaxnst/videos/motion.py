@@ -19,6 +19,7 @@ from .flow import (
     FlowFn,
     certainty_of,
     check_consistency,
+    squared_slope,
     warp,
     warp_smooth,
 )
@@ -39,6 +40,8 @@ _STILL_NOISE = 1.3
 _STILL_WINDOW = 5
 # Of normal noise: mean over median of its absolute value.
 _MEAN_OVER_MEDIAN = 0.7979 / 0.6745
+# Squared slope of the mean flow up to which all around a place moves alike.
+_EVEN_SLOPE = 0.002
 # Standard deviation over which a change of light is smoothed, in pixels.
 _LIGHT_SMOOTHING = 4.0
 # Detail of a carried picture is finer than this, in pixels; it is compared with what
@@ -153,12 +156,7 @@ def _find_plain(
     mean = _mean_flow(frame, flow, noise)
     found = cv2.blur(np.abs(frame - warp_smooth(before, mean)).mean(-1), window)
     most = max(_STILL_LEAST, _STILL_NOISE * _MEAN_OVER_MEDIAN * noise)
-    slopes = sum(
-        np.square(np.gradient(mean[..., i], axis=axis))
-        for i in (0, 1)
-        for axis in (0, 1)
-    )
-    return mean, (found < most) & (slopes < 0.002)
+    return mean, (found < most) & (squared_slope(mean) < _EVEN_SLOPE)
 
 
 def _mean_flow(frame: HostImage, flow: Flow, noise: float) -> Flow:

@@ -290,7 +290,6 @@ class ShotPainter:
             return held
         change = np.abs(now.maps - old.maps).max(0)
         is_new = (change > _OTHER_REGION) & (held.rates == 0)
-        config = self.job.config_at(index)
         part = self._parts(index, config) - self._parts(before, config)
         first = held.first + is_new[..., None] * part * self._recoloring(frame)
         return held._replace(
