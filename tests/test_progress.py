@@ -152,5 +152,5 @@ def test_small_strokes_are_told_of(tiny_network, capsys, own, is_told):
     options = {"network": tiny_network, "size": 110, "min_size": 0, "num_steps": 1}
     jaxnst.stylize(picture(110, 90), picture(40, 50), **options | own)
     told = "The style picture has 50 px, so in 110 px its strokes will be small; "
-    told += "`style_scale` 2 enlarges them."
+    told += "`style_scale` 1.5 enlarges them."  # the root of 110 over 50
     assert (told in " ".join(capsys.readouterr().err.split())) == is_told

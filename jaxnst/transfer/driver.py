@@ -1,6 +1,7 @@
 """`stylize` and `estimate`: from two pictures to a result."""
 
 import contextlib
+import math
 import os
 import time
 import warnings
@@ -424,9 +425,11 @@ def _note_of_strokes(job: Job) -> str | None:
         return None
     if size < _SMALL_STROKES * longest or is_unpainted(config):
         return None
+    # The whole factor makes strokes as large, but as soft as an enlarged painting is.
+    scale = math.sqrt(size / longest)
     return (
         f"The style picture has {longest} px, so in {size} px its strokes will be "
-        f"small; `style_scale` {size / longest:.0f} enlarges them."
+        f"small; `style_scale` {scale:.1f} enlarges them."
     )
 
 
