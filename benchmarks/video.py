@@ -13,7 +13,7 @@ that moves over a photograph that moves, too. SETTINGS are of `jaxnst.video`, in
 frames by themselves, "long" the same from the fifth frame before. LPIPS, Gram and
 palette gaps are means of the same frames however they are painted. "seconds" is the
 median of the frames after the first, over that of a frame by itself. The folder gets
-each clip as a film. The disc has left the picture after 14 frames of 160 px.
+each clip as a film.
 
 --memory measures something else: the peak of a new process that paints Big Buck Bunny
 at this size, from pictures to a film, above that of one which paints its first frame.
@@ -109,6 +109,11 @@ def make_clip(name: str, size: int, count: int) -> list[Any]:
             center = 0.25 * width + 4 * index
             disc = np.hypot(down - height / 2, across - center) < 0.3 * height
             left = round(0.6 * size - center)
+            if left < 0:
+                raise ValueError(
+                    f"the disc of 'layers' leaves the picture at frame {index}; give "
+                    f"--frames {index} or fewer."
+                )
             top = front[20 : 20 + height, left : left + width]
             frames.append(np.where(disc[..., None], top, back))
     return [np.round(255 * np.clip(x, 0, 1)).astype(np.uint8) for x in frames]

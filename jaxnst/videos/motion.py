@@ -215,7 +215,8 @@ def hold(
         motions: motion from each of the frames before.
         paintings: painting of each.
         recolor_fn: function that gives a frame the colors of the painting.
-        recolorings: change of the colors since each painting, where settings changed.
+        recolorings: change of the colors since each painting, as the settings changed;
+            None: they did not.
         moves: whether there is a flow; without one, `changes` are added.
         changes: change of the frame from each of those before.
     """
