@@ -45,7 +45,8 @@ content, style = (generator.random((size, size, 3), np.float32) for _ in range(2
 settings = dict(size=size, min_size=0, num_steps=2, steps_per_call=1, memory=memory)
 settings |= dict(tile_size=tile_size)
 if sys.argv[3] == "forecast":
-    print(json.dumps(jaxnst.estimate(content, style, **settings).memory))
+    found = jaxnst.estimate(content, style, **settings)
+    print(json.dumps([found.memory, found.sizes[-1].step_seconds]))
 else:
     times = []
     def callback(view):
@@ -113,7 +114,7 @@ def measure(
                         row["peaks"].append(found["peak"])
                         continue
                     if repeat == 0:
-                        row["forecast"] = run(name, "forecast")
+                        row["forecast"], row["step_forecast"] = run(name, "forecast")
                     peak, seconds = run(name, "paint")
                 except RuntimeError as error:
                     row["error"] = str(error)
@@ -148,7 +149,8 @@ def line_of(row: dict[str, Any]) -> str:
     forecast = row["forecast"]
     return (
         f"{head} {forecast / 1e9:13.2f} {forecast / row['peak'] - 1:+6.0%} "
-        f"{ratio:>11} {row['step']:10.2f}"
+        f"{ratio:>11} {row['step']:10.2f} {row['step_forecast']:11.2f} "
+        f"{row['step_forecast'] / row['step'] - 1:+6.0%}"
     )
 
 
@@ -157,7 +159,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     tasks = [(size, LEVELS, args.torch_python) for size in args.sizes]
     tasks += [(size, ("low", "tiles"), None) for size in args.low]
     rows: list[dict[str, Any]] = []
-    print("  size  level     peak, GB  forecast, GB   off  over torch    step, s")
+    print(
+        "  size  level     peak, GB  forecast, GB   off  over torch    step, s "
+        "forecast, s   off"
+    )
     for size, levels, torch_python in tasks:
         found = measure(size, levels, args.repeats, torch_python, args.tile_size)
         rows += found

@@ -7,7 +7,8 @@ python benchmarks/recipe.py [CANDIDATE ...] [--pairs CONTENT,STYLE ...] [--size 
 A candidate is `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`; its settings are those of
 `jaxnst.stylize`, everything else is the preset's. `parameters=laplacian` and
 `parameters=colors` paint with Adam in other coordinates than pixels (see `make_adam`
-below), `b1`, `b2` and `eps` with other constants of Adam. Candidates take turns, pair
+below), `b1`, `b2` and `eps` with other constants of Adam, and `file_size=300` with the
+painting reduced to 300 px, measured against the whole. Candidates take turns, pair
 by pair; seconds include compiling where a program is new. Pictures are measured with
 AlexNet, which painted none of them, and laid into one sheet, a row for each candidate:
 metrics choose what to look at, eyes choose. Pictures that the folder has already are
@@ -41,6 +42,7 @@ from _common import (
 
 import jaxnst
 from jaxnst.config import TransferConfig
+from jaxnst.images import resize_picture
 from jaxnst.images.contact_sheet import draw_pictures
 from jaxnst.metrics import Metrics, format_table, measure
 from jaxnst.optimize.optimizers import scaled_adam
@@ -121,10 +123,12 @@ def parse_candidate(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def paint(
-    content: Path, style: Path, size: int, settings: dict[str, Any]
+    content: Path, style: Any, size: int, settings: dict[str, Any]
 ) -> tuple[jaxnst.Result, float]:
     """Return the picture, and the seconds it took."""
     settings = dict(settings)
+    if (file_size := settings.pop("file_size", None)) is not None:
+        style = resize_picture(jaxnst.load_picture(style), file_size).rgb
     constants = {name: settings.pop(name) for name in CONSTANTS if name in settings}
     if constants or "parameters" in settings:
         name = settings.pop("parameters", None)

@@ -26,8 +26,9 @@ def paint(content, style, size=512, num_steps=200):
     network = load_network("vgg19", pooling="average", padding="zeros")
     photo, painting = load_picture(content), load_picture(style)
     content_image = jnp.asarray(resize_picture(photo, size).rgb)
-    style_size = min(size, max(painting.rgb.shape))  # never enlarged
-    style_image = jnp.asarray(resize_picture(painting, style_size).rgb)
+    # A file smaller than the result is enlarged halfway, by the root of the factor.
+    style_size = min(size, (size * max(painting.rgb.shape)) ** 0.5)
+    style_image = jnp.asarray(resize_picture(painting, round(style_size)).rgb)
     content_target = network(content_image, [CONTENT_LAYER])[CONTENT_LAYER]
     style_features = network(style_image, STYLE_LAYERS)
     style_targets = {name: gram_matrix(style_features[name]) for name in STYLE_LAYERS}

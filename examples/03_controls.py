@@ -41,6 +41,7 @@ def ellipse(shape, *ellipses):
 
 
 CUP = ellipse((400, 600), (0.465, 0.545, 0.34, 0.43), (0.485, 0.34, 0.205, 0.245))
+SMALL_WAVE = resize_picture(jaxnst.load_picture(WAVE), 160).rgb
 RAMP = np.tile(np.linspace(0, 0.9, 451, dtype=np.float32), (300, 1))
 
 # {sheet: (content, style, {title: settings})}
@@ -92,6 +93,15 @@ PAINTED = {
             "style_scale 2": {"style_scale": 2},
             "detail -1": {"detail": -1},
             "detail 1": {"detail": 1},
+        },
+    ),
+    "small_file": (
+        PALACE,
+        SMALL_WAVE,
+        {
+            "style_scale 0.5": {"style_scale": 0.5},
+            "style_scale 1, the default": {},
+            "style_scale 2": {"style_scale": 2},
         },
     ),
     "losses": (

@@ -218,7 +218,7 @@ def test_memory_tells_what_does_not_fit(load, monkeypatch):
     def run_fresh(code, size, level, what, tile_size, **_):
         if level == "fast":
             raise RuntimeError("`size` 64 needs 9 GB")
-        return 90 if what == "forecast" else [next(peaks), 0.5]
+        return [90, 0.6] if what == "forecast" else [next(peaks), 0.5]
 
     def run_torch_step(python, size, repeats):
         return {"peak": next(peaks), "version": "2.13.0"}
@@ -231,6 +231,7 @@ def test_memory_tells_what_does_not_fit(load, monkeypatch):
     assert low["peak"] == 78.5
     assert low["over_torch"] == pytest.approx((0.8 + 0.7) / 2)
     assert "0.75" in memory.line_of(low)
+    assert memory.line_of(low).endswith("+20%")
 
 
 def test_peers_are_compared_by_their_means(load):

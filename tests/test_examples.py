@@ -45,7 +45,7 @@ def load_compiled(name, **options):
 
 def test_gatys2016_is_the_example(files, tiny_vgg19, monkeypatch):
     """With a network of the shape of VGG-19, which each loads with its own options."""
-    size = 64  # the painting is 50 px, never enlarged
+    size = 64  # the painting is 50 px, so it is enlarged
     example = load_example("01_gatys.py")
     monkeypatch.setattr(example, "load_network", load_compiled)
     by_hand = example.paint(*files, size=size, num_steps=10)

@@ -49,18 +49,21 @@ def test_detail_reaches_fine_layers_first(tiny_network, content, style):
 
 
 def test_a_scale_is_a_factor_on_how_large_the_style_is_looked_at():
-    full, file = (384, 512), (1000, 800)
+    full = (384, 512)
 
-    def longest(**settings):
+    def longest(file=(1000, 800), **settings):
         config = settle_config(size=512, **settings)
         return max(style_shapes_at(config, [file], full, full)[0])
 
     assert longest() == 512
     assert longest(style_scale=0.5) == 256
     assert longest(style_scale=2) == 1024
-    # A small file is no larger by default, but it is enlarged where that is asked for.
-    config = settle_config(size=512, style_scale=2)
-    assert max(style_shapes_at(config, [(300, 200)], full, full)[0]) == 600
+    # A small file is enlarged by the root of the factor, and further if that is asked
+    # for; without content, as for a texture, it keeps its own scale.
+    assert longest((128, 100)) == 256
+    assert longest((128, 100), style_scale=4) == 1024
+    assert longest((128, 100), content_weight=0) == 128
+    assert longest((128, 100), style_size=100) == 100
 
 
 def test_blends_go_from_fine_to_coarse():

@@ -145,12 +145,12 @@ def test_the_bar_of_one_picture_among_many():
 @pytest.mark.parametrize(
     ("own", "is_told"),
     [({}, True), ({"style_scale": 1.5}, False), ({"size": 64}, False)],
-    ids=["small", "decided", "as_large"],
+    ids=["small", "decided", "nearly_as_large"],
 )
-def test_small_strokes_are_told_of(tiny_network, capsys, own, is_told):
-    """The painting has 50 px; it is small from twice as many on."""
+def test_a_style_picture_that_is_small_is_told_of(tiny_network, capsys, own, is_told):
+    """The painting has 36 px; it is small from three times as many on."""
     options = {"network": tiny_network, "size": 110, "min_size": 0, "num_steps": 1}
-    jaxnst.stylize(picture(110, 90), picture(40, 50), **options | own)
-    told = "The style picture has 50 px, so in 110 px its strokes will be small; "
-    told += "`style_scale` 1.5 enlarges them."  # the root of 110 over 50
+    jaxnst.stylize(picture(110, 90), picture(33, 36), **options | own)
+    told = "The style picture has 36 px, so in 110 px its strokes will be small and "
+    told += "soft; a larger file of it would paint better."
     assert (told in " ".join(capsys.readouterr().err.split())) == is_told

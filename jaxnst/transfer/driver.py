@@ -1,7 +1,6 @@
 """`stylize` and `estimate`: from two pictures to a result."""
 
 import contextlib
-import math
 import os
 import time
 import warnings
@@ -45,7 +44,7 @@ from .setup import Job, set_up, settle_config
 
 
 # Times by which a result is larger than the style pictures from which on that is said.
-_SMALL_STROKES = 2
+_SMALL_STYLE = 3
 # Arguments of `stylize` that are no settings.
 _NO_SETTINGS = (
     "content",
@@ -253,8 +252,8 @@ def stylize(
             takes over three times as long; or "gatys2016", the paper's literal loss.
         size: longest side of the result, in pixels; 32 or more.
         style_size: longest side to which the style picture is resized, in pixels;
-            smaller makes finer strokes. By default `size`, or the style picture's own
-            longest side if that is shorter.
+            smaller makes finer strokes. By default `size`; for a smaller style picture
+            the root of `size` times its longest side, so it is enlarged halfway.
         style_scale: factor on the default of `style_size`, above 0: 0.5 makes strokes
             half as large, 2 twice as large (the style picture is enlarged if needed).
         style_blend: weight of each style picture, such as [3, 1]; by default equal. The
@@ -414,7 +413,7 @@ def stylize(
 
 
 def _note_of_strokes(job: Job) -> str | None:
-    """Return what to say where strokes will be small; None where they will not.
+    """Return what to say where strokes will be small and soft; None elsewhere.
 
     That is where the files of the painting are much smaller than the result, and the
     user has not decided about it.
@@ -423,13 +422,11 @@ def _note_of_strokes(job: Job) -> str | None:
     longest = max(map(max, job.inputs.style_shapes))
     if config.style_size is not None or config.style_scale != 1:
         return None
-    if size < _SMALL_STROKES * longest or is_unpainted(config):
+    if size < _SMALL_STYLE * longest or is_unpainted(config):
         return None
-    # The whole factor makes strokes as large, but as soft as an enlarged painting is.
-    scale = math.sqrt(size / longest)
     return (
         f"The style picture has {longest} px, so in {size} px its strokes will be "
-        f"small; `style_scale` {scale:.1f} enlarges them."
+        "small and soft; a larger file of it would paint better."
     )
 
 

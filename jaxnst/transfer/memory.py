@@ -117,9 +117,9 @@ def needed_memory(plan: Plan, size: SizePlan) -> float:
         return math.inf
     image = 12 * math.prod(size.shape)
     style = sum(12 * math.prod(style_shape) for style_shape in size.style_shapes)
-    # On the host and on the device, with copies of the best picture and of the first.
-    # Where steps are made in tiles, only the best one and another one besides.
-    pictures = 2 * (image + style) + (3 if size.tiling is None else 1) * image
+    # Content and style on the host, and copies of the best picture and of the first;
+    # where steps are made in tiles, one less.
+    pictures = style + (4 if size.tiling is None else 3) * image
     # SciPy keeps past steps and gradients, in numbers of twice as many bytes.
     history = 2 * (2 * 10 + 5) * image if is_lbfgs(plan.step.optimizer) else 0
     return _RUNTIME_BYTES + plan.step.num_per_device * (pictures + history) + most

@@ -327,11 +327,22 @@ def style_shapes_at(
     """
     shapes = []
     for file_shape in style_shapes:
-        largest = config.style_size or (
-            config.style_scale * min(config.size, max(file_shape))
-        )
-        longest = largest * max(shape) / max(full)
+        usual = config.style_scale * _usual_style_size(config, max(file_shape))
+        longest = (config.style_size or usual) * max(shape) / max(full)
         # Large enough for the deepest layers.
         longest = max(longest, MIN_SIDE * max(file_shape) / min(file_shape))
         shapes.append(fitted_shape(file_shape, round(longest)))
     return tuple(shapes)
+
+
+def _usual_style_size(config: TransferConfig, longest: int) -> float:
+    """Return the longest side at which a style picture with such a file is measured.
+
+    A smaller file is enlarged by the root of the factor: by all of it, strokes would be
+    as soft as the enlarged file is; by none, small beside the content's shapes, so that
+    pictures come out grainy and blotched (benchmarks/README.md). Without content there
+    is nothing for them to be small beside, and a texture keeps its sample's scale.
+    """
+    if longest >= config.size or not config.content_weight:
+        return min(config.size, longest)
+    return math.sqrt(config.size * longest)
