@@ -32,7 +32,7 @@ class StepView:
         shape: height and width that are being painted.
         full_shape: height and width of the result.
         work_done: fraction of the work that is done, 0 to 1; the work of a step is its
-            number of pixels.
+            number of pixels, and as much more as every step costs.
     """
 
     step: int

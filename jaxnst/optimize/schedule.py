@@ -17,11 +17,11 @@ MIN_LAST_STEPS = 5
 class Budget:
     """Plan of the steps of every size within a time limit, from the times so far.
 
-    The time of a step is taken to be proportional to its pixels, and the overhead of a
+    The time of a step is taken to be proportional to its work, and the overhead of a
     size (compiling, above all) to be the largest one before.
 
     Args:
-        num_pixels: number of pixels of every size, the coarsest first.
+        work: work of a step of every size, in any unit, the coarsest first.
         num_steps: number of steps planned for every size.
         deadline: time by which to be done, on the clock of `now_fn`; None: no limit.
         now_fn: clock, in seconds.
@@ -33,31 +33,31 @@ class Budget:
 
     def __init__(
         self,
-        num_pixels: Sequence[int],
+        work: Sequence[float],
         num_steps: Sequence[int],
         *,
         deadline: float | None = None,
         now_fn: Callable[[], float] = time.perf_counter,
     ):
-        self._pixels = list(num_pixels)
+        self._work = list(work)
         self._steps = list(num_steps)
         self.total_steps = sum(num_steps)
         self._deadline = math.inf if deadline is None else deadline
         self._now = now_fn
         self._index = 0
-        self.overheads = [0.0] * len(self._pixels)
-        self._per_pixel: float | None = None
+        self.overheads = [0.0] * len(self._work)
+        self._per_unit: float | None = None
         self._size_started = 0.0
         self._first_done: tuple[float, int] | None = None
         self._done = 0
 
     def begin_size(self, index: int) -> bool:
         """Go on to a size, and return True; or return False if there is no time."""
-        is_last = index == len(self._pixels) - 1
-        if not is_last and self._per_pixel is not None:
-            needed = self._per_pixel * (
-                self._pixels[index] * MIN_LAST_STEPS
-                + self._pixels[-1] * min(MIN_LAST_STEPS, self._steps[-1])
+        is_last = index == len(self._work) - 1
+        if not is_last and self._per_unit is not None:
+            needed = self._per_unit * (
+                self._work[index] * MIN_LAST_STEPS
+                + self._work[-1] * min(MIN_LAST_STEPS, self._steps[-1])
             )
             if self._left() < needed + 2 * max(self.overheads):
                 return False
@@ -77,7 +77,7 @@ class Budget:
         elif num_steps > self._first_done[1]:
             then, count = self._first_done
             seconds = (now - then) / (num_steps - count)
-            self._per_pixel = seconds / self._pixels[self._index]
+            self._per_unit = seconds / self._work[self._index]
             overhead = then - self._size_started - count * seconds
             self.overheads[self._index] = max(0.0, overhead)
         self._done = num_steps
@@ -85,20 +85,20 @@ class Budget:
     def num_steps(self) -> int:
         """Return the number of steps of this size in all, as estimated now."""
         planned = self._steps[self._index]
-        if self._per_pixel is None or not self.is_limited:
+        if self._per_unit is None or not self.is_limited:
             return planned
-        here = self._per_pixel * self._pixels[self._index]
+        here = self._per_unit * self._work[self._index]
         left = self._left() + self._done * here
-        if self._index == len(self._pixels) - 1:
+        if self._index == len(self._work) - 1:
             return min(planned, max(MIN_LAST_STEPS, math.floor(left / here)))
         # The steps of all sizes left are cut by the same factor.
-        later = range(self._index + 1, len(self._pixels))
+        later = range(self._index + 1, len(self._work))
         num_begun = len(later) + (self._first_done is None)
         left -= num_begun * max(self.overheads)
-        last = self._per_pixel * self._pixels[-1]
+        last = self._per_unit * self._work[-1]
         reserve = last * min(MIN_LAST_STEPS, self._steps[-1])
         work = planned * here + sum(
-            self._steps[size] * self._pixels[size] * self._per_pixel for size in later
+            self._steps[size] * self._work[size] * self._per_unit for size in later
         )
         part = left / work
         if part >= 1:
@@ -119,19 +119,19 @@ class Budget:
     @property
     def is_last(self) -> bool:
         """Whether this is the full size."""
-        return self._index == len(self._pixels) - 1
+        return self._index == len(self._work) - 1
 
     def work_done(self, num_steps: int) -> float:
         """Return the fraction of all work that is done after steps of this size."""
-        work = list(map(operator.mul, self._steps, self._pixels))
-        here = num_steps * self._pixels[self._index]
-        return (sum(work[: self._index]) + here) / sum(work)
+        sizes = list(map(operator.mul, self._steps, self._work))
+        here = num_steps * self._work[self._index]
+        return (sum(sizes[: self._index]) + here) / sum(sizes)
 
     def has_time(self) -> bool:
         """Return whether one more step of this size would end by the deadline."""
         step = 0.0
-        if self._per_pixel is not None:
-            step = self._per_pixel * self._pixels[self._index]
+        if self._per_unit is not None:
+            step = self._per_unit * self._work[self._index]
         return self._left() >= step
 
     def _left(self) -> float:

@@ -29,7 +29,14 @@ from jaxnst.optimize.strength import Steering
 from jaxnst.optimize.tiles import compute_tiled_targets
 
 from .inputs import first_image
-from .plan import Plan, SizePlan, compiled_targets, size_programs, style_shapes_at
+from .plan import (
+    Plan,
+    SizePlan,
+    compiled_targets,
+    size_programs,
+    step_work,
+    style_shapes_at,
+)
 from .regions import guides_at
 from .setup import Job
 
@@ -248,13 +255,13 @@ def _make_member(
     """Return the settings of one picture of the batch, for `run_size`."""
     config = job.config
     max_rate = math.inf if config.optimizer == "custom" else _MAX_RATE
-    pixels = [math.prod(size.shape) for size in plan.sizes]
+    work = [step_work(size.shape) for size in plan.sizes]
     steps = [size.num_steps for size in plan.sizes]
     strengths = job.inputs.strengths(config)
     return Member(
         method=Method(job.optimizer, config.learning_rate, config.decay, max_rate),
         weights=plan.weights[index],
-        budget=Budget(pixels, steps, deadline=deadline),
+        budget=Budget(work, steps, deadline=deadline),
         full_shape=job.inputs.shape,
         tolerance=config.tolerance,
         steering=None if strengths is None else Steering(strengths, job.inputs.shares),

@@ -9,7 +9,6 @@ such a frame is painted, and leave it as blurred as it was carried.
 
 import dataclasses
 import functools
-import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -370,7 +369,7 @@ class ShotPainter:
         weight = temporal_weight(own)
         if config.normalization == "paper":  # whose losses have no unit
             weight *= self._first_loss
-        budget = Budget([math.prod(held.first.shape[:2])], [num_steps])
+        budget = Budget([1], [num_steps])
         budget.begin_size(0)
         member = Member(
             method=Method(self._plan.step.optimizer, frame_rate(own, config), 1.0),
