@@ -268,9 +268,9 @@ def test_weights_do_what_they_say(stylize, content, style):
 
 
 def test_style_size_is_obeyed(stylize, content, style):
-    """A painting looked at smaller has its own pixels at that size."""
-    few = {"num_steps": 4, "min_size": 0}
-    small = stylize(content, style, style_size=46, **few).image
+    """A painting looked at smaller is one whose file has that size."""
+    few = {"num_steps": 4, "min_size": 0, "style_size": 46}
+    small = stylize(content, style, **few).image
     resized = jaxnst.images.resize(style, jaxnst.images.fitted_shape(style.shape, 46))
     same = stylize(content, resized, **few).image
     np.testing.assert_allclose(small, same, atol=1e-6)
