@@ -147,6 +147,22 @@ def test_pictures_and_blends_are_axes(tiny_network, content, style, rng):
     np.testing.assert_array_equal(blends.results[1].image, alone.image)
 
 
+def test_a_small_style_without_content_in_one_batch_with_others(
+    tiny_network, content, rng
+):
+    """It keeps its own scale, where the others enlarge it."""
+    small = rng.random((32, 32, 3)).astype(np.float32)
+    settings = {"network": tiny_network} | FEW
+    weights = [0.15, 0.0]
+    found = jaxnst.sweep(
+        content, small, content_weight=weights, batch_size=2, **settings
+    )
+    for row, weight in zip(found.rows, weights, strict=True):
+        alone = jaxnst.stylize(content, small, content_weight=weight, **settings)
+        total = alone.history["total"][-1]
+        assert row.losses["total"] == pytest.approx(total, rel=1e-3)
+
+
 @pytest.fixture(scope="module")
 def alone():
     """Steps and pictures of `sweep_worker`'s members, one by one."""

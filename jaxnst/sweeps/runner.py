@@ -223,7 +223,12 @@ def _at_once(
 
 def _share_targets(jobs: Sequence[PictureJob]) -> bool:
     """Return whether all pictures of a batch have the same targets."""
-    return len({(each.pictures, str(each.config.style_blend)) for each in jobs}) == 1
+    # Without content a small style picture is looked at smaller, see `style_shapes_at`.
+    seen = {
+        (each.pictures, str(each.config.style_blend), each.config.content_weight > 0)
+        for each in jobs
+    }
+    return len(seen) == 1
 
 
 def _batch_size(num_jobs: int, most: int, num_devices: int) -> int:
