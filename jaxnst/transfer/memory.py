@@ -1,7 +1,7 @@
 """How much memory and time a painting takes, and what to do if it does not fit.
 
 Memory is what XLA reports for the compiled programs, and the arrays between them. Time
-is that of a few steps at small sizes, scaled by the number of pixels.
+is that of a few steps at small sizes, scaled by the work of a step.
 """
 
 import contextlib
@@ -33,6 +33,7 @@ from .plan import (
     is_divisible,
     make_plan,
     size_programs,
+    step_work,
     style_shapes_at,
 )
 from .setup import Job
@@ -395,7 +396,7 @@ def make_estimate(job: Job, memory: str, *, holds: int) -> Estimate:
 
 
 def _measure_seconds(job: Job, plan: Plan, sizes: list[SizePlan]) -> dict[int, float]:
-    """Return {pixels: seconds of a step} at the sizes that are quick to time."""
+    """Return {work: seconds of a step} at the sizes that are quick to time."""
     shapes = [size.shape for size in sizes]
     while math.prod(shapes[0]) > _FIRST_PIXELS:
         shapes.insert(0, (shapes[0][0] // 2, shapes[0][1] // 2))
@@ -408,7 +409,7 @@ def _measure_seconds(job: Job, plan: Plan, sizes: list[SizePlan]) -> dict[int, f
         size = SizePlan(shape, (shape,) * num_styles, 1)
         seconds = _time_step(size_programs(plan, size).step)
         evaluations = _EVALUATIONS if is_lbfgs(job.optimizer) else 1
-        measured[math.prod(shape)] = seconds * evaluations
+        measured[step_work(shape)] = seconds * evaluations
     return measured
 
 
@@ -445,9 +446,9 @@ def _time_step(step: Program) -> float:
 
 def _scaled(measured: dict[int, float], shape: tuple[int, int]) -> float:
     """Return the seconds of a step, in proportion to the nearest size measured."""
-    pixels = math.prod(shape)
-    nearest = min(measured, key=lambda known: abs(math.log(known / pixels)))
-    return measured[nearest] * pixels / nearest
+    work = step_work(shape)
+    nearest = min(measured, key=lambda known: abs(math.log(known / work)))
+    return measured[nearest] * work / nearest
 
 
 def _duration(seconds: float) -> str:
