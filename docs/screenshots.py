@@ -91,8 +91,8 @@ def save(page, folder, path):
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        folder = Path(place)
         chromium = next(filter(None, map(shutil.which, BROWSERS)))
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox"]
