@@ -561,7 +561,8 @@ def test_what_is_covered_is_found():
 
     (before, old), (after, new) = scene(0), scene(1)
     flow = dis_flow(after, before)
-    certainty, _ = certainty_of(flow, dis_flow(before, after))
+    check = check_consistency(flow, dis_flow(before, after))
+    certainty, _ = certainty_of(flow, check)
     # Background that the disc covered in the frame before.
     source = np.zeros_like(old)
     source[:, :-1] = old[:, 1:]
@@ -573,6 +574,12 @@ def test_what_is_covered_is_found():
     assert (certainty < 0.5)[inner][hidden[inner]].mean() > 0.75
     assert (certainty < 0.5)[inner][seen[inner]].mean() < 0.06
     assert check_consistency(flow * 0, flow * 0).min() == 1
+    # Up to its border the disc goes its own way.
+    disc, square = new.astype(np.uint8), np.ones((9, 9), np.uint8)
+    border = motion.cv2.dilate(disc, square) > motion.cv2.erode(disc, square)
+    way = np.where(new, -6, 1)
+    error = np.hypot(flow[..., 0] - way, flow[..., 1])
+    assert (error > 1)[border & ~hidden].mean() < 0.05
 
 
 def test_a_plain_sky_is_seen_though_its_flow_is_noise(rng):

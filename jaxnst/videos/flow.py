@@ -5,6 +5,7 @@ the other, as (right, down) in pixels.
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,13 @@ Flow = Float[np.ndarray, "height width 2"]
 FlowFn = Callable[[HostImage, HostImage], np.ndarray]
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-# Standard deviation over which certainty is smoothed, in pixels.
+# Iterations of the refinement of "dis": with 5, OpenCV's own number, twice as many
+# pixels of a noisy clip go a wrong way.
+_REFINEMENTS = 20
+# A border of motion lies up to so many pixels beside its place in a flow.
+_BESIDE = 4
+# Standard deviations over which a flow's differences, and certainty, are smoothed.
+_DIFFERENCE_SMOOTHING = 1.2
 _SMOOTHING = 0.8
 
 
@@ -48,10 +55,40 @@ def gray_levels(rgb: HostImage) -> np.ndarray:
 
 
 def dis_flow(one: HostImage, other: HostImage) -> Flow:
-    """Return the flow of Kroeger, Timofte, Dai, Van Gool, ECCV 2016."""
+    """Return the flow of Kroeger, Timofte, Dai, Van Gool, ECCV 2016.
+
+    Departure: `_move_borders`.
+    """
     method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     method.setFinestScale(0)
-    return method.calc(gray_levels(one), gray_levels(other), None)
+    method.setVariationalRefinementIterations(_REFINEMENTS)
+    flow = method.calc(gray_levels(one), gray_levels(other), None)
+    return _move_borders(flow, one @ LUMA, other @ LUMA)
+
+
+def _move_borders(flow: Flow, one: HostAlpha, other: HostAlpha) -> Flow:
+    """Return a flow whose borders of motion are where the pictures show them.
+
+    Patches that lie on both sides of a border take it to one of them. So each pixel
+    takes the flow of one beside it, if that explains the picture better by more than
+    the noise.
+    """
+
+    def difference(flow: Flow) -> HostAlpha:
+        found = np.abs(one - warp_smooth(other, flow))
+        return cv2.GaussianBlur(found, (0, 0), _DIFFERENCE_SMOOTHING)
+
+    height, width = one.shape
+    around = cv2.copyMakeBorder(flow, *[_BESIDE] * 4, cv2.BORDER_REPLICATE)
+    least = difference(flow)
+    least = least - np.median(least)
+    for down, right in itertools.product((0, _BESIDE, 2 * _BESIDE), repeat=2):
+        beside = around[down : down + height, right : right + width]
+        found = difference(beside)
+        is_better = found < least
+        least = np.where(is_better, found, least)
+        flow = np.where(is_better[..., None], beside, flow)
+    return flow
 
 
 def farneback_flow(one: HostImage, other: HostImage) -> Flow:
@@ -178,9 +215,9 @@ def check_consistency(flow: Flow, back: Flow) -> np.ndarray:
         borders of motion, with their numbers.
     """
     returned = warp_smooth(back, flow)
-    gap = np.square(flow + returned).sum(-1)
-    lengths = np.square(flow).sum(-1)
-    is_lost = gap >= 0.01 * (lengths + np.square(returned).sum(-1)) + 0.5
+    lengths = squared_length(flow)
+    most = 0.01 * (lengths + squared_length(returned)) + 0.5
+    is_lost = squared_length(flow + returned) >= most
     found = np.where(squared_slope(flow) > 0.01 * lengths + 0.002, 0, 1)
     found = np.where(is_lost, -1, found)
     return np.where(_leaves(flow), 0, found).astype(np.float32)
@@ -189,25 +226,26 @@ def check_consistency(flow: Flow, back: Flow) -> np.ndarray:
 def squared_slope(flow: Flow) -> np.ndarray:
     """Return the sum of the squared derivatives of a flow at each pixel."""
     down, across = np.gradient(flow, axis=(0, 1))
-    return (np.square(down) + np.square(across)).sum(-1)
+    return squared_length(down) + squared_length(across)
 
 
-def certainty_of(
-    flow: Flow, back: Flow, known: np.ndarray | bool = False
-) -> tuple[HostAlpha, HostAlpha]:
+def squared_length(flow: Flow) -> np.ndarray:
+    """Return the squared length of each vector; `sum` takes five times as long."""
+    return np.einsum("ijk,ijk->ij", flow, flow)
+
+
+def certainty_of(flow: Flow, found: np.ndarray) -> tuple[HostAlpha, HostAlpha]:
     """Return how certain a flow is, and what of the picture it leads to, [0, 1].
 
-    It is certain where it is `known`, whatever `back` says. At a border of motion a
-    flow is not certain, but leads to nearly the right place. What is lost spreads
-    outwards.
+    `found` is what `check_consistency` says of it. At a border of motion a flow is not
+    certain, but leads to nearly the right place. What is lost spreads outwards.
     """
-    found = np.where(known, 1, check_consistency(flow, back))
     is_boundary = (found == 0) & ~_leaves(flow)
     return _smoothed(found), _smoothed(np.where(is_boundary, 1, found))
 
 
 def _smoothed(found: np.ndarray) -> HostAlpha:
-    smooth = cv2.GaussianBlur(found.astype(np.float32), (0, 0), _SMOOTHING)
+    smooth = cv2.GaussianBlur(found, (0, 0), _SMOOTHING)
     return np.clip(smooth, 0, 1)
 
 

@@ -19,6 +19,7 @@ from .flow import (
     FlowFn,
     certainty_of,
     check_consistency,
+    squared_length,
     squared_slope,
     warp,
     warp_smooth,
@@ -110,10 +111,11 @@ def measure_motion(
     else:
         flow = flow_fn(frame, before)
         back = (back_fn or flow_fn)(before, frame)
+        found = check_consistency(flow, back)
         mean, is_plain = _find_plain(frame, before, flow)
-        is_plain &= check_consistency(flow, back) < 0
+        is_plain &= found < 0
         flow = np.where(is_plain[..., None], mean, flow)
-        certainty, seen = certainty_of(flow, back, is_plain)
+        certainty, seen = certainty_of(flow, np.where(is_plain, np.float32(1), found))
     change = frame - warp(before, flow)
     certain = cv2.GaussianBlur(certainty, (0, 0), _LIGHT_SMOOTHING)
     brighter = cv2.GaussianBlur(certainty * (change @ LUMA), (0, 0), _LIGHT_SMOOTHING)
@@ -130,7 +132,7 @@ def find_still(frame: HostImage, before: HostImage, flow: Flow) -> np.ndarray:
     # Without what changes smoothly, such as the light.
     rough = np.abs(change - cv2.blur(change, window))
     mean = _mean_flow(frame, flow, float(np.median(rough)))
-    is_at_rest = np.square(mean).sum(-1) < _STILL_FLOW**2
+    is_at_rest = squared_length(mean) < _STILL_FLOW**2
     if not is_at_rest.any():
         return is_at_rest
     noise = _MEAN_OVER_MEDIAN * float(np.median(rough[is_at_rest]))
