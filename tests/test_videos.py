@@ -3,6 +3,7 @@
 import concurrent.futures
 import errno
 import itertools
+import re
 import shutil
 import signal
 from typing import Any
@@ -17,6 +18,7 @@ import jaxnst
 from jaxnst.cli.video import _parse_over_time
 from jaxnst.images import save_picture
 from jaxnst.objective import Temporal, _temporal_term
+from jaxnst.optimize.batching import StepProgram
 from jaxnst.videos import driver, folder, motion
 from jaxnst.videos.flow import certainty_of, check_consistency, dis_flow, warp
 from jaxnst.videos.jobs import plan_clip, settings_of_clip
@@ -93,6 +95,26 @@ def test_what_moves_is_carried_and_programs_are_compiled_once(pan, style):
     assert 0.5 < held["detail_kept"] < 2
     one = jaxnst.stylize(pan[3], style, **PICTURE).image
     assert same(frames_of(alone)[3], one)
+
+
+def test_the_time_left_knows_what_frames_take(pan, style, monkeypatch, capsys):
+    """A step takes a second here: 20 for the first frame, 2 for each other one."""
+    clock, call = [0.0], StepProgram.call
+
+    def timed(*args, **options):
+        clock[0] += 1
+        return call(*args, **options)
+
+    monkeypatch.setattr(StepProgram, "call", timed)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    steps = {"num_steps": 20, "frame_steps": 2, "progress": True}
+    jaxnst.video(pan, style, **QUICK | steps)
+    told = re.findall(
+        r"^frame (\d) of 5 .* about (\d+) s left", capsys.readouterr().err, re.M
+    )
+    assert [number for number, _ in told] == ["1", "2", "3", "4", "5"]
+    for (_, left), seconds in zip(told, (8, 6, 4, 2, 0), strict=True):
+        assert seconds <= int(left) <= 1.3 * seconds
 
 
 def test_noise_is_not_painted_again(style, rng):

@@ -168,13 +168,13 @@ class ProgressCallback:
         else:
             title = f"{self._title}  " if self._title else ""
             total = f"loss {float(terms.total):.4g}"
-            times = _span(now - self._workload.started)
+            times = time_text(now - self._workload.started)
             if left is not None:
-                times += f", about {_span(left)} left"
+                times += f", about {time_text(left)} left"
             self._screen.print(f"{title}{size}  step {step}  {total}  {loss}  {times}")
 
 
-def _span(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """Return a time as text: `12 s`, `1:02:03`."""
     if seconds < _MANY_SECONDS:
         return f"{seconds:.0f} s"

@@ -17,6 +17,7 @@ from jaxnst.optimize import StepCallback, StepView
 from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.sweeps.executor import check_executor
 from jaxnst.transfer.inputs import StyleSource
+from jaxnst.transfer.progress import Workload, time_text
 from jaxnst.transfer.terminal import Screen
 
 from .encoding import (
@@ -280,7 +281,7 @@ def _paint(
     is_stopped = is_interrupted = False
     counts = {"frames": len(job.clip), "passes": job.num_passes}
     try:
-        bar.begin(job, sum(folder.last.values()))
+        bar.begin(job, folder)
         with deferred_interrupt(bar.say) as interrupted_fn:
             try:
                 for row in _rows(job, folder, executor, interrupted_fn, bar):
@@ -406,9 +407,10 @@ class Progress:
 
     def __init__(self, screen: Screen, step_fn: StepCallback | None = None):
         self._screen, self._step_fn = screen, step_fn
-        self._started = time.monotonic()
-        self._shown = self._started
-        self._done = self._begun = self._total = self._passes = 0
+        self._shown = time.monotonic()
+        self._workload = Workload()
+        self._work_fn: Callable[[int, int], float] = lambda index, number: 0.0
+        self._total = self._passes = 0
 
     def __enter__(self) -> "Progress":
         return self
@@ -421,13 +423,20 @@ class Progress:
         if index == 0:
             self._screen.print("looking for cuts ...")
 
-    def begin(self, job: ClipJob, done: int) -> None:
-        """Start, once it is known how many frames there are, and are `done`."""
+    def begin(self, job: ClipJob, folder: WorkFolder) -> None:
+        """Start, once it is known how many frames there are, and are done."""
         self._passes = job.num_passes
         self._total = len(job.clip) * self._passes
-        self._done = self._begun = done
+        self._work_fn = job.work_at
+        self._workload = Workload(
+            sum(
+                job.work_at(index, number)
+                for index in range(len(job.clip))
+                for number in range(1, self._passes + 1)
+                if not folder.is_done(index, number)
+            )
+        )
         shots = len(job.shots.spans)
-        self._started = time.monotonic()
         self._screen.print(
             f"{len(job.clip)} frames, {shots} shot{'s' * (shots > 1)}, "
             f"{job.shape[1]} x {job.shape[0]}"
@@ -442,34 +451,32 @@ class Progress:
                 is_transient=True,
                 description="frame 0",
                 total=self._total,
-                completed=done,
+                completed=sum(folder.last.values()),
                 left="",
             )
 
     def advance(self, row: Mapping[str, Any]) -> None:
         """Show that a frame is there."""
-        self._done += 1
-        elapsed = time.monotonic() - self._started
-        each = elapsed / (self._done - self._begun)
-        left = each * max(0, self._total - self._done)
+        self._workload.before += self._work_fn(row["frame"], row["pass"])
+        left = self._left(self._workload.before)
         text = f"frame {row['frame'] + 1} of {self._total // self._passes}"
         if self._passes > 1:
             text += f", pass {row['pass']} of {self._passes}"
         if self._screen.is_terminal:
-            self._screen.update(
-                description=text, advance=1, left=f"about {left:.0f} s left"
-            )
+            self._screen.update(description=text, advance=1, left=left)
         else:
             self._screen.print(
                 f"{text}  {row['steps']} steps, {row['seconds']:.1f} s, certain "
-                f"{row['certainty']:.0%}, still {row['still']:.0%}, about {left:.0f} s "
-                "left"
+                f"{row['certainty']:.0%}, still {row['still']:.0%}"
+                + (f", {left}" if left else "")
             )
 
     def step(self, index: int, view: StepView) -> None:
         """Show a step of a frame that is painted by itself, which takes long."""
         if self._step_fn is not None:
             self._step_fn(view)
+        work = view.work_done * self._work_fn(index, 1)
+        left = self._left(self._workload.before + work)
         now = time.monotonic()
         interval = _BAR_INTERVAL if self._screen.is_terminal else _LINE_INTERVAL
         if now - self._shown < interval:
@@ -477,9 +484,14 @@ class Progress:
         self._shown = now
         text = f"frame {index + 1}, step {view.step} of {view.num_steps}"
         if self._screen.is_terminal:
-            self._screen.update(description=text)
+            self._screen.update(description=text, left=left)
         else:
-            self._screen.print(text)
+            self._screen.print(text + (f", {left}" if left else ""))
+
+    def _left(self, done: float) -> str:
+        """Return the time that is left, in words; nothing if it is not known yet."""
+        left = self._workload.left(time.monotonic(), done)
+        return "" if left is None else f"about {time_text(left)} left"
 
     def say(self, text: str) -> None:
         """Show a line."""

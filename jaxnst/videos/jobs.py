@@ -32,6 +32,7 @@ from jaxnst.networks.devices import default_device
 from jaxnst.transfer.driver import finish
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.memory import choose_memory
+from jaxnst.transfer.plan import step_work, work_of
 from jaxnst.transfer.regions import (
     MAX_LABEL,
     Regions,
@@ -57,6 +58,9 @@ _NOT_FOR_CLIPS = {
     "tile": "frames would have to be shifted one by one",
 }
 
+
+# Time of a frame's content target, in units of one step.
+STEPS_BESIDES = 0.3
 
 # Frames, each with those that hold it, the nearest first.
 Order = list[tuple[int, tuple[int, ...]]]
@@ -132,6 +136,20 @@ class ClipJob:
         if self.own.steadiness == 0:
             return 1
         return max(self.own.passes, 2 if self.is_loop else 1)
+
+    @property
+    def steps_per_pass(self) -> int:
+        """The number of steps of a frame that goes on from the one before."""
+        return max(1, self.own.frame_steps // self.num_passes)
+
+    def work_at(self, index: int, number: int) -> float:
+        """Return the work of painting a frame in a pass, as `work_of` counts it."""
+        is_first = any(index == start for start, _ in self.shots.spans)
+        if self.own.steadiness == 0 or (is_first and number == 1):
+            return work_of(self.first.config, self.shape)
+        if is_first:  # it stays as it is
+            return 0.0
+        return (self.steps_per_pass + STEPS_BESIDES) * step_work(self.shape)
 
     @property
     def has_flow(self) -> bool:

@@ -232,9 +232,7 @@ class ShotPainter:
         frame: HostImage,
         held: Held,
         last: Mapping[str, Any],
-        *,
-        num_steps: int,
-        number: int = 1,
+        number: int,
     ) -> tuple[HostImage, Row]:
         """Return a frame painted from those before, and its row.
 
@@ -259,7 +257,7 @@ class ShotPainter:
                 shares = job.inputs.shares
                 ratios = self._steered(ratios, last, strengths, shares)
                 weights = weigh(weights, ratios, shares)
-            image, terms, steps = self._run(held, targets, weights, num_steps)
+            image, terms, steps = self._run(held, targets, weights)
         image = rounded(image)
         row = self._row(
             index,
@@ -363,13 +361,13 @@ class ShotPainter:
         return targets._replace(**changes)
 
     def _run(
-        self, held: Held, targets: Targets, weights: LossWeights, num_steps: int
+        self, held: Held, targets: Targets, weights: LossWeights
     ) -> tuple[HostImage, dict[str, Any], int]:
         config, own = self._base.config, self.job.own
         weight = temporal_weight(own)
         if config.normalization == "paper":  # whose losses have no unit
             weight *= self._first_loss
-        budget = Budget([1], [num_steps])
+        budget = Budget([1], [self.job.steps_per_pass])
         budget.begin_size(0)
         member = Member(
             method=Method(self._plan.step.optimizer, frame_rate(own, config), 1.0),

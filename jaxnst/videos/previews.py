@@ -20,15 +20,13 @@ from jaxnst.transfer.terminal import Screen
 from .driver import make_clip_config
 from .encoding import Output, check_streams
 from .flow import one_thread
-from .jobs import ClipJob, plan_clip
+from .jobs import STEPS_BESIDES, ClipJob, plan_clip
 from .painting import paint_alone
 
 
 # Frames of a preview: their longest side, every so many of a shot, at most so many in
 # all, and in a row.
 _SIZE, _EVERY, _MOST, _COLUMNS = 256, 24, 60, 6
-# Time of a frame's content target, in units of one step.
-_STEPS_BESIDES = 0.3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,8 +80,7 @@ def estimate_clip(
         holds = psutil.Process().memory_info().rss
         found = make_estimate(job.first, job.memory, holds=holds)
         flow = _time_motion(job)
-    steps = max(1, job.own.frame_steps // job.num_passes)
-    each = found.sizes[-1].step_seconds * (steps + _STEPS_BESIDES) + flow
+    each = found.sizes[-1].step_seconds * (job.steps_per_pass + STEPS_BESIDES) + flow
     shots, count = len(job.shots.spans), len(job.clip)
     whole = shots if job.own.steadiness > 0 else count
     follow = (count - whole) * job.num_passes

@@ -164,17 +164,12 @@ def _paint_pass(
         ahead=_num_ahead(job.shape),
         keeps_changes=not job.has_flow,
     )
-    num_steps = max(1, job.own.frame_steps // job.num_passes)
     for item in in_thread(prepared, 1):
-        yield _kept(store, *_paint_item(painter, item, number, num_steps, store))
+        yield _kept(store, *_paint_item(painter, item, number, store))
 
 
 def _paint_item(
-    painter: ShotPainter,
-    item: Prepared,
-    number: int,
-    num_steps: int,
-    store: Store,
+    painter: ShotPainter, item: Prepared, number: int, store: Store
 ) -> tuple[HostImage, Row]:
     index = item.number
     own = store.read(index, number - 1) if number > 1 else None
@@ -198,9 +193,7 @@ def _paint_item(
     if own is not None:
         held = _mixed(own, held)
     last = store.row(item.before[0])
-    return painter.paint_held(
-        index, item.frame, held, last, num_steps=num_steps, number=number
-    )
+    return painter.paint_held(index, item.frame, held, last, number)
 
 
 def _mixed(own: HostImage, held: Held) -> Held:
