@@ -37,7 +37,9 @@ from jaxnst.insight.inputs import load_painted_picture
 from jaxnst.metrics import Metrics
 from jaxnst.optimize import compiled_loss_and_gradient
 from jaxnst.transfer import setup
+from jaxnst.transfer.plan import make_plan
 from jaxnst.transfer.result import make_trace, read_trace
+from jaxnst.transfer.run import styles_at
 
 
 QUICK = {"min_size": 0, "num_steps": 6, "size": 48, "progress": False}
@@ -478,6 +480,19 @@ def test_regions_and_strengths_are_explained(tiny_vgg19, small_judge):
     weights = small.config.style_weight, small.config.content_weight
     assert weights[0] / weights[1] == pytest.approx(ratio)
     assert small.inputs.shape == (32, 39)
+
+
+@pytest.mark.parametrize("style_size", [None, 60])
+def test_what_is_painted_small_has_strokes_as_large_beside_it(result, style_size):
+    painted = load_painted_picture(result, max_size=64)
+    config = dataclasses.replace(painted.job.config, style_size=style_size)
+    painted = painted._replace(job=painted.job._replace(config=config))
+    small = smaller(painted, 40, 5)
+    shape = small.inputs.shape
+    assert max(shape) < max(painted.shape)
+    (found,) = make_plan([small], "fast").sizes[-1].style_shapes
+    (wanted,) = (style.shape[:2] for style in styles_at(painted.job, shape))
+    assert found == wanted
 
 
 def test_memory_is_no_more_than_it_was_painted_with(result):

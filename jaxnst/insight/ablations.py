@@ -114,7 +114,11 @@ def smaller(painted: PaintedPicture, size: int, num_steps: int) -> Job:
         # A shorter side could not be painted.
         size = max(size, math.ceil(MIN_SIDE * max(shape) / min(shape)))
         shape = result_shape((*shape, 3), size, tile=config.tile)
-    settings: dict[str, Any] = {}
+    # The style pictures are as large beside this one as beside the other.
+    part = max(shape) / max(inputs.shape)
+    settings: dict[str, Any] = {"style_scale": part * config.style_scale}
+    if config.style_size is not None:
+        settings = {"style_size": round(part * config.style_size)}
     if config.optimizer == "adam":
         settings["learning_rate"] = _RATE * config.learning_rate
     if (ratio := painted.ratio) is not None:
