@@ -482,7 +482,7 @@ def test_regions_and_strengths_are_explained(tiny_vgg19, small_judge):
     assert small.inputs.shape == (32, 39)
 
 
-@pytest.mark.parametrize("style_size", [None, 60])
+@pytest.mark.parametrize("style_size", [None, 60, 34])
 def test_what_is_painted_small_has_strokes_as_large_beside_it(result, style_size):
     painted = load_painted_picture(result, max_size=64)
     config = dataclasses.replace(painted.job.config, style_size=style_size)

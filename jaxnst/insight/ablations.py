@@ -116,9 +116,11 @@ def smaller(painted: PaintedPicture, size: int, num_steps: int) -> Job:
         shape = result_shape((*shape, 3), size, tile=config.tile)
     # The style pictures are as large beside this one as beside the other.
     part = max(shape) / max(inputs.shape)
-    settings: dict[str, Any] = {"style_scale": part * config.style_scale}
-    if config.style_size is not None:
-        settings = {"style_size": round(part * config.style_size)}
+    settings: dict[str, Any] = {}
+    if config.style_size is None:
+        settings["style_scale"] = part * config.style_scale
+    else:  # below `MIN_SIDE` it is enlarged anyway
+        settings["style_size"] = max(MIN_SIDE, round(part * config.style_size))
     if config.optimizer == "adam":
         settings["learning_rate"] = _RATE * config.learning_rate
     if (ratio := painted.ratio) is not None:
