@@ -7,7 +7,7 @@ own. A single picture has no such axis, and its program is the step itself.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -264,17 +264,23 @@ class StepProgram:
             [members[i] if i in members else self.member(state, i) for i in every]
         )
 
-    def fetch(self, info: StepInfo | PackedInfos) -> StepInfo:
-        """Return an info on the host, with an axis of pictures and one of steps."""
+    def fetch(
+        self, info: StepInfo | PackedInfos, members: Iterable[int], num_steps: int
+    ) -> Iterator[StepInfo]:
+        """Yield what the first steps of a call found, on the host, for each member.
+
+        All arrays have an axis of steps.
+        """
+        num_axes = self.is_batch + (self.steps_per_call > 1)
         lead = self.num_members, self.steps_per_call
-        if isinstance(info, PackedInfos):
-            return info.unpack(lead)
-        num_axes = (self._mesh is not None) + (self.steps_per_call > 1)
 
         def shaped(leaf: Any) -> np.ndarray:
-            return np.reshape(leaf, lead + np.shape(leaf)[num_axes:])
+            return np.asarray(leaf).reshape(lead + leaf.shape[num_axes:])
 
-        return jax.tree.map(shaped, jax.device_get(info))
+        found = jax.tree.map(shaped, info)
+        for index in members:
+            own = jax.tree.map(lambda leaf, at=index: leaf[at, :num_steps], found)
+            yield own.unpack() if isinstance(own, PackedInfos) else own
 
     def last_terms(
         self, info: StepInfo | PackedInfos, index: int, num_steps: int
@@ -291,7 +297,8 @@ class StepProgram:
         """Return the total loss of each picture; the pictures are not donated."""
         state = self.stack([self.init(image) for image in images])
         _, info = self.call(state, targets, weights, [[0.0]])
-        return np.asarray(self.fetch(info).terms.total)[:, 0]
+        found = self.fetch(info, range(len(images)), 1)
+        return np.concatenate([own.terms.total for own in found])
 
     def _filled(self, members: Sequence[Any]) -> list[Any]:
         return [*members, *[members[0]] * (self.num_members - len(members))]

@@ -127,9 +127,8 @@ def _run_steps(
         is_last: bool = False,
     ) -> None:
         """Wait for a call, and let members observe what it found."""
-        found = program.fetch(info)
-        for index in indices:
-            own = jax.tree.map(lambda leaf, at=index: leaf[at, :count], found)
+        found = program.fetch(info, indices, count)
+        for index, own in zip(indices, found, strict=True):
             members[index].observe(own.terms, own.is_finite, is_last=is_last)
 
     def end(ending: Collection[int]) -> None:
@@ -152,13 +151,13 @@ def _run_steps(
                     own = program.member(state, index)
                     kept[index] = jax.tree.map(jnp.copy, own)
 
-    while active := {
-        index: member
+    while left := {
+        index: num_left
         for index, member in enumerate(members)
-        if not member.is_done and member.schedule.num_left()
+        if not member.is_done and (num_left := member.schedule.num_left())
     }:
-        left = min(member.schedule.num_left() for member in active.values())
-        count = max(1, min(program.steps_per_call, left))
+        active = {index: members[index] for index in left}
+        count = min(program.steps_per_call, *left.values())
         rates = np.zeros((len(members), count))
         for index, member in active.items():
             # Fewer if time has run out since the steps were counted.
@@ -294,10 +293,10 @@ def _trim(
         except StepDropped:
             break
         is_measured = True
-        gaps = np.asarray(program.fetch(info).terms.style_regions)[:, 0]
         again = {}
-        for index, trimmer in active.items():
-            if trimmer.observe(gaps[index], images[index]):
+        found = program.fetch(info, active, 1)
+        for (index, trimmer), own in zip(active.items(), found, strict=True):
+            if trimmer.observe(own.terms.style_regions[0], images[index]):
                 again[index] = program.init(images[index])
             if is_interrupted() or not members[index].budget.has_time():
                 trimmer.is_done = True

@@ -113,8 +113,10 @@ class LossMonitor:
         """Whether all of the last losses were too high and do not fall fast enough."""
         if len(self.losses) <= _PATIENCE:
             return False
-        last = self.losses[-_PATIENCE:]
         limit = min(self.losses[0], _RISE * self._best_loss)
+        if self.losses[-1] <= limit:  # as nearly always
+            return False
+        last = self.losses[-_PATIENCE:]
         if min(last) <= limit:
             return False
         half = _PATIENCE // 2

@@ -97,16 +97,13 @@ class PackedInfos:
     rows: Any
     layout: Any
 
-    def unpack(self, lead: tuple[int, ...] | None = None) -> StepInfo:
-        """Return the reports on the host.
-
-        Every array has the axes of `rows` before the last, or `lead` in their place.
-        """
+    def unpack(self) -> StepInfo:
+        """Return the reports on the host. Arrays have the first axes of `rows`."""
         rows = np.asarray(self.rows)
-        lead = rows.shape[:-1] if lead is None else lead
+        lead = rows.shape[:-1]
         structure, arrays = self.layout
         leaves = [
-            rows[..., start:stop].reshape(*lead, *shape).astype(dtype, copy=False)
+            rows[..., start:stop].reshape(lead + shape).astype(dtype, copy=False)
             for start, stop, shape, dtype in arrays
         ]
         return jax.tree.unflatten(structure, leaves)
