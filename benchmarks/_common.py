@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -92,6 +93,16 @@ def setting_of(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
+
+
+def candidate_of(text: str) -> tuple[str, dict[str, Any]]:
+    """Read `NAME:SETTING=VALUE,...`."""
+    name, _, rest = text.partition(":")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} has no name before its settings")
+    # Commas inside braces are those of a value, such as {"relu1_1":1,"relu2_1":2}.
+    parts = re.split(r",(?![^{]*})", rest)
+    return name, dict(map(setting_of, filter(None, parts)))
 
 
 def json_path(text: str) -> Path:

@@ -18,7 +18,6 @@ not painted again; one name has one set of settings there.
 import argparse
 import functools
 import json
-import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -31,10 +30,10 @@ import optax
 from _common import (
     MORE_PAIRS,
     PAIRS,
+    candidate_of,
     make_parser,
     name_of,
     run_main,
-    setting_of,
     size_of,
     write_json,
     write_text,
@@ -112,16 +111,6 @@ def make_adam(name: str | None, **constants: float) -> Any:
     raise ValueError(f"parameters: laplacian or colors, got {name}")
 
 
-def parse_candidate(text: str) -> tuple[str, dict[str, Any]]:
-    """Read `NAME:SETTING=VALUE,...`."""
-    name, _, rest = text.partition(":")
-    if not name:
-        raise argparse.ArgumentTypeError(f"{text!r} has no name before its settings")
-    # Commas inside braces are those of a value, such as {"relu1_1":1,"relu2_1":2}.
-    parts = re.split(r",(?![^{]*})", rest)
-    return name, dict(map(setting_of, filter(None, parts)))
-
-
 def paint(
     content: Path, style: Any, size: int, settings: dict[str, Any]
 ) -> tuple[jaxnst.Result, float]:
@@ -157,7 +146,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__, pairs=[*PAIRS, *MORE_PAIRS])
     add = parser.add_argument
     default = [("default", {})]
-    kind = {"type": parse_candidate, "metavar": "CANDIDATE"}
+    kind = {"type": candidate_of, "metavar": "CANDIDATE"}
     add("candidates", nargs="*", default=default, **kind)
     add("--size", type=size_of, default=256, help="longest side (%(default)s)")
     add("-o", "--output", type=Path, default=Path("build/recipe"), metavar="FOLDER")

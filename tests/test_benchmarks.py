@@ -117,6 +117,16 @@ def test_seams_are_looked_for_where_they_would_be(load, rng):
     assert load("seams").summary([1, 3]) == (2, 1)
 
 
+def test_colors_that_a_style_lacks_are_counted(load):
+    style = np.zeros((4, 4, 3), np.float32)
+    style[::2] = (0.2, 0.4, 0.6)
+    picture = np.tile(style, (2, 2, 1))
+    assert load("textures").foreign_part(picture, style) == 0
+    picture[0, :8] += 0.1  # further than 0.08 in all three
+    picture[1, :8, 0] += 0.05
+    assert load("textures").foreign_part(picture, style) == 8 / 64
+
+
 def test_settings_are_read_as_json_where_they_are(common):
     assert common.setting_of("num_steps=30") == ("num_steps", 30)
     assert common.setting_of("optimizer=lbfgs") == ("optimizer", "lbfgs")

@@ -1,5 +1,7 @@
 """The picture that painting starts from, against what its colors should be."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -169,9 +171,19 @@ def test_large_pictures_are_known_by_some_of_their_pixels(rng, photo, red):
 
 
 def test_a_texture_has_no_photograph(tiny_vgg19, red):
-    few = {"size": 48, "num_steps": 1, "min_size": 0, "progress": False}
-    texture = jaxnst.texture(red, preset="draft", **few)
-    assert texture.record["settings"].get("init", "content") == "content"
+    few: dict[str, Any] = {
+        "size": 48,
+        "num_steps": 1,
+        "min_size": 0,
+        "progress": False,
+    }
+    settings = jaxnst.texture(red, preset="draft", **few).record["settings"]
+    assert settings.get("init", "content") == "content"
     # Nor one that would hold large shapes.
-    layers = texture.record["settings"]["style_layers"]
-    assert layers == dict(make_config("default").style_layers)
+    assert settings["style_layers"] == dict.fromkeys(make_config().style_layers, 1)
+    assert settings["style_loss"] == {"wasserstein": 1}
+    given = jaxnst.texture(red, style_loss="gram", style_layers=["relu1_1"], **few)
+    assert given.record["settings"]["style_loss"] == {"gram": 1}
+    assert given.record["settings"]["style_layers"] == {"relu1_1": 1}
+    paper = jaxnst.texture(red, preset="gatys2016", **few).record["settings"]
+    assert paper.get("style_loss", {"gram": 1}) == {"gram": 1}

@@ -49,7 +49,8 @@ def texture(
         callback: function called after every step, as for `jaxnst.stylize`.
         progress: whether to show a bar on standard error.
         settings: other settings of `jaxnst.stylize`, such as `preset`, `network`,
-            `style_scale` or `finish`; not those about a content picture.
+            `style_scale` or `finish`; not those about a content picture. `style_loss`
+            is "wasserstein" and all style layers count alike where they are not given.
 
     Raises:
         ValueError, TypeError, OSError: if an input is unusable.
@@ -58,8 +59,8 @@ def texture(
 
     References:
         Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional Neural Networks",
-        NeurIPS 2015. Departures: the objective and the sizes of `jaxnst.stylize`; the
-        style's pixels as the start, not noise; circular padding.
+        NeurIPS 2015. Departures: style_loss "wasserstein"; the sizes and the steps of
+        `jaxnst.stylize`; the style's pixels as the start, not noise; circular padding.
 
     Examples:
         >>> texture("marble.jpg", size=1024).save("tile.png")  # doctest: +SKIP
@@ -78,13 +79,18 @@ def texture(
         "seed": seed,
         **settings,
     }
-    preset = settings.get("preset")
-    is_draft = isinstance(preset, str) and preset == "draft"
-    if is_draft and settings.get("style_layers") is None:
-        # Without a photograph, large shapes come only from the layer that drafts lack.
-        usual = settle_config(**arguments | {"preset": "default"})
-        arguments["style_layers"] = usual.style_layers
     config = settle_config(**arguments)
+    if config.normalization == "pair":
+        # Where no photograph holds a picture, its usual style loss is met in part by
+        # specks in colors that the style lacks, and deep layers make the large shapes,
+        # so that drafts have them, too.
+        layers = settle_config(**arguments | {"preset": "default"}).style_layers
+        own = {
+            "style_loss": "wasserstein",
+            "style_layers": dict.fromkeys(layers, 1.0),
+        }
+        arguments |= {k: v for k, v in own.items() if settings.get(k) is None}
+        config = settle_config(**arguments)
     styles = list(style) if isinstance(style, list | tuple) else [style]
     check_styles(config.style_blend, len(styles))
     pictures = [only_visible(load_picture(each, argument="style")) for each in styles]
