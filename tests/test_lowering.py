@@ -53,7 +53,9 @@ def lowered(device, **settings) -> dict[str, str]:
     }
 
 
-def programs_for(device, shape=(40, 48), **settings) -> dict[str, programs.Program]:
+def programs_for(
+    device, shape=(40, 48), num_members=1, **settings
+) -> dict[str, programs.Program]:
     """Return the programs of a device."""
     few: dict[str, Any] = {"size": 48, "min_size": 0, "steps_per_call": 3}
     settings = few | settings
@@ -64,7 +66,10 @@ def programs_for(device, shape=(40, 48), **settings) -> dict[str, programs.Progr
     assert network.conv4_1.is_winograd == (network.arithmetic == "float32")
     job = job._replace(network=network.fitted(device))
     level = "fast" if config.memory == "auto" else config.memory
-    plan = make_plan([job], level)
+    on_one = jax.devices()[:1] if num_members > 1 else None
+    plan = make_plan(
+        [job] * num_members, level, num_members=num_members, devices=on_one
+    )
     programs = size_programs(plan, plan.sizes[0])
     return {"step": programs.step, "targets": programs.others[0]}
 
@@ -85,8 +90,10 @@ def lines_with(text, *operations):
         {"optimizer": "lbfgs", "tile": True},
         {"preset": "gatys2016", "normalize_activations": True},
         {"strength": np.tile(np.linspace(0, 1, 48, dtype=np.float32), (40, 1))},
+        {"memory": "tiles", "tile_size": 64, "size": 160, "padding": "replicate"},
+        {"num_members": 2, "preset": "draft", "padding": "zeros"},
     ],
-    ids=["losses", "low", "lbfgs", "paper", "map"],
+    ids=["losses", "low", "lbfgs", "paper", "map", "tiles", "batch"],
 )
 def test_all_programs_lower_for_accelerators(platform, settings):
     for text in lowered(DEVICES[platform], **settings).values():

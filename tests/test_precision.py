@@ -248,6 +248,8 @@ def device(platform, capability=None):
         (("gpu", "7.5"), "auto", "float16", False),
         (("gpu", "7.5"), "bfloat16", "bfloat16", True),
         (("gpu", "7.5"), "tf32", "float32", True),
+        (("gpu", "6.1"), "auto", "float32", False),
+        (("gpu", "6.1"), "float16", "float16", True),
         (("gpu", "gfx90a"), "auto", "float32", False),
         (("cpu", 0), "float16", "float16", True),
         (("cpu", 0), "tf32", "float32", True),
@@ -272,6 +274,21 @@ def test_float16_is_not_for_the_sums_of_the_paper():
             patch.setattr(setup, "default_device", lambda: old)
             fitted: Any = setup._fitted(small("auto"), config)
         assert fitted.arithmetic == fitted.conv1_1.arithmetic == expected
+
+
+def test_auto_is_float16_only_where_a_loss_has_its_factor(monkeypatch):
+    """A network by itself is differentiated without one, and its weights stay whole."""
+    old = device("gpu", "7.5")
+    monkeypatch.setattr("jaxnst.networks.base.default_device", lambda: old)
+    monkeypatch.setattr("jaxnst.networks.convolution.default_device", lambda: old)
+    made: Any = small("auto")
+    assert made.arithmetic == made.conv1_1.dtype == "float32"
+    fitted: Any = made.fitted(old)
+    assert fitted.arithmetic == fitted.conv1_1.dtype == "float16"
+    assert made.conv1_1.dtype == "float32"
+    assert small("float16").arithmetic == "float16"
+    rescaled = made.changed(pooling="average", rescale_pooling=True)
+    assert rescaled.fitted(old).arithmetic == "float32"
 
 
 @pytest.mark.parametrize("factor", [1, 1e5])

@@ -68,7 +68,7 @@ class Network(nnx.Module, abc.ABC):
 
     Attributes:
         platform: platform of the device that it was made or fitted for.
-        arithmetic: `precision` on that device, never "auto".
+        arithmetic: `precision` on that device, never "auto"; see `fitted`.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Network(nnx.Module, abc.ABC):
         self.memory = check_choice("memory", memory, NETWORK_MEMORY_LEVELS)
         self.conv = conv
         self.precision = precision
-        self._decide(default_device())
+        self._decide(default_device(), allows_float16=False)
         self.smoothing = architecture.check_smoothing(smoothing)
         # Set by `jaxnst.networks.spread_network`, and for each picture by `over`.
         self.spread: Spread | None = None
@@ -115,17 +115,30 @@ class Network(nnx.Module, abc.ABC):
             )
             setattr(self, shape.name, convolution)
 
-    def _decide(self, device: Any) -> None:
+    def _decide(self, device: Any, *, allows_float16: bool) -> None:
         self.platform = device.platform
-        self.arithmetic = arithmetic_of(self.precision, device, method=self.conv)
+        self.arithmetic = arithmetic_of(
+            self.precision, device, method=self.conv, allows_float16=allows_float16
+        )
 
-    def fitted(self, device: Any) -> "Network":
-        """Return the same network with "auto" decided for the device that runs it."""
+    def fitted(self, device: Any, *, allows_float16: bool = True) -> "Network":
+        """Return the same network with "auto" decided for the device that paints.
+
+        Only now "auto" may be float16: steps have the factor on the loss that it needs,
+        which a network by itself lacks.
+
+        Args:
+            device: device of JAX that will run it.
+            allows_float16: whether "auto" may be float16.
+        """
         network = self.changed()
-        network._decide(device)
+        # Pooled features that are scaled up would leave its range.
+        allows_float16 = allows_float16 and not self.rescale_pooling
+        network._decide(device, allows_float16=allows_float16)
         for shape in self.architecture.convolutions:
             if hasattr(network, shape.name):  # not cut off
-                getattr(network, shape.name).fit(device, self.precision)
+                convolution: Convolution = getattr(network, shape.name)
+                convolution.fit(device, self.precision, allows_float16=allows_float16)
         return network
 
     @property

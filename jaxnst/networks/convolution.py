@@ -117,14 +117,16 @@ class Convolution(nnx.Module):
         self.stride = stride
         self.method = method
         self.precision = precision
-        self._decide(default_device())
+        self._decide(default_device(), allows_float16=False)
         kernel = nnx.initializers.he_normal()(rngs.params(), self.kernel_shape)
         self.set_weights(kernel, jnp.zeros(out_width))
 
-    def _decide(self, device: Any) -> None:
+    def _decide(self, device: Any, *, allows_float16: bool) -> None:
         """Decide how a device computes the convolution."""
         *_, in_width, out_width = self.kernel_shape
-        self.arithmetic = arithmetic_of(self.precision, device, method=self.method)
+        self.arithmetic = arithmetic_of(
+            self.precision, device, method=self.method, allows_float16=allows_float16
+        )
         if self.method == "auto":
             is_cpu = device.platform == "cpu"
             is_faster = is_cpu and min(in_width, out_width) >= _MIN_WIDTH
@@ -134,7 +136,7 @@ class Convolution(nnx.Module):
         is_possible = (self.kernel_shape[0], self.stride) == (3, 1)
         self.is_winograd = is_faster and is_possible and self.arithmetic == "float32"
 
-    def fit(self, device: Any, precision: str) -> None:
+    def fit(self, device: Any, precision: str, *, allows_float16: bool = True) -> None:
         """Decide what is "auto" for the device that will compute the convolution.
 
         A network may be made on another device than the one that runs it.
@@ -142,10 +144,11 @@ class Convolution(nnx.Module):
         Args:
             device: device of JAX that will run it.
             precision: one of `jaxnst.config.PRECISIONS`.
+            allows_float16: whether "auto" may be float16.
         """
         before = self.is_winograd, self.dtype
         self.precision = precision
-        self._decide(device)
+        self._decide(device, allows_float16=allows_float16)
         if before == (self.is_winograd, self.dtype):
             return
         kernel = np.asarray(self.kernel[...], np.float64)

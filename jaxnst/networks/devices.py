@@ -3,8 +3,8 @@
 "float32"; "tf32", products of float32 numbers whose factors are rounded to three
 digits, which Nvidia's GPUs have from compute capability 8.0 on (on TPUs it is float32
 in three passes of bfloat16); "bfloat16" and "float16", in which activations are kept in
-16 bits. "auto" is the fastest of them on a device whose gradient, once painting has
-begun, has a cosine of .999 or more with that in float32 (benchmarks/README.md).
+16 bits. "auto" is the fastest of them on a device, of those whose gradient has a cosine
+of .999 or more with that in float32 (benchmarks/README.md).
 """
 
 import warnings
@@ -57,13 +57,21 @@ def usable_devices() -> list[Any]:
     return [default_device()] if is_chosen else local_devices()
 
 
-def arithmetic_of(precision: str, device: Any, *, method: str = "auto") -> str:
+def arithmetic_of(
+    precision: str,
+    device: Any,
+    *,
+    method: str = "auto",
+    allows_float16: bool = True,
+) -> str:
     """Return the arithmetic in which a device computes a network.
 
     Args:
         precision: one of `jaxnst.config.PRECISIONS`.
         device: device of JAX that runs the network.
         method: one of `jaxnst.config.CONVOLUTIONS`.
+        allows_float16: whether "auto" may be float16, whose gradients need a factor on
+            the loss.
     """
     capability = _compute_capability(device)
     has_tf32 = device.platform == "tpu" or capability >= 8
@@ -75,7 +83,7 @@ def arithmetic_of(precision: str, device: Any, *, method: str = "auto") -> str:
         return "float32"
     if has_tf32:
         return "tf32"
-    return "float16" if capability else "float32"
+    return "float16" if allows_float16 and capability >= 7 else "float32"
 
 
 def warn_if_emulated(precision: str, device: Any) -> None:
@@ -87,7 +95,7 @@ def warn_if_emulated(precision: str, device: Any) -> None:
     else:
         is_missing = {
             "bfloat16": device.platform == "cpu" or 0 < capability < 8,
-            "float16": device.platform in ("cpu", "tpu"),
+            "float16": device.platform in ("cpu", "tpu") or 0 < capability < 7,
         }.get(precision, False)
         says = "emulates, no faster than float32; use 'auto'"
     if is_missing:

@@ -129,7 +129,8 @@ def _run_steps(
         """Wait for a call, and let members observe what it found."""
         found = program.fetch(info, indices, count)
         for index, own in zip(indices, found, strict=True):
-            members[index].observe(own.terms, own.is_finite, is_last=is_last)
+            are_finite = np.asarray(own.is_finite)
+            members[index].observe(own.terms, are_finite, is_last=is_last)
 
     def end(ending: Collection[int]) -> None:
         """Let members end or recover, once they have observed all their calls.
@@ -296,7 +297,8 @@ def _trim(
         again = {}
         found = program.fetch(info, active, 1)
         for (index, trimmer), own in zip(active.items(), found, strict=True):
-            if trimmer.observe(own.terms.style_regions[0], images[index]):
+            gaps = np.asarray(own.terms.style_regions)[0]
+            if trimmer.observe(gaps, images[index]):
                 again[index] = program.init(images[index])
             if is_interrupted() or not members[index].budget.has_time():
                 trimmer.is_done = True

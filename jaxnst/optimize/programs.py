@@ -147,9 +147,9 @@ def use_program_cache() -> None:
 def compile_quickly() -> None:
     """Let XLA compile quickly for TPUs, unless the user has chosen a level for JAX.
 
-    XLA then takes a minute, not ten, for a step's program of 512 px, and the step about
-    a third longer (benchmarks/README.md). Elsewhere the level does not matter, or would
-    do other things.
+    XLA then takes a minute, not eight, for a step's program of 512 px, and the step
+    about a third longer (benchmarks/README.md). Elsewhere the level does not matter, or
+    would do other things.
     """
     config: Any = jax.config
     level = getattr(config, "jax_optimization_level", None)

@@ -65,7 +65,7 @@ class LossMonitor:
     def observe(self, losses: np.ndarray, are_finite: np.ndarray) -> list[float]:
         """Record the losses before steps, and return those before the first failure."""
         seen = []
-        for loss, is_finite in zip(losses.tolist(), are_finite, strict=True):
+        for loss, is_finite in zip(losses.tolist(), are_finite.tolist(), strict=True):
             if not is_finite:
                 self.trouble = "not finite"
                 break

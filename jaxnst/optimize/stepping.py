@@ -90,8 +90,8 @@ class PackedInfos:
 
     Attributes:
         rows: numbers of each step, along the last axis.
-        layout: structure of a `StepInfo`; where in a row each of its arrays starts and
-            stops, its shape and its dtype.
+        layout: structure of a `StepInfo`; where in a row each of its numbers is, or
+            its vectors start and stop, and of what dtype it is.
     """
 
     rows: Any
@@ -100,23 +100,25 @@ class PackedInfos:
     def unpack(self) -> StepInfo:
         """Return the reports on the host. Arrays have the first axes of `rows`."""
         rows = np.asarray(self.rows)
-        lead = rows.shape[:-1]
-        structure, arrays = self.layout
+        structure, places = self.layout
         leaves = [
-            rows[..., start:stop].reshape(lead + shape).astype(dtype, copy=False)
-            for start, stop, shape, dtype in arrays
+            rows[..., start if stop is None else slice(start, stop)].astype(
+                dtype, copy=False
+            )
+            for start, stop, dtype in places
         ]
         return jax.tree.unflatten(structure, leaves)
 
 
 def _pack(info: StepInfo) -> PackedInfos:
     leaves, structure = jax.tree.flatten(info)
-    row = jnp.concatenate([jnp.ravel(leaf).astype(jnp.float32) for leaf in leaves])
-    arrays, start = [], 0
+    vectors = [jnp.atleast_1d(leaf).astype(jnp.float32) for leaf in leaves]
+    places, start = [], 0
     for leaf in leaves:
-        arrays.append((start, start + leaf.size, leaf.shape, leaf.dtype))
-        start += leaf.size
-    return PackedInfos(row, (structure, tuple(arrays)))
+        stop = start + leaf.size
+        places.append((start, stop if leaf.ndim else None, leaf.dtype))
+        start = stop
+    return PackedInfos(jnp.concatenate(vectors), (structure, tuple(places)))
 
 
 def init_state(

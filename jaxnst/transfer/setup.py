@@ -223,11 +223,8 @@ def _fitted(network: Network, config: TransferConfig) -> Network:
     """Return the network as the device that paints computes it best."""
     device = default_device()
     warn_if_emulated(network.precision, device)
-    fitted = network.fitted(device)
-    if fitted.arithmetic == "float16" and config.normalization != "pair":
-        # The sums of the paper are too large for it.
-        fitted = network.changed(precision="float32").fitted(device)
-    return fitted
+    # The sums of the paper are too large for float16.
+    return network.fitted(device, allows_float16=config.normalization == "pair")
 
 
 def _normalized(network: Network, inputs: Inputs, config: TransferConfig) -> Network:
