@@ -109,6 +109,7 @@ def needs(monkeypatch):
         return 150_000_000 + int(part * needed[plan.memory])
 
     monkeypatch.setattr(memory, "needed_memory", needed_memory)
+    return needed
 
 
 def test_the_first_level_that_fits_is_taken(tiny_network, monkeypatch, needs):
@@ -175,7 +176,7 @@ def test_a_level_that_the_compiler_refuses_is_passed_over(tiny_network, monkeypa
     ],
 )
 def test_auto_goes_on_where_the_device_runs_out(
-    tiny_network, content, style, monkeypatch, message
+    tiny_network, content, style, monkeypatch, needs, message
 ):
     tried = []
 
@@ -192,6 +193,23 @@ def test_auto_goes_on_where_the_device_runs_out(
     assert tried == ["fast", "balanced", "low"]
     with pytest.raises(jaxnst.OutOfMemory, match="memory ran out"):
         jaxnst.stylize(content, style, memory="fast", **settings)
+
+
+def test_auto_passes_over_what_needs_no_less(
+    tiny_network, content, style, monkeypatch, needs
+):
+    """As "low" may on a GPU."""
+    tried = []
+
+    def paint(jobs, plan, **_):
+        tried.append(plan.memory)
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(driver, "paint", paint)
+    monkeypatch.setitem(needs, "low", needs["balanced"])
+    with pytest.raises(jaxnst.OutOfMemory, match="memory ran out"):
+        jaxnst.stylize(content, style, size=48, network=tiny_network, progress=False)
+    assert tried == ["fast", "balanced"]
 
 
 def test_other_errors_of_the_device_are_not_about_memory(

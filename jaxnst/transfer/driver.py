@@ -32,6 +32,7 @@ from .memory import (
     OutOfMemory,
     choose_memory,
     clear_memory_errors,
+    level_below,
     make_estimate,
     memory_levels,
 )
@@ -106,16 +107,18 @@ def _paint_fitting(
     notice_fn: Callable[[str], None],
     checkpoint: Checkpoint | None,
 ) -> Painted:
-    """Paint at the fastest level of memory that fits; the next one if that runs out."""
+    """Paint at the fastest level of memory that fits; at another if that runs out.
+
+    Forecasts err, and compilers of some devices refuse what does not fit.
+    """
     size = max(job.inputs.shape)
     if checkpoint is not None and checkpoint.saved is not None:
-        level = checkpoint.saved.memory
+        memory = checkpoint.saved.memory
     else:
         with clear_memory_errors(job.config.memory, size):  # raised by the compiler
-            level = choose_memory(job)
-    levels = memory_levels(job)
+            memory = choose_memory(job)
     with deferred_interrupt(notice_fn) as is_interrupted:
-        for memory in levels[levels.index(level) :]:
+        while True:
             if checkpoint is not None:
                 checkpoint.memory = memory
             try:
@@ -132,10 +135,14 @@ def _paint_fitting(
                         checkpoint=checkpoint,
                     )
                 return painted
-            except OutOfMemory:  # forecasts err, and some devices' compilers refuse
-                if memory == levels[-1] or is_interrupted():
+            except OutOfMemory as error:
+                if is_interrupted():
                     raise
-    raise AssertionError("the last level returns or raises")
+                # Another one, as the traceback holds the arrays that are in the way.
+                ran_out = OutOfMemory(str(error), error.advice)
+            if (below := level_below(job, memory)) is None:
+                raise ran_out
+            memory = below
 
 
 def finish(

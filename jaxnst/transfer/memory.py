@@ -178,21 +178,14 @@ def _levels_for(job: Job, *, is_clip: bool) -> tuple[str, ...]:
 
 def choose_memory(job: Job, *, is_clip: bool = False) -> str:
     """Return the fastest level of memory that fits, or the one in the settings."""
-    config, shape = job.config, job.inputs.shape
+    shape = job.inputs.shape
     size, num_devices = max(shape), job.network.num_devices
     tried = memory_levels(job, is_clip=is_clip)
     available = available_memory(num_devices)
     if available is None or _upper_bound(job) <= USABLE * available:
         return tried[0]
     usable = int(USABLE * available)
-
-    @functools.cache
-    def needed_at(level: str, size: int) -> float:
-        own_config = dataclasses.replace(config, size=size, min_size=0)
-        own_inputs = job.inputs._replace(shape=fitted_shape(shape, size))
-        plan = make_plan([job._replace(config=own_config, inputs=own_inputs)], level)
-        return needed_memory(plan, plan.sizes[-1])
-
+    needed_at = functools.cache(functools.partial(_needed_at, job))
     for each in tried:
         if needed_at(each, size) <= usable:
             return each
@@ -218,6 +211,25 @@ def choose_memory(job: Job, *, is_clip: bool = False) -> str:
         "JAXNST_MEMORY_LIMIT=100G paints regardless.",
         way,
     )
+
+
+def level_below(job: Job, level: str) -> str | None:
+    """Return the fastest level that needs less memory than one that ran out, or None.
+
+    In the order of speed a level may need more than the one before it.
+    """
+    levels, size = memory_levels(job), max(job.inputs.shape)
+    slower = levels[levels.index(level) + 1 :]
+    needed_at = functools.cache(functools.partial(_needed_at, job, size=size))
+    return next((each for each in slower if needed_at(each) < needed_at(level)), None)
+
+
+def _needed_at(job: Job, level: str, size: int) -> float:
+    """Return how many bytes a picture of another size needs; compiles programs."""
+    config = dataclasses.replace(job.config, size=size, min_size=0)
+    inputs = job.inputs._replace(shape=fitted_shape(job.inputs.shape, size))
+    plan = make_plan([job._replace(config=config, inputs=inputs)], level)
+    return needed_memory(plan, plan.sizes[-1])
 
 
 def _upper_bound(job: Job) -> float:
