@@ -185,6 +185,23 @@ def test_callback_and_early_stop_at_a_small_size(stylize, content, style):
     assert len(result.history["total"]) == 2
 
 
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_known_terms_are_of_an_earlier_step(stylize, content, style, steps_per_call):
+    """Which the host has already: the progress bar does not wait for the device."""
+    known = []
+
+    def callback(view):
+        known.append(view.known_terms.total)
+
+    few = {"min_size": 0, "num_steps": 8, "steps_per_call": steps_per_call}
+    result = stylize(content, style, callback=callback, **few)
+    losses = [*result.history["total"]]
+    for first, total in zip(range(0, 8, steps_per_call), known, strict=True):
+        made = losses.index(total) - first  # since the steps of this call began
+        assert -2 * steps_per_call <= made < steps_per_call
+    assert isinstance(known[-1], np.floating)
+
+
 def test_ctrl_c_keeps_the_picture(stylize, content, style, interruptible):
     def callback(view):
         if view.step == 5:

@@ -42,6 +42,7 @@ class StepView:
     work_done: float
     _image_fn: Callable[[], Any]
     _terms_fn: Callable[[], LossTerms]
+    _observed: LossTerms | None = None
 
     @property
     def image(self) -> HostImage:
@@ -52,6 +53,17 @@ class StepView:
     def terms(self) -> LossTerms:
         """Loss terms of the picture before this step, on the device."""
         return self._terms_fn()
+
+    @property
+    def known_terms(self) -> LossTerms:
+        """Loss terms of the last step that the host knows, some calls before this one.
+
+        Reading `terms` waits for the device, which has no further work then. At the
+        first steps of a size these are `terms`.
+        """
+        if self._observed is None or not self._observed.total.size:
+            return self.terms
+        return jax.tree.map(lambda leaf: leaf[-1], self._observed)
 
     @property
     def loss(self) -> float:
@@ -233,6 +245,7 @@ class Member:
                 work_done=self.budget.work_done(done),
                 _image_fn=image_fn,
                 _terms_fn=terms_fn,
+                _observed=self.report.observed[-1] if self.report.observed else None,
             )
             answer = self.callback(view)
             # True of Python, NumPy or JAX only: most functions return something else.

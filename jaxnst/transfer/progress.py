@@ -149,7 +149,7 @@ class ProgressCallback:
             self._unshown = view
             return
         self._shown, self._unshown = now, None
-        terms = view.terms
+        terms = view.terms if is_last else view.known_terms
         loss = f"content {float(terms.content):.3g} style {float(terms.style):.3g}"
         size = f"{view.shape[1]} x {view.shape[0]}"
         step = f"{view.step}/{view.num_steps}"
