@@ -487,7 +487,7 @@ class TransferConfig:
     style_loss: Mapping[str, float] = _layers(
         None,
         f"what of the style is compared: {', '.join(STYLE_LOSSES)}",
-        default_text="gram,moments",
+        default_text="gram,moments; textures: wasserstein",
         metavar="NAME[:W],...",
         check_fn=functools.partial(check_layer_weights, known=STYLE_LOSSES),
     )

@@ -81,9 +81,9 @@ def texture(
     }
     config = settle_config(**arguments)
     if config.normalization == "pair":
-        # Where no photograph holds a picture, its usual style loss is met in part by
-        # specks in colors that the style lacks, and deep layers make the large shapes,
-        # so that drafts have them, too.
+        # Without a photograph, specks in colors that the style lacks would lower the
+        # usual style loss. Large shapes come only from deep layers, so drafts have
+        # these, too.
         layers = settle_config(**arguments | {"preset": "default"}).style_layers
         own = {
             "style_loss": "wasserstein",
