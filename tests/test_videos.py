@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import errno
+import functools
 import itertools
 import re
 import shutil
@@ -19,7 +20,9 @@ from jaxnst.cli.video import _parse_over_time
 from jaxnst.images import save_picture
 from jaxnst.objective import Temporal, _temporal_term
 from jaxnst.optimize.batching import StepProgram
-from jaxnst.videos import driver, folder, motion
+from jaxnst.optimize.loop import run_size
+from jaxnst.transfer import memory
+from jaxnst.videos import driver, folder, motion, painting
 from jaxnst.videos.flow import certainty_of, check_consistency, dis_flow, warp
 from jaxnst.videos.jobs import plan_clip, settings_of_clip
 from jaxnst.videos.measuring import measure_frames, summarize
@@ -479,6 +482,47 @@ def test_memory_that_is_scarce_by_now_keeps_no_run_from_going_on(
     jaxnst.video(pan, style, callback=lambda _: True, **settings)
     monkeypatch.setattr("jaxnst.videos.jobs.choose_memory", lambda *_, **__: "low")
     assert len(jaxnst.video(pan, style, **settings)) == len(pan)
+
+
+def test_where_memory_runs_out_a_clip_goes_on_at_the_next_level(
+    pan, style, tmp_path, monkeypatch
+):
+    usual = frames_of(jaxnst.video(pan, style, **QUICK))
+    needs = {"fast": 3, "balanced": 2, "low": 1}
+    monkeypatch.setattr(memory, "needed_memory", lambda plan, _: needs[plan.memory])
+    count = itertools.count(1)
+
+    def run(*args, failing=(3,), **options):
+        if next(count) in failing:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return run_size(*args, **options)
+
+    whole = tmp_path / "whole.mkv"
+    with monkeypatch.context() as patch:
+        patch.setattr(painting, "run_size", run)
+        result = jaxnst.video(pan, style, output=whole, keep=True, **QUICK)
+    taken = [row["memory"] for row in result.rows]
+    assert taken == ["fast"] * 3 + ["balanced"] * 2
+    assert result.record["result"]["memory"] == "balanced"
+    assert np.abs(frames_of(result) - usual).mean() < 1e-3
+    # Killed behind it, the run goes on at that level.
+    part = tmp_path / "part.mkv"
+    count = itertools.count(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(painting, "run_size", run)
+        stop_fn = lambda row: row["frame"] == 3  # noqa: E731
+        jaxnst.video(pan, style, output=part, callback=stop_fn, **QUICK)
+    jaxnst.video(pan, style, output=part, keep=True, **QUICK)
+    parts = [tmp_path / f"{name}.mkv.frames" for name in ("whole", "part")]
+    assert files_of(parts[0]) == files_of(parts[1])
+    count = itertools.count(1)
+    failing = functools.partial(run, failing=range(9))
+    monkeypatch.setattr(painting, "run_size", failing)
+    for level, last, tries in (("auto", "low", 3), ("fast", "fast", 1)):
+        count = itertools.count(1)
+        with pytest.raises(jaxnst.OutOfMemory, match=f"ran out .* memory='{last}'"):
+            jaxnst.video(pan, style, memory=level, **QUICK)
+        assert next(count) == 1 + tries
 
 
 def test_a_worker_that_dies_is_told(pan, style):

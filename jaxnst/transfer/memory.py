@@ -213,12 +213,12 @@ def choose_memory(job: Job, *, is_clip: bool = False) -> str:
     )
 
 
-def level_below(job: Job, level: str) -> str | None:
+def level_below(job: Job, level: str, *, is_clip: bool = False) -> str | None:
     """Return the fastest level that needs less memory than one that ran out, or None.
 
     In the order of speed a level may need more than the one before it.
     """
-    levels, size = memory_levels(job), max(job.inputs.shape)
+    levels, size = memory_levels(job, is_clip=is_clip), max(job.inputs.shape)
     slower = levels[levels.index(level) + 1 :]
     needed_at = functools.cache(functools.partial(_needed_at, job, size=size))
     return next((each for each in slower if needed_at(each) < needed_at(level)), None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxnst._checks import shown, suggestion
 from jaxnst._types import HostAlpha, HostImage
-from jaxnst.config import CLIP_SETTINGS, CUSTOM, SETTINGS, ClipConfig
+from jaxnst.config import CLIP_SETTINGS, CUSTOM, MEMORY_LEVELS, SETTINGS, ClipConfig
 from jaxnst.optimize import StepCallback, StepView
 from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.sweeps.executor import check_executor
@@ -305,9 +305,12 @@ def _paint(
         clip = job.clip.first(count)
         rows = [folder.row(index) for index in range(count)]
         frames_fn = functools.partial(_finished, job, folder, count)
-        num_steps = sum(row["steps"] for row in folder.rows.values())
         record_fn = functools.partial(
-            job.record, count, num_steps=num_steps, is_part=is_part
+            job.record,
+            count,
+            num_steps=sum(row["steps"] for row in folder.rows.values()),
+            memory=max((row["memory"] for row in rows), key=MEMORY_LEVELS.index),
+            is_part=is_part,
         )
         result = VideoResult(
             path=None,

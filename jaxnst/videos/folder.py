@@ -47,6 +47,7 @@ COLUMNS = (
     "mean",
     "contrast",
     "detail",
+    "memory",
     "ratios",
     "gaps",
     "warp_error",
@@ -56,7 +57,7 @@ COLUMNS = (
     "sha256",
 )
 _WHOLE = ("frame", "pass", "shot", "steps")
-_TEXT = ("ratios", "gaps", "sha256")
+_TEXT = ("memory", "ratios", "gaps", "sha256")
 
 Row = dict[str, Any]
 
@@ -321,6 +322,8 @@ def _parsed(cells: list[str]) -> Row:
             row[name] = int(text)
         else:
             row[name] = float(text) if text else None
+    if row["memory"] not in NETWORK_MEMORY_LEVELS:
+        raise ValueError(row["memory"])
     return row
 
 

@@ -428,14 +428,19 @@ class ClipJob:
         measured: Mapping[str, float] | None,
         *,
         num_steps: int,
+        memory: str,
         is_part: bool,
     ) -> dict[str, Any]:
-        """Return the record of so many frames of the clip, painted in so many steps."""
+        """Return the record of so many frames of the clip, painted in so many steps.
+
+        `memory` is the level that took the least.
+        """
         record = self._base()
         del record["seconds"], record["recoveries"]
         record["kind"] = "video"
         record["result"] |= {
             "steps": num_steps,
+            "memory": memory,
             "stopped": "interrupted" if is_part else None,
             "frames": count,
             "shots": len(self.shots.spans),

@@ -99,6 +99,7 @@ class ShotPainter:
     Attributes:
         first: the first frame, as a picture by itself.
         number: number of the shot.
+        memory: level of memory.
         step_fn: called with the number of a frame and each step of it, if it is
             painted by itself.
     """
@@ -106,6 +107,7 @@ class ShotPainter:
     job: ClipJob
     first: Job
     number: int
+    memory: str
     is_interrupted: Callable[[], bool]
     step_fn: Callable[[int, StepView], object] | None
 
@@ -121,7 +123,7 @@ class ShotPainter:
         self._base = self._job_at(self.start)
         is_custom = self.first.config.optimizer == CUSTOM
         optimizer = self.first.optimizer if is_custom else make_optimizer("adam")
-        plan = make_plan([self._base], self.job.memory)
+        plan = make_plan([self._base], self.memory)
         step = plan.step_at(plan.sizes[-1])
         self._plan: Plan = plan._replace(
             step=dataclasses.replace(step, optimizer=optimizer, averaging=0.0)
@@ -133,7 +135,7 @@ class ShotPainter:
         job = job or self.first
         painted = paint_alone(
             job,
-            self.job.memory,
+            self.memory,
             callbacks=[self.step_fn and functools.partial(self.step_fn, index)],
             is_interrupted=self.is_interrupted,
         )
@@ -333,7 +335,7 @@ class ShotPainter:
             content = base.inputs.content_at(size.shape)
             self._targets = measure_targets(base, self._plan, size, content)
         targets = self._targets
-        network = job.network.with_memory(self.job.memory)
+        network = job.network.with_memory(self.memory)
         layers = tuple(base.config.content_layers)
         changes: dict[str, Any] = {
             "content": _features(network, jnp.asarray(frame), layers),
@@ -351,12 +353,8 @@ class ShotPainter:
             found = guides_at(regions, self._plan.network, size.shape, layers)
             changes |= {"guides": found, "shares": regions.shares}
         if job.config.style_blend != base.config.style_blend:
-            blended = measure_targets(
-                job,
-                make_plan([job], self.job.memory),
-                self._plan.sizes[-1],
-                frame,
-            )
+            plan = make_plan([job], self.memory)
+            blended = measure_targets(job, plan, self._plan.sizes[-1], frame)
             changes["style"] = blended.style
         return targets._replace(**changes)
 
@@ -378,14 +376,13 @@ class ShotPainter:
         )
         step = self._plan.step
         state: TransferState = step.init(held.first)
-        with clear_memory_errors(self.job.memory, max(held.first.shape)):
-            state = run_size(
-                step.stack([state]),
-                targets,
-                step,
-                [member],
-                is_interrupted=self.is_interrupted,
-            )
+        state = run_size(
+            step.stack([state]),
+            targets,
+            step,
+            [member],
+            is_interrupted=self.is_interrupted,
+        )
         report = member.report
         if report.stopped == "interrupted":
             raise Stopped
@@ -419,6 +416,7 @@ class ShotPainter:
             "mean": round(float(image.mean()), 6),
             "contrast": round(float(image.std()), 6),
             "detail": float(_detail(image)),
+            "memory": self.memory,
             "gaps": "",
             **terms,
             "seconds": round(time.perf_counter() - started, 3),

@@ -14,11 +14,17 @@ import jax
 import numpy as np
 
 from jaxnst._types import HostImage
+from jaxnst.config import MEMORY_LEVELS
 from jaxnst.images import resize
 from jaxnst.images.resizing import fill_hidden
 from jaxnst.networks.devices import usable_devices
 from jaxnst.optimize import StepView
-from jaxnst.transfer.memory import give_back_memory
+from jaxnst.transfer.memory import (
+    OutOfMemory,
+    clear_memory_errors,
+    give_back_memory,
+    level_below,
+)
 
 from .folder import SCRATCH, Row, Store, from_levels, to_levels
 from .jobs import ClipJob, num_flow_threads
@@ -99,19 +105,46 @@ def paint_shot(
 ) -> Iterator[Row]:
     """Paint the frames of a shot that are missing, and yield the row of each.
 
+    Where memory runs out, `memory="auto"` goes on at the next level that needs less.
+
     Raises:
+        OutOfMemory: if none does.
         Stopped: on Ctrl-C; the frame that was being painted is dropped.
     """
-    start, end = job.shots.spans[number]
-    indices = range(start, end)
+    indices = range(*job.shots.spans[number])
     if all(store.is_done(index, job.num_passes) for index in indices):
         return
+    # After a kill, that of the frames before it: another one would give other frames.
+    painted = [store.row(index)["memory"] for index in indices if index in store.last]
+    memory = max([job.memory, *painted], key=MEMORY_LEVELS.index)
     first = job.first_of_shot(number)
-    painter = ShotPainter(job, first, number, is_interrupted, step_fn)
+    while True:
+        try:
+            with clear_memory_errors(memory, max(job.shape)):
+                yield from _paint_missing(
+                    ShotPainter(job, first, number, memory, is_interrupted, step_fn),
+                    indices,
+                    store,
+                )
+            return
+        except OutOfMemory as error:
+            if is_interrupted():
+                raise
+            # Another one, as the traceback holds the arrays that are in the way.
+            ran_out = OutOfMemory(str(error), error.advice)
+        if (below := level_below(first, memory, is_clip=True)) is None:
+            raise ran_out
+        memory = below
+
+
+def _paint_missing(painter: ShotPainter, indices: range, store: Store) -> Iterator[Row]:
+    """Paint the frames of a shot that are missing, and yield the row of each."""
+    job, start = painter.job, indices.start
     if job.own.steadiness == 0:
         missing = {index for index in indices if not store.is_done(index, 1)}
         begin = min(missing)
-        for index, picture in enumerate(job.clip.frames(begin, end), begin):
+        pictures = job.clip.frames(begin, indices.stop)
+        for index, picture in enumerate(pictures, begin):
             if index in missing:
                 whole = job.whole(index, picture)
                 yield _kept(store, *painter.paint_whole(index, whole))
