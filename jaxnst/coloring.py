@@ -11,6 +11,7 @@ References:
 """
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import scipy.ndimage
@@ -136,12 +137,24 @@ def smooth_recoloring(
 ) -> HostImage:
     """Return a picture recolored as another was, smoothly: similar colors change alike.
 
+    Args:
+        image: picture to recolor.
+        before: picture, or some of its pixels, of any shape.
+        after: the same picture or pixels recolored.
+    """
+    return fit_recoloring(before, after)(image)
+
+
+def fit_recoloring(
+    before: AnyHostImage, after: AnyHostImage
+) -> Callable[[HostImage], HostImage]:
+    """Return a function that recolors any picture as one was, smoothly.
+
     Where nearly equal colors are spread over many, film grain and JPEG blocks become
     visible. So every color gets the mean change of the colors similar to it, taken over
     the whole picture.
 
     Args:
-        image: picture to recolor.
         before: picture, or some of its pixels, of any shape.
         after: the same picture or pixels recolored.
 
@@ -163,14 +176,18 @@ def smooth_recoloring(
         np.add.at(sums, tuple((lows + corner).T), share[:, None] * values)
     sigmas = (_GRID_SIGMA, _GRID_SIGMA, _GRID_SIGMA, 0)
     sums = scipy.ndimage.gaussian_filter(sums, sigmas, mode="nearest")
-    where = image.reshape(-1, 3).T * (_GRID - 1)
-    weight, *changes = (
-        scipy.ndimage.map_coordinates(sums[..., k], where, np.float32, order=1)
-        for k in range(4)
-    )
-    # A color unlike all of `before` has no weight, and stays.
-    smooth = np.stack(changes) / np.maximum(weight, np.finfo(np.float32).tiny)
-    return np.clip(image + smooth.T.reshape(image.shape), 0, 1).astype(np.float32)
+
+    def recolor(image: HostImage) -> HostImage:
+        where = image.reshape(-1, 3).T * (_GRID - 1)
+        weight, *changes = (
+            scipy.ndimage.map_coordinates(sums[..., k], where, np.float32, order=1)
+            for k in range(4)
+        )
+        # A color unlike all of `before` has no weight, and stays.
+        smooth = np.stack(changes) / np.maximum(weight, np.finfo(np.float32).tiny)
+        return np.clip(image + smooth.T.reshape(image.shape), 0, 1).astype(np.float32)
+
+    return recolor
 
 
 def recolor_style(style: HostImage, content: AnyHostImage, color: str) -> HostImage:

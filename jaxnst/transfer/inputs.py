@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxnst._types import AnyHostImage, HostAlpha, HostImage, HostNumbers
-from jaxnst.coloring import recolor_style, smooth_recoloring, take_palette
+from jaxnst.coloring import fit_recoloring, recolor_style, take_palette
 from jaxnst.config import INITS, SETTINGS, TransferConfig
 from jaxnst.images import Picture, PictureSource, fitted_shape, resize
 from jaxnst.images.load import MAX_PIXELS, MIN_SIDE
@@ -34,6 +34,8 @@ StyleSource = PictureSource | list[PictureSource] | tuple[PictureSource, ...]
 _USUAL_RATIO = SETTINGS["style_weight"].default / SETTINGS["content_weight"].default
 # Number of pixels by which the colors of a picture are known.
 _NUM_SAMPLES = 1 << 14
+# Rows that are recolored at a time.
+_STRIP_ROWS = 256
 
 
 class Inputs(NamedTuple):
@@ -280,18 +282,27 @@ def recolor(
             resize(each, shape, wraps=inputs.wraps, is_mask=True)
             for each in inputs.regions.maps
         ]
-    image = content.astype(np.float64)
+    ways = []
     for each, part, row in zip(maps, parts, blend.mean(1), strict=True):
-        inside = each > 0
-        pixels = content[inside][:, None]
+        pixels = content[each > 0][:, None]
         for style, share in zip(styles, row, strict=True):
             if pixels.size and share > 0:
                 some = _sample(pixels)
                 taken = take_palette(some, _sample(style.reshape(-1, 1, 3)))
-                change = smooth_recoloring(pixels, some, taken) - pixels
-                amount = part * share * each[inside][:, None]
-                image[inside] += amount * change[:, 0]
-    return np.clip(image, 0, 1).astype(np.float32)
+                ways.append((each, part * share, fit_recoloring(some, taken)))
+    image = np.empty_like(content)
+    # In strips, as pictures of 64-bit numbers are large.
+    for top in range(0, shape[0], _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        strip = content[rows].astype(np.float64)
+        for each, part, recolor_fn in ways:
+            inside = each[rows] > 0
+            pixels = content[rows][inside][:, None]
+            change = recolor_fn(pixels) - pixels
+            amount = part * each[rows][inside][:, None]
+            strip[inside] += amount * change[:, 0]
+        image[rows] = np.clip(strip, 0, 1)
+    return image
 
 
 def _sample(pixels: AnyHostImage) -> AnyHostImage:
