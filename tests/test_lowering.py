@@ -221,6 +221,20 @@ def test_gpus_compute_convolution_and_relu_at_once(name, precision, megabytes):
 
 
 @on_tiny_network
+@pytest.mark.parametrize("loss", ["gram", "wasserstein"])
+def test_a_step_has_no_sums_in_any_order_that_xla_would_have_to_replace(loss):
+    texts = {
+        compiled(
+            gpu("H100"),
+            {"xla_gpu_autotune_level": "0", "xla_gpu_deterministic_ops": is_strict},
+            style_loss=loss,
+        ).as_text()
+        for is_strict in (False, True)
+    }
+    assert len(texts) == 1
+
+
+@on_tiny_network
 def test_tpus_multiply_in_three_passes(monkeypatch):
     # Otherwise it asks the network what machine it is on.
     monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
