@@ -141,6 +141,9 @@ def smooth_recoloring(
         image: picture to recolor.
         before: picture, or some of its pixels, of any shape.
         after: the same picture or pixels recolored.
+
+    References:
+        See `fit_recoloring`.
     """
     return fit_recoloring(before, after)(image)
 
@@ -148,7 +151,7 @@ def smooth_recoloring(
 def fit_recoloring(
     before: AnyHostImage, after: AnyHostImage
 ) -> Callable[[HostImage], HostImage]:
-    """Return a function that recolors any picture as one was, smoothly.
+    """Return a function that recolors pictures as one was recolored, but smoothly.
 
     Where nearly equal colors are spread over many, film grain and JPEG blocks become
     visible. So every color gets the mean change of the colors similar to it, taken over

@@ -433,7 +433,7 @@ class ClipJob:
     ) -> dict[str, Any]:
         """Return the record of so many frames of the clip, painted in so many steps.
 
-        `memory` is the level that took the least.
+        `memory` is the lowest level at which a frame was painted.
         """
         record = self._base()
         del record["seconds"], record["recoveries"]
