@@ -468,7 +468,7 @@ class TransferConfig:
         default_text="none",
     )
     content_weight: float = _number(
-        0.15, "weight of the photo's content", is_static=False
+        0.18, "weight of the photo's content", is_static=False
     )
     tv_weight: float = _number(
         0.0, "weight of smoothness (total variation)", is_static=False
@@ -498,7 +498,7 @@ class TransferConfig:
         None, "longest side of the style picture, in place of a scale"
     )
     num_steps: int = _count(
-        28, "steps at the full size", most=MAX_STEPS, is_static=False
+        25, "steps at the full size", most=MAX_STEPS, is_static=False
     )
     coarse_steps: int = _count(
         36, "steps at each smaller size", most=MAX_STEPS, is_static=False
@@ -863,6 +863,7 @@ PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
         # Large shapes and colors, with unsettled strokes. The deepest layer takes a
         # quarter of every step; without it there is time for more steps.
         "draft": TransferConfig(
+            content_weight=0.12,
             num_steps=4,
             coarse_steps=12,
             learning_rate=0.06,

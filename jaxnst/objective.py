@@ -5,11 +5,12 @@ style term compares the statistics of the image, such as its Gram matrix G, with
 target A of the style. There are two normalizations:
 
 `"pair"`: every term is divided by a scale taken from the two pictures. A content term
-is the mean of (F - P)^2 over the mean of P^2; a picture of so little contrast that any
-painting of it would cost too much has a larger scale. A style term is |G - A| over the
-same distance of the *content* picture, so it is 1 for the content picture and 0 for the
-style picture. Layer weights are divided by their sum. A weight therefore means the same
-for every pair, size, layer set and network.
+is the mean of 2 |P|^2 (1 - cos(F, P)) over the mean of |P|^2: shapes are kept, but not
+how strong their contrasts are. A picture of so little contrast that any painting of it
+would cost too much has a larger scale. A style term is |G - A| over the same distance
+of the *content* picture, so it is 1 for the content picture and 0 for the style
+picture. Layer weights are divided by their sum. A weight therefore means the same for
+every pair, size, layer set and network.
 
 `"paper"`: the sums of Gatys, Ecker, Bethge, CVPR 2016, as printed, without any scale.
 
@@ -32,7 +33,12 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from ._types import AnyImage, FeatureMap, Features, Image, Scalar, StyleImage
-from .losses import content_loss, gram_loss, total_variation_loss
+from .losses import (
+    content_loss,
+    cosine_content_loss,
+    gram_loss,
+    total_variation_loss,
+)
 from .losses.registry import STYLE_LOSSES, region_distance
 from .networks import Network, measure_features
 from .networks.remat import MeasureFn, Part, after, filling, is_whole
@@ -386,6 +392,7 @@ def _statistics(
 
 
 def _content_error(
+    normalization: str,
     aim: tuple[Float[Array, "_ _ channels"], Float[Array, "_ _"] | None],
     features: FeatureMap,
     rows: Part,
@@ -394,7 +401,7 @@ def _content_error(
     if own is not None:
         weight = own[rows][..., None].astype(features.dtype)
         features, target = weight * features, weight * target
-    return content_loss(features, target)
+    return CONTENT_LOSSES[normalization](features, target)
 
 
 # `Partial`s, because JAX takes no plain function as an argument. Made once, because
@@ -405,6 +412,17 @@ _DESCRIBE = {
     name: Partial(lambda features, rows, loss=loss: loss.describe_fn(features))
     for name, loss in STYLE_LOSSES.items()
 }
+
+
+# {normalization: content loss}.
+CONTENT_LOSSES: Mapping[str, Callable[[FeatureMap, FeatureMap], Scalar]] = (
+    MappingProxyType({"pair": cosine_content_loss, "paper": content_loss})
+)
+
+
+@functools.cache
+def _content_fn(normalization: str) -> Callable[..., Scalar]:
+    return functools.partial(_content_error, normalization)
 
 
 @functools.cache
@@ -520,7 +538,7 @@ def perceptual_loss(
     References:
         Gatys, Ecker, Bethge, CVPR 2016, eq. 7, with total variation added.
     """
-    measured = measure_image(image, network, targets)
+    measured = measure_image(image, network, targets, normalization=normalization)
     wraps = network.wraps if isinstance(network, Network) else (False, False)
     return total_loss(
         measured,
@@ -548,6 +566,8 @@ def measure_image(
     network: FeatureFn,
     targets: Targets,
     own: Mapping[str, Float[Array, "_ _"]] | None = None,
+    *,
+    normalization: str = "pair",
 ) -> Measured:
     """Return what the network sees of an image that the loss is made of.
 
@@ -560,6 +580,7 @@ def measure_image(
         targets: the targets, of which the scales are not looked at.
         own: {layer: weight of every pixel}, 0 or 1: pixels of weight 0 do not count,
             but the mean is over all; by default all count.
+        normalization: that of `targets`.
     """
     guides = targets.guides
     if own is not None:
@@ -567,8 +588,9 @@ def measure_image(
             layer: own[layer][None] * (1 if guides is None else guides[layer])
             for layer in targets.style
         }
+    error_fn = _content_fn(normalization)
     content_fns = {
-        layer: Partial(_content_error, (target, None if own is None else own[layer]))
+        layer: Partial(error_fn, (target, None if own is None else own[layer]))
         for layer, target in targets.content.items()
     }
     return _measure(network, image, targets.style, guides, content_fns)
@@ -612,7 +634,7 @@ def total_loss(
             return gram_loss(statistics[0], aims[0])[None]
         return _style_distances(name, statistics, aims, targets.guides, layer)
 
-    content_layers = {  # mean of (F - P)^2, over its scale
+    content_layers = {  # the content loss over its scale
         layer: measured[layer]["content"] / scale
         for layer, scale in targets.content_scale.items()
     }

@@ -8,6 +8,7 @@ from jax.test_util import check_grads
 
 from jaxnst.losses import (
     content_loss,
+    cosine_content_loss,
     gram_distance,
     gram_loss,
     gram_matrix,
@@ -38,12 +39,12 @@ def tv_numpy(image):
 # Compiled as a whole: operation by operation it takes longer.
 total_variation = jax.jit(total_variation_loss)
 
-PAIRED = [content_loss, gram_loss, gram_distance]
+PAIRED = [content_loss, cosine_content_loss, gram_loss, gram_distance]
 
 
 def arguments(loss, rng):
     """Two arrays of the kind that the loss compares."""
-    if loss is content_loss:
+    if loss in (content_loss, cosine_content_loss):
         return features(rng), features(rng)
     return gram_numpy(features(rng)).astype("f4"), gram_numpy(features(rng)).astype(
         "f4"
@@ -89,6 +90,31 @@ def test_content_loss_truths(rng):
     other = features(rng)
     expected = np.mean((np.asarray(array, np.float64) - other) ** 2)
     assert content_loss(array, jnp.asarray(other)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_cosine_content_loss_compares_directions_alone(rng):
+    first, second = features(rng), features(rng)
+    expected = np.mean(np.square(in_length_of(second, first) - second))
+    found = cosine_content_loss(jnp.asarray(first), jnp.asarray(second))
+    assert found == pytest.approx(expected, rel=1e-5)
+    # 2 |P|^2 (1 - cos), over all places and channels.
+    dots, lengths = np.sum(first * second, -1), np.linalg.norm(second, axis=-1)
+    cosines = dots / np.linalg.norm(first, axis=-1) / lengths
+    expected = 2 * np.mean(lengths**2 * (1 - cosines)) / second.shape[-1]
+    assert found == pytest.approx(expected, rel=1e-5)
+    for factor in (0.2, 1, 30):
+        lengths = factor * rng.uniform(1, 2, (*second.shape[:2], 1)).astype("f4")
+        stronger = jnp.asarray(lengths * second)
+        assert cosine_content_loss(stronger, jnp.asarray(second)) < 1e-9
+
+
+def test_cosine_content_loss_counts_what_is_gone(rng):
+    array = jnp.asarray(features(rng))
+    square = float(jnp.mean(jnp.square(array)))
+    assert cosine_content_loss(0 * array, array) == pytest.approx(square, rel=1e-5)
+    assert cosine_content_loss(-array, array) == pytest.approx(4 * square, rel=1e-5)
+    # Where the content has nothing, nothing is compared.
+    assert cosine_content_loss(array, 0 * array) < 1e-12
 
 
 def test_gram_loss_is_the_paper_s_up_to_its_constant(rng):
@@ -155,9 +181,20 @@ def test_jit_is_plain_is_vmap_of_one_argument(function, rng):
     np.testing.assert_allclose(jax.jit(function)(batch[0]), plain[0], rtol=1e-5)
 
 
+def in_length_of(second, first):
+    """The vectors of the first array, as long as those of the second, in float64."""
+    lengths = [np.linalg.norm(x.astype(np.float64), axis=-1) for x in (first, second)]
+    return first * (lengths[1] / lengths[0])[..., None]
+
+
 def derivative(loss, first, second):
     """The gradient on paper, in float64."""
     difference = first.astype(np.float64) - second
+    if loss is cosine_content_loss:  # the part of P across F, as F's length is free
+        squares = np.sum(first.astype(np.float64) ** 2, -1, keepdims=True)
+        along = np.sum(first * second, -1, keepdims=True) / squares * first
+        factor = np.linalg.norm(second, axis=-1, keepdims=True) / np.sqrt(squares)
+        return -2 * factor * (second - along) / first.size
     if loss is content_loss:
         return 2 * difference / first.size
     if loss is gram_loss:
@@ -204,6 +241,8 @@ def test_zero_input_is_finite(loss, rng):
 def test_shapes_that_do_not_fit_are_named(as_installed):
     with pytest.raises(ValueError, match=r"\(5, 7, 4\).*\(5, 6, 4\).*same shape"):
         content_loss(jnp.zeros((5, 7, 4)), jnp.zeros((5, 6, 4)))
+    with pytest.raises(ValueError, match=r"\(5, 7, 4\).*\(5, 6, 4\).*same shape"):
+        cosine_content_loss(jnp.zeros((5, 7, 4)), jnp.zeros((5, 6, 4)))
     with pytest.raises(ValueError, match=r"\(4, 4\).*\(3, 3\).*same shape"):
         gram_loss(jnp.zeros((4, 4)), jnp.zeros((3, 3)))
     with pytest.raises(ValueError, match="no pixels"):

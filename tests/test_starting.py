@@ -21,7 +21,7 @@ def start(content, style, **settings):
     strength = sources.get("strength")
     is_map = isinstance(strength, np.ndarray)
     config = make_config(
-        "draft", size=64, strength="map" if is_map else strength, **settings
+        "default", size=64, strength="map" if is_map else strength, **settings
     )
     inputs = load_inputs(
         content,
@@ -87,7 +87,7 @@ def test_weights_of_less_style_go_less_far(photo, red):
     whole = recolored(photo, red)
     for weights, part in (
         ({"style_weight": 0.25}, 0.5),
-        ({"content_weight": 4 * 0.15}, 0.5),
+        ({"content_weight": 4 * 0.18}, 0.5),
         ({"style_weight": 9.0}, 1.0),
         ({"content_weight": 0.0}, 1.0),
         ({"style_weight": 1e-12}, 0.0),

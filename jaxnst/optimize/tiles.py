@@ -226,7 +226,11 @@ class TiledStep(StepProgram):
 
     @property
     def _static(self) -> dict[str, Any]:
-        return {"tiling": self.tiling, "mesh": self.mesh}
+        return {
+            "tiling": self.tiling,
+            "normalization": self.normalization,
+            "mesh": self.mesh,
+        }
 
     def _lay(self, image: Any) -> AnyImage:
         return _lay(_put(jnp.asarray(image), self.mesh), self.tiling)
@@ -334,14 +338,20 @@ class _Means(NamedTuple):
 
 
 def _means(
-    tile: Tile, laid: AnyImage, network: Network, targets: Targets, *, tiling: Tiling
+    tile: Tile,
+    laid: AnyImage,
+    network: Network,
+    targets: Targets,
+    *,
+    tiling: Tiling,
+    normalization: str = "pair",
 ) -> _Means:
     """Return what a tile adds to the means of the picture."""
     part = tiling.cut(laid, tile)
-    return _means_of_part(part, tile, laid, network, targets, tiling)
+    return _means_of_part(part, tile, laid, network, targets, tiling, normalization)
 
 
-_MEANS = _TileSum(_plus(_means), ("tiling",))
+_MEANS = _TileSum(_plus(_means), ("tiling", "normalization"))
 # JAX keeps the shapes that a jitted function returns.
 _jitted_means = jax.jit(_means, static_argnames=("tiling",))
 
@@ -358,6 +368,7 @@ def _means_of_part(
     network: Network,
     targets: Targets,
     tiling: Tiling,
+    normalization: str,
 ) -> _Means:
     own = _own_weights(tile, network, [*targets.content, *targets.style], tiling)
     content = {
@@ -371,7 +382,8 @@ def _means_of_part(
         for layer, regions in targets.guides.items()
     }
     seen = targets._replace(content=content, guides=guides)
-    found = measure_image(tiling.extend(laid, part, tile), network, seen, own)
+    window = tiling.extend(laid, part, tile)
+    found = measure_image(window, network, seen, own, normalization=normalization)
     measured = {
         layer: _scaled(tiling.share(layer, own[layer].shape), means)
         for layer, means in found.items()
@@ -428,16 +440,17 @@ def _add_gradient(
     to_means: _Means,
     *,
     tiling: Tiling,
+    normalization: str,
 ) -> AnyImage:
-    _, pull = jax.vjp(
-        lambda part: _means_of_part(part, tile, laid, network, targets, tiling),
-        tiling.cut(laid, tile),
-    )
+    def means_fn(part: AnyImage) -> _Means:
+        return _means_of_part(part, tile, laid, network, targets, tiling, normalization)
+
+    _, pull = jax.vjp(means_fn, tiling.cut(laid, tile))
     (part,) = pull(to_means)
     return tiling.add(gradient, part, tile)
 
 
-_GRADIENT = _TileSum(_add_gradient, ("tiling",))
+_GRADIENT = _TileSum(_add_gradient, ("tiling", "normalization"))
 
 
 @jax.jit
