@@ -6,11 +6,10 @@ target A of the style. There are two normalizations:
 
 `"pair"`: every term is divided by a scale taken from the two pictures. A content term
 is the mean of 2 |P|^2 (1 - cos(F, P)) over the mean of |P|^2: shapes are kept, but not
-how strong their contrasts are. A picture of so little contrast that any painting of it
-would cost too much has a larger scale. A style term is |G - A| over the same distance
-of the *content* picture, so it is 1 for the content picture and 0 for the style
-picture. Layer weights are divided by their sum. A weight therefore means the same for
-every pair, size, layer set and network.
+how strong their contrasts are, so fog may be painted as boldly as any picture. A style
+term is |G - A| over the same distance of the *content* picture, so it is 1 for the
+content picture and 0 for the style picture. Layer weights are divided by their sum. A
+weight therefore means the same for every pair, size, layer set and network.
 
 `"paper"`: the sums of Gatys, Ecker, Bethge, CVPR 2016, as printed, without any scale.
 
@@ -48,10 +47,6 @@ from .networks.remat import MeasureFn, Part, after, filling, is_whole
 # two pictures of nearly one style are not driven by rounding errors. Real pairs have
 # gaps of 0.4 to 2.
 _RELATIVE_FLOOR = 0.05
-# Content whose activations have less than this fraction of the style's mean square,
-# such as fog or a calm sky, has a larger scale than its own, up to the style's.
-# Ordinary pairs have fractions of 0.3 to 3; of smooth fur at 512 px it is 0.24.
-_FAINT = 0.3
 
 
 Regional = Float[Array, " regions"]
@@ -152,18 +147,14 @@ def compute_targets(
     if isinstance(network, Network) and any(network.wraps):
         # Only the image wraps around, the style pictures do not.
         style_network = network.changed(padding="reflect")
-    descriptions, squares = [], []
-    scaled_layers = content_layers if normalization == "pair" else ()
+    descriptions = []
     # One picture after the other, so that only one at a time needs memory.
     before: Scalar | None = None
     for picture in styles:
         if before is not None:
             picture = after(picture, before)
-        description, square = _describe(
-            style_network, picture, style_layers, style_losses, scaled_layers
-        )
+        description = _describe(style_network, picture, style_layers, style_losses)
         descriptions.append(description)
-        squares.append(square)
         before = jnp.sum(jax.tree.leaves(description)[-1].ravel()[:1])
     assert before is not None
     content = after(content, before)
@@ -177,7 +168,7 @@ def compute_targets(
         found = _measure(network, content, style_targets, guides, {})
     content_squares = {
         layer: filling(network, content, maps[layer]) * _mean_square(maps[layer])
-        for layer in scaled_layers
+        for layer in content_layers
     }
     sizes = {
         layer: maps[layer].size / filling(network, content, maps[layer])
@@ -185,7 +176,6 @@ def compute_targets(
     }
     content_scale, style_scale = find_scales(
         content_squares,
-        squares,
         sizes,
         found,
         style_targets,
@@ -231,7 +221,6 @@ def combine_descriptions(
 
 def find_scales(
     content_squares: Mapping[str, Scalar],
-    style_squares: Sequence[Mapping[str, Scalar]],
     sizes: Mapping[str, float],
     measured: Measured,
     style: Mapping[str, RegionTargets],
@@ -244,27 +233,23 @@ def find_scales(
     Args:
         content_squares: {content layer: mean square of the content picture}; not looked
             at by "paper".
-        style_squares: the same of each style picture.
         sizes: {content layer: number of values in the content picture's feature map}.
         measured: result of `measure_image` for the content picture.
         style: targets of the style losses.
         guides: those of `Targets`.
         normalization: "pair" or "paper", see `jaxnst.objective`.
     """
-    content_scale = {}
     if normalization != "pair":
-        for layer, size in sizes.items():  # eq. 1 is half the sum
-            content_scale[layer] = jnp.float32(2 / size)
+        # Eq. 1 is half the sum.
+        content_scale = {layer: jnp.float32(2 / size) for layer, size in sizes.items()}
         return content_scale, {  # eq. 4
             layer: {"gram": jnp.full(1, 4.0 * targets["gram"][0].shape[0] ** 2)}
             for layer, targets in style.items()
         }
-    for layer, square in content_squares.items():
-        of_styles = jnp.mean(jnp.stack([each[layer] for each in style_squares]))
-        # The two are equal at `_FAINT`.
-        of_faint = of_styles - (1 / _FAINT - 1) * square
-        scale = jnp.maximum(square, of_faint)
-        content_scale[layer] = scale + jnp.finfo(scale.dtype).tiny
+    content_scale = {
+        layer: square + jnp.finfo(square.dtype).tiny
+        for layer, square in content_squares.items()
+    }
     return content_scale, {
         layer: _style_gaps(measured[layer], targets, guides, layer)
         for layer, targets in style.items()
@@ -276,27 +261,20 @@ def _describe(
     picture: AnyImage,
     layers: Sequence[str],
     losses: Sequence[str],
-    content_layers: Collection[str],
-) -> tuple[dict[str, dict[str, Any]], dict[str, Scalar]]:
-    """Return two things about a style picture, measured in one pass.
-
-    They are {style layer: {style loss: description}}, and {content layer: mean square}.
-    """
+) -> dict[str, dict[str, Any]]:
+    """Return {style layer: {style loss: description}} of a style picture."""
     means = [name for name in losses if STYLE_LOSSES[name].descriptions_are_means]
     measures: dict[str, dict[str, MeasureFn]] = {
         layer: {name: _DESCRIBE[name] for name in means} for layer in layers
     }
-    for layer in content_layers:
-        measures.setdefault(layer, {})["square"] = _SQUARE
     described = measure_features(network, picture, measures)
-    squares = {layer: described[layer].pop("square") for layer in content_layers}
     if len(means) < len(losses):
         maps = network(picture, layers)
         for layer, name in itertools.product(layers, losses):
             if name not in means:
                 describe_fn = STYLE_LOSSES[name].describe_fn
                 described[layer][name] = describe_fn(maps[layer])
-    return {layer: described[layer] for layer in layers}, squares
+    return {layer: described[layer] for layer in layers}
 
 
 def _measure(
@@ -407,7 +385,6 @@ def _content_error(
 # `Partial`s, because JAX takes no plain function as an argument. Made once, because
 # whatever in them is no array is compared by identity.
 _WHOLE = Partial(lambda features, rows: features)
-_SQUARE = Partial(lambda features, rows: _mean_square(features))
 _DESCRIBE = {
     name: Partial(lambda features, rows, loss=loss: loss.describe_fn(features))
     for name, loss in STYLE_LOSSES.items()

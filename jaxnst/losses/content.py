@@ -76,7 +76,7 @@ def cosine_content_loss(features: FeatureMap, target: FeatureMap) -> Scalar:
     square, aim = _squared_lengths(features), _squared_lengths(target)
     longer = jnp.maximum(square, _SHORTEST**2 * aim)
     # The constant is for places without any activation.
-    factor = jnp.sqrt(aim + _NOTHING) / jnp.sqrt(longer + _NOTHING)
+    factor = jnp.sqrt(aim) / jnp.sqrt(longer + _NOTHING)
     return jnp.mean(jnp.square(factor * features - target))
 
 

@@ -526,27 +526,23 @@ def compute_tiled_targets(
     # Only the image wraps around, the style pictures do not.
     for_styles = network.changed(padding="reflect") if any(network.wraps) else network
     guides = None if guides is None else dict(guides)
-    scaled_layers = content_layers if normalization == "pair" else ()
-    layers = {*style_layers, *scaled_layers}
     mesh = tile_mesh(network)
     content, styles = _put((content, styles), mesh)
-    descriptions, squares = [], []
+    descriptions = []
     for picture in styles:
         height, width, _ = picture.shape
-        own = make_tiling(for_styles, (height, width), layers, tile_size)
+        own = make_tiling(for_styles, (height, width), {*style_layers}, tile_size)
         seen = picture, window_network(for_styles)
         static = {
             "tiling": own,
             "style_layers": style_layers,
             "style_losses": style_losses,
-            "scaled_layers": scaled_layers,
         }
         shapes = jax.eval_shape(
             functools.partial(_describe, **static), own.tiles[0], *seen
         )
-        description, square = _DESCRIPTIONS.over(shapes, *seen, mesh=mesh, **static)
+        description = _DESCRIPTIONS.over(shapes, *seen, mesh=mesh, **static)
         descriptions.append(description)
-        squares.append(square)
     laid = _lay(content, tiling)
     windows = window_network(network)
     style = _combine(descriptions, blend)
@@ -560,7 +556,7 @@ def compute_tiled_targets(
         shapes, *seen, tiling=tiling, mesh=mesh, heed_fn=heed_fn
     )
     content_scale, style_scale = _scales(
-        maps, squares, means, style, guides, normalization=normalization
+        maps, means, style, guides, normalization=normalization
     )
     return Targets(
         content=maps,
@@ -580,16 +576,11 @@ def _describe(
     tiling: Tiling,
     style_layers: tuple[str, ...],
     style_losses: tuple[str, ...],
-    scaled_layers: tuple[str, ...],
-) -> tuple[dict[str, dict[str, Any]], dict[str, Scalar]]:
-    """Return what a tile of a style picture adds to two things.
-
-    They are {style layer: {style loss: description}}, and {content layer: mean square}.
-    """
-    layers = {*style_layers, *scaled_layers}
-    maps = network(tiling.extend(laid, tiling.cut(laid, tile), tile), layers)
-    own = _own_weights(tile, network, layers, tiling)
-    share = {layer: tiling.share(layer, own[layer].shape) for layer in layers}
+) -> dict[str, dict[str, Any]]:
+    """Return what a tile adds to {style layer: {style loss: description}}."""
+    maps = network(tiling.extend(laid, tiling.cut(laid, tile), tile), style_layers)
+    own = _own_weights(tile, network, style_layers, tiling)
+    share = {layer: tiling.share(layer, own[layer].shape) for layer in style_layers}
     described: dict[str, dict[str, Any]] = {layer: {} for layer in style_layers}
     for layer in style_layers:
         for name in style_losses:
@@ -601,16 +592,10 @@ def _describe(
                 places = loss.places_fn(tiling.num_features(layer))
                 found = tiling.pick(layer, maps[layer], places, tile)
             described[layer][name] = found
-    squares = {
-        layer: share[layer] * _mean_square(own[layer][..., None] * maps[layer])
-        for layer in scaled_layers
-    }
-    return described, squares
+    return described
 
 
-_DESCRIPTIONS = _TileSum(
-    _plus(_describe), ("tiling", "style_layers", "style_losses", "scaled_layers")
-)
+_DESCRIPTIONS = _TileSum(_plus(_describe), ("tiling", "style_layers", "style_losses"))
 
 
 def _mean_square(features: FeatureMap) -> Scalar:
@@ -655,7 +640,6 @@ _combine = jax.jit(combine_descriptions)
 @functools.partial(jax.jit, static_argnames=("normalization",))
 def _scales(
     maps: Features,
-    style_squares: Sequence[Mapping[str, Scalar]],
     means: Measured,
     style: Any,
     guides: Mapping[str, Float[Array, "regions _ _"]] | None,
@@ -666,7 +650,6 @@ def _scales(
     sizes = {layer: x.size for layer, x in maps.items()}
     return find_scales(
         squares,
-        style_squares,
         sizes,
         means,
         style,
