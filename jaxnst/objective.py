@@ -379,7 +379,7 @@ def _content_error(
     if own is not None:
         weight = own[rows][..., None].astype(features.dtype)
         features, target = weight * features, weight * target
-    return CONTENT_LOSSES[normalization](features, target)
+    return _CONTENT_LOSSES[normalization](features, target)
 
 
 # `Partial`s, because JAX takes no plain function as an argument. Made once, because
@@ -392,7 +392,7 @@ _DESCRIBE = {
 
 
 # {normalization: content loss}.
-CONTENT_LOSSES: Mapping[str, Callable[[FeatureMap, FeatureMap], Scalar]] = (
+_CONTENT_LOSSES: Mapping[str, Callable[[FeatureMap, FeatureMap], Scalar]] = (
     MappingProxyType({"pair": cosine_content_loss, "paper": content_loss})
 )
 
