@@ -181,10 +181,10 @@ def test_jit_is_plain_is_vmap_of_one_argument(function, rng):
     np.testing.assert_allclose(jax.jit(function)(batch[0]), plain[0], rtol=1e-5)
 
 
-def in_length_of(second, first):
-    """The vectors of the first array, as long as those of the second, in float64."""
-    lengths = [np.linalg.norm(x.astype(np.float64), axis=-1) for x in (first, second)]
-    return first * (lengths[1] / lengths[0])[..., None]
+def in_length_of(target, array):
+    """The vectors of an array, as long as those of the target, in float64."""
+    own, wanted = (np.linalg.norm(x.astype(float), axis=-1) for x in (array, target))
+    return array * (wanted / own)[..., None]
 
 
 def derivative(loss, first, second):

@@ -46,7 +46,8 @@ class Explanation:
         history: every loss term by step, with "step" and "size"; None if unknown.
         gaps: {style layer: style loss}, relative to that of the content picture; 0:
             the painting's style is reached, 1: as far from it as at the start.
-        losses: {content layer: content loss}, over the mean square of its features.
+        losses: {content layer: content loss}, over the mean square of the content
+            picture's features.
         attribution: attribution of the picture to the loss terms.
         first_attribution: attribution of the content picture to the loss terms.
         ablations: the pair painted without each style layer, and with it alone; None

@@ -8,7 +8,8 @@ from jaxnst._types import FeatureMap, Scalar
 from .numerics import widen
 
 
-# Features shorter than this fraction of the content's are made longer no further.
+# Features shorter than this fraction of the content's are not made as long as those,
+# as their gradient would have no bound.
 _SHORTEST = 0.1
 # A squared length next to which all others are large.
 _NOTHING = 1e-20
@@ -47,8 +48,8 @@ def cosine_content_loss(features: FeatureMap, target: FeatureMap) -> Scalar:
     $$ \frac{1}{HWC} \sum_{hw} \Big\| \frac{|P_{hw}|}{|F_{hw}|} F_{hw} - P_{hw} \Big\|^2
     = \frac{2}{HWC} \sum_{hw} |P_{hw}|^2 (1 - \cos(F_{hw}, P_{hw})) $$
 
-    What is seen at a place is kept, but not how strongly: a painting's contrasts are
-    stronger or weaker than a photograph's, and cost nothing.
+    What is seen at a place is kept, but not how strongly: contrasts that are stronger
+    or weaker than those of the content picture cost nothing.
 
     Args:
         features: activations of the image, at one layer.
