@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxnst.optimize.strength import Steering, Trimmer, weigh
 from jaxnst.transfer.result import settings_of
 
 
+IMAGES = Path(__file__).parent.parent / "examples" / "images"
 # Pictures of noise, which random weights see, ask for smaller steps than real ones.
 FEW = {
     "size": 48,
@@ -83,6 +85,18 @@ def test_what_was_asked_for_is_reached(stylize, content):
         start = jaxnst.images.resize(content, result.image.shape[:2])
         changes.append(np.mean(np.square(result.image - start)))
     assert changes[0] < 0.5 * changes[1]
+
+
+def test_a_hint_of_a_style_is_no_more(vgg19):
+    """Contrasts cost no content: long steps made more style than was asked for."""
+    cat, lines = (
+        IMAGES / f"{name}.jpg" for name in ("chelsea_cat", "kandinsky_composition_viii")
+    )
+    result = jaxnst.stylize(
+        cat, lines, network=vgg19, strength=0.1, size=64, progress=False
+    )
+    reached = result.record["result"]["strength"]["reached"]
+    assert reached == pytest.approx(0.1, abs=0.03)
 
 
 def test_no_strength_is_the_content_picture(stylize, content):

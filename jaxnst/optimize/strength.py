@@ -33,6 +33,9 @@ _WINDOW = 4
 # smaller ones at the end close; until then the ratio would grow without an upper bound,
 # at the expense of the content.
 _REACH = -6.0, 2.5
+# Below this strength learning rates fall with it: the way is shorter, and the content
+# loss does not take back the contrasts that long steps have made.
+_FULL_RATE = 0.8
 # Target gap for a strength of 1, as 0 has no logarithm.
 _MIN_GAP = 0.005
 
@@ -80,6 +83,11 @@ class Steering:
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.log_ratios, self._seen = kept["log_ratios"], list(kept["seen"])
+
+
+def rate_part(strengths: Sequence[float] | None) -> float:
+    """Return the part of the learning rate to paint with; 1 if there is no strength."""
+    return 1.0 if strengths is None else min(1.0, max(strengths) / _FULL_RATE)
 
 
 def weigh(

@@ -312,7 +312,8 @@ def stylize(
             step), or any optax transformation, which has its own learning rate.
         learning_rate: step size of Adam, in pixel values (0 to 1) per step, of pixels
             with a usual gradient; others move by up to twice that. With other
-            optimizers a factor on their updates, by default 1.
+            optimizers a factor on their updates, by default 1. With a `strength` below
+            0.8 it is smaller in proportion.
         decay: fraction of the full size's steps, at their end, over which the learning
             rate falls to zero, 0 to 1; by default 0 with optimizers other than Adam.
         averaging: decay of a running average of the pictures after each step, from 0

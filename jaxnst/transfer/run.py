@@ -25,7 +25,7 @@ from jaxnst.optimize.member import Member, SizeReport
 from jaxnst.optimize.programs import Program, compile_in_background
 from jaxnst.optimize.recovery import Method
 from jaxnst.optimize.schedule import Budget
-from jaxnst.optimize.strength import Steering
+from jaxnst.optimize.strength import Steering, rate_part
 from jaxnst.optimize.tiles import compute_tiled_targets
 
 from .inputs import first_image
@@ -258,8 +258,9 @@ def _make_member(
     work = [step_work(size.shape) for size in plan.sizes]
     steps = [size.num_steps for size in plan.sizes]
     strengths = job.inputs.strengths(config)
+    rate = config.learning_rate * rate_part(strengths)
     return Member(
-        method=Method(job.optimizer, config.learning_rate, config.decay, max_rate),
+        method=Method(job.optimizer, rate, config.decay, max_rate),
         weights=plan.weights[index],
         budget=Budget(work, steps, deadline=deadline),
         full_shape=job.inputs.shape,

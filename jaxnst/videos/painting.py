@@ -27,7 +27,7 @@ from jaxnst.optimize.loop import run_size
 from jaxnst.optimize.member import Member
 from jaxnst.optimize.recovery import Method
 from jaxnst.optimize.schedule import Budget
-from jaxnst.optimize.strength import Steering, weigh
+from jaxnst.optimize.strength import Steering, rate_part, weigh
 from jaxnst.transfer.inputs import recolor, recolored_parts
 from jaxnst.transfer.memory import clear_memory_errors
 from jaxnst.transfer.plan import Plan, make_plan, weights_of
@@ -259,7 +259,8 @@ class ShotPainter:
                 shares = job.inputs.shares
                 ratios = self._steered(ratios, last, strengths, shares)
                 weights = weigh(weights, ratios, shares)
-            image, terms, steps = self._run(held, targets, weights)
+            rate = frame_rate(self.job.own, config) * rate_part(strengths)
+            image, terms, steps = self._run(held, targets, weights, rate)
         image = rounded(image)
         row = self._row(
             index,
@@ -359,7 +360,7 @@ class ShotPainter:
         return targets._replace(**changes)
 
     def _run(
-        self, held: Held, targets: Targets, weights: LossWeights
+        self, held: Held, targets: Targets, weights: LossWeights, rate: float
     ) -> tuple[HostImage, dict[str, Any], int]:
         config, own = self._base.config, self.job.own
         weight = temporal_weight(own)
@@ -368,7 +369,7 @@ class ShotPainter:
         budget = Budget([1], [self.job.steps_per_pass])
         budget.begin_size(0)
         member = Member(
-            method=Method(self._plan.step.optimizer, frame_rate(own, config), 1.0),
+            method=Method(self._plan.step.optimizer, rate, 1.0),
             weights=weights._replace(temporal=np.float32(weight)),
             budget=budget,
             full_shape=self.first.inputs.shape,
