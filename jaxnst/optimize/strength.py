@@ -115,7 +115,7 @@ _FIRST_RATE = 0.003
 _PATIENCE = 5
 _GROWTH = 1.3
 _MAX_RATE = 0.02
-# Log ratio that gives nearly all the weight to the style; negated, to the content.
+# Log ratio that gives nearly all the weight to the style.
 _LOG_RATIO = 5.0
 
 
@@ -152,13 +152,16 @@ class Trimmer:
     @property
     def weights(self) -> LossWeights:
         """Loss weights of the next step."""
-        # Regions that have reached their gap keep their ratio.
-        log_ratios = np.where(
-            self._directions == 0,
-            self._steering.log_ratios,
-            _LOG_RATIO * self._directions,
+        # Regions that have reached their gap keep their ratio. Those with too much of
+        # the style go away from it, as the content loss brings no contrasts back.
+        log_ratios = np.choose(
+            self._directions.astype(int) + 1,
+            [0.0, self._steering.log_ratios, _LOG_RATIO],
         )
-        return weigh(self._base, log_ratios, self._steering.shares)
+        weights = weigh(self._base, log_ratios, self._steering.shares)
+        signs = np.where(self._directions < 0, np.float32(-1), np.float32(1))
+        shape = np.shape(weights.style)
+        return weights._replace(style=weights.style * signs.reshape(shape))
 
     @property
     def trimmed(self) -> Trimmed:
