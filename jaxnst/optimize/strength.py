@@ -154,9 +154,10 @@ class Trimmer:
         """Loss weights of the next step."""
         # Regions that have reached their gap keep their ratio. Those with too much of
         # the style go away from it, as the content loss brings no contrasts back.
-        log_ratios = np.choose(
-            self._directions.astype(int) + 1,
-            [0.0, self._steering.log_ratios, _LOG_RATIO],
+        log_ratios = np.where(
+            self._directions == 0,
+            self._steering.log_ratios,
+            _LOG_RATIO * np.maximum(self._directions, 0),
         )
         weights = weigh(self._base, log_ratios, self._steering.shares)
         signs = np.where(self._directions < 0, np.float32(-1), np.float32(1))
