@@ -128,7 +128,7 @@ class Trimmed(NamedTuple):
 
 
 class Trimmer:
-    """Control of the last small steps of one picture, to more style or more content.
+    """Control of the last small steps of one picture, to more style or to less.
 
     Each step takes its weights and its learning rate from `weights` and `rate`, and
     passes its style terms to `observe`.
