@@ -239,7 +239,7 @@ def test_elsewhere_than_on_a_cpu_calls_make_several_steps(
 
 
 def test_presets_are_the_recipe_with_fewer_or_more_steps():
-    """A draft also leaves out a layer, and counts the content less."""
+    """A draft also compares nothing deeper than relu4_1, and counts content less."""
     draft, default, fine = (
         make_config(preset) for preset in ("draft", "default", "fine")
     )
@@ -247,9 +247,11 @@ def test_presets_are_the_recipe_with_fewer_or_more_steps():
     assert draft.coarse_steps < default.coarse_steps < fine.coarse_steps
     steps = {"num_steps": 1, "coarse_steps": 1, "learning_rate": 0.05}
     assert list(draft.style_layers) == list(default.style_layers)[:-1]
+    assert list(draft.content_layers) == list(draft.style_layers)[-1:]
     assert draft.content_weight < default.content_weight
     same = {
         "style_layers": default.style_layers,
+        "content_layers": default.content_layers,
         "content_weight": default.content_weight,
     }
     assert (
