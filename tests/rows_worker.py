@@ -1,11 +1,13 @@
 """A process with 8 devices for `test_rows.py`; `rows_worker.py FILE` writes JSON."""
 
+import contextlib
 import json
 import math
 import os
 import re
 import sys
 from pathlib import Path
+from unittest import mock
 
 
 DEVICES = " --xla_force_host_platform_device_count=8"
@@ -39,6 +41,7 @@ def main(place: str) -> None:
     found: dict[str, dict] = {name: losses_of(*case) for name, case in CASES.items()}
     found["painting"] = paint("low")
     found["tiles"] = paint("tiles")
+    found["apart"] = paint_apart()
     found["programs"] = {"one": step_program(None), "all": step_program("all")}
     Path(place).write_text(json.dumps(found))
 
@@ -75,6 +78,66 @@ def paint(memory: str) -> dict:
         "moved": float(np.abs(all_.image - pictures[0]).mean()),
         "device": all_.record["device"],
         "settings": all_.record["settings"]["devices"],
+    }
+
+
+def paint_apart() -> dict:
+    """Paint in tiles where one device computes what another one holds.
+
+    As on an accelerator, whose part the default device takes, and the first the host's.
+    """
+    import jax
+    import numpy as np
+    from conftest import CAFFE, TINY, build, picture
+
+    import jaxnst
+    from jaxnst.optimize import tiles
+
+    home, device = jax.devices()[:2]
+    content = picture(130, 96, seed=1)
+    style, other = picture(60, 50, seed=2), picture(40, 40)
+    left = np.zeros((130, 96), np.float32)
+    left[:, :48] = 1
+    settings = {
+        "content_layers": ["relu2_2"],
+        "style_layers": ["relu1_1", "relu2_1"],
+        "memory": "tiles",
+        "tile_size": 48,
+        "size": 130,
+        "min_size": 32,
+        "num_steps": 3,
+        "coarse_steps": 2,
+        "strength": 0.5,
+        "averaging": 0.5,
+        "masks": [left, "rest"],
+        "color": "luminance",
+        "progress": False,
+    }
+
+    def paint() -> jaxnst.Result:
+        network = build(TINY, preprocessing=CAFFE, conv="xla")
+        return jaxnst.stylize(content, [style, other], network=network, **settings)
+
+    here = paint()
+    places = tiles.Places(home, (device,))
+    seen = []
+    wait = tiles._wait
+
+    def look(arrays, *args):
+        seen.append({leaf.device.id for leaf in jax.tree.leaves(arrays)})
+        wait(arrays, *args)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(tiles, "_wait", look))
+        for module in ("optimize.tiles", "transfer.plan", "transfer.run"):
+            name = f"jaxnst.{module}.tile_places"
+            stack.enter_context(mock.patch(name, return_value=places))
+        stack.enter_context(jax.default_device(device))
+        there = paint()
+    return {
+        "same": bool((there.image == here.image).all()),
+        "moved": float(np.abs(here.image - content).mean()),
+        "devices": sorted(set().union(*seen)),
     }
 
 

@@ -43,6 +43,14 @@ def test_all_devices_paint_what_one_paints(found, name):
     assert case["settings"] == "all"
 
 
+def test_tiles_are_painted_alike_where_another_device_holds_the_picture(found):
+    """All tiles are computed by the second device, which never has the whole."""
+    case = found["apart"]
+    assert case["same"]
+    assert case["moved"] > 0.001
+    assert case["devices"] == [1]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_loss_and_gradient_are_those_of_one_device(found, name):
     assert found[name]["loss"] < 1e-4

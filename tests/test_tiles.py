@@ -152,6 +152,24 @@ def test_with_a_smaller_halo_there_are_seams(monkeypatch):
     assert difference(tiled, gradient) > 1e-2
 
 
+def test_the_programs_of_tiles_do_not_grow_with_the_picture():
+    """Both pictures are divided into tiles of 32 px without a rest."""
+    network = build(SMALL, preprocessing=CAFFE)
+    needed = []
+    for size in (112, 176):
+        painting = Painting(network, (size, size))
+        assert painting.tiling.window == (96, 96)
+        state = painting.tiled.init(painting.image)
+        # Arrays do as shapes of them.
+        gradient, *_ = painting.tiled.programs(
+            state, painting.tiled_targets, painting.weights
+        )
+        found = gradient.compile().memory_analysis()
+        assert found is not None
+        needed.append((found.temp_size_in_bytes, found.argument_size_in_bytes))
+    assert needed[0] == needed[1]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     length=st.integers(16, 900),

@@ -52,6 +52,7 @@ class Tiling:
         window: height and width of all windows.
         strides: {layer: pixels from one of its features to the next}.
         shapes: {layer: rows and columns of the whole picture's feature map}.
+        parts: {layer: rows and columns of a window's feature map}.
     """
 
     shape: tuple[int, int]
@@ -61,6 +62,18 @@ class Tiling:
     tiles: tuple[Tile, ...]
     strides: tuple[tuple[str, int], ...]
     shapes: tuple[tuple[str, tuple[int, int]], ...]
+    parts: tuple[tuple[str, tuple[int, int]], ...]
+
+    @property
+    def laid_shape(self) -> tuple[int, int]:
+        """Height and width of the picture as tiles are cut from it."""
+        height, width = (
+            length + 2 * margin * wraps
+            for length, margin, wraps in zip(
+                self.shape, self.margins, self.wraps, strict=True
+            )
+        )
+        return height, width
 
     def lay(self, image: AnyImage) -> AnyImage:
         """Return a picture extended by its opposite borders, where it wraps around."""
@@ -75,46 +88,44 @@ class Tiling:
 
     def cut(self, laid: AnyImage, tile: Tile) -> AnyImage:
         """Return the part of a picture that the window of a tile shows."""
-        sizes = map(min, self.window, laid.shape[:2])
-        return jax.lax.dynamic_slice(laid, (*self._first(laid, tile), 0), (*sizes, 3))
+        sizes = map(min, self.window, self.laid_shape)
+        return jax.lax.dynamic_slice(laid, (*self._first(tile), 0), (*sizes, 3))
 
     def add(self, laid: AnyImage, part: AnyImage, tile: Tile) -> AnyImage:
         """Return a picture with a part added to it, in its place."""
         part = part + self.cut(laid, tile)
-        return jax.lax.dynamic_update_slice(laid, part, (*self._first(laid, tile), 0))
+        return jax.lax.dynamic_update_slice(laid, part, (*self._first(tile), 0))
 
-    def extend(self, laid: AnyImage, part: AnyImage, tile: Tile) -> AnyImage:
+    def extend(self, part: AnyImage, tile: Tile) -> AnyImage:
         """Return the window of a tile: its part, and mirror images beyond the border.
 
         Args:
-            laid: picture, of which only the shape is looked at.
             part: result of `cut`, or what is computed from it.
             tile: tile.
         """
-        firsts = self._first(laid, tile)
+        firsts = self._first(tile)
         for axis, (margin, wraps) in enumerate(
             zip(self.margins, self.wraps, strict=True)
         ):
             if wraps or not margin:
                 continue
             places = tile.start[axis] - margin + jnp.arange(self.window[axis])
-            last = laid.shape[axis] - 1
+            last = self.shape[axis] - 1
             mirrored = last - jnp.abs(last - jnp.abs(places))
             part = jnp.take(part, mirrored - firsts[axis], axis=axis)
         return part
 
-    def roughness(self, laid: AnyImage, part: AnyImage, tile: Tile) -> Scalar:
+    def roughness(self, part: AnyImage, tile: Tile) -> Scalar:
         """Return what a tile adds to the total variation of the picture.
 
         Args:
-            laid: picture, of which only the shape is looked at.
             part: result of `cut`.
             tile: tile.
         """
         own = [
             (places >= first) & (places < end)
             for places, first, end in zip(
-                self._places(laid, part, tile), tile.own, tile.end, strict=True
+                self._places(part, tile), tile.own, tile.end, strict=True
             )
         ]
         total = jnp.zeros(())
@@ -128,21 +139,21 @@ class Tiling:
             total += jnp.sum(jnp.square(steps)) / (3 * math.prod(counts))
         return total
 
-    def _first(self, laid: AnyImage, tile: Tile) -> list[Any]:
+    def _first(self, tile: Tile) -> list[Any]:
         """Return the first row and column of the part that a window shows."""
         firsts = []
         for axis, start in enumerate(tile.start):
             margin = 0 if self.wraps[axis] else self.margins[axis]
-            last = max(0, laid.shape[axis] - self.window[axis])
+            last = max(0, self.laid_shape[axis] - self.window[axis])
             firsts.append(jnp.clip(start - margin, 0, last))
         return firsts
 
-    def _places(self, laid: AnyImage, part: AnyImage, tile: Tile) -> list[Array]:
+    def _places(self, part: AnyImage, tile: Tile) -> list[Array]:
         """Return the positions of a part's rows and columns, as those of a tile."""
         return [
             first + (0 if wraps else margin) + jnp.arange(length)
             for first, wraps, margin, length in zip(
-                self._first(laid, tile),
+                self._first(tile),
                 self.wraps,
                 self.margins,
                 part.shape[:2],
@@ -150,18 +161,15 @@ class Tiling:
             )
         ]
 
-    def cut_map(
-        self, layer: str, x: Array, tile: Tile, shape: tuple[int, ...]
-    ) -> Array:
+    def cut_map(self, layer: str, x: Array, tile: Tile) -> Array:
         """Return the part of a map that lies in the window of a tile.
 
         Args:
             layer: layer of the map.
             x: map of the whole picture, its rows and columns first.
             tile: tile.
-            shape: rows and columns of the layer in a window.
         """
-        stride = dict(self.strides)[layer]
+        stride, shape = dict(self.strides)[layer], dict(self.parts)[layer]
         for axis in (0, 1):
             if self.wraps[axis]:
                 first = (tile.start[axis] - self.margins[axis]) // stride
@@ -182,7 +190,7 @@ class Tiling:
             tile: tile.
         """
         stride = dict(self.strides)[layer]
-        own = self._own_axes(layer, tile, part.shape[:2])
+        own = self._own_axes(layer, tile)
         if any(self.wraps):  # a window may show a place twice
             rows, columns = (
                 jnp.where(is_own, (start - margin * wraps) // stride + at, n)
@@ -198,32 +206,30 @@ class Tiling:
             )
             return x.at[rows[:, None], columns[None]].set(part, mode="drop")
         is_own = (own[0][:, None] & own[1][None])[..., None]
-        part = jnp.where(is_own, part, self.cut_map(layer, x, tile, part.shape[:2]))
+        part = jnp.where(is_own, part, self.cut_map(layer, x, tile))
         first = [start // stride for start in tile.start]
         return jax.lax.dynamic_update_slice(x, part, (*first, 0))
 
-    def own(
-        self, layer: str, tile: Tile, shape: tuple[int, ...]
-    ) -> Float[Array, "_ _"]:
+    def own(self, layer: str, tile: Tile) -> Float[Array, "_ _"]:
         """Return 1 for the features of a tile and 0 for the others in its window."""
-        rows, columns = self._own_axes(layer, tile, shape)
+        rows, columns = self._own_axes(layer, tile)
         return (rows[:, None] & columns[None]).astype(jnp.float32)
 
-    def _own_axes(self, layer: str, tile: Tile, shape: tuple[int, ...]) -> list[Array]:
+    def _own_axes(self, layer: str, tile: Tile) -> list[Array]:
         """Return whether the rows and columns of a window are those of the tile."""
         stride = dict(self.strides)[layer]
         found = []
-        for start, own, end, length in zip(*tile, shape, strict=True):
+        for start, own, end, length in zip(*tile, dict(self.parts)[layer], strict=True):
             places = start + stride * jnp.arange(length)
             found.append((places >= own) & (places < end))
         return found
 
-    def share(self, layer: str, shape: tuple[int, ...]) -> float:
+    def share(self, layer: str) -> float:
         """Return the factor from a mean over a window to its part of the whole mean.
 
         That is the number of features in a window over that in the whole picture.
         """
-        return math.prod(shape) / self.num_features(layer)
+        return math.prod(dict(self.parts)[layer]) / self.num_features(layer)
 
     def pick(
         self, layer: str, x: FeatureMap, places: Int[np.ndarray, " n"], tile: Tile
@@ -247,7 +253,7 @@ class Tiling:
         is_inside &= (columns >= 0) & (columns < x.shape[1])
         rows = jnp.clip(rows, 0, x.shape[0] - 1)
         columns = jnp.clip(columns, 0, x.shape[1] - 1)
-        own = self.own(layer, tile, x.shape[:2])[rows, columns]
+        own = self.own(layer, tile)[rows, columns]
         weights = jnp.where(is_inside, own, 0)
         return weights[:, None] * x[rows, columns].astype(jnp.float32)
 
@@ -315,6 +321,7 @@ def make_tiling(
         ),
         strides=tuple(strides.items()),
         shapes=tuple(shapes.items()),
+        parts=tuple(whole.layer_shapes((windows[0], windows[1]), layers).items()),
     )
 
 

@@ -34,12 +34,14 @@ _MAX_CACHE_BYTES = 1_000_000_000
 class Program(NamedTuple):
     """A jitted function with the arguments it will be called with.
 
-    Arguments whose values are not known yet are `jax.ShapeDtypeStruct`s.
+    Arguments whose values are not known yet are `jax.ShapeDtypeStruct`s. `beside` are
+    arrays that there are while it runs, which it does not read.
     """
 
     function: Any
     args: tuple[Any, ...]
     static: dict[str, Any]
+    beside: Any = ()
 
     def compile(self) -> jax.stages.Compiled:
         """Return the compiled program.

@@ -11,27 +11,28 @@ are sums over tiles. So a step goes over all tiles twice:
 
 Since no tile depends on anything beyond its window, this is the gradient of the whole
 picture, up to rounding: there are no seams to hide. The picture, its gradient, the
-optimizer's state and the content's feature maps are whole; the network's activations,
-which take far more memory, are those of one window. The loop over the tiles is Python,
-as XLA computes convolutions in a loop slowly on the CPU. Several devices compute as
-many tiles at once.
+optimizer's state and the content's feature maps are whole. Where tiles are computed on
+accelerators, these stay in the host's memory, and a device gets one window of them
+after the other; the network's activations, which take far more memory, are those of
+one window. The loop over the tiles is Python, as XLA computes convolutions in a loop
+slowly on the CPU. Several devices compute as many tiles at once.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import Array, Float
 
 from jaxnst._types import AnyImage, FeatureMap, Features, Flag, Image, Scalar
 from jaxnst.losses.registry import STYLE_LOSSES
 from jaxnst.networks import Network
-from jaxnst.networks.sharding import whole
+from jaxnst.networks.devices import default_device
 from jaxnst.networks.tiles import Tile, Tiling, make_tiling, window_network
 from jaxnst.objective import (
     Blend,
@@ -47,117 +48,127 @@ from jaxnst.objective import (
     total_loss,
 )
 
-from .batching import (
-    HeedFn,
-    StepDropped,
-    StepProgram,
-    batched,
-    by_member,
-    make_mesh,
-)
-from .programs import Program
+from .batching import HeedFn, StepDropped, StepProgram
+from .programs import Held, Program
 from .stepping import StepInfo, TransferState, gradient_factor, loss_scale, move
 
 
-class _TileSum:
-    """What is computed from each tile of a picture, added up over the tiles.
+class Places(NamedTuple):
+    """Where a picture in tiles is held, and where its tiles are computed.
 
-    On several devices each adds up tiles of its own, and these sums are added at last.
-
-    Args:
-        add_fn: (sum, tile, *arrays, *, tiling, *static) -> sum with the tile.
-        static: names of its static arguments.
+    Attributes:
+        home: device that holds the whole picture; None for JAX's default.
+        devices: devices that compute tiles; (None,) for JAX's default.
     """
 
-    def __init__(self, add_fn: Callable[..., Any], static: tuple[str, ...]):
-        self._add_fn, self._static = add_fn, static
-        self._add = jax.jit(add_fn, static_argnames=static, donate_argnums=0)
+    home: Any = None
+    devices: tuple[Any, ...] = (None,)
 
-    def adding(
-        self, shapes: Any, *args: Any, mesh: Mesh | None, **static: Any
-    ) -> Program:
-        """Return the program that adds a tile to each device's sum, from shapes."""
-        tiles = _rounds(static["tiling"], mesh)[0]
-        shapes = _total_shapes(shapes, mesh)
-        return self._adding(shapes, tiles, *args, mesh=mesh, **static)
-
-    def over(
-        self,
-        shapes: Any,
-        *args: Any,
-        mesh: Mesh | None,
-        heed_fn: HeedFn = lambda part: False,
-        **static: Any,
-    ) -> Any:
-        """Return the sum over all tiles; it has these shapes."""
-        total = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding),
-            _total_shapes(shapes, mesh),
-        )
-        rounds = _rounds(static["tiling"], mesh)
-        for number, tiles in enumerate(rounds, start=1):
-            total = self._adding(total, tiles, *args, mesh=mesh, **static).run()
-            _wait(total, number / len(rounds), heed_fn)
-        return total if mesh is None else _add_up(total, mesh=mesh)
-
-    def _adding(
-        self, total: Any, tiles: Tile, *args: Any, mesh: Mesh | None, **static: Any
-    ) -> Program:
-        add = self._add
-        if mesh is not None:
-            axes = (0, 0, *[None] * len(args))
-            add = batched(self._add_fn, mesh, axes, self._static, donated=(0,))
-        return Program(add, (total, tiles, *args), static)
+    @property
+    def are_apart(self) -> bool:
+        """Whether the whole picture is in other memory than its tiles."""
+        return self.home is not None and self.home.platform != self.devices[0].platform
 
 
-def _plus(tile_fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that adds to a sum what `tile_fn` returns for a tile."""
-
-    def add(total: Any, *args: Any, **static: Any) -> Any:
-        return jax.tree.map(jnp.add, total, tile_fn(*args, **static))
-
-    add.__name__ = f"add{tile_fn.__name__}"  # the program's name, in profiles
-    return add
+_HERE = Places()
 
 
-def _rounds(tiling: Tiling, mesh: Mesh | None) -> list[Tile]:
-    """Return all tiles; with a mesh, as arrays of one tile for each device."""
-    if mesh is None:
-        return list(tiling.tiles)
-    # Devices without a tile in the last round get one of no pixels.
-    spare = [Tile((0, 0), (0, 0), (0, 0))] * (-len(tiling.tiles) % mesh.size)
-    tiles = [*tiling.tiles, *spare]
-    return [
-        jax.tree.map(lambda *each: np.array(each), *tiles[start : start + mesh.size])
-        for start in range(0, len(tiles), mesh.size)
+def tile_places(network: Network) -> Places:
+    """Return where a picture in tiles is held and computed.
+
+    Its tiles are computed by all devices that the network shards its pictures over.
+    """
+    first, spread = default_device(), network.spread
+    if spread is None and first.platform == "cpu":
+        return _HERE
+    devices = (first,) if spread is None else tuple(spread.mesh.devices.flat)
+    try:
+        home = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX was told to do without the host
+        home = devices[0]
+    return Places(home, devices)
+
+
+class _Seen(NamedTuple):
+    """A picture and its maps: all of them, or what the window of a tile shows.
+
+    Attributes:
+        image: picture, as it is laid out.
+        content: feature maps of the content picture.
+        guides: {style layer: weight of every pixel in each region}; None for one
+            region, the whole picture.
+    """
+
+    image: AnyImage
+    content: Features
+    guides: Mapping[str, Float[Array, "regions _ _"]] | None = None
+
+
+@functools.partial(jax.jit, static_argnames=("tiling",))
+def _cut(whole: _Seen, tile: Tile, *, tiling: Tiling) -> _Seen:
+    """Return what the window of a tile shows."""
+    content = {
+        layer: tiling.cut_map(layer, x, tile) for layer, x in whole.content.items()
+    }
+    guides = whole.guides and {
+        layer: jnp.stack([tiling.cut_map(layer, x, tile) for x in regions])
+        for layer, regions in whole.guides.items()
+    }
+    return _Seen(tiling.cut(whole.image, tile), content, guides)
+
+
+def _over_tiles(
+    function: Callable[..., Any],
+    whole: _Seen,
+    rest: Any,
+    places: Places,
+    heed_fn: HeedFn = lambda part: False,
+    *,
+    tiling: Tiling,
+    **static: Any,
+) -> Iterator[tuple[Tile, Any]]:
+    """Yield each tile, and what is computed from its window, at home.
+
+    Args:
+        function: jitted (window, tile, network, *rest, *, tiling, **static) -> a tree.
+        whole: picture and its maps, at home.
+        rest: network on each device, and further arguments.
+        places: result of `tile_places`.
+        heed_fn: see `StepProgram.call`.
+        tiling: tiles of the picture.
+        static: further static arguments.
+    """
+    networks, *others = rest
+    rests = [
+        (network, *jax.device_put(others, device))
+        for network, device in zip(networks, places.devices, strict=True)
     ]
-
-
-def _total_shapes(shapes: Any, mesh: Mesh | None) -> Any:
-    """Return the shapes of the sums of all devices."""
-
-    def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
-        if mesh is None:
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-        shape = (mesh.size, *leaf.shape)
-        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=by_member(mesh))
-
-    return jax.tree.map(shape_of, shapes)
-
-
-@functools.partial(jax.jit, static_argnames=("mesh",))
-def _add_up(totals: Any, *, mesh: Mesh) -> Any:
-    """Return the sum of all devices' sums, on every device."""
-    return jax.tree.map(
-        lambda leaf: jax.lax.with_sharding_constraint(leaf.sum(0), whole(mesh)), totals
-    )
+    count = len(places.devices)
+    for start in range(0, len(tiling.tiles), count):
+        tiles = tiling.tiles[start : start + count]
+        made = []
+        for tile, device, own in zip(tiles, places.devices, rests, strict=False):
+            window = jax.device_put(_cut(whole, tile, tiling=tiling), device)
+            made.append(function(window, tile, *own, tiling=tiling, **static))
+        _wait(made, (start + len(tiles)) / len(tiling.tiles), heed_fn)
+        yield from zip(tiles, jax.device_put(made, places.home), strict=True)
 
 
 def _wait(arrays: Any, part: float, heed_fn: HeedFn) -> None:
-    """Wait for a tile, so that no other takes memory beside it."""
+    """Wait for tiles, so that no others take memory beside them."""
     jax.block_until_ready(arrays)
     if heed_fn(part):
         raise StepDropped
+
+
+def _sum(found: Iterator[tuple[Tile, Any]]) -> Any:
+    """Return the sum of what was computed from all tiles."""
+    return functools.reduce(_plus, (made for _, made in found))
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _plus(total: Any, more: Any) -> Any:
+    return jax.tree.map(jnp.add, total, more)
 
 
 @dataclasses.dataclass(eq=False)
@@ -166,11 +177,15 @@ class TiledStep(StepProgram):
 
     Attributes:
         tiling: tiles of the picture.
-        mesh: result of `tile_mesh`; every device holds the whole picture.
+        places: result of `tile_places`.
     """
 
     tiling: Any = None
-    mesh: Mesh | None = None
+    places: Places = _HERE
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._networks = _on_each(self.network, self.places)
 
     def call(  # noqa: D102
         self,
@@ -180,7 +195,7 @@ class TiledStep(StepProgram):
         rates: Any,
         heed_fn: HeedFn = lambda part: False,
     ) -> tuple[TransferState, StepInfo]:
-        state = _put(state, self.mesh)
+        state = jax.device_put(state, self.places.home)
         found = self._differentiate(state.image, targets, weights[0], heed_fn)
         loss, terms, gradient = found
         is_finite = _is_finite(loss, gradient)
@@ -191,78 +206,95 @@ class TiledStep(StepProgram):
     def evaluate(  # noqa: D102
         self, image: Any, targets: Targets, weights: LossWeights
     ) -> tuple[Scalar, LossTerms, Image]:
-        return self._differentiate(jnp.asarray(image), targets, weights)
+        return self._differentiate(image, targets, weights)
 
     def measure(  # noqa: D102
         self, images: Sequence[Any], targets: Targets, weights: Sequence[LossWeights]
     ) -> np.ndarray:
-        laid = self._lay(images[0])
-        means = self._measure(laid, targets)
+        means = self._measure(self._lay(images[0], targets), targets)
         _, terms, _ = self._losing(means, targets, weights[0]).run()
         return np.asarray(terms.total)[None]
 
     def stack_targets(self, targets: Sequence[Targets]) -> Targets:  # noqa: D102
-        return _put(targets[0], self.mesh)
+        return jax.device_put(targets[0], self.places.home)
 
     def programs(
         self, state: Any, targets: Any, weights: LossWeights
     ) -> tuple[Program, ...]:
         """Return the programs of a step, from the shapes of state and targets.
 
-        The first takes the most memory and time.
+        The first takes the most memory and time. If the whole picture is in the host's
+        memory, the programs of the host are left out.
         """
-        laid = jax.eval_shape(self.tiling.lay, state.image)
-        laid = laid.update(sharding=state.image.sharding)
-        seen = laid, self._held, _seen(targets)
-        means = _shapes_of_means(*seen, self.tiling)
-        losing = self._losing(means, targets, weights)
+        home, (first, *_) = self.places
+        state, targets = _shapes_on(home, (state, targets))
+        laid = _shapes_on(home, jax.eval_shape(self.tiling.lay, state.image))
+        whole = _Seen(laid, targets.content, targets.guides)
+        tile = self.tiling.tiles[0]
+        window = _cut.eval_shape(whole, tile, tiling=self.tiling)
+        window, common = _shapes_on(first, (window, _common(targets)))
+        args = (window, tile, self._networks[0], common)
+        means = Program(_compiled_means, args, self._static)
+        found = _shapes_on(home, means.shapes())
+        losing = self._losing(found, targets, weights)
         loss, _, to_means = losing.shapes()
+        args = (*args, _shapes_on(first, to_means))
+        gradient = Program(_compiled_gradient, args, self._static)
+        if self.places.are_apart:
+            return gradient, means
+        # The gradient is as large as what it is taken of, which is the state's picture
+        # itself unless that wraps around.
+        pictures = (laid, laid) if any(self.tiling.wraps) else laid
+        beside = state, targets.content, targets.guides, pictures
+        loss, image = _shapes_on(home, (loss, state.image))
+        moving = self._moving(state, loss, image, [[0.0]])
         return (
-            _GRADIENT.adding(laid, *seen, to_means, **self._static),
-            _MEANS.adding(means, *seen, **self._static),
-            self._moving(state, loss, state.image, [[0.0]]),
+            gradient._replace(beside=beside),
+            means._replace(beside=beside),
             losing,
+            moving._replace(beside=targets.content),
         )
 
     @property
     def _static(self) -> dict[str, Any]:
-        return {
-            "tiling": self.tiling,
-            "normalization": self.normalization,
-            "mesh": self.mesh,
-        }
+        return {"tiling": self.tiling, "normalization": self.normalization}
 
-    def _lay(self, image: Any) -> AnyImage:
-        return _lay(_put(jnp.asarray(image), self.mesh), self.tiling)
+    def _lay(self, image: Any, targets: Targets) -> _Seen:
+        laid = _lay(jax.device_put(image, self.places.home), self.tiling)
+        return _Seen(laid, targets.content, targets.guides)
 
     def _measure(
-        self, laid: AnyImage, targets: Targets, heed_fn: HeedFn = lambda part: False
+        self, whole: _Seen, targets: Targets, heed_fn: HeedFn = lambda part: False
     ) -> "_Means":
-        seen = laid, self._held, _seen(targets)
-        means = _shapes_of_means(*seen, self.tiling)
-        return _MEANS.over(means, *seen, **self._static, heed_fn=heed_fn)
+        rest = self._networks, _common(targets)
+        return _sum(
+            _over_tiles(
+                _compiled_means, whole, rest, self.places, heed_fn, **self._static
+            )
+        )
 
     def _differentiate(
         self,
-        image: Image,
+        image: Any,
         targets: Targets,
         weights: LossWeights,
         heed_fn: HeedFn = lambda part: False,
     ) -> tuple[Scalar, LossTerms, Image]:
         """Return the loss, its terms, and its gradient."""
         first = 1 / 3  # a gradient takes twice the time
-        laid = self._lay(image)
-        means = self._measure(laid, targets, lambda part: heed_fn(first * part))
+        whole = self._lay(image, targets)
+        means = self._measure(whole, targets, lambda part: heed_fn(first * part))
         loss, terms, to_means = self._losing(means, targets, weights).run()
-        gradient = _GRADIENT.over(
-            laid,
-            laid,
-            self._held,
-            _seen(targets),
-            to_means,
+        gradient = jnp.zeros_like(whole.image)
+        for tile, part in _over_tiles(
+            _compiled_gradient,
+            whole,
+            (self._networks, _common(targets), to_means),
+            self.places,
+            lambda part: heed_fn(first + (1 - first) * part),
             **self._static,
-            heed_fn=lambda part: heed_fn(first + (1 - first) * part),
-        )
+        ):
+            gradient = _add(gradient, part, tile, tiling=self.tiling)
         return loss, terms, _fold(gradient, self._factor(weights), self.tiling)
 
     def _factor(self, weights: LossWeights) -> Scalar | None:
@@ -280,23 +312,22 @@ class TiledStep(StepProgram):
         return Program(_move, args, {"optimizer": self.optimizer})
 
 
-def tile_mesh(network: Network) -> Mesh | None:
-    """Return the mesh of devices that compute tiles; None for a single device.
-
-    They are those that the network shards its pictures over.
-    """
-    spread = network.spread
-    return None if spread is None else make_mesh(spread.mesh.devices.tolist())
+def _on_each(network: Any, places: Places) -> list[Held]:
+    """Return the network on each device that computes tiles."""
+    return [Held(jax.device_put(network, device)) for device in places.devices]
 
 
-def _put(tree: Any, mesh: Mesh | None) -> Any:
-    """Return arrays that every device of a mesh holds all of."""
-    return tree if mesh is None else jax.device_put(tree, whole(mesh))
+def _shapes_on(device: Any, shapes: Any) -> Any:
+    """Return the shapes of arrays on a device; None for JAX's default."""
+    if device is None:
+        return shapes
+    placement = SingleDeviceSharding(device)
+    return jax.tree.map(lambda leaf: leaf.update(sharding=placement), shapes)
 
 
-def _seen(targets: Targets) -> Targets:
-    """Return what a tile is compared with, of all targets."""
-    return targets._replace(content_scale={}, style_scale={})
+def _common(targets: Targets) -> Targets:
+    """Return what all tiles are compared with, of all targets."""
+    return targets._replace(content={}, content_scale={}, style_scale={}, guides=None)
 
 
 def _lay(image: Image, tiling: Tiling) -> AnyImage:
@@ -338,8 +369,8 @@ class _Means(NamedTuple):
 
 
 def _means(
+    window: _Seen,
     tile: Tile,
-    laid: AnyImage,
     network: Network,
     targets: Targets,
     *,
@@ -347,55 +378,19 @@ def _means(
     normalization: str = "pair",
 ) -> _Means:
     """Return what a tile adds to the means of the picture."""
-    part = tiling.cut(laid, tile)
-    return _means_of_part(part, tile, laid, network, targets, tiling, normalization)
-
-
-_MEANS = _TileSum(_plus(_means), ("tiling", "normalization"))
-# JAX keeps the shapes that a jitted function returns.
-_jitted_means = jax.jit(_means, static_argnames=("tiling",))
-
-
-def _shapes_of_means(laid: Any, network: Any, targets: Targets, tiling: Tiling) -> Any:
-    seen = tiling.tiles[0], laid, network, targets
-    return _jitted_means.eval_shape(*seen, tiling=tiling)
-
-
-def _means_of_part(
-    part: AnyImage,
-    tile: Tile,
-    laid: AnyImage,
-    network: Network,
-    targets: Targets,
-    tiling: Tiling,
-    normalization: str,
-) -> _Means:
-    own = _own_weights(tile, network, [*targets.content, *targets.style], tiling)
-    content = {
-        layer: tiling.cut_map(layer, x, tile, own[layer].shape)
-        for layer, x in targets.content.items()
-    }
-    guides = targets.guides and {
-        layer: jnp.stack(
-            [tiling.cut_map(layer, x, tile, own[layer].shape) for x in regions]
-        )
-        for layer, regions in targets.guides.items()
-    }
-    seen = targets._replace(content=content, guides=guides)
-    window = tiling.extend(laid, part, tile)
-    found = measure_image(window, network, seen, own, normalization=normalization)
+    layers = *window.content, *targets.style
+    own = {layer: tiling.own(layer, tile) for layer in layers}
+    seen = targets._replace(content=window.content, guides=window.guides)
+    image = tiling.extend(window.image, tile)
+    found = measure_image(image, network, seen, own, normalization=normalization)
     measured = {
-        layer: _scaled(tiling.share(layer, own[layer].shape), means)
-        for layer, means in found.items()
+        layer: _scaled(tiling.share(layer), means) for layer, means in found.items()
     }
-    return _Means(measured, tiling.roughness(laid, part, tile))
+    return _Means(measured, tiling.roughness(window.image, tile))
 
 
-def _own_weights(
-    tile: Tile, network: Network, layers: Collection[str], tiling: Tiling
-) -> dict[str, Float[Array, "_ _"]]:
-    shapes = network.layer_shapes(tiling.window, layers)
-    return {layer: tiling.own(layer, tile, shapes[layer]) for layer in shapes}
+_STATIC = ("tiling", "normalization")
+_compiled_means = jax.jit(_means, static_argnames=_STATIC)
 
 
 def _scaled(factor: float, tree: Any) -> Any:
@@ -431,10 +426,10 @@ def _lose(
     return loss if factor is None else loss / factor, terms, to_means
 
 
-def _add_gradient(
-    gradient: AnyImage,
+@functools.partial(jax.jit, static_argnames=_STATIC)
+def _compiled_gradient(
+    window: _Seen,
     tile: Tile,
-    laid: AnyImage,
     network: Network,
     targets: Targets,
     to_means: _Means,
@@ -442,15 +437,26 @@ def _add_gradient(
     tiling: Tiling,
     normalization: str,
 ) -> AnyImage:
-    def means_fn(part: AnyImage) -> _Means:
-        return _means_of_part(part, tile, laid, network, targets, tiling, normalization)
+    """Return what a tile adds to the gradient, within its window."""
 
-    _, pull = jax.vjp(means_fn, tiling.cut(laid, tile))
+    def means_fn(image: AnyImage) -> _Means:
+        return _means(
+            window._replace(image=image),
+            tile,
+            network,
+            targets,
+            tiling=tiling,
+            normalization=normalization,
+        )
+
+    _, pull = jax.vjp(means_fn, window.image)
     (part,) = pull(to_means)
+    return part
+
+
+@functools.partial(jax.jit, static_argnames=("tiling",), donate_argnums=0)
+def _add(gradient: AnyImage, part: AnyImage, tile: Tile, *, tiling: Tiling) -> AnyImage:
     return tiling.add(gradient, part, tile)
-
-
-_GRADIENT = _TileSum(_add_gradient, ("tiling", "normalization"))
 
 
 @jax.jit
@@ -506,6 +512,8 @@ def compute_tiled_targets(
 ) -> Targets:
     """Return what `jaxnst.objective.compute_targets` returns, computed in tiles.
 
+    All arrays are at the home of `tile_places`.
+
     Args:
         network: feature extractor.
         content: content picture, RGB, [0, 1], at the size of the image.
@@ -526,35 +534,41 @@ def compute_tiled_targets(
     # Only the image wraps around, the style pictures do not.
     for_styles = network.changed(padding="reflect") if any(network.wraps) else network
     guides = None if guides is None else dict(guides)
-    mesh = tile_mesh(network)
-    content, styles = _put((content, styles), mesh)
+    places = tile_places(network)
+    networks = _on_each(window_network(for_styles), places)
     descriptions = []
     for picture in styles:
         height, width, _ = picture.shape
-        own = make_tiling(for_styles, (height, width), {*style_layers}, tile_size)
-        seen = picture, window_network(for_styles)
-        static = {
-            "tiling": own,
-            "style_layers": style_layers,
-            "style_losses": style_losses,
-        }
-        shapes = jax.eval_shape(
-            functools.partial(_describe, **static), own.tiles[0], *seen
+        found = _over_tiles(
+            _compiled_description,
+            _Seen(picture, {}),
+            (networks,),
+            places,
+            tiling=make_tiling(for_styles, (height, width), {*style_layers}, tile_size),
+            style_layers=style_layers,
+            style_losses=style_losses,
         )
-        description = _DESCRIPTIONS.over(shapes, *seen, mesh=mesh, **static)
-        descriptions.append(description)
-    laid = _lay(content, tiling)
-    windows = window_network(network)
+        descriptions.append(_sum(found))
     style = _combine(descriptions, blend)
-    bare = Targets({}, {}, style, {}, guides, jnp.ones(1))
-    seen = laid, windows, bare
-    shapes = (
-        _shapes_of_means(*seen, tiling).measured,
-        _shapes_of_maps(laid, windows, content_layers, tiling),
-    )
-    means, maps = _CONTENT.over(
-        shapes, *seen, tiling=tiling, mesh=mesh, heed_fn=heed_fn
-    )
+    networks = _on_each(window_network(network), places)
+    whole = _Seen(_lay(content, tiling), {}, guides)
+    common = Targets({}, {}, style, {}, None, jnp.ones(1))
+    means, maps = None, {}
+    for tile, (more, parts) in _over_tiles(
+        _compiled_content,
+        whole,
+        (networks, common),
+        places,
+        heed_fn,
+        tiling=tiling,
+        layers=content_layers,
+    ):
+        if means is None:
+            means = more
+            maps = _no_maps(parts, tiling)
+        else:
+            means = _plus(means, more)
+        maps = _put_maps(maps, parts, tile, tiling=tiling)
     content_scale, style_scale = _scales(
         maps, means, style, guides, normalization=normalization
     )
@@ -568,9 +582,10 @@ def compute_tiled_targets(
     )
 
 
-def _describe(
+@functools.partial(jax.jit, static_argnames=("tiling", "style_layers", "style_losses"))
+def _compiled_description(
+    window: _Seen,
     tile: Tile,
-    laid: AnyImage,
     network: Network,
     *,
     tiling: Tiling,
@@ -578,16 +593,15 @@ def _describe(
     style_losses: tuple[str, ...],
 ) -> dict[str, dict[str, Any]]:
     """Return what a tile adds to {style layer: {style loss: description}}."""
-    maps = network(tiling.extend(laid, tiling.cut(laid, tile), tile), style_layers)
-    own = _own_weights(tile, network, style_layers, tiling)
-    share = {layer: tiling.share(layer, own[layer].shape) for layer in style_layers}
+    maps = network(tiling.extend(window.image, tile), style_layers)
     described: dict[str, dict[str, Any]] = {layer: {} for layer in style_layers}
     for layer in style_layers:
         for name in style_losses:
             loss = STYLE_LOSSES[name]
             if loss.places_fn is None:  # a description is the statistics of all pixels
-                found = loss.statistics_fn(maps[layer], own[layer], None)
-                found = _scaled(share[layer], found)
+                own = tiling.own(layer, tile)
+                found = loss.statistics_fn(maps[layer], own, None)
+                found = _scaled(tiling.share(layer), found)
             else:
                 places = loss.places_fn(tiling.num_features(layer))
                 found = tiling.pick(layer, maps[layer], places, tile)
@@ -595,45 +609,43 @@ def _describe(
     return described
 
 
-_DESCRIPTIONS = _TileSum(_plus(_describe), ("tiling", "style_layers", "style_losses"))
+@functools.partial(jax.jit, static_argnames=("tiling", "layers"))
+def _compiled_content(
+    window: _Seen,
+    tile: Tile,
+    network: Network,
+    targets: Targets,
+    *,
+    tiling: Tiling,
+    layers: tuple[str, ...],
+) -> tuple[Measured, Features]:
+    """Return what a tile adds to the means of the content picture, and its features."""
+    # XLA sees that both take the same features, and computes them once.
+    means = _means(window, tile, network, targets, tiling=tiling)
+    return means.measured, network(tiling.extend(window.image, tile), layers)
+
+
+def _no_maps(parts: Features, tiling: Tiling) -> Features:
+    """Return the whole picture's feature maps, still empty, from those of a tile."""
+    return {
+        layer: jnp.zeros_like(x, shape=(*tiling.shape_of(layer), x.shape[2]))
+        for layer, x in parts.items()
+    }
+
+
+@functools.partial(jax.jit, static_argnames=("tiling",), donate_argnums=0)
+def _put_maps(
+    maps: Features, parts: Features, tile: Tile, *, tiling: Tiling
+) -> Features:
+    return {
+        layer: tiling.put_map(layer, x, parts[layer], tile) for layer, x in maps.items()
+    }
 
 
 def _mean_square(features: FeatureMap) -> Scalar:
     return jnp.mean(jnp.square(features.astype(jnp.float32)))
 
 
-def _shapes_of_maps(
-    laid: Any, network: Network, layers: tuple[str, ...], tiling: Tiling
-) -> Any:
-    """Return the shapes of the whole picture's feature maps."""
-    window = jax.ShapeDtypeStruct((*tiling.window, 3), laid.dtype)
-    shapes = jax.eval_shape(lambda window: network(window, layers), window)
-    return {
-        layer: x.update(shape=(*tiling.shape_of(layer), x.shape[2]))
-        for layer, x in shapes.items()
-    }
-
-
-def _add_content(
-    total: tuple[Measured, Features],
-    tile: Tile,
-    laid: AnyImage,
-    network: Network,
-    targets: Targets,
-    *,
-    tiling: Tiling,
-) -> tuple[Measured, Features]:
-    """Return what the network sees of the content picture, and its feature maps."""
-    means, maps = total
-    # XLA sees that both take the same features, and computes them once.
-    added = _means(tile, laid, network, targets, tiling=tiling).measured
-    found = network(tiling.extend(laid, tiling.cut(laid, tile), tile), [*maps])
-    return jax.tree.map(jnp.add, means, added), {
-        layer: tiling.put_map(layer, maps[layer], found[layer], tile) for layer in maps
-    }
-
-
-_CONTENT = _TileSum(_add_content, ("tiling",))
 _combine = jax.jit(combine_descriptions)
 
 

@@ -25,6 +25,7 @@ from jaxnst.networks import Network
 from jaxnst.networks.devices import default_device
 from jaxnst.optimize.optimizers import is_lbfgs
 from jaxnst.optimize.programs import Held, Program, compile_in_background
+from jaxnst.optimize.tiles import TiledStep
 
 from .plan import (
     Plan,
@@ -116,6 +117,9 @@ def needed_memory(plan: Plan, size: SizePlan) -> float:
         if not is_about_memory(error):
             raise
         return math.inf
+    program = plan.step_at(size)
+    if isinstance(program, TiledStep) and program.places.are_apart:
+        return _RUNTIME_BYTES + most  # pictures are in the host's memory
     image = 12 * math.prod(size.shape)
     style = sum(12 * math.prod(style_shape) for style_shape in size.style_shapes)
     # Content and style on the host, and copies of the best picture and of the first;
@@ -128,30 +132,27 @@ def needed_memory(plan: Plan, size: SizePlan) -> float:
 
 def _most_of(programs: SizePrograms) -> int:
     """Return the bytes of the program that takes the most."""
-    every = programs.every
-    for thread in [compile_in_background([each]) for each in every]:
+    for thread in [compile_in_background([each]) for each in programs.every]:
         thread.join()
-    return max(_temporary(each, programs.beside) for each in every)
+    return max(map(_temporary, programs.every))
 
 
-def _temporary(program: Program, beside: Any) -> int:
-    """Return the bytes of all that a program reads and makes, less the network's.
-
-    `beside` are the arrays that there are while it runs; None for those it reads.
-    """
+def _temporary(program: Program) -> int:
+    """Return the bytes of all that there is while a program runs, but the network's."""
     stats = program.compile().memory_analysis()
     if stats is None:  # the device does not tell
         return _num_bytes(program.args) * len(NETWORK_MEMORY_LEVELS)
     arrays = [arg for arg in program.args if not isinstance(arg, Network | Held)]
     made = stats.output_size_in_bytes - stats.alias_size_in_bytes
-    read = _num_bytes(arrays if beside is None else beside)
-    return stats.temp_size_in_bytes + made + read
+    return stats.temp_size_in_bytes + made + _num_bytes((arrays, program.beside))
 
 
 def _num_bytes(tree: Any) -> int:
     """Return how many bytes arrays take on each device; shapes count as arrays."""
     total = 0
     for leaf in jax.tree.leaves(tree):
+        if isinstance(leaf, int):  # the place of a tile
+            continue
         sharding = getattr(leaf, "sharding", None)
         shape = leaf.shape if sharding is None else sharding.shard_shape(leaf.shape)
         total += math.prod(shape) * leaf.dtype.itemsize

@@ -26,7 +26,7 @@ from jaxnst.optimize import pyramid_sizes
 from jaxnst.optimize.batching import StepProgram
 from jaxnst.optimize.optimizers import is_lbfgs
 from jaxnst.optimize.programs import Program
-from jaxnst.optimize.tiles import TiledStep, tile_mesh
+from jaxnst.optimize.tiles import TiledStep, tile_places
 
 from .inputs import HostBlend
 from .regions import Regions
@@ -97,7 +97,7 @@ class Plan(NamedTuple):
             normalization=self.step.normalization,
             averaging=self.step.averaging,
             tiling=size.tiling,
-            mesh=tile_mesh(self.network),
+            places=tile_places(self.network),
         )
 
 
@@ -107,13 +107,10 @@ class SizePrograms(NamedTuple):
     Attributes:
         step: program of a step or its line search; of a tile's gradient.
         others: programs of the targets, or of the other parts of a step in tiles.
-        beside: arrays that there are while a tile is computed; None for a picture as a
-            whole, whose programs read them all.
     """
 
     step: Program
     others: tuple[Program, ...]
-    beside: Any = None
 
     @property
     def every(self) -> tuple[Program, ...]:
@@ -232,13 +229,9 @@ def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
     targets = compiled_targets.eval_shape(*pictures, **static)
     if size.tiling is not None:
         assert isinstance(program, TiledStep)
-        state = lay_whole(network, jax.eval_shape(program.init, image))
-        targets = lay_whole(network, targets)
+        state = jax.eval_shape(program.init, image)
         first, *others = program.programs(state, targets, plan.weights[0])
-        gradient = image
-        laid = jax.eval_shape(size.tiling.lay, image) if any(network.wraps) else None
-        beside = state, targets, gradient, laid, laid
-        return SizePrograms(first, tuple(others), beside)
+        return SizePrograms(first, tuple(others))
     by_rows = lay_by_rows(network, image, targets.content)
     targets = lay_whole(network, targets)._replace(content=by_rows)
     if is_lbfgs(program.optimizer):

@@ -8,7 +8,6 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxnst._types import HostImage
@@ -26,7 +25,7 @@ from jaxnst.optimize.programs import Program, compile_in_background
 from jaxnst.optimize.recovery import Method
 from jaxnst.optimize.schedule import Budget
 from jaxnst.optimize.strength import Steering, rate_part
-from jaxnst.optimize.tiles import compute_tiled_targets
+from jaxnst.optimize.tiles import compute_tiled_targets, tile_places
 
 from .inputs import first_image
 from .plan import (
@@ -292,8 +291,9 @@ def measure_targets(
         shares = inputs.regions.shares
     styles = styles_at(job, size.shape)
     pictures = (content, styles, plan.blends[number], guides, shares)
-    pictures = jax.tree.map(jnp.asarray, pictures)
     network = job.network.with_memory(plan.network.memory)
+    home = None if size.tiling is None else tile_places(network).home
+    pictures = jax.device_put(pictures, home)
     if size.tiling is None:
         return compiled_targets(network, *pictures, **plan.targets_static)
     return compute_tiled_targets(
