@@ -187,6 +187,9 @@ class TiledStep(StepProgram):
         super().__post_init__()
         self._networks = _on_each(self.network, self.places)
 
+    def init(self, image: Image | np.ndarray) -> TransferState:  # noqa: D102
+        return super().init(jax.device_put(image, self.places.home))
+
     def call(  # noqa: D102
         self,
         state: TransferState,
