@@ -24,10 +24,10 @@ _NOISY, _BLURRED = 1.6, 0.5
 # Share of one layer in the style's influence that leaves too little to the others.
 _LOUD = 0.6
 _MIN_STEPS = 8
-# Twice as many steps gain this part of what the second half of the steps gained: 0.33
-# to 0.55, for two pairs and 25 to 100 steps (benchmarks/README.md).
+# Twice as many steps gain this part of what the second half of the steps gained: 0.37
+# to 0.69, for two pairs and 25 to 100 steps (benchmarks/README.md).
 _AGAIN = 0.43
-# A smaller part of the loss cannot be seen. The default recipe gains 8 to 15 % more.
+# A smaller part of the loss cannot be seen. The default recipe gains 13 to 15 % more.
 _INVISIBLE = 0.03
 
 # An urgency, by which advice is sorted, and a sentence.
