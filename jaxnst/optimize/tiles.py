@@ -77,6 +77,7 @@ def tile_places(network: Network) -> Places:
     """Return where a picture in tiles is held and computed.
 
     Its tiles are computed by all devices that the network shards its pictures over.
+    Accelerators get windows only, as the host's memory is larger.
     """
     first, spread = default_device(), network.spread
     if spread is None and first.platform == "cpu":
@@ -566,12 +567,8 @@ def compute_tiled_targets(
         tiling=tiling,
         layers=content_layers,
     ):
-        if means is None:
-            means = more
-            maps = _no_maps(parts, tiling)
-        else:
-            means = _plus(means, more)
-        maps = _put_maps(maps, parts, tile, tiling=tiling)
+        means = more if means is None else _plus(means, more)
+        maps = _put_maps(maps or _no_maps(parts, tiling), parts, tile, tiling=tiling)
     content_scale, style_scale = _scales(
         maps, means, style, guides, normalization=normalization
     )

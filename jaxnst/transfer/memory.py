@@ -25,7 +25,7 @@ from jaxnst.networks import Network
 from jaxnst.networks.devices import default_device
 from jaxnst.optimize.optimizers import is_lbfgs
 from jaxnst.optimize.programs import Held, Program, compile_in_background
-from jaxnst.optimize.tiles import TiledStep
+from jaxnst.optimize.tiles import tile_places
 
 from .plan import (
     Plan,
@@ -117,8 +117,7 @@ def needed_memory(plan: Plan, size: SizePlan) -> float:
         if not is_about_memory(error):
             raise
         return math.inf
-    program = plan.step_at(size)
-    if isinstance(program, TiledStep) and program.places.are_apart:
+    if size.tiling is not None and tile_places(plan.network).are_apart:
         return _RUNTIME_BYTES + most  # pictures are in the host's memory
     image = 12 * math.prod(size.shape)
     style = sum(12 * math.prod(style_shape) for style_shape in size.style_shapes)
