@@ -780,7 +780,7 @@ class ClipConfig:
         is_static=False,
     )
     frame_steps: int = _count(
-        6, "steps for a frame that goes on from the last one", most=MAX_STEPS
+        4, "steps for a frame that goes on from the last one", most=MAX_STEPS
     )
     temporal_weight: float | None = _number(
         None, "weight of the temporal term", default_text="from the steadiness"

@@ -49,7 +49,7 @@ _LIGHT_SMOOTHING = 4.0
 # it was over a neighborhood of the second standard deviation, and raised at most so.
 _DETAIL, _DETAIL_AROUND, _MOST_GAIN = 1.0, 8.0, 1.4
 # Factor on the update of pixels of which nothing is known.
-NEW_RATE = 5.0
+NEW_RATE = 3.0
 
 
 class Motion(NamedTuple):
