@@ -40,7 +40,7 @@ from .losses import (
 )
 from .losses.registry import STYLE_LOSSES, region_distance
 from .networks import Network, measure_features
-from .networks.remat import MeasureFn, Part, after, filling, is_whole
+from .networks.remat import WHOLE_MAP, MeasureFn, Part, after, filling, is_whole
 
 
 # Smaller gaps, relative to the size of the style's own statistics, count as this one:
@@ -160,7 +160,7 @@ def compute_targets(
     content = after(content, before)
     style_targets = combine_descriptions(descriptions, blend)
     if all(is_whole(network, layer) for layer in content_layers):
-        content_fns = dict.fromkeys(content_layers, _WHOLE)
+        content_fns = dict.fromkeys(content_layers, WHOLE_MAP)
         found = _measure(network, content, style_targets, guides, content_fns)
         maps = {layer: found[layer]["content"] for layer in content_layers}
     else:  # strips give no maps
@@ -384,7 +384,6 @@ def _content_error(
 
 # `Partial`s, because JAX takes no plain function as an argument. Made once, because
 # whatever in them is no array is compared by identity.
-_WHOLE = Partial(lambda features, rows: features)
 _DESCRIBE = {
     name: Partial(lambda features, rows, loss=loss: loss.describe_fn(features))
     for name, loss in STYLE_LOSSES.items()

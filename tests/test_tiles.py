@@ -63,8 +63,9 @@ class Painting:
             {*layers["content_layers"], *layers["style_layers"]},
             tile_size,
         )
+        tiled = network.with_memory("balanced")
         self.tiled_targets = compute_tiled_targets(
-            network,
+            tiled,
             *pictures,
             normalization="pair",
             tiling=self.tiling,
@@ -81,7 +82,7 @@ class Painting:
         )
         optimizer = optax.with_extra_args_support(optax.scale_by_adam())
         self.whole = StepProgram(network, optimizer)
-        self.tiled = TiledStep(window_network(network), optimizer, tiling=self.tiling)
+        self.tiled = TiledStep(window_network(tiled), optimizer, tiling=self.tiling)
 
     def both(self):
         """Return (loss, terms, gradient) of the whole, and of the tiles."""

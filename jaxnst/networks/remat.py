@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
 
-from jaxnst._types import FeatureMap, Image, Scalar
+from jaxnst._types import FeatureMap, Features, Image, Scalar
 
 from .architecture import Layer
 from .base import Network
@@ -38,6 +39,9 @@ _MIN_STRIP_ROWS = 8
 Part = slice | tuple[slice, slice]
 MeasureFn = Callable[[Float[Array, "_ _ _"], Part], PyTree]
 Measures = Mapping[str, Mapping[str, MeasureFn]]
+
+# A "statistic" that is the feature map itself, where `is_whole` says that it is whole.
+WHOLE_MAP = Partial(lambda features, rows: features)
 
 
 class _Strip(NamedTuple):
@@ -112,6 +116,21 @@ def is_whole(network: Callable, layer: str) -> bool:
     blocks = {n: known.block for known in network.architecture for n in known.names}
     strips = network.architecture.recomputed[network.memory]
     return strips.get(blocks[layer], 1) == 1
+
+
+def compute_maps(network: Network, image: Image, layers: Sequence[str]) -> Features:
+    """Return feature maps; blocks before them are computed in strips if they can be.
+
+    Args:
+        network: network, whose `memory` says which blocks.
+        image: RGB, [0, 1].
+        layers: layers of the maps.
+    """
+    if not all(is_whole(network, layer) for layer in layers):
+        return dict(network(image, layers))
+    measures = {layer: {"map": WHOLE_MAP} for layer in layers}
+    found = measure_features(network, image, measures)
+    return {layer: found[layer]["map"] for layer in layers}
 
 
 def _run(

@@ -328,7 +328,7 @@ def make_tiling(
 def window_network(network: Network) -> Network:
     """Return the network for windows, which are extended already."""
     padding = "replicate" if network.padding == "replicate" else "zeros"
-    return network.changed(padding=padding, memory="fast", spread=None, rows=None)
+    return network.changed(padding=padding, spread=None, rows=None)
 
 
 def _divide(

@@ -27,12 +27,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from jaxnst._types import AnyImage, FeatureMap, Features, Flag, Image, Scalar
 from jaxnst.losses.registry import STYLE_LOSSES
-from jaxnst.networks import Network
+from jaxnst.networks import Network, measure_features
 from jaxnst.networks.devices import default_device
+from jaxnst.networks.remat import Part, compute_maps
 from jaxnst.networks.tiles import Tile, Tiling, make_tiling, window_network
 from jaxnst.objective import (
     Blend,
@@ -593,20 +595,36 @@ def _compiled_description(
     style_losses: tuple[str, ...],
 ) -> dict[str, dict[str, Any]]:
     """Return what a tile adds to {style layer: {style loss: description}}."""
-    maps = network(tiling.extend(window.image, tile), style_layers)
-    described: dict[str, dict[str, Any]] = {layer: {} for layer in style_layers}
-    for layer in style_layers:
-        for name in style_losses:
-            loss = STYLE_LOSSES[name]
-            if loss.places_fn is None:  # a description is the statistics of all pixels
-                own = tiling.own(layer, tile)
-                found = loss.statistics_fn(maps[layer], own, None)
-                found = _scaled(tiling.share(layer), found)
-            else:
-                places = loss.places_fn(tiling.num_features(layer))
-                found = tiling.pick(layer, maps[layer], places, tile)
-            described[layer][name] = found
+    image = tiling.extend(window.image, tile)
+    # Descriptions are the statistics of all pixels, or the features at some.
+    places = {name: STYLE_LOSSES[name].places_fn for name in style_losses}
+    measures = {
+        layer: {
+            name: Partial(_statistics_fn(name), tiling.own(layer, tile))
+            for name, places_fn in places.items()
+            if places_fn is None
+        }
+        for layer in style_layers
+    }
+    found = measure_features(network, image, measures)
+    described = {layer: _scaled(tiling.share(layer), found[layer]) for layer in found}
+    for name, places_fn in places.items():
+        if places_fn is not None:
+            for layer, x in network(image, style_layers).items():
+                picked = places_fn(tiling.num_features(layer))
+                described[layer][name] = tiling.pick(layer, x, picked, tile)
     return described
+
+
+@functools.cache
+def _statistics_fn(name: str) -> Callable[..., Any]:
+    return functools.partial(_statistics, name)
+
+
+def _statistics(
+    name: str, own: Float[Array, "_ _"], features: FeatureMap, rows: Part
+) -> Any:
+    return STYLE_LOSSES[name].statistics_fn(features, own[rows], None)
 
 
 @functools.partial(jax.jit, static_argnames=("tiling", "layers"))
@@ -620,9 +638,9 @@ def _compiled_content(
     layers: tuple[str, ...],
 ) -> tuple[Measured, Features]:
     """Return what a tile adds to the means of the content picture, and its features."""
-    # XLA sees that both take the same features, and computes them once.
     means = _means(window, tile, network, targets, tiling=tiling)
-    return means.measured, network(tiling.extend(window.image, tile), layers)
+    image = tiling.extend(window.image, tile)
+    return means.measured, compute_maps(network, image, layers)
 
 
 def _no_maps(parts: Features, tiling: Tiling) -> Features:

@@ -132,7 +132,9 @@ def make_plan(
     """
     first = jobs[0]
     config, inputs = first.config, first.inputs
-    network_level = "fast" if memory == "tiles" else memory
+    # Windows are computed as "balanced", with which the larger ones take half of the
+    # memory and, as less has to be provided, no more time.
+    network_level = "balanced" if memory == "tiles" else memory
     is_steered = inputs.strengths(config) is not None
     step = StepProgram(
         first.network.with_memory(network_level),
