@@ -132,8 +132,8 @@ def make_plan(
     """
     first = jobs[0]
     config, inputs = first.config, first.inputs
-    # Windows are computed as "balanced", with which the larger ones take half of the
-    # memory and, as less has to be provided, no more time.
+    # With "balanced" windows the whole takes half of the memory. Large ones also take
+    # less time, as the system clears new memory before it gives it.
     network_level = "balanced" if memory == "tiles" else memory
     is_steered = inputs.strengths(config) is not None
     step = StepProgram(
