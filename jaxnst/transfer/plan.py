@@ -132,7 +132,7 @@ def make_plan(
     """
     first = jobs[0]
     config, inputs = first.config, first.inputs
-    # With "balanced" windows the whole takes half of the memory. Large windows also take
+    # With "balanced" windows the whole takes half of the memory. Large ones also take
     # less time, as the system has less new memory to clear.
     network_level = "balanced" if memory == "tiles" else memory
     is_steered = inputs.strengths(config) is not None
