@@ -29,7 +29,7 @@ config = settle_config(
     devices="all", conv="xla",
 )
 plan = make_plan([set_up(*pictures, config, {}, progress=False)], memory)
-program = size_programs(plan, plan.sizes[-1]).step.compile()
+program = size_programs(plan, plan.sizes[-1])[0].compile()
 exchanged = {}
 kinds = "all-gather|all-to-all|all-reduce|collective-permute"
 for line in program.as_text().splitlines():

@@ -143,7 +143,7 @@ def step_rows(args: argparse.Namespace) -> Rows:
     threads = [
         compile_in_background([each])
         for plan in plans
-        for each in size_programs(plan, plan.sizes[0]).every
+        for each in size_programs(plan, plan.sizes[0])
     ]
     for thread in threads:
         thread.join()
@@ -152,7 +152,7 @@ def step_rows(args: argparse.Namespace) -> Rows:
         row = {"size": size, **settings}
         try:
             (sized,) = plan.sizes
-            program = size_programs(plan, sized).step
+            program = size_programs(plan, sized)[0]
             stats: Any = program.compile().memory_analysis()
             job = make_job(size, **settings)
             content = job.inputs.content_at(job.inputs.shape)

@@ -26,6 +26,7 @@ then say how long its steps take now.
 import argparse
 import hashlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -62,6 +63,8 @@ from jaxnst.transfer.plan import weights_of
 
 # So many steps say how long the steps of a kept answer would take now.
 TIMING_STEPS = 10
+# The two compute one objective if they differ by no more.
+SAME = 1e-3
 
 
 class Ruler:
@@ -203,6 +206,12 @@ def compare(pair: Pair, args: argparse.Namespace) -> dict[str, Any]:
     pictures, seconds, result = run_jaxnst(pair, {"size": size, **settings})
     ruler = Ruler(network, config, content, style)
     aim = ruler.measure(reference["image"])
+    by_torch = float(reference["final"])
+    if not math.isclose(aim, by_torch, rel_tol=SAME):
+        raise RuntimeError(
+            f"the loss of torch's picture is {by_torch:.5f} by torch and {aim:.5f} by "
+            "jaxnst: `torch_lbfgs.py` does not minimize jaxnst's objective any more"
+        )
     losses = [ruler.measure(image) for _, image in pictures]
     final = ruler.measure(result.image)
     reached = next(
@@ -214,7 +223,7 @@ def compare(pair: Pair, args: argparse.Namespace) -> dict[str, Any]:
         "pair": name_of(pair),
         "load_before": load,
         "reference_loss": aim,
-        "reference_loss_by_torch": float(reference["final"]),
+        "reference_loss_by_torch": by_torch,
         "reference_loss_unclipped": float(reference["losses"][-1]),
         "reference_seconds": reference_seconds,
         "jaxnst_loss": final,

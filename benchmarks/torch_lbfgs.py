@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 
 BLOCKS, MARGIN, SMOOTHING, FLOOR = (2, 2, 4, 4, 4), 8, 5e-3, 0.05
+SHORTEST, NOTHING = 0.1, 1e-20
 
 
 def features(image, weights, settings, wanted):
@@ -59,6 +60,15 @@ def gram(x):
     return flat @ flat.T / flat.shape[1]
 
 
+def content_loss(x, target):
+    """Return the mean squared difference, `x` made as long at each place."""
+    square = x.square().sum(1, keepdim=True)
+    aim = target.square().sum(1, keepdim=True)
+    longer = torch.maximum(square, SHORTEST**2 * aim)
+    factor = torch.sqrt(aim) / torch.sqrt(longer + NOTHING)
+    return F.mse_loss(factor * x, target)
+
+
 class Objective:
     """`jaxnst.objective.perceptual_loss`, normalization "pair"."""
 
@@ -85,7 +95,7 @@ class Objective:
         content = style = 0.0
         for name, weight in self.content_layers.items():
             target = self.content[name]
-            loss = F.mse_loss(found[name], target) / target.square().mean()
+            loss = content_loss(found[name], target) / target.square().mean()
             content = content + weight * loss
         for name, weight in self.style_layers.items():
             target = self.style[name]

@@ -96,8 +96,8 @@ TEXT = """\
 # Gallery
 
 Pairs over different kinds of style. Under each is the command that painted it, with the
-default settings; only the size of most is smaller, 256 px. `jaxnst show` prints the
-settings of each. The pictures are free:
+default settings; only the size of most is smaller, 256 to 384 px. `jaxnst show` prints
+the settings of each. The pictures are free:
 [SOURCES.md](gallery/SOURCES.md) has their sources. The pen, the pencil, the mosaic, the
 cut planes, the fabrics, the pixels and the glass were drawn for this gallery by
 `python docs/gallery.py --draw`, which also paints it and writes this page.

@@ -26,20 +26,6 @@ from jaxnst.config import CLIP_SETTINGS, FILTERS, GROUPS, SETTINGS, Setting
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-# Packages and modules whose public names have a page each.
-PARTS = (
-    "losses",
-    "objective",
-    "optimize",
-    "networks",
-    "pretrained",
-    "images",
-    "metrics",
-    "insight",
-    "coloring",
-    "finishing",
-    "app",
-)
 # Pages of the navigation that are not in docs/.
 OUTSIDE = (
     "CONTRIBUTING.md",
@@ -65,10 +51,7 @@ def target_of(page: Path, link: str) -> Path | None:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the files outside docs/ that pages link to, and a page for each part."""
-    for name in PARTS:
-        text = f"# jaxnst.{name}\n\n<!-- names: jaxnst.{name} -->\n"
-        files.append(File.generated(config, f"reference/{name}.md", content=text))
+    """Add the files outside docs/ that pages link to."""
     sources = [Path(file.abs_src_path) for file in files if file.abs_src_path]
     waiting = [path for path in sources if path.is_relative_to(DOCS)]
     seen = set(waiting)

@@ -2,7 +2,7 @@
 
     python examples/03_controls.py [-o docs/controls] [--size 320] [SHEET ...]
 
-A picture takes half a minute on two cores at this size, and there are some forty; those
+A picture takes ten seconds on two cores at this size, and there are some forty; those
 that the folder `FOLDER/pictures` has already are not painted again.
 """
 

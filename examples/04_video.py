@@ -1,6 +1,6 @@
 """A clip, painted so that it does not flicker, beside frames painted by themselves.
 
-    pip install 'jaxnst[video]'
+    pip install -e '.[video]'
     python examples/04_video.py in.mp4 painting.jpg -o out.mp4
 
 It writes the clip, its report, and a sheet of its first frames: the clip itself, frames

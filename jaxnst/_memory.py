@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -48,3 +49,21 @@ def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
                     break
             found.append(left)
     return found
+
+
+_FOREIGN = "_is_foreign_to_jaxnst"
+
+
+@contextlib.contextmanager
+def foreign_errors() -> Iterator[None]:
+    """Mark a MemoryError of a user's function, which is none of the painting's."""
+    try:
+        yield
+    except MemoryError as error:
+        setattr(error, _FOREIGN, True)
+        raise
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Return whether an error was marked by `foreign_errors`."""
+    return hasattr(error, _FOREIGN)

@@ -68,7 +68,7 @@ _ONE_DEVICE_STYLE_LOSSES = ("sliced_wasserstein", "nearest_neighbor")
 # {directions in which the result tiles: the padding that makes it tile}.
 TILINGS = MappingProxyType({"xy": "circular", "x": "circular_x", "y": "circular_y"})
 # {normalization: style losses and their weights}. Gram matrices and moments together
-# leave half of the palette gap that Gram matrices alone leave, see
+# leave three quarters of the palette gap that Gram matrices alone leave, see
 # benchmarks/README.md; the paper has Gram matrices.
 DEFAULT_STYLE_LOSS = MappingProxyType(
     {"pair": {"gram": 1.0, "moments": 1.0}, "paper": {"gram": 1.0}}
@@ -521,7 +521,7 @@ class TransferConfig:
     )
     averaging: float = _fraction(
         0.0,
-        "average the pictures of the steps: 0.9 the last ten or so; 0: off",
+        "average the steps' pictures: 0.9 some ten; 0: off; not with strength",
         check_fn=_check_below_one,
     )
     tolerance: float = _fraction(
@@ -858,7 +858,7 @@ DYNAMIC = frozenset(name for name, each in _FIELDS.items() if not each.is_static
 
 PRESETS: Mapping[str, TransferConfig] = MappingProxyType(
     {
-        # Chosen by `jaxnst.metrics` and by eye, see the README.
+        # Chosen by `jaxnst.metrics` and by eye, see benchmarks/README.md.
         "default": TransferConfig(),
         # Large shapes and colors, with unsettled strokes. What lies deeper than relu4_1
         # takes a fifth of every step; without it there is time for more steps.

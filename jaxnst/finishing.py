@@ -5,6 +5,7 @@ Each has one amount; 0 changes nothing. Their lengths are fixed fractions of the
 side, so that a filter looks the same at every size.
 """
 
+import importlib.util
 import math
 from collections.abc import Callable, Mapping
 
@@ -42,6 +43,22 @@ _MIN_CELL = 4.0
 _ANGLES = (15.0, 75.0, 0.0, 45.0)
 
 
+def check_packages(amounts: Mapping[str, float]) -> None:
+    """Refuse filters whose package is missing, before anything is painted.
+
+    Args:
+        amounts: {filter: amount}.
+
+    Raises:
+        ImportError: if one is.
+    """
+    if amounts.get("denoise") and importlib.util.find_spec("skimage") is None:
+        raise ImportError(
+            "denoising needs scikit-image; install it with: pip install "
+            "'jaxnst[finish]'"
+        )
+
+
 def denoise(image: HostImage, amount: float) -> HostImage:
     """Return a picture with less noise and the same edges (Chambolle 2004).
 
@@ -52,13 +69,9 @@ def denoise(image: HostImage, amount: float) -> HostImage:
     Raises:
         ImportError: if scikit-image is not installed.
     """
-    try:
-        from skimage.restoration import denoise_tv_chambolle
-    except ImportError:
-        raise ImportError(
-            "denoising needs scikit-image; install it with: pip install "
-            "'jaxnst[finish]'"
-        ) from None
+    check_packages({"denoise": amount})
+    from skimage.restoration import denoise_tv_chambolle
+
     weight = _MAX_DENOISING * amount
     return denoise_tv_chambolle(image, weight, eps=2e-5, channel_axis=-1)
 

@@ -166,24 +166,13 @@ def compute_targets(
     else:  # strips give no maps
         maps = dict(network(content, content_layers))
         found = _measure(network, content, style_targets, guides, {})
-    content_squares = {
-        layer: filling(network, content, maps[layer]) * _mean_square(maps[layer])
-        for layer in content_layers
-    }
-    sizes = {
-        layer: maps[layer].size / filling(network, content, maps[layer])
-        for layer in content_layers
-    }
+    maps = {layer: maps[layer] for layer in content_layers}
+    fillings = {layer: filling(network, content, x) for layer, x in maps.items()}
     content_scale, style_scale = find_scales(
-        content_squares,
-        sizes,
-        found,
-        style_targets,
-        guides,
-        normalization=normalization,
+        maps, found, style_targets, guides, fillings, normalization=normalization
     )
     return Targets(
-        content={layer: maps[layer] for layer in content_layers},
+        content=maps,
         content_scale=content_scale,
         style=style_targets,
         style_scale=style_scale,
@@ -220,35 +209,37 @@ def combine_descriptions(
 
 
 def find_scales(
-    content_squares: Mapping[str, Scalar],
-    sizes: Mapping[str, float],
+    content: Features,
     measured: Measured,
     style: Mapping[str, RegionTargets],
     guides: Mapping[str, Guides] | None,
+    fillings: Mapping[str, float] | None = None,
     *,
     normalization: str = "pair",
 ) -> tuple[dict[str, Scalar], dict[str, dict[str, Regional]]]:
     """Return the divisors of content terms and of style terms.
 
     Args:
-        content_squares: {content layer: mean square of the content picture}; not looked
-            at by "paper".
-        sizes: {content layer: number of values in the content picture's feature map}.
+        content: {content layer: feature map of the content picture}.
         measured: result of `measure_image` for the content picture.
         style: targets of the style losses.
         guides: those of `Targets`.
+        fillings: {content layer: result of `filling`}; by default 1.
         normalization: "pair" or "paper", see `jaxnst.objective`.
     """
+    fillings = fillings or dict.fromkeys(content, 1.0)
     if normalization != "pair":
-        # Eq. 1 is half the sum.
-        content_scale = {layer: jnp.float32(2 / size) for layer, size in sizes.items()}
+        content_scale = {  # eq. 1 is half the sum
+            layer: jnp.float32(2 / (x.size / fillings[layer]))
+            for layer, x in content.items()
+        }
         return content_scale, {  # eq. 4
             layer: {"gram": jnp.full(1, 4.0 * targets["gram"][0].shape[0] ** 2)}
             for layer, targets in style.items()
         }
+    tiny = jnp.finfo(jnp.float32).tiny
     content_scale = {
-        layer: square + jnp.finfo(square.dtype).tiny
-        for layer, square in content_squares.items()
+        layer: fillings[layer] * _mean_square(x) + tiny for layer, x in content.items()
     }
     return content_scale, {
         layer: _style_gaps(measured[layer], targets, guides, layer)
@@ -370,7 +361,7 @@ def _statistics(
 
 
 def _content_error(
-    normalization: str,
+    loss_fn: Callable[[FeatureMap, FeatureMap], Scalar],
     aim: tuple[Float[Array, "_ _ channels"], Float[Array, "_ _"] | None],
     features: FeatureMap,
     rows: Part,
@@ -379,7 +370,7 @@ def _content_error(
     if own is not None:
         weight = own[rows][..., None].astype(features.dtype)
         features, target = weight * features, weight * target
-    return _CONTENT_LOSSES[normalization](features, target)
+    return loss_fn(features, target)
 
 
 # `Partial`s, because JAX takes no plain function as an argument. Made once, because
@@ -388,17 +379,11 @@ _DESCRIBE = {
     name: Partial(lambda features, rows, loss=loss: loss.describe_fn(features))
     for name, loss in STYLE_LOSSES.items()
 }
-
-
-# {normalization: content loss}.
-_CONTENT_LOSSES: Mapping[str, Callable[[FeatureMap, FeatureMap], Scalar]] = (
-    MappingProxyType({"pair": cosine_content_loss, "paper": content_loss})
-)
-
-
-@functools.cache
-def _content_fn(normalization: str) -> Callable[..., Scalar]:
-    return functools.partial(_content_error, normalization)
+# {normalization: content loss of a part of a feature map}.
+_CONTENT_FNS = {
+    "pair": functools.partial(_content_error, cosine_content_loss),
+    "paper": functools.partial(_content_error, content_loss),
+}
 
 
 @functools.cache
@@ -564,7 +549,7 @@ def measure_image(
             layer: own[layer][None] * (1 if guides is None else guides[layer])
             for layer in targets.style
         }
-    error_fn = _content_fn(normalization)
+    error_fn = _CONTENT_FNS[normalization]
     content_fns = {
         layer: Partial(error_fn, (target, None if own is None else own[layer]))
         for layer, target in targets.content.items()

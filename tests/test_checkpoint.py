@@ -4,7 +4,9 @@ import os
 import signal
 from typing import Any
 
+import jax
 import numpy as np
+import optax
 import pytest
 
 import jaxnst
@@ -158,6 +160,20 @@ def test_what_cannot_go_on_is_said(stylize, tmp_path):
     with pytest.raises(BlockingIOError, match="another run is writing there"):
         stylize(checkpoint=tmp_path / "new")
     opened.close()
+
+
+def test_what_cannot_be_written_is_told_before_painting(stylize, tmp_path):
+    (tmp_path / module.FILE).mkdir()
+    with pytest.raises(OSError, match="is a folder"):
+        stylize(checkpoint=tmp_path, callback=lambda _: pytest.fail("painted"))
+
+
+def test_an_optimizer_that_cannot_be_kept_is_warned_of(stylize, tmp_path):
+    optimizer = optax.chain(
+        optax.add_noise(0.01, 0.5, key=jax.random.key(0)), optax.sgd(1e-3)
+    )
+    with pytest.warns(UserWarning, match="checkpoint .* cannot be written"):
+        stylize(checkpoint=tmp_path / "run", optimizer=optimizer)
 
 
 def test_the_command_goes_on(tiny_vgg19, files, tmp_path, interruptible, capsys):

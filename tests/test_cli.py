@@ -98,6 +98,20 @@ def test_being_out_of_time_is_no_error(command, capsys):
     assert 5 <= made["steps"] < 300
 
 
+def test_names_that_a_terminal_cannot_show_are_written_all_the_same(files, tmp_path):
+    output = tmp_path / "\u732b.png"
+    arguments = ["finish", str(files[0]), "-o", str(output), "--levels"]
+    found = subprocess.run(
+        [sys.executable, "-m", "jaxnst", *arguments],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "\\u732b.png" in found.stdout
+    assert output.exists()
+
+
 def test_recoveries_are_told(command, capsys):
     arguments, output = command
     wild = ["--num-steps", "40", "--learning-rate", "1000"]

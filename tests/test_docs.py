@@ -169,7 +169,4 @@ def test_links_lead_somewhere():
         text = BLOCK.sub("", page.read_text())
         for link in re.findall(r"\]\(([^)\s#]+)", text):
             target = page.parent / link
-            if target.parent.name == "reference" and not target.exists():
-                target = ROOT / "jaxnst" / target.stem  # a page that the site makes
-                target = target if target.is_dir() else target.with_suffix(".py")
             assert "://" in link or target.exists(), f"{page.name}: {link}"

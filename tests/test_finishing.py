@@ -56,9 +56,15 @@ def test_denoising_takes_noise_and_leaves_edges(image):
 
 
 def test_denoising_without_scikit_image_says_how_to_install_it(image, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "skimage.restoration", None)
-    with pytest.raises(ImportError, match=r"pip install 'jaxnst\[finish\]'"):
+    """Before anything is painted, too."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    message = r"pip install 'jaxnst\[finish\]'"
+    with pytest.raises(ImportError, match=message):
         apply(image, denoise=0.5)
+    with pytest.raises(ImportError, match=message):
+        jaxnst.stylize(
+            image, image, finish="denoise", callback=lambda _: pytest.fail("painted")
+        )
 
 
 def test_sharpening_is_an_unsharp_mask_of_luminance():

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import compiled_names
+from conftest import compiled_names, picture
 
 import jaxnst
 from jaxnst._checks import check_memory_size
@@ -70,7 +70,7 @@ def test_limits_of_containers(tmp_path):
 def test_forecast_is_what_xla_says_and_the_pictures(tiny_network):
     plan = make_plan([job(tiny_network)], "fast")
     (size,) = plan.sizes
-    program = size_programs(plan, size).step.compile()
+    program = size_programs(plan, size)[0].compile()
     stats = program.memory_analysis()
     assert stats is not None
     network_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(tiny_network))
@@ -259,6 +259,22 @@ def test_too_little_for_any_level_is_said_before_painting(
     message = "needs [0-9]+ MB with memory='low', but only 85 MB can be used; no "
     with pytest.raises(MemoryError, match=message):
         jaxnst.stylize(content, style, size=48, network=tiny_network, progress=False)
+
+
+def test_too_little_for_tiles_that_wrap_around_is_said_too(tiny_network, monkeypatch):
+    """Smaller sizes that are looked at tile, too."""
+    monkeypatch.setenv("JAXNST_MEMORY_LIMIT", "90M")
+    network = tiny_network.changed(padding="circular")
+    settings = {"size": 400, "tile": True, "memory": "tiles", "tile_size": 64}
+    with pytest.raises(jaxnst.OutOfMemory, match="can be used; no size fits"):
+        jaxnst.stylize(
+            picture(272, 400, seed=1),
+            picture(64, 64, seed=2),
+            network=network,
+            progress=False,
+            **settings,
+            **LAYERS,
+        )
 
 
 def test_running_out_is_one_clear_error():

@@ -474,6 +474,31 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path, monkeypatch):
         check_picture(path)
 
 
+def test_too_little_memory_is_no_damage(tmp_path, pixels, monkeypatch):
+    path = saved(tmp_path, Image.fromarray(pixels), "a.png")
+
+    def run_out(*_):
+        raise MemoryError("Unable to allocate 3 GiB")
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", run_out)
+    with Image.open(path) as opened, pytest.raises(MemoryError):
+        load_picture(opened)
+    with pytest.raises(MemoryError, match=r"a\.png\) needs more memory to be read"):
+        load_picture(path)
+
+
+def test_tiff_is_read_without_a_folder_for_temporary_files(
+    tmp_path, pixels, monkeypatch
+):
+    path = saved(tmp_path, Image.fromarray(pixels), "a.tif")
+
+    def fail():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
+    np.testing.assert_array_equal(np.round(load_picture(path).rgb * 255), pixels)
+
+
 @pytest.fixture
 def low_limit(monkeypatch):
     """Pillow's own limit as if it were 0.6 megapixels, and that of files 3 MB."""

@@ -70,8 +70,8 @@ def programs_for(
     plan = make_plan(
         [job] * num_members, level, num_members=num_members, devices=on_one
     )
-    programs = size_programs(plan, plan.sizes[0])
-    return {"step": programs.step, "targets": programs.others[0]}
+    step, targets, *_ = size_programs(plan, plan.sizes[0])
+    return {"step": step, "targets": targets}
 
 
 def lines_with(text, *operations):

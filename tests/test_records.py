@@ -104,6 +104,18 @@ def test_a_real_record_is_right(record):
     assert settle_config(**settings).to_dict()["size"] == 48
 
 
+def test_what_is_given_takes_the_place_of_what_does_not_go_with_it(record):
+    tiled = changed(record, ("settings", "tile"), "xy")
+    tiled = changed(tiled, ("settings", "padding"), "circular")
+    assert settings_of(tiled)["padding"] == "circular"
+    for tile, kind in ((None, "reflect"), ("x", "circular_x")):
+        settings = settings_of(tiled, ["tile"]) | {"tile": tile}
+        assert settle_config(**settings).padding == kind
+    scaled = changed(record, ("settings", "style_scale"), 0.5)
+    settings = settings_of(scaled, ["style_size"]) | {"style_size": 40}
+    assert settle_config(**settings).style_scale == 1
+
+
 def test_every_field_may_be_wrong_in_every_way(record, nothing_is_followed):
     """It is refused in one clear line that shows nothing as it is, or is harmless."""
     count = 0

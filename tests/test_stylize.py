@@ -18,7 +18,7 @@ from PIL import Image
 
 import jaxnst
 from jaxnst.config import make_config
-from jaxnst.transfer import plan, setup
+from jaxnst.transfer import driver, plan, setup
 
 
 # Few layers compile in half the time.
@@ -214,6 +214,38 @@ def test_ctrl_c_keeps_the_picture(stylize, content, style, interruptible):
     assert result.image.shape == (80, 96, 3)
     assert result.record["result"]["stopped"] == "interrupted"
     assert result.record["result"]["steps"] == 5
+
+
+def test_ctrl_c_after_the_last_step_keeps_the_picture(
+    stylize, content, style, interruptible, monkeypatch
+):
+    def measure(image, job):
+        os.kill(os.getpid(), signal.SIGINT)
+        return {"lpips": 0.5}
+
+    monkeypatch.setattr(driver, "measure_result", measure)
+    with pytest.raises(jaxnst.Interrupted) as caught:
+        stylize(content, style, metrics=True)
+    found = caught.value.result
+    assert found.record["result"]["stopped"] is None
+    assert found.record["metrics"] == {"lpips": 0.5}
+    np.testing.assert_array_equal(found.image, stylize(content, style).image)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [("finish_picture", "finish"), ("measure_result", "metrics")]
+)
+def test_no_picture_is_lost_for_what_comes_after_it(
+    stylize, content, style, monkeypatch, name, argument
+):
+    def run_out(*_, **__):
+        raise MemoryError
+
+    expected = stylize(content, style).image
+    monkeypatch.setattr(driver, name, run_out)
+    with pytest.warns(UserWarning, match=f"memory ran out .* `{argument}`"):
+        found = stylize(content, style, metrics=argument == "metrics")
+    np.testing.assert_array_equal(found.image, expected)
 
 
 def test_elsewhere_than_on_a_cpu_calls_make_several_steps(

@@ -4,6 +4,7 @@ import concurrent.futures
 import math
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -25,9 +26,11 @@ from conftest import (
     forget_programs,
     num_programs,
 )
+from PIL import Image
 from sweep_worker import LAYERS, SETTINGS, SIZES, make_network, pictures
 
 import jaxnst
+from jaxnst.images import load, load_picture
 from jaxnst.optimize import programs as programs_module
 from jaxnst.optimize.batching import StepProgram
 from jaxnst.sweeps import runner
@@ -632,6 +635,47 @@ def test_workers_paint_the_same_pictures(tiny_network, files, style, tmp_path):
     found = jaxnst.sweep(content, style, output=tmp_path / "there", **settings)
     assert not found.errors
     assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
+
+
+def test_one_picture_s_fault_after_its_steps_is_its_own(
+    tiny_network, content, style, monkeypatch
+):
+    finish = runner.finish
+
+    def fail(job, *arguments, **options):
+        if job.config.seed == 1:
+            raise RuntimeError("no filter today")
+        return finish(job, *arguments, **options)
+
+    monkeypatch.setattr(runner, "finish", fail)
+    settings = {"network": tiny_network, "seed": [0, 1, 2], "init": "noise"} | FEW
+    found = jaxnst.sweep(content, style, batch_size=3, **settings)
+    assert sorted(found.results) == [0, 2]
+    assert ["no filter today" in error for error in found.errors.values()] == [True]
+
+
+def test_equal_pictures_are_left_as_they_are_in_batches_too(tiny_network, content):
+    settings = {"network": tiny_network, "style_weight": [1, 2]} | FEW
+    with pytest.warns(UserWarning, match="are the same picture"):
+        found = jaxnst.sweep(content, content, batch_size=2, **settings)
+    with pytest.warns(UserWarning, match="are the same picture"):
+        alone = jaxnst.stylize(content, content, network=tiny_network, **FEW)
+    for result in found.results.values():
+        np.testing.assert_array_equal(result.image, alone.image)
+
+
+def test_large_files_are_named_for_workers_too(tiny_network, files, monkeypatch):
+    content, style = files
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr(load, "_USUAL_PIXELS", 1000)
+    settings = {"network": tiny_network, "seed": [0]} | FEW
+    del settings["progress"]
+    plan = plan_sweep(content, style, settings, mode="product", loader=JobLoader())
+    sent = pickle.loads(pickle.dumps(pack_job(plan.jobs[0])["content"]))
+    expected = load_picture(content).rgb
+    np.testing.assert_array_equal(load_picture(sent).rgb, expected)
+    with pytest.raises(ValueError, match="megapixels"):
+        load_picture(sent, is_named=False)
 
 
 def test_jobs_hold_all_they_need(tiny_network, files, style, tmp_path):

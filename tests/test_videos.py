@@ -23,7 +23,13 @@ from jaxnst.optimize.batching import StepProgram
 from jaxnst.optimize.loop import run_size
 from jaxnst.transfer import memory
 from jaxnst.videos import driver, folder, motion, painting
-from jaxnst.videos.flow import certainty_of, check_consistency, dis_flow, warp
+from jaxnst.videos.flow import (
+    certainty_of,
+    check_consistency,
+    dis_flow,
+    read_flow,
+    warp,
+)
 from jaxnst.videos.jobs import plan_clip, settings_of_clip
 from jaxnst.videos.measuring import measure_frames, summarize
 from jaxnst.videos.source import open_clip
@@ -246,6 +252,17 @@ def test_a_callback_stops_and_the_frames_are_put_together(pan, style, tmp_path):
     with pytest.raises(jaxnst.VideoInterrupted) as caught:
         jaxnst.video(pan, style, step_callback=give_up, **QUICK)
     assert caught.value.result is None
+
+
+def test_a_step_callback_s_own_error_passes_as_it_is(pan, style):
+    own = MemoryError("of the callback's own")
+
+    def callback(view):
+        raise own
+
+    with pytest.raises(MemoryError) as caught:
+        jaxnst.video(pan, style, step_callback=callback, **QUICK)
+    assert caught.value is own
 
 
 def test_a_full_disk_loses_nothing(pan, style, tmp_path, monkeypatch):
@@ -585,6 +602,35 @@ def test_other_flows(pan, style, tmp_path):
         jaxnst.video(pan, style, flow="dsi", **QUICK)
     with pytest.raises(ValueError, match="must return finite numbers of shape"):
         jaxnst.video(pan, style, flow=lambda one, other: one, **QUICK)
+    own = MemoryError("of the user's flow")
+
+    def run_out(one, other):
+        raise own
+
+    with pytest.raises(MemoryError) as caught:
+        jaxnst.video(pan, style, flow=run_out, **QUICK)
+    assert caught.value is own
+
+
+def test_files_of_flows(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    folder = tmp_path / "50% flow"
+    folder.mkdir()
+    flow = np.random.default_rng(0).normal(size=(24, 32, 2)).astype(np.float32)
+    path = folder / "0003_4.flo"
+    cv2.writeOpticalFlow(str(path), flow)
+    pattern = f"{folder}/%04d_%d.flo"
+    np.testing.assert_array_equal(read_flow(pattern, 3, 4, (24, 32)), flow)
+    whole = path.read_bytes()
+    for cut in (whole[:-4], whole + b"0000", whole[:8], b"", b"FIEH" + whole[4:]):
+        path.write_bytes(cut)
+        with pytest.raises(ValueError, match=r"0003_4\.flo is no flow that can be"):
+            read_flow(pattern, 3, 4, (24, 32))
+    for unknown in (np.nan, np.inf, 1e10):
+        flow[5, 6] = unknown
+        cv2.writeOpticalFlow(str(path), flow)
+        with pytest.raises(ValueError, match="has places where the flow is not known"):
+            read_flow(pattern, 3, 4, (24, 32))
 
 
 def test_colors_filters_and_recoloring(pan, style):

@@ -23,7 +23,7 @@ from jaxnst.pretrained.registry import SPECS
 from jaxnst.transfer.result import settings_of
 
 
-# The strength that the page begins with, see the README; the library has none.
+# The strength that the page begins with; the library has none.
 USUAL_STRENGTH = 0.7
 # In place of the names of files, which a page must not choose on the machine it runs
 # on, only what jaxnst knows.

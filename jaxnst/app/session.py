@@ -479,7 +479,7 @@ class Session:
     ) -> Job:
         """Begin a picture; the job's value is a `Made`, which is among the results."""
         photo, paintings = self.keep(content), [self.keep(path) for path in styles]
-        name = f"{_stem(photo)}_{_stem(paintings[0])}.png"
+        name = f"{short_stem(photo)}_{short_stem(paintings[0])}.png"
 
         def run(job: Job) -> Made:
             style = one_or_all(paintings)
@@ -553,7 +553,7 @@ class Session:
     def as_png(self, path: str | Path) -> Path:
         """Return a PNG of a picture that browsers do not show."""
         picture = load_picture(path, is_named=False)
-        place = self._place(f"{_stem(Path(path))}.png")
+        place = self._place(f"{short_stem(Path(path))}.png")
         return save_picture(place, picture.rgb, picture.alpha)
 
     def save_gray(self, levels: np.ndarray, name: str) -> Path:
@@ -584,6 +584,6 @@ def _is_picture(value: Any) -> bool:
     return isinstance(value, os.PathLike | list)
 
 
-def _stem(path: Path) -> str:
+def short_stem(path: Path) -> str:
     """Return the name of a file without its extension, short and harmless."""
     return re.sub(r"[^\w-]+", "_", path.stem)[:_MAX_STEM].strip("_") or "picture"

@@ -5,6 +5,7 @@ Each begins a job of a session. Nothing here knows of Gradio.
 
 import importlib.util
 import math
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from jaxnst.sweeps.axes import Row
 from jaxnst.sweeps.driver import SweepInterrupted, sweep
 from jaxnst.sweeps.results import SweepResult
 
-from .session import Frame, Job, Made, Session
+from .session import Frame, Job, Made, Session, short_stem
 
 
 # What a grid may vary, and values to begin with.
@@ -66,11 +67,17 @@ def paint_grid(
     """Begin a picture for each combination of values; the job's tiles fill.
 
     Raises:
-        ValueError: if these are too many.
+        ValueError: if these are too many, or do not go with a drawn strength.
     """
     count = math.prod(map(len, axes.values()))
     if count > MAX_TILES:
         raise ValueError(f"these are {count} pictures; a grid has {MAX_TILES} at most.")
+    is_drawn = isinstance(settings.get("strength"), os.PathLike)
+    if is_drawn and {"strength", "style_weight", "content_weight"} & {*axes}:
+        raise ValueError(
+            "a grid over strengths or weights does not go with a drawn strength; clear "
+            "the drawing, or choose another setting."
+        )
     # A strength finds the weights itself.
     left = {*axes}
     left |= {"strength"} if "style_weight" in axes else set()
@@ -129,8 +136,11 @@ def paint_clip(
 
     def run(job: Job) -> PaintedClip | None:
         from jaxnst.videos.driver import VideoInterrupted, video
+        from jaxnst.videos.folder import frame_file
 
-        place = session.studio.place_for(f"{source.stem}_{paintings[0].stem}.mp4")
+        place = session.studio.place_for(
+            f"{short_stem(source)}_{short_stem(paintings[0])}.mp4"
+        )
         frames = place.with_name(f"{place.name}.frames")
 
         times: list[float] = []
@@ -142,7 +152,7 @@ def paint_clip(
             job.note(
                 reached=None,
                 frame=Frame(
-                    file=frames / f"{row['frame']:06}.png",
+                    file=frame_file(frames, row["frame"], row["pass"]),
                     done=done,
                     total=total,
                     left=None if each is None else each * (total - done),

@@ -5,6 +5,7 @@ The commands themselves import JAX, so that help and wrong usage are quick.
 """
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -148,6 +149,10 @@ def command() -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, terminate)
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files may have characters that a terminal's encoding has not.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     code = main()
     return EXIT_TERMINATED if came and code == EXIT_INTERRUPTED else code
 

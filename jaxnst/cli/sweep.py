@@ -1,7 +1,6 @@
 """`jaxnst sweep` and `jaxnst batch`: many pictures, into a folder."""
 
 import argparse
-import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -173,12 +172,10 @@ def _pictures(names: list[str], argument: str, *, is_quiet: bool) -> list[str]:
         if not folder.is_dir():
             found.append(name)
             continue
+        from jaxnst.images.files import sorted_naturally
         from jaxnst.images.load import EXTENSIONS, check_picture
 
-        inside = sorted(
-            (path for path in folder.glob("[!.]*") if path.is_file()),
-            key=lambda path: (_natural_key(path.name), path.name),
-        )
+        inside = sorted_naturally(x for x in folder.glob("[!.]*") if x.is_file())
         pictures = [str(path) for path in inside if path.suffix.lower() in EXTENSIONS]
         for path in pictures:
             check_picture(path, argument=argument, is_named=False)
@@ -195,11 +192,6 @@ def _pictures(names: list[str], argument: str, *, is_quiet: bool) -> list[str]:
         if others and not is_quiet:
             say_error(told)
     return found
-
-
-def _natural_key(name: str) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", name.lower())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _tell_row(row: "Row", folder: Path, *, is_quiet: bool) -> None:

@@ -3,8 +3,9 @@
 import contextlib
 import hashlib
 import os
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import filelock
@@ -20,6 +21,16 @@ def _place_beside(path: Path) -> Path:
 def _resolved(path: Path) -> Path:
     """Return the file that a symbolic link names, even where there is none yet."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def sorted_naturally(paths: Iterable[Path]) -> list[Path]:
+    """Return paths with frame 2 before frame 10."""
+
+    def key(path: Path) -> list[tuple[int, str]]:
+        parts = re.split(r"(\d+)", path.name.lower())
+        return [(int(x), "") if x.isdecimal() else (-1, x) for x in parts]
+
+    return sorted(paths, key=lambda path: (key(path), path.name))
 
 
 def check_place(path: Path) -> Path:

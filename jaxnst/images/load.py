@@ -58,6 +58,10 @@ for _name in ("PIL", "tifffile"):
 _MOVING = threading.Lock()
 
 
+# Attribute of a stream whose file the user named.
+NAMED = "jaxnst_is_named"
+
+
 @runtime_checkable
 class Readable(Protocol):
     """A file that is open for reading bytes."""
@@ -286,7 +290,7 @@ def load_picture(
         wanted.check(source.width, source.height)
         try:
             rgb, alpha = _from_pil(source, wanted)
-        except RefusedError:
+        except (RefusedError, MemoryError):
             raise
         except Exception as error:  # as in `use_picture`
             raise ValueError(f"`{argument}` is a damaged picture: {error}.") from error
@@ -374,7 +378,8 @@ def _file_of(
             raise ValueError(
                 f"`{argument}` cannot be read: {one_line(error)}"
             ) from error
-        name, is_named = getattr(source, "name", argument), False
+        name = getattr(source, "name", argument)
+        is_named = is_named and getattr(source, NAMED, False)
         name = name if isinstance(name, str) else argument
     else:
         return None
@@ -543,17 +548,22 @@ def _from_pil(
 
 def _decode(image: PILImage.Image) -> None:
     """Decode a picture; what libtiff says on standard error becomes part of errors."""
-    try:
-        kept = os.dup(2) if image.format == "TIFF" else None
-    except OSError:  # there is no standard error
-        kept = None
-    if kept is None:
+    if image.format != "TIFF":
         image.load()
         return
-    with _MOVING, tempfile.TemporaryFile() as words:
+    with contextlib.ExitStack() as stack:
+        try:
+            words = stack.enter_context(tempfile.TemporaryFile())
+            kept = os.dup(2)
+        except OSError:  # there is no folder for it, or no standard error
+            image.load()
+            return
+        stack.enter_context(_MOVING)
         os.dup2(words.fileno(), 2)
         try:
             image.load()
+        except MemoryError:
+            raise
         except Exception as error:
             words.seek(0)
             said = words.readline(200).decode(errors="replace").strip()
@@ -691,6 +701,11 @@ def use_picture(
         return _use(lean(data), wanted, use_fn)
     except RefusedError:
         raise
+    except MemoryError:
+        raise MemoryError(
+            f"{label} needs more memory to be read than there is; close other "
+            "programs, or save it smaller."
+        ) from None
     except PILImage.UnidentifiedImageError:
         message = f"{label} is not a picture that can be read; expected {_NAMES}."
     # On damaged files Pillow raises almost any exception (OSError, SyntaxError,

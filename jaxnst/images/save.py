@@ -40,6 +40,7 @@ _FAST, _USUAL = 3, 6
 # Bytes of a strip of TIFF, about, and of compressed data in a chunk of PNG.
 _STRIP = 2**18
 _CHUNK = 2**20
+_SOFTWARE = f"jaxnst {__version__}"
 # Bytes that a TIFF with offsets of 32 bits holds, with some for what is beside pixels.
 _MAX_TIFF = 2**32 - 2**25
 
@@ -194,23 +195,11 @@ def _write(
     bits: int,
     quality: int,
 ) -> None:
-    software = f"jaxnst {__version__}"
-    profile = srgb_profile()
     if extension in (".tif", ".tiff"):
-        _write_tiff(
-            stream,
-            rgb,
-            alpha,
-            bits,
-            description=text or None,
-            software=software,
-            iccprofile=profile,
-        )
+        _write_tiff(stream, rgb, alpha, text, bits)
         return
-    is_large = rgb.size > _LARGE
-    if extension == ".png" and (bits == 16 or is_large):
-        level = _FAST if is_large else _USUAL
-        _write_png(stream, rgb, alpha, bits, text, profile, level)
+    if extension == ".png" and (bits == 16 or rgb.size > _LARGE):
+        _write_png(stream, rgb, alpha, text, bits)
         return
     options: dict[str, Any]
     if extension == ".png":
@@ -223,12 +212,12 @@ def _write(
             options = {"format": "WEBP", "exact": True, "method": 6}
         options |= {"quality": quality, "exif": PILImage.Exif()}
         options["exif"][ExifTags.Base.ImageDescription] = text
-        options["exif"][ExifTags.Base.Software] = software
-    to_pil(rgb, alpha).save(stream, icc_profile=profile, **options)
+        options["exif"][ExifTags.Base.Software] = _SOFTWARE
+    to_pil(rgb, alpha).save(stream, icc_profile=srgb_profile(), **options)
 
 
 def _write_tiff(
-    stream: BinaryIO, rgb: HostImage, alpha: HostAlpha | None, bits: int, **tags: Any
+    stream: BinaryIO, rgb: HostImage, alpha: HostAlpha | None, text: str, bits: int
 ) -> None:
     """Write a TIFF in compressed strips; Pillow writes none of 16-bit colors."""
     height, width, channels = *rgb.shape[:2], 3 if alpha is None else 4
@@ -255,18 +244,14 @@ def _write_tiff(
         extrasamples=None if alpha is None else ["unassalpha"],
         compression="zlib",
         metadata=None,
-        **tags,
+        description=text or None,
+        software=_SOFTWARE,
+        iccprofile=srgb_profile(),
     )
 
 
 def _write_png(
-    stream: BinaryIO,
-    rgb: HostImage,
-    alpha: HostAlpha | None,
-    bits: int,
-    text: str,
-    profile: bytes,
-    level: int,
+    stream: BinaryIO, rgb: HostImage, alpha: HostAlpha | None, text: str, bits: int
 ) -> None:
     """Write a PNG by rows; Pillow needs all of it at once, and has no 16-bit colors."""
     height, width = rgb.shape[:2]
@@ -274,8 +259,9 @@ def _write_png(
     header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
     stream.write(b"\x89PNG\r\n\x1a\n")
     putchunk(stream, b"IHDR", header)
-    putchunk(stream, b"iCCP", b"sRGB\0\0" + zlib.compress(profile))
+    putchunk(stream, b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
     putchunk(stream, b"tEXt", TEXT_KEY.encode() + b"\0" + text.encode("ascii"))
+    level = _FAST if rgb.size > _LARGE else _USUAL
     packer, waiting, above = zlib.compressobj(level), b"", None
     for rows in bands_of(rgb):
         levels = _levels(rgb, alpha, rows, bits).astype(f">u{bits // 8}")

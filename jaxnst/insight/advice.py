@@ -139,20 +139,20 @@ def _judge_balance(
     """Content against style as a whole."""
     left, lpips = float(np.mean(list(gaps.values()))), float(metrics.lpips)
     if config.strength is None:
-        name = "style_weight"
-        more, less = 3 * config.style_weight, config.style_weight / 3
+        name, now = "style_weight", config.style_weight
+        more, less = 3 * now, now / 3
     elif isinstance(config.strength, float):
-        name = "strength"
-        more, less = min(0.95, config.strength + 0.15), max(0.1, config.strength - 0.15)
+        name, now = "strength", config.strength
+        more, less = min(0.95, now + 0.15), max(0.1, now - 0.15)
     else:
         return
-    if lpips > _LOST:
+    if lpips > _LOST and less < now:
         yield (
             lpips - _LOST + 0.3,
             f"The photograph is hard to recognize (LPIPS {lpips:.2f}); try "
             f"{name}={less:.2g}.",
         )
-    elif left > _FAR:
+    elif lpips <= _LOST and left > _FAR and more > now:
         yield (
             left,
             f"{left:.0%} of the way to the painting's style remains; try "

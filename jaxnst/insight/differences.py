@@ -12,6 +12,8 @@ from scipy import ndimage
 
 from jaxnst._types import HostImage, Image
 from jaxnst.images import resize
+from jaxnst.losses.content import as_long_as
+from jaxnst.losses.numerics import widen
 from jaxnst.metrics import oklab
 from jaxnst.networks import Network
 
@@ -31,8 +33,8 @@ class Differences(NamedTuple):
     """Maps of the differences between a picture and its content picture.
 
     Attributes:
-        content: {layer: squared error of its features over their mean square}, at each
-            pixel. 0: the same content; about 1: none of it.
+        content: {layer: content loss over its scale}, at each pixel. 0: the same
+            content; about 1: none of it.
         color: distance of the colors, without lightness, in OKLab; 0.1 is large.
         structure: 0: same edges and textures; 0.5: unrelated; 1: inverted.
     """
@@ -43,11 +45,28 @@ class Differences(NamedTuple):
 
 
 def measure_differences(
-    network: Network, image: HostImage, content: HostImage, layers: Sequence[str]
+    network: Network,
+    image: HostImage,
+    content: HostImage,
+    layers: Sequence[str],
+    *,
+    normalization: str = "pair",
 ) -> Differences:
-    """Return the differences of two pictures of one shape, with content at `layers`."""
+    """Return the differences of two pictures of one shape.
+
+    Args:
+        network: feature extractor.
+        image: picture, RGB in [0, 1].
+        content: content picture, of the same shape.
+        layers: layers where content is compared.
+        normalization: "pair" or "paper", whose content loss is compared.
+    """
     errors = _content_errors(
-        network, jnp.asarray(image), jnp.asarray(content), layers=tuple(layers)
+        network,
+        jnp.asarray(image),
+        jnp.asarray(content),
+        layers=tuple(layers),
+        normalization=normalization,
     )
     height, width = image.shape[:2]
     # A feature map reaches as far beyond the picture as the network extends it.
@@ -110,16 +129,22 @@ def structure_difference(image: HostImage, content: HostImage) -> Map:
     return np.clip((1 - similar) / 2, 0, 1)
 
 
-@functools.partial(jax.jit, static_argnames=("layers",))
+@functools.partial(jax.jit, static_argnames=("layers", "normalization"))
 def _content_errors(
-    network: Network, image: Image, content: Image, *, layers: tuple[str, ...]
+    network: Network,
+    image: Image,
+    content: Image,
+    *,
+    layers: tuple[str, ...],
+    normalization: str,
 ) -> dict[str, Float[Array, "_ _"]]:
     found, aims = network(image, layers), network(content, layers)
     maps = {}
     for layer in layers:
-        dtype = jnp.promote_types(found[layer].dtype, jnp.float32)
-        x, y = found[layer].astype(dtype), aims[layer].astype(dtype)
-        scale = jnp.mean(jnp.square(y)) + jnp.finfo(dtype).tiny
+        x, y = widen(found[layer]), widen(aims[layer])
+        if normalization == "pair":
+            x = as_long_as(x, y)
+        scale = jnp.mean(jnp.square(y)) + jnp.finfo(y.dtype).tiny
         maps[layer] = jnp.mean(jnp.square(x - y), axis=-1) / scale
     return maps
 

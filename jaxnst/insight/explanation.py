@@ -193,7 +193,13 @@ def explain(
         attribution = measure_attribution(painted, image, targets)
         first_attribution = measure_attribution(painted, painted.content, targets)
         del targets  # large
-        differences = measure_differences(job.network, image, painted.content, in_order)
+        differences = measure_differences(
+            job.network,
+            image,
+            painted.content,
+            in_order,
+            normalization=job.config.normalization,
+        )
     styles = [name for name in in_order if name in job.config.style_layers]
     with screen.working("searching for the most similar patches"):
         correspondences = find_correspondences(

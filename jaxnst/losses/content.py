@@ -65,20 +65,31 @@ def cosine_content_loss(features: FeatureMap, target: FeatureMap) -> Scalar:
         Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep
         Features as a Perceptual Metric", CVPR 2018, eq. 1, which compares features of
         length 1. Departure: places count by the content's own activations, so plain
-        ones do not count as much as edges. F shorter than a tenth of P is made ten
-        times as long, no more.
+        ones do not count as much as edges; see `as_long_as` for short features.
 
     Examples:
         >>> cosine_content_loss(2 * jnp.ones((2, 2, 3)), jnp.ones((2, 2, 3)))
         Array(0., dtype=float32)
     """
     _check_shapes(features, target)
+    return content_loss(as_long_as(features, target), target)
+
+
+def as_long_as(features: FeatureMap, target: FeatureMap) -> FeatureMap:
+    """Return features that are as long at each place as those of the content picture.
+
+    Args:
+        features: activations of the image, at one layer.
+        target: activations of the content picture, at the same layer.
+
+    Returns:
+        float32 or wider. F shorter than a tenth of P becomes ten times as long only.
+    """
     features, target = widen(features), widen(target)
     square, aim = _squared_lengths(features), _squared_lengths(target)
     longer = jnp.maximum(square, _SHORTEST**2 * aim)
     # The constant is for places without any activation.
-    factor = jnp.sqrt(aim) / jnp.sqrt(longer + _NOTHING)
-    return jnp.mean(jnp.square(factor * features - target))
+    return jnp.sqrt(aim) / jnp.sqrt(longer + _NOTHING) * features
 
 
 def _squared_lengths(features: FeatureMap) -> Float[Array, "rows columns 1"]:

@@ -47,11 +47,6 @@ HeedFn = Callable[[float], bool]
 _MEMBERS = "members"
 
 
-def make_mesh(devices: Sequence[Any]) -> Mesh:
-    """Return the mesh of devices over which the members of a batch are distributed."""
-    return Mesh(np.array(devices), (_MEMBERS,))
-
-
 def by_member(mesh: Mesh) -> NamedSharding:
     """Return the sharding of arrays that have a first axis of members."""
     return NamedSharding(mesh, PartitionSpec(_MEMBERS))
@@ -85,16 +80,11 @@ class StepProgram:
         self._mesh: Mesh | None = None
         network = self.network
         if self.devices is not None:
-            self._mesh = make_mesh(self.devices)
+            self._mesh = Mesh(np.array(self.devices), (_MEMBERS,))
             network = jax.device_put(network, whole(self._mesh))
         self._held = Held(network)
         # Weights of the members at the last call, and their rows on the devices.
         self._rows: tuple[Sequence[LossWeights], Any] = (), None
-
-    @property
-    def is_batch(self) -> bool:
-        """Whether arrays have an axis of members, even of length one."""
-        return self._mesh is not None
 
     @property
     def num_per_device(self) -> int:
@@ -271,7 +261,7 @@ class StepProgram:
 
         All arrays have an axis of steps.
         """
-        num_axes = self.is_batch + (self.steps_per_call > 1)
+        num_axes = (self._mesh is not None) + (self.steps_per_call > 1)
         lead = self.num_members, self.steps_per_call
 
         def shaped(leaf: Any) -> np.ndarray:

@@ -21,7 +21,7 @@ import safetensors.numpy
 
 from jaxnst import __version__
 from jaxnst._checks import plain, shown
-from jaxnst.images.files import atomic_write, take_lock
+from jaxnst.images.files import atomic_write, check_place, take_lock
 from jaxnst.objective import LossTerms
 
 from .loop import KeepFn, Waiting
@@ -94,7 +94,7 @@ class Checkpoint:
         ValueError: if the file in it is damaged, or of another version of jaxnst.
         FileExistsError: if it is full of other things.
         BlockingIOError: if another run is writing there.
-        OSError: if it cannot be made or read.
+        OSError: if it cannot be made, read or written.
     """
 
     def __init__(self, path: Path, now_fn: Callable[[], float] = time.monotonic):
@@ -112,6 +112,7 @@ class Checkpoint:
         try:
             for each in path.glob(f"{_UNFINISHED}*"):  # of a run that was killed
                 each.unlink(missing_ok=True)
+            check_place(path / FILE)
             self.saved = self._read()
         except BaseException:
             self.close()
@@ -225,7 +226,8 @@ class Checkpoint:
         """Write what the next steps start from, in place of what was there.
 
         Raises:
-            OSError: if there is no room; what was there stays.
+            OSError: if there is no room, or the optimizer's state cannot be kept; what
+            was there stays.
         """
         started = self._last = self._now()
         saved = Saved(
@@ -237,11 +239,12 @@ class Checkpoint:
             waiting=[(_info_kept(x), count, [*owners]) for x, count, owners in waiting],
         )
         arrays: dict[str, np.ndarray] = {}
-        found = _packed(saved._asdict(), arrays) | {"jaxnst": __version__}
         try:
+            found = _packed(saved._asdict(), arrays) | {"jaxnst": __version__}
             with atomic_write(self.path / FILE) as beside:
                 safetensors.numpy.save_file(arrays, beside, {_KEY: json.dumps(found)})
-        except (OSError, safetensors.SafetensorError) as error:
+        # TypeError: of an optimizer whose state is no plain numbers.
+        except (OSError, TypeError, safetensors.SafetensorError) as error:
             raise OSError(
                 f"checkpoint {plain(str(self.path))} cannot be written: {error}"
             ) from error

@@ -28,7 +28,7 @@ def deferred_interrupt(
     def handler(*_: object) -> None:
         flag.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        notice_fn("stopping after this step; Ctrl-C again to give up the picture")
+        notice_fn("stopping with the picture so far; Ctrl-C again to give it up")
 
     signal.signal(signal.SIGINT, handler)
     try:

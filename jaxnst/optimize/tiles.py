@@ -362,16 +362,8 @@ def _compiled_fold(
     return folded if factor is None else folded / factor
 
 
-class _Means(NamedTuple):
-    """What the loss is made of, as far as means over pixels are concerned.
-
-    Attributes:
-        measured: means of what the network sees.
-        tv: total variation.
-    """
-
-    measured: Measured
-    tv: Scalar
+# What the loss is made of, as far as means over pixels are concerned.
+_Means = tuple[Measured, PixelTerms]
 
 
 def _means(
@@ -392,7 +384,7 @@ def _means(
     measured = {
         layer: _scaled(tiling.share(layer), means) for layer, means in found.items()
     }
-    return _Means(measured, tiling.roughness(window.image, tile))
+    return measured, PixelTerms(tiling.roughness(window.image, tile), None)
 
 
 _STATIC = ("tiling", "normalization")
@@ -419,13 +411,7 @@ def _lose(
     """
 
     def loss_fn(means: _Means) -> tuple[Scalar, LossTerms]:
-        total, terms = total_loss(
-            means.measured,
-            PixelTerms(means.tv, None),
-            targets,
-            weights,
-            normalization=normalization,
-        )
+        total, terms = total_loss(*means, targets, weights, normalization=normalization)
         return (scale if factor is None else factor * scale) * total, terms
 
     (loss, terms), to_means = jax.value_and_grad(loss_fn, has_aux=True)(means)
@@ -470,27 +456,10 @@ def _is_finite(loss: Scalar, gradient: Image) -> Flag:
     return jnp.isfinite(loss) & jnp.all(jnp.isfinite(gradient))
 
 
-@functools.partial(jax.jit, static_argnames=("optimizer",), donate_argnames=("state",))
-def _move(
-    state: TransferState,
-    loss: Scalar,
-    gradient: Image,
-    learning_rate: Scalar,
-    averaging: Scalar | None,
-    *,
-    optimizer: Any,
-) -> TransferState:
+@functools.partial(jax.jit, static_argnames=("optimizer",), donate_argnums=0)
+def _move(*args: Any, optimizer: Any) -> TransferState:
     # Without a choice between the old and the new state, which would take both.
-    moved, _ = move(
-        state,
-        loss,
-        gradient,
-        learning_rate,
-        averaging,
-        optimizer=optimizer,
-        value_fn=_refuse_to_measure,
-    )
-    return moved
+    return move(*args, optimizer=optimizer, value_fn=_refuse_to_measure)[0]
 
 
 def _refuse_to_measure(image: Image) -> Scalar:
@@ -570,7 +539,11 @@ def compute_tiled_targets(
         layers=content_layers,
     ):
         means = more if means is None else _plus(means, more)
-        maps = _put_maps(maps or _no_maps(parts, tiling), parts, tile, tiling=tiling)
+        maps = maps or {
+            layer: jnp.zeros_like(x, shape=(*tiling.shape_of(layer), x.shape[2]))
+            for layer, x in parts.items()
+        }
+        maps = _put_maps(maps, parts, tile, tiling=tiling)
     content_scale, style_scale = _scales(
         maps, means, style, guides, normalization=normalization
     )
@@ -600,7 +573,7 @@ def _compiled_description(
     places = {name: STYLE_LOSSES[name].places_fn for name in style_losses}
     measures = {
         layer: {
-            name: Partial(_statistics_fn(name), tiling.own(layer, tile))
+            name: Partial(_STATISTICS[name], tiling.own(layer, tile))
             for name, places_fn in places.items()
             if places_fn is None
         }
@@ -616,15 +589,14 @@ def _compiled_description(
     return described
 
 
-@functools.cache
-def _statistics_fn(name: str) -> Callable[..., Any]:
-    return functools.partial(_statistics, name)
-
-
 def _statistics(
     name: str, own: Float[Array, "_ _"], features: FeatureMap, rows: Part
 ) -> Any:
     return STYLE_LOSSES[name].statistics_fn(features, own[rows], None)
+
+
+# Made once, as `Partial`s compare whatever is no array by identity.
+_STATISTICS = {name: functools.partial(_statistics, name) for name in STYLE_LOSSES}
 
 
 @functools.partial(jax.jit, static_argnames=("tiling", "layers"))
@@ -638,17 +610,9 @@ def _compiled_content(
     layers: tuple[str, ...],
 ) -> tuple[Measured, Features]:
     """Return what a tile adds to the means of the content picture, and its features."""
-    means = _means(window, tile, network, targets, tiling=tiling)
+    measured, _ = _means(window, tile, network, targets, tiling=tiling)
     image = tiling.extend(window.image, tile)
-    return means.measured, compute_maps(network, image, layers)
-
-
-def _no_maps(parts: Features, tiling: Tiling) -> Features:
-    """Return the whole picture's feature maps, still empty, from those of a tile."""
-    return {
-        layer: jnp.zeros_like(x, shape=(*tiling.shape_of(layer), x.shape[2]))
-        for layer, x in parts.items()
-    }
+    return measured, compute_maps(network, image, layers)
 
 
 @functools.partial(jax.jit, static_argnames=("tiling",), donate_argnums=0)
@@ -660,29 +624,7 @@ def _put_maps(
     }
 
 
-def _mean_square(features: FeatureMap) -> Scalar:
-    return jnp.mean(jnp.square(features.astype(jnp.float32)))
-
-
 _combine = jax.jit(combine_descriptions)
 
 
-@functools.partial(jax.jit, static_argnames=("normalization",))
-def _scales(
-    maps: Features,
-    means: Measured,
-    style: Any,
-    guides: Mapping[str, Float[Array, "regions _ _"]] | None,
-    *,
-    normalization: str,
-) -> Any:
-    squares = {layer: _mean_square(x) for layer, x in maps.items()}
-    sizes = {layer: x.size for layer, x in maps.items()}
-    return find_scales(
-        squares,
-        sizes,
-        means,
-        style,
-        guides,
-        normalization=normalization,
-    )
+_scales = jax.jit(find_scales, static_argnames=("normalization",))

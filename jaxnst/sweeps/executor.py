@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnst.images.load import Readable
+from jaxnst.images.load import NAMED, Readable
 from jaxnst.transfer.result import Result
 from jaxnst.transfer.terminal import Screen
 
@@ -62,6 +62,8 @@ def pack_job(job: PictureJob) -> dict[str, Any]:
         else:
             return value
         file: Any = io.BytesIO(data)
+        # Pickled, too; without it a large picture is taken for an attack.
+        setattr(file, NAMED, not isinstance(value, Readable))
         if isinstance(name, str):  # that of a pipe is a number
             file.name = Path(name).name  # for the record; it is pickled, too
         return file

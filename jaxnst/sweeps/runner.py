@@ -25,7 +25,7 @@ from jaxnst.transfer.memory import (
 from jaxnst.transfer.plan import make_plan
 from jaxnst.transfer.progress import ProgressCallback, Workload
 from jaxnst.transfer.result import Interrupted
-from jaxnst.transfer.run import is_unpainted, paint
+from jaxnst.transfer.run import is_pair_alike, is_unpainted, paint
 from jaxnst.transfer.setup import Job
 
 from .jobs import PictureJob
@@ -259,7 +259,7 @@ def _paint_batch(
             yield Done(picture, None, error, 0.0)
             continue
         differs = bool(ready) and _shapes_of(job) != _shapes_of(ready[0][1])
-        if level == "tiles" or differs:
+        if level == "tiles" or differs or is_pair_alike(job):
             yield _paint_alone(picture, load_fn, shown, metrics)
         else:
             ready.append((picture, job, level))
@@ -301,12 +301,15 @@ def _paint_batch(
         problem = error
     wall = time.perf_counter() - started
     for number, picture in enumerate(pictures):
-        result = None
+        result, own = None, problem
         if problem is None:
-            result = finish(
-                jobs[number], painted[number], seconds=wall, metrics=metrics
-            )
-        yield Done(picture, result, problem, wall / len(jobs))
+            try:
+                result = finish(
+                    jobs[number], painted[number], seconds=wall, metrics=metrics
+                )
+            except Exception as error:
+                own = error
+        yield Done(picture, result, own, wall / len(jobs))
 
 
 def _shapes_of(job: Job) -> Hashable:

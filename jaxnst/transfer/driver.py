@@ -14,7 +14,7 @@ import psutil
 from jaxnst._checks import check_count, check_path, expand_home, shown
 from jaxnst._types import HostImage
 from jaxnst.coloring import AFTERWARDS, is_gray, keep_luminance
-from jaxnst.config import LayerWeights
+from jaxnst.config import SETTINGS, LayerWeights
 from jaxnst.finishing import finish_picture
 from jaxnst.images import PictureSource, resize
 from jaxnst.images.tiling import move, place_border
@@ -32,6 +32,7 @@ from .memory import (
     OutOfMemory,
     choose_memory,
     clear_memory_errors,
+    is_about_memory,
     level_below,
     make_estimate,
     memory_levels,
@@ -46,16 +47,6 @@ from .setup import Job, set_up, settle_config
 
 # Times by which a result is larger than the style pictures from which on that is said.
 _SMALL_STYLE = 3
-# Arguments of `stylize` that are no settings.
-_NO_SETTINGS = (
-    "content",
-    "style",
-    "metrics",
-    "callback",
-    "checkpoint",
-    "more_steps",
-    "progress",
-)
 
 
 def run_job(
@@ -79,23 +70,24 @@ def run_job(
             "content and style are the same picture, so there is nothing to paint.",
             stacklevel=2,
         )
-    if is_alike or is_unpainted(job.config):
-        painted = leave_unpainted(job)
-    else:
-        if checkpoint is not None:
-            if is_lbfgs(job.optimizer):
-                raise ValueError(
-                    "`checkpoint` cannot keep L-BFGS; use another `optimizer`."
+    with deferred_interrupt(notice_fn or callback.notice) as is_interrupted:
+        if is_alike or is_unpainted(job.config):
+            painted = leave_unpainted(job)
+        else:
+            if checkpoint is not None:
+                if is_lbfgs(job.optimizer):
+                    raise ValueError(
+                        "`checkpoint` cannot keep L-BFGS; use another `optimizer`."
+                    )
+                checkpoint.begin(identity_of(job))
+            deadline = None if limit is None else started + limit
+            with callback:
+                painted = _paint_fitting(
+                    job, callback, deadline, is_interrupted, checkpoint
                 )
-            checkpoint.begin(identity_of(job))
-        deadline = None if limit is None else started + limit
-        with callback:
-            painted = _paint_fitting(
-                job, callback, deadline, notice_fn or callback.notice, checkpoint
-            )
-    seconds = time.perf_counter() - started
-    result = finish(job, painted, seconds=seconds, metrics=metrics)
-    if painted.stopped == "interrupted":
+        seconds = time.perf_counter() - started
+        result = finish(job, painted, seconds=seconds, metrics=metrics)
+    if is_interrupted() or painted.stopped == "interrupted":
         raise Interrupted(result)
     return result
 
@@ -104,7 +96,7 @@ def _paint_fitting(
     job: Job,
     callback: ProgressCallback,
     deadline: float | None,
-    notice_fn: Callable[[str], None],
+    is_interrupted: Callable[[], bool],
     checkpoint: Checkpoint | None,
 ) -> Painted:
     """Paint at the fastest level of memory that fits; at another if that runs out.
@@ -117,32 +109,29 @@ def _paint_fitting(
     else:
         with clear_memory_errors(job.config.memory, size):  # raised by the compiler
             memory = choose_memory(job)
-    with deferred_interrupt(notice_fn) as is_interrupted:
-        while True:
-            if checkpoint is not None:
-                checkpoint.memory = memory
-            try:
-                with clear_memory_errors(
-                    memory, size, foreign_fn=lambda: callback.error
-                ):
-                    (painted,) = paint(
-                        [job],
-                        make_plan([job], memory),
-                        callbacks=[callback],
-                        deadline=deadline,
-                        is_interrupted=is_interrupted,
-                        part_fn=callback.show_part,
-                        checkpoint=checkpoint,
-                    )
-                return painted
-            except OutOfMemory as error:
-                if is_interrupted():
-                    raise
-                # Another one, as the traceback holds the arrays that are in the way.
-                ran_out = OutOfMemory(str(error), error.advice)
-            if (below := level_below(job, memory)) is None:
-                raise ran_out
-            memory = below
+    while True:
+        if checkpoint is not None:
+            checkpoint.memory = memory
+        try:
+            with clear_memory_errors(memory, size):
+                (painted,) = paint(
+                    [job],
+                    make_plan([job], memory),
+                    callbacks=[callback],
+                    deadline=deadline,
+                    is_interrupted=is_interrupted,
+                    part_fn=callback.show_part,
+                    checkpoint=checkpoint,
+                )
+            return painted
+        except OutOfMemory as error:
+            if is_interrupted():
+                raise
+            # Another one, as the traceback holds the arrays that are in the way.
+            ran_out = OutOfMemory(str(error), error.advice)
+        if (below := level_below(job, memory)) is None:
+            raise ran_out
+        memory = below
 
 
 def finish(
@@ -159,15 +148,20 @@ def finish(
     # Steps make specks of color even where both pictures have none.
     is_gray_pair = all(is_gray(each.rgb) for each in (inputs.content, *inputs.styles))
     if config.color in AFTERWARDS or is_gray_pair:
-        image = keep_luminance(image, content)
-    image = finish_picture(image, config.finish, tile=config.tile)
-    moved = place_border(image, inputs.faded)
+        with _dispensable("color"):
+            image = keep_luminance(image, content)
+    with _dispensable("finish"):
+        image = finish_picture(image, config.finish, tile=config.tile)
+    moved = 0, 0
+    with _dispensable("tile"):
+        moved = place_border(image, inputs.faded)
     if any(moved):
         image = move(image, moved, inputs.shape)
         job = job._replace(inputs=inputs.moved(moved))
     record = make_record(job, painted, seconds=seconds, moved=moved)
     if metrics:
-        record["metrics"] = measure_result(image, job)
+        with _dispensable("metrics"):
+            record["metrics"] = measure_result(image, job)
     return Result(
         image=image,
         alpha=job.inputs.alpha,
@@ -175,6 +169,21 @@ def finish(
         record=record,
         job=job,
     )
+
+
+@contextlib.contextmanager
+def _dispensable(argument: str) -> Iterator[None]:
+    """Warn where memory runs out: better a picture without it than none at all."""
+    try:
+        yield
+    except Exception as error:
+        if not is_about_memory(error):
+            raise
+        warnings.warn(
+            f"memory ran out after the last step, for what `{argument}` asks for; the "
+            "picture is as it was before.",
+            stacklevel=3,
+        )
 
 
 def measure_result(image: HostImage, job: Job) -> dict[str, float]:
@@ -409,8 +418,7 @@ def stylize(
     started = time.perf_counter()
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable, got {shown(callback)}.")
-    for name in _NO_SETTINGS:
-        del given[name]
+    given = {name: x for name, x in given.items() if name in (*SETTINGS, "masks")}
     with open_checkpoint(checkpoint, more_steps, given) as opened:
         config = settle_config(**given)
         job = set_up(content, style, config, given, progress=progress)

@@ -10,15 +10,14 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxnst._memory import USABLE, given_limit, host_memory
+from jaxnst._memory import USABLE, given_limit, host_memory, is_foreign
 from jaxnst.config import CUSTOM, MEMORY_LEVELS, NETWORK_MEMORY_LEVELS
-from jaxnst.images import fitted_shape
 from jaxnst.images.load import MIN_SIDE
 from jaxnst.losses.registry import PARTWISE
 from jaxnst.networks import Network
@@ -27,10 +26,10 @@ from jaxnst.optimize.optimizers import is_lbfgs
 from jaxnst.optimize.programs import Held, Program, compile_in_background
 from jaxnst.optimize.tiles import tile_places
 
+from .inputs import result_shape
 from .plan import (
     Plan,
     SizePlan,
-    SizePrograms,
     is_divisible,
     make_plan,
     size_programs,
@@ -129,11 +128,11 @@ def needed_memory(plan: Plan, size: SizePlan) -> float:
     return _RUNTIME_BYTES + plan.step.num_per_device * (pictures + history) + most
 
 
-def _most_of(programs: SizePrograms) -> int:
+def _most_of(programs: Sequence[Program]) -> int:
     """Return the bytes of the program that takes the most."""
-    for thread in [compile_in_background([each]) for each in programs.every]:
+    for thread in [compile_in_background([each]) for each in programs]:
         thread.join()
-    return max(map(_temporary, programs.every))
+    return max(map(_temporary, programs))
 
 
 def _temporary(program: Program) -> int:
@@ -227,7 +226,8 @@ def level_below(job: Job, level: str, *, is_clip: bool = False) -> str | None:
 def _needed_at(job: Job, level: str, size: int) -> float:
     """Return how many bytes a picture of another size needs; compiles programs."""
     config = dataclasses.replace(job.config, size=size, min_size=0)
-    inputs = job.inputs._replace(shape=fitted_shape(job.inputs.shape, size))
+    shape = result_shape(job.inputs.shape, size, tile=config.tile)
+    inputs = job.inputs._replace(shape=shape)
     plan = make_plan([job._replace(config=config, inputs=inputs)], level)
     return needed_memory(plan, plan.sizes[-1])
 
@@ -254,14 +254,12 @@ def _smaller_sizes(shape: tuple[int, int], part: float) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def clear_memory_errors(
-    memory: str, size: int, *, foreign_fn: Callable[[], Any] = lambda: None
-) -> Iterator[None]:
-    """Turn XLA's errors about memory into `OutOfMemory`, but for `foreign_fn`'s."""
+def clear_memory_errors(memory: str, size: int) -> Iterator[None]:
+    """Turn XLA's errors about memory into `OutOfMemory`, but not `foreign_errors`."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        is_known = isinstance(error, OutOfMemory) or error is foreign_fn()
+        is_known = isinstance(error, OutOfMemory) or is_foreign(error)
         if is_known or not is_about_memory(error):
             raise
         text = str(error)
@@ -419,7 +417,7 @@ def _measure_seconds(job: Job, plan: Plan, sizes: list[SizePlan]) -> dict[int, f
         if measured and _scaled(measured, shape) > _LONGEST_STEP:
             break
         size = SizePlan(shape, (shape,) * num_styles, 1)
-        seconds = _time_step(size_programs(plan, size).step)
+        seconds = _time_step(size_programs(plan, size)[0])
         evaluations = _EVALUATIONS if is_lbfgs(job.optimizer) else 1
         measured[step_work(shape)] = seconds * evaluations
     return measured

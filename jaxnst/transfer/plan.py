@@ -101,23 +101,6 @@ class Plan(NamedTuple):
         )
 
 
-class SizePrograms(NamedTuple):
-    """The programs of one size.
-
-    Attributes:
-        step: program of a step or its line search; of a tile's gradient.
-        others: programs of the targets, or of the other parts of a step in tiles.
-    """
-
-    step: Program
-    others: tuple[Program, ...]
-
-    @property
-    def every(self) -> tuple[Program, ...]:
-        """All programs."""
-        return self.step, *self.others
-
-
 def make_plan(
     jobs: Sequence[Job],
     memory: str,
@@ -140,7 +123,8 @@ def make_plan(
         first.network.with_memory(network_level),
         first.optimizer,
         normalization=config.normalization,
-        averaging=config.averaging,
+        # A strength corrects the last picture itself.
+        averaging=0.0 if is_steered else config.averaging,
         num_members=num_members,
         devices=devices,
         shares_targets=shares_targets,
@@ -212,8 +196,12 @@ def _usual_steps(num_pixels: int, *, is_steered: bool) -> int:
     return max(1, min(most, _PIXELS_PER_CALL // num_pixels))
 
 
-def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
-    """Return the programs that paint at one size, made from shapes alone."""
+def size_programs(plan: Plan, size: SizePlan) -> tuple[Program, ...]:
+    """Return the programs that paint at one size, made from shapes alone.
+
+    The first is that of a step, of its line search, or of a tile's gradient; the others
+    are those of the targets, or of the other parts of a step in tiles.
+    """
     network = plan.network
     program = plan.step_at(size)
     num_regions, num_layers, _ = plan.blends[0].shape
@@ -232,8 +220,7 @@ def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
     if size.tiling is not None:
         assert isinstance(program, TiledStep)
         state = jax.eval_shape(program.init, image)
-        first, *others = program.programs(state, targets, plan.weights[0])
-        return SizePrograms(first, tuple(others))
+        return program.programs(state, targets, plan.weights[0])
     by_rows = lay_by_rows(network, image, targets.content)
     targets = lay_whole(network, targets)._replace(content=by_rows)
     if is_lbfgs(program.optimizer):
@@ -242,7 +229,7 @@ def size_programs(plan: Plan, size: SizePlan) -> SizePrograms:
         state = lay_whole(network, jax.eval_shape(program.init, image))
         state, targets = program.lay_out(state, targets)
         step = program.prepare(state, targets, plan.weights)
-    return SizePrograms(step, (Program(compiled_targets, pictures, static),))
+    return step, Program(compiled_targets, pictures, static)
 
 
 def _array(*shape: int) -> jax.ShapeDtypeStruct:

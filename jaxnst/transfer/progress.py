@@ -4,6 +4,7 @@ import datetime
 import time
 from typing import Any
 
+from jaxnst._memory import foreign_errors
 from jaxnst.optimize import StepCallback, StepView
 
 from .terminal import Screen
@@ -53,9 +54,6 @@ class ProgressCallback:
         title: name of the picture, if there are many; its bar is removed at its end.
         workload: work of all pictures; by default of this picture alone.
         work: work of this picture, in the unit of `workload`.
-
-    Attributes:
-        error: the MemoryError that the user's callback raised; None if it did not.
     """
 
     def __init__(
@@ -70,7 +68,6 @@ class ProgressCallback:
     ):
         self._screen = Screen(enabled=enabled, console=console)
         self._inner = inner
-        self.error: MemoryError | None = None
         self._title = title
         self._workload = workload or Workload()
         self._work = work
@@ -113,11 +110,8 @@ class ProgressCallback:
             self._show(view)
         if self._inner is None:
             return None
-        try:
+        with foreign_errors():
             return self._inner(view)
-        except MemoryError as error:
-            self.error = error
-            raise
 
     def show_part(self, what: str, part: float) -> None:
         """Show which part is done of a "step", of "trimming" or of the "features"."""

@@ -158,6 +158,14 @@ def name_styles(styles: Sequence[Any]) -> dict[str, Any]:
     return {f"style {number}": style for number, style in enumerate(styles, start=1)}
 
 
+# {setting: the one that it takes the place of}.
+_REPLACED = {
+    "tile": "padding",
+    "style_size": "style_scale",
+    "style_scale": "style_size",
+}
+
+
 def settings_of(
     record: Mapping[str, Any], given: Collection[str] = ()
 ) -> dict[str, Any]:
@@ -186,6 +194,10 @@ def settings_of(
             f"{', '.join(repr(name)[1:-1] for name in unknown[:5])}; it was made by "
             f"jaxnst {shown(record.get('jaxnst'))[1:-1]}."
         )
+    # Settings that would not go with those that are given.
+    for name, other in _REPLACED.items():
+        if name in given and other not in given:
+            settings.pop(other, None)
     if "network" in given:
         settings.pop("network", None)
     weights = record.get("weights") or {}

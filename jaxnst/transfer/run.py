@@ -100,10 +100,7 @@ def paint(
     is_cpu = default_device().platform == "cpu"
     if not is_cpu:
         ahead = {
-            size: [
-                compile_in_background([each])
-                for each in size_programs(plan, size).every
-            ]
+            size: [compile_in_background([each]) for each in size_programs(plan, size)]
             for size in plan.sizes
         }
 
@@ -127,7 +124,7 @@ def paint(
         if size in ahead:
             _join(ahead[size])
         else:
-            ahead[size] = [compile_in_background([size_programs(plan, size).step])]
+            ahead[size] = [compile_in_background([size_programs(plan, size)[0]])]
         contents = [job.inputs.content_at(size.shape) for job in jobs]
         try:
             measured = [
@@ -241,7 +238,7 @@ def _join(threads: Sequence[Thread]) -> None:
 
 
 def _next_programs(plan: Plan, size: SizePlan) -> Iterator[Program]:
-    yield from size_programs(plan, size).every  # made in the thread that compiles them
+    yield from size_programs(plan, size)  # made in the thread that compiles them
 
 
 def _make_member(

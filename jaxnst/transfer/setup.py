@@ -11,6 +11,7 @@ import optax
 
 from jaxnst._checks import check_layer_weights, shown
 from jaxnst.config import CUSTOM, INIT_IMAGE, INITS, TransferConfig, make_config
+from jaxnst.finishing import check_packages
 from jaxnst.images import Picture, PictureSource, fitted_shape, load_picture, resize
 from jaxnst.networks import (
     Architecture,
@@ -176,6 +177,7 @@ def set_up(
     and networks; a sweep or batch caches what its own return.
     """
     check_platforms()
+    check_packages(config.finish)
     use_program_cache()
     compile_quickly()
     mesh = device_mesh(config.devices)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxnst._checks import shown, suggestion
+from jaxnst._memory import foreign_errors
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import CLIP_SETTINGS, CUSTOM, MEMORY_LEVELS, SETTINGS, ClipConfig
 from jaxnst.optimize import StepCallback, StepView
@@ -477,7 +478,8 @@ class Progress:
     def step(self, index: int, view: StepView) -> None:
         """Show a step of a frame that is painted by itself, which takes long."""
         if self._step_fn is not None:
-            self._step_fn(view)
+            with foreign_errors():
+                self._step_fn(view)
         work = view.work_done * self._work_fn(index, 1)
         left = self._left(self._workload.before + work)
         now = time.monotonic()

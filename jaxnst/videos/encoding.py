@@ -351,7 +351,8 @@ def _set_up(
         stream.options = {"crf": str(quality), "preset": "medium"}
         if output.codec == "h265":
             stream.options |= {"x265-params": "log-level=error"}
-            context.codec_tag = "hvc1" if output.path.suffix != ".mkv" else "HEVC"
+            is_matroska = output.path.suffix.lower() == ".mkv"
+            context.codec_tag = "HEVC" if is_matroska else "hvc1"
     elif output.codec in ("vp9", "av1"):
         os.environ.setdefault("SVT_LOG", "1")  # AV1's encoder tells errors alone
         stream.options = {"crf": str(round(8 + quality * 55 / _MAX_QUALITY))}

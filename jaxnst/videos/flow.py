@@ -6,6 +6,7 @@ the other, as (right, down) in pixels.
 
 import contextlib
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxnst._checks import check_choice, path_text, shown
+from jaxnst._memory import foreign_errors
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import FLOWS
 
@@ -27,6 +29,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Iterations of the refinement of "dis": with 5, OpenCV's own number, twice as many
 # pixels of a noisy clip go a wrong way.
 _REFINEMENTS = 20
+# The first bytes of a file of a flow, and what is put where it is not known.
+_FLO, _UNKNOWN = b"PIEH", 1e9
 # A border of motion lies up to so many pixels beside its place in a flow.
 _BESIDE = 4
 # Standard deviations over which a flow's differences, and certainty, are smoothed.
@@ -134,7 +138,8 @@ def _checked(flow_fn: Any) -> FlowFn:
     """Return a user's function whose results are checked."""
 
     def checked(one: HostImage, other: HostImage) -> Flow:
-        found = np.asarray(flow_fn(one, other), np.float32)
+        with foreign_errors():
+            found = np.asarray(flow_fn(one, other), np.float32)
         wanted = (*one.shape[:2], 2)
         if found.shape != wanted:
             got = shown(found.shape)
@@ -155,7 +160,8 @@ def find_flow(pattern: str, one: int, other: int) -> Path:
     Raises:
         FileNotFoundError: if there is no such file.
     """
-    path = Path(pattern % (one, other))
+    numbers = iter((one, other))
+    path = Path(re.sub(r"%0?\d*d", lambda form: form[0] % next(numbers), pattern))
     if not path.is_file():
         raise FileNotFoundError(f"`flow`: no such file: {path_text(path)}")
     return path
@@ -172,13 +178,21 @@ def read_flow(pattern: str, one: int, other: int, shape: tuple[int, int]) -> Flo
         ValueError: if it is no flow.
     """
     path = find_flow(pattern, one, other)
-    found = cv2.readOpticalFlow(str(path))
-    if found is None or found.ndim != 3:
+    data = path.read_bytes()
+    width, height = np.frombuffer(data[4:12].ljust(8, b"\0"), "<i4").tolist()
+    is_whole = min(width, height) > 0 and len(data) == 12 + 8 * width * height
+    if data[:4] != _FLO or not is_whole:
         raise ValueError(f"`flow`: {path_text(path)} is no flow that can be read.")
+    found = np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2)
+    if not (np.abs(found) < _UNKNOWN).all():
+        raise ValueError(
+            f"`flow`: {path_text(path)} has places where the flow is not known; fill "
+            "them."
+        )
     scale = shape[1] / found.shape[1], shape[0] / found.shape[0]
     if scale != (1, 1):
         found = cv2.resize(found, shape[::-1]) * np.asarray(scale, np.float32)
-    return np.ascontiguousarray(found, np.float32)
+    return np.array(found, np.float32)
 
 
 def places(flow: Flow) -> tuple[np.ndarray, np.ndarray]:

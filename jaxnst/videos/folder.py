@@ -132,6 +132,12 @@ class MemoryStore(Store):
         self._note(row)
 
 
+def frame_file(folder: Path, index: int, number: int) -> Path:
+    """Return the file of a frame that was painted in a pass."""
+    suffix = "" if number == 1 else f"-{number}"
+    return folder / f"{index:06}{suffix}.png"
+
+
 class WorkFolder(Store):
     """Painted frames on disk, by their number and their pass.
 
@@ -252,8 +258,7 @@ class WorkFolder(Store):
             self._write_rows()
 
     def _place(self, index: int, number: int) -> Path:
-        suffix = "" if number == 1 else f"-{number}"
-        return self.path / f"{index:06}{suffix}.png"
+        return frame_file(self.path, index, number)
 
     def read(self, index: int, number: int) -> HostImage:
         """Return a painted frame of a pass."""

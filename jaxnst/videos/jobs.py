@@ -702,7 +702,9 @@ def settings_of_clip(
     """
     if record.get("kind") == "video":
         record = {**record, "kind": "picture"}
-    settings = settings_of(record, given)
+    settings = settings_of(record, {*given, "tile"})
+    for name in _NOT_FOR_CLIPS:
+        settings.pop(name, None)
     own = {}
     known = record.get("clip", {})
     for name in CLIP_SETTINGS.keys() - {*_OF_ONE_CLIP}:

@@ -24,7 +24,7 @@ from PIL import Image as PILImage
 from jaxnst._checks import check_path, no_such_file, path_text, shown
 from jaxnst._types import HostImage
 from jaxnst.images import EXTENSIONS, Picture, fitted_shape, load_picture, resize
-from jaxnst.images.files import file_sha256
+from jaxnst.images.files import file_sha256, sorted_naturally
 from jaxnst.images.load import EXTENSIONS as READABLE, MAX_ASPECT, MIN_SIDE, Readable
 from jaxnst.images.metadata import open_container
 
@@ -228,16 +228,6 @@ def is_film(path: str | os.PathLike[str]) -> bool:
 
 def _is_picture(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in READABLE
-
-
-def sorted_naturally(paths: Iterable[Path]) -> list[Path]:
-    """Return paths with frame 2 before frame 10."""
-
-    def key(path: Path) -> list[tuple[int, str]]:
-        parts = re.split(r"(\d+)", path.name.lower())
-        return [(int(x), "") if x.isdecimal() else (-1, x) for x in parts]
-
-    return sorted(paths, key=lambda path: (key(path), path.name))
 
 
 def find_pattern(path: Path) -> list[Path]:
