@@ -3,8 +3,9 @@
 python benchmarks/torch_lbfgs.py PROBLEM.npz ANSWER.npz
 
 As the classic scripts do it: one size, from the content picture, `torch.optim.LBFGS`
-with one evaluation per step and no line search, pixels left free and clipped at the
-end. The problem says everything else: pictures, weights of the network, settings.
+with one evaluation per step and no line search, pixels clipped before each evaluation:
+left free, they go far beyond [0, 1], as contrasts cost no content. The problem says
+everything else: pictures, weights of the network, settings.
 """
 
 import json
@@ -151,6 +152,8 @@ def main():
     losses, seconds = [], []
 
     def closure():
+        with torch.no_grad():
+            image.clamp_(0, 1)
         optimizer.zero_grad()
         loss = scale * objective.measure(image)
         loss.backward()

@@ -267,7 +267,7 @@ def check_memory_size(name: str, text: str) -> int:
         raise ValueError(
             f"`{name}` must be a size such as 6G or 800M, got {shown(text)}."
         )
-    return int(float(match[1]) * units[match[2]])
+    return int(min(float(match[1]) * units[match[2]], 2.0**62))
 
 
 def parse_count(text: str) -> int:

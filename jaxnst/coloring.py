@@ -63,7 +63,8 @@ def keep_luminance(painted: HostImage, content: HostImage) -> HostImage:
     # The largest fraction of the color difference that stays within [0, 1].
     with np.errstate(divide="ignore", invalid="ignore"):
         room = np.where(chroma > 0, 1 - luma[..., None], -luma[..., None]) / chroma
-    part = np.clip(np.nan_to_num(room, nan=1.0, posinf=1.0).min(-1), 0, 1)
+    room = np.nan_to_num(room, nan=1.0, posinf=1.0, neginf=1.0)
+    part = np.clip(room.min(-1), 0, 1)
     mixed = luma[..., None] + part[..., None] * chroma
     return np.clip(mixed, 0, 1).astype(np.float32)
 

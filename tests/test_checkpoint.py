@@ -2,6 +2,7 @@
 
 import os
 import signal
+import types
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import pytest
 import jaxnst
 from jaxnst.cli.main import main
 from jaxnst.optimize import checkpoint as module
+from jaxnst.transfer import plan
 
 
 QUICK: dict[str, Any] = {"size": 96, "min_size": 48, "progress": False}
@@ -91,6 +93,31 @@ def test_it_is_kept_every_few_minutes(stylize, tmp_path, monkeypatch):
     )
     assert steps[0] == 18
     np.testing.assert_array_equal(found.image, stylize().image)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["to a CPU", "from a CPU"])
+def test_another_device_goes_on(
+    stylize, tmp_path, monkeypatch, interruptible, is_there
+):
+    """A GPU makes several steps a call, and a CPU one."""
+    whole, folder = stylize(), tmp_path / "run"
+    device = types.SimpleNamespace(platform="gpu")
+
+    def on_gpu(patch):
+        patch.setattr(plan, "default_device", lambda: device)
+        patch.setattr(plan, "_MOST_STEPS_PER_CALL", 5)
+
+    with monkeypatch.context() as patch:
+        if is_there:
+            on_gpu(patch)
+        with pytest.raises(jaxnst.Interrupted):
+            stylize(checkpoint=folder, callback=stopping_at(17))
+    with monkeypatch.context() as patch:
+        if not is_there:
+            on_gpu(patch)
+        found = stylize(checkpoint=folder)
+    np.testing.assert_allclose(found.image, whole.image, atol=2e-3)
+    assert len(found.history["total"]) == len(whole.history["total"])
 
 
 def test_a_full_disk_does_not_end_the_painting(stylize, tmp_path, monkeypatch):

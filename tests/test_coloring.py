@@ -70,6 +70,15 @@ def test_luminance_and_color_come_apart(painted, photo):
     np.testing.assert_allclose(same, photo, atol=1e-6)
 
 
+def test_a_channel_as_light_as_the_whole_keeps_its_color():
+    """Its color difference is 0, of either sign."""
+    row = [[0.6, 0.5, 0.5 - 0.1 * LUMA[0] / LUMA[2]]]
+    content = np.array([row], np.float32)
+    for shift in (0, 1e-8, -1e-8):
+        gray = np.full_like(content, 0.5 + shift)
+        assert np.abs(keep_luminance(gray, content) - content).max() < 1e-3
+
+
 def test_colors_without_room_become_pale_and_keep_their_lightness():
     white = np.ones((2, 2, 3), np.float32)
     red = np.zeros((2, 2, 3), np.float32)
@@ -173,6 +182,23 @@ def test_every_setting_paints(tiny_network, content, style, color):
     if color == "palette-only":
         mean = moments(style)[0]
         np.testing.assert_allclose(moments(result.image)[0], mean, atol=0.03)
+
+
+def test_a_palette_alone_is_blended_as_styles_are(tiny_network, content, style):
+    other = np.full((40, 40, 3), (0.9, 0.1, 0.2), np.float32)
+
+    def paint(styles, **settings):
+        settings |= {"size": 48, "network": tiny_network, "progress": False}
+        return jaxnst.stylize(content, styles, color="palette-only", **settings).image
+
+    alone = paint(style)
+    one_of_two = paint([style, other], style_blend=[1, 0])
+    assert np.abs(one_of_two - alone).mean() < 0.02
+    half = np.zeros(content.shape[:2], np.float32)
+    half[:, : half.shape[1] // 2] = 1
+    split = paint([style, other], masks=[half, "rest"])
+    np.testing.assert_allclose(split[:, -8:].mean((0, 1)), other[0, 0], atol=0.05)
+    assert np.abs(split[:, :16] - alone[:, :16]).mean() < 0.1
 
 
 def test_unknown_colors_are_told(content, style):

@@ -47,6 +47,7 @@ def test_sizes_are_read():
     assert check_memory_size("x", "6G") == 6 * 2**30
     assert check_memory_size("x", " 1.5 MiB ") == 1.5 * 2**20
     assert check_memory_size("x", "123") == 123
+    assert check_memory_size("x", "9" * 400) > 2**60
     with pytest.raises(ValueError, match="`x` must be a size such as 6G"):
         check_memory_size("x", "plenty")
 

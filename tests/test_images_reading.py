@@ -2,11 +2,13 @@
 
 import importlib.util
 import io
+import os
 import struct
 import subprocess
 import sys
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax.numpy as jnp
@@ -485,6 +487,14 @@ def test_too_little_memory_is_no_damage(tmp_path, pixels, monkeypatch):
         load_picture(opened)
     with pytest.raises(MemoryError, match=r"a\.png\) needs more memory to be read"):
         load_picture(path)
+
+
+def test_tiffs_read_side_by_side_leave_standard_error_as_it_is(tmp_path, pixels):
+    path = saved(tmp_path, Image.fromarray(np.tile(pixels, (8, 8, 1))), "a.tif")
+    before = os.fstat(2)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(load_picture, [path] * 32))
+    assert os.path.samestat(before, os.fstat(2))
 
 
 def test_tiff_is_read_without_a_folder_for_temporary_files(

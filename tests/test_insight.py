@@ -529,6 +529,13 @@ def test_another_content_picture_is_refused(saved):
         jaxnst.explain(saved, picture(seed=9), picture(36, 50, seed=2), progress=False)
 
 
+def test_another_start_is_refused(result, tmp_path, tiny_vgg19):
+    pair, start = (picture(seed=1), picture(36, 50, seed=2)), picture(seed=3)
+    path = jaxnst.stylize(*pair, init=start, **QUICK).save(tmp_path / "out.png")
+    with pytest.raises(ValueError, match="init: init is not the picture"):
+        jaxnst.explain(path, *pair, init=picture(seed=4), progress=False)
+
+
 def test_what_is_missing_is_named(saved):
     with pytest.raises(ValueError, match=r"`content` is missing"):
         jaxnst.explain(saved)

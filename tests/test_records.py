@@ -109,11 +109,29 @@ def test_what_is_given_takes_the_place_of_what_does_not_go_with_it(record):
     tiled = changed(tiled, ("settings", "padding"), "circular")
     assert settings_of(tiled)["padding"] == "circular"
     for tile, kind in ((None, "reflect"), ("x", "circular_x")):
-        settings = settings_of(tiled, ["tile"]) | {"tile": tile}
+        settings = settings_of(tiled, ["tile"])
+        settings["tile"] = tile
         assert settle_config(**settings).padding == kind
     scaled = changed(record, ("settings", "style_scale"), 0.5)
-    settings = settings_of(scaled, ["style_size"]) | {"style_size": 40}
+    settings = settings_of(scaled, ["style_size"])
+    settings["style_size"] = 40
     assert settle_config(**settings).style_scale == 1
+    assert record["settings"]["strength"] == 0.5
+    for name in ("style_weight", "content_weight"):
+        assert "strength" not in settings_of(record, [name])
+    bounded = changed(record, ("settings", "optimizer"), "custom")
+    bounded = changed(bounded, ("settings", "learning_rate"), 1.0)
+    settings = settings_of(bounded, ["optimizer"])
+    assert not settings.keys() & {"optimizer", "learning_rate", "decay"}
+    same = settings_of(record, {"optimizer": record["settings"]["optimizer"]})
+    assert same["learning_rate"] == record["settings"]["learning_rate"]
+
+
+def test_a_strength_has_a_value_for_each_region(record):
+    regional = changed(record, ("result", "strength", "asked"), [0.5, 0.4])
+    check_record(changed(regional, ("result", "regions"), 2))
+    with pytest.raises(ValueError, match="must have a value for each region"):
+        check_record(changed(regional, ("result", "regions"), 3))
 
 
 def test_every_field_may_be_wrong_in_every_way(record, nothing_is_followed):

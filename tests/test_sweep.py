@@ -654,6 +654,32 @@ def test_one_picture_s_fault_after_its_steps_is_its_own(
     assert ["no filter today" in error for error in found.errors.values()] == [True]
 
 
+def test_filters_of_members_keep_their_order(tiny_network, content, style):
+    finishes = [["sharpen"], ["grain", "sharpen"], ["sharpen", "grain"]]
+    settings = {"network": tiny_network, "finish": finishes} | FEW
+    found = jaxnst.sweep(content, style, **settings)
+    for index, finish in enumerate(finishes):
+        result = found.results[index]
+        assert [*result.record["settings"]["finish"]] == finish
+        alone = jaxnst.stylize(
+            content, style, **FEW, network=tiny_network, finish=finish
+        )
+        np.testing.assert_array_equal(result.image, alone.image)
+
+
+def _refuse(view):
+    pytest.fail("it was painted")
+
+
+def test_a_filter_without_its_package_is_told_before_painting(
+    tiny_network, content, style, monkeypatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    settings = {"network": tiny_network, "finish": [["sharpen"], ["denoise"]]} | FEW
+    with pytest.raises(ImportError, match=r"jaxnst\[finish\]'.*in member 1"):
+        jaxnst.sweep(content, style, step_callback=_refuse, **settings)
+
+
 def test_equal_pictures_are_left_as_they_are_in_batches_too(tiny_network, content):
     settings = {"network": tiny_network, "style_weight": [1, 2]} | FEW
     with pytest.warns(UserWarning, match="are the same picture"):

@@ -77,6 +77,14 @@ def test_what_lies_in_the_folder(whole):
         assert sheet.size[0] > 3 * 48
 
 
+def test_pictures_above_pillow_s_limit_are_whole_too(whole, monkeypatch):
+    with open_folder(whole) as folder:
+        with monkeypatch.context() as patch:
+            patch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+            finished = folder.finished()
+        assert sorted(finished) == [r.index for r in ROWS if r.index != FAILED]
+
+
 def test_a_finished_sweep_is_left_as_it_is(whole):
     before = {path: path.stat().st_mtime_ns for path in whole.glob("[0-9]*.png")}
     expected = contents(whole)

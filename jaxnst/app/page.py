@@ -6,10 +6,12 @@ from typing import Any
 import gradio as gr
 from gradio.themes import Default
 
+from jaxnst.config import CLIP_SETTINGS
+
 from .events import DRAWINGS, INK, Events
 from .form import FIRST, LOOK, MIX, SLIDERS, USUAL_STRENGTH, Field, field, other_fields
 from .session import Studio
-from .tasks import AXES, clip_settings, has_clips
+from .tasks import AXES, has_clips
 from .views import NO_FORECAST, notice, stage
 
 
@@ -31,108 +33,8 @@ _PAINTINGS = {
 _SIZES = ("256", "384", "512", "768", "1024", "1536")
 _GRID_SIZES = ("128", "192", "256", "384", "512")
 
-# Gradio calls them "Thumbnail 1 of 4", also where they have names.
-_NAME_SHELVES = """() => document.querySelectorAll(".jx-shelf button").forEach(
-  button => button.ariaLabel = button.title = button.querySelector("img").alt
-)"""
-
-# Gradio says nothing where its server has gone.
-_WATCH_SERVER = """() => {
-  const gone = document.getElementById("gone");
-  setInterval(async () => {
-    try {
-      await fetch(location.href, {method: "HEAD", cache: "no-store"});
-      if (!gone.hidden) location.reload();
-    } catch {
-      gone.hidden = false;
-    }
-  }, 4000);
-}"""
-
-STYLE = """
-:is(button, input, textarea, summary, a):focus-visible {
-  outline: 2px solid var(--color-accent) !important; outline-offset: 2px;
-}
-.gradio-container { width: 100%; max-width: 1400px !important; margin: 0 auto; }
-.html-container { padding: 0 !important; }
-.jx-head h1 { margin: 0; font-size: 1.5rem; }
-.jx-head p { margin: 0; color: var(--body-text-color-subdued); }
-.jx-slot:not(:has([class^="jx-"])) { display: none !important; }
-.jx-stage { display: flex; flex-direction: column; gap: 8px; }
-.jx-box {
-  position: relative; width: 100%; aspect-ratio: 3 / 2; max-height: 75vh; display: grid;
-  place-items: center; overflow: hidden; text-align: center; padding: 0;
-  border-radius: var(--radius-lg); border: 1px solid var(--border-color-primary);
-  background: var(--background-fill-secondary); color: var(--body-text-color);
-}
-.jx-small { max-height: 40vh; }
-.jx-box img {
-  position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain;
-}
-.jx-wait {  /* without borders, as Gradio takes those of what is in a text */
-  width: 36px; height: 36px; border-radius: 50%;
-  background: conic-gradient(var(--color-accent) 25%, var(--border-color-primary) 0);
-  mask: radial-gradient(closest-side, transparent 75%, black 80%);
-  animation: jx-turn 1s linear infinite;
-}
-@keyframes jx-turn { to { transform: rotate(1turn); } }
-.jx-stage progress {
-  width: 100%; height: 8px; appearance: none; border: 0; overflow: hidden;
-  border-radius: 4px; background: var(--border-color-primary);
-}
-.jx-stage progress::-webkit-progress-bar { background: var(--border-color-primary); }
-.jx-stage progress::-webkit-progress-value { background: var(--color-accent); }
-.jx-stage progress::-moz-progress-bar { background: var(--color-accent); }
-.jx-stage progress:indeterminate { animation: jx-pulse 1s infinite alternate; }
-@keyframes jx-pulse { to { opacity: .3; } }
-@media (prefers-reduced-motion: reduce) {
-  .jx-wait, .jx-stage progress:indeterminate { animation: none; }
-}
-.jx-said {
-  margin: 0; font-variant-numeric: tabular-nums; color: var(--body-text-color);
-}
-.jx-path {
-  margin: 0; font-size: .85rem; overflow-wrap: anywhere; color: var(--body-text-color);
-}
-.jx-notice, .jx-alert {
-  margin: 0; padding: 8px 12px; border-radius: var(--radius-md);
-  overflow-wrap: anywhere; color: var(--body-text-color);
-  background: var(--background-fill-secondary);
-  border-left: 4px solid var(--color-accent);
-}
-.jx-alert { border-left-color: #dc2626; }
-#gone:not([hidden]) { position: fixed; inset: 16px 16px auto; z-index: 100; }
-.jx-gallery .grid-wrap, .jx-shelf .grid-wrap {
-  min-height: 0 !important; height: auto !important;
-}
-.jx-shelf .caption-label { display: none; }  /* see _NAME_SHELVES */
-.jx-shelf button { aspect-ratio: 1; height: auto !important; }
-.jx-gallery .grid-container, .jx-shelf .grid-container {
-  grid-template-rows: none !important; grid-auto-rows: auto !important;
-}
-.jx-shelf .grid-container {
-  grid-template-columns: repeat(auto-fill, minmax(60px, 1fr)) !important;
-  padding-top: 24px !important;
-}
-.jx-gallery .grid-container {
-  grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)) !important;
-  padding-top: 24px !important;
-}
-.jx-report {
-  width: 100%; height: 80vh; margin-top: 8px;
-  border: 1px solid var(--border-color-primary);
-  border-radius: var(--radius-md); background: white;
-}
-.jx-table { width: 100%; border-collapse: collapse; color: var(--body-text-color); }
-.jx-table th, .jx-table td {
-  text-align: left; padding: 4px 8px; overflow-wrap: anywhere; vertical-align: top;
-  border-bottom: 1px solid var(--border-color-primary);
-}
-.jx-table, .jx-table th, .jx-table td { border-width: 0 0 1px !important; }
-.jx-table thead, .jx-table tbody, .jx-table tr { border: 0 !important; }
-.jx-table th[scope="col"] { white-space: nowrap; }
-.jx-table small { display: block; font-weight: normal; }
-"""
+STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 
 def make_theme() -> Any:
@@ -164,8 +66,7 @@ def build_page(studio: Studio) -> Any:
     # Gradio's own copies of files go after some hours; it looks every ten minutes.
     with gr.Blocks(title="jaxnst", delete_cache=(600, 6 * 3600)) as demo:
         Events(studio, _lay_out()).connect(demo)
-        for script in (_NAME_SHELVES, _WATCH_SERVER):
-            demo.load(None, js=script, api_visibility="private")
+        demo.load(None, js=_SCRIPT, api_visibility="private")
     return demo
 
 
@@ -207,19 +108,13 @@ def _lay_out_inputs(w: dict[str, Any]) -> None:
         found = [(_example(stem), title) for stem, title in stems.items()]
         shelf = [(str(path), title) for path, title in found if path]
         w["shelf"][name] = [path for path, _ in shelf]
-        w[f"{name}s"] = gr.Gallery(
+        w[f"{name}s"] = _gallery(
+            f"Or one of these {name}s",
+            f"{name}s",
             shelf,
-            label=f"Or one of these {name}s",
-            elem_id=f"{name}s",
-            elem_classes="jx-shelf",
             visible=bool(shelf),
-            interactive=False,
-            allow_preview=False,
-            columns=4,
-            fit_columns=False,
-            height="auto",
+            elem_classes="jx-shelf",
             object_fit="cover",
-            buttons=[],
         )
     form = w["form"]
     form["strength"] = _slider("strength", USUAL_STRENGTH, step=0.05)
@@ -388,8 +283,8 @@ def _lay_out_clip(w: dict[str, Any]) -> None:
         0, 1, value=0.5, step=0.05, **_about(field("steadiness"))
     )
     with gr.Accordion("All settings of clips", open=False):
-        for name in clip_settings():
-            if name != "steadiness":
+        for name in CLIP_SETTINGS:
+            if name not in ("steadiness", "rate"):  # the rate is for pictures
                 w["clip"][name] = _any(name)
     with gr.Row():
         w["forecast_clip"] = gr.Button("What will it take?", elem_id="forecast_clip")
@@ -402,19 +297,19 @@ def _lay_out_clip(w: dict[str, Any]) -> None:
     w["clip_path"] = gr.HTML(elem_id="clip_path", elem_classes="jx-slot")
 
 
-def _gallery(label: str, name: str, *, visible: bool) -> Any:
+def _gallery(label: str, name: str, value: Any = None, **look: Any) -> Any:
+    look = {"elem_classes": "jx-gallery", "object_fit": "contain"} | look
     return gr.Gallery(
+        value,
         label=label,
         elem_id=name,
-        elem_classes="jx-gallery",
-        visible=visible,
         interactive=False,
         allow_preview=False,
         columns=4,
         fit_columns=False,
         height="auto",
-        object_fit="contain",
         buttons=[],
+        **look,
     )
 
 

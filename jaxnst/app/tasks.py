@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxnst._checks import one_or_all
-from jaxnst.config import CLIP_SETTINGS
 from jaxnst.images import load_picture
 from jaxnst.insight.explanation import explain
 from jaxnst.metrics import Metrics, measure
@@ -86,7 +85,7 @@ def paint_grid(
     swept |= {name: list(values) for name, values in axes.items()}
     if len(axes.get("seed", ())) > 1:  # only noise differs by it
         swept["init"] = "noise"
-    if len(styles) > 1:  # one blend, and not a list of styles
+    if len(styles) > 1 and "masks" not in swept:  # one blend, and no list of styles
         swept.setdefault("style_blend", [1.0] * len(styles))
     photo, paintings = session.keep(content), [session.keep(path) for path in styles]
 
@@ -205,11 +204,6 @@ def forecast_clip(
     return session.begin("forecast", run)
 
 
-def clip_settings() -> tuple[str, ...]:
-    """Return the settings of a clip that a page has; the rate is for pictures."""
-    return tuple(name for name in CLIP_SETTINGS if name != "rate")
-
-
 def explain_picture(session: Session, made: Made) -> Job:
     """Begin the report on a result; the job's value is the path of its HTML file."""
 
@@ -234,7 +228,10 @@ def compare_pictures(session: Session, pair: Sequence[Made]) -> Job:
             style = made.sources["style"]
             first = style[0] if isinstance(style, list) else style
             image = load_picture(made.path).rgb
-            found.append(measure(image, made.sources["content"], first))
+            # Of a picture that tiles, sides were shortened and moved.
+            is_tiled = made.record["settings"].get("tile") is not None
+            content = made.before if is_tiled else made.sources["content"]
+            found.append(measure(image, content, first))
         return [made.title for made in pair], found
 
     return session.begin("comparison", run)

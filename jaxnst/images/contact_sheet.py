@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image as PILImage, ImageDraw, ImageFont, ImageOps
 
+from .metadata import open_picture
 from .save import to_pil
 
 
@@ -135,7 +136,7 @@ def draw_sheet(
 def thumbnail(source: Source, longest: int) -> PILImage.Image:
     """Return a picture as RGB or RGBA, at most `longest` pixels long; not enlarged."""
     if isinstance(source, Path):
-        with PILImage.open(source) as opened:
+        with open_picture(source.read_bytes()) as opened:
             return thumbnail(opened, longest)
     picture = to_pil(source) if isinstance(source, np.ndarray) else source
     kept = {name: x for name, x in picture.info.items() if name == "icc_profile"}

@@ -552,13 +552,14 @@ def _decode(image: PILImage.Image) -> None:
         image.load()
         return
     with contextlib.ExitStack() as stack:
+        # First, as standard error must not be that of another thread's reading.
+        stack.enter_context(_MOVING)
         try:
             words = stack.enter_context(tempfile.TemporaryFile())
             kept = os.dup(2)
         except OSError:  # there is no folder for it, or no standard error
             image.load()
             return
-        stack.enter_context(_MOVING)
         os.dup2(words.fileno(), 2)
         try:
             image.load()

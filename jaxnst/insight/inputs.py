@@ -155,6 +155,7 @@ def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
     inputs = job.inputs
     given = {"content": inputs.content, **name_styles(inputs.styles)}
     given |= dict(inputs.guiding)
+    given |= {} if inputs.init is None else {"init": inputs.init}
     known = record.get("inputs", {})
     for name, picture in given.items():
         was = known.get(name)
@@ -169,7 +170,7 @@ def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
                 f"which was named {was.get('name')!r}; expected the sha256 "
                 f"{str(was['sha256'])[:12]}..., got {picture.sha256[:12]}..."
             )
-    if missing := [n for n in known if n not in given and n != "init"]:
+    if missing := [name for name in known if name not in given]:
         raise ValueError(
             f"the picture was painted from {missing[0]}, too; give that as well."
         )

@@ -67,24 +67,14 @@ class Tiling:
     @property
     def laid_shape(self) -> tuple[int, int]:
         """Height and width of the picture as tiles are cut from it."""
-        height, width = (
-            length + 2 * margin * wraps
-            for length, margin, wraps in zip(
-                self.shape, self.margins, self.wraps, strict=True
-            )
-        )
-        return height, width
+        (height, width), (down, across), (y, x) = self.shape, self.margins, self.wraps
+        return height + 2 * down * y, width + 2 * across * x
 
     def lay(self, image: AnyImage) -> AnyImage:
         """Return a picture extended by its opposite borders, where it wraps around."""
-        for axis, (margin, wraps) in enumerate(
-            zip(self.margins, self.wraps, strict=True)
-        ):
-            around = [(0, 0)] * 3
-            around[axis] = (margin, margin)
-            if wraps:
-                image = jnp.pad(image, around, mode="wrap")
-        return image
+        (down, across), (y, x) = self.margins, self.wraps
+        around = ((down * y,) * 2, (across * x,) * 2, (0, 0))
+        return jnp.pad(image, around, mode="wrap")
 
     def cut(self, laid: AnyImage, tile: Tile) -> AnyImage:
         """Return the part of a picture that the window of a tile shows."""
@@ -104,10 +94,8 @@ class Tiling:
             tile: tile.
         """
         firsts = self._first(tile)
-        for axis, (margin, wraps) in enumerate(
-            zip(self.margins, self.wraps, strict=True)
-        ):
-            if wraps or not margin:
+        for axis, margin in enumerate(self.margins):
+            if self.wraps[axis] or not margin:
                 continue
             places = tile.start[axis] - margin + jnp.arange(self.window[axis])
             last = self.shape[axis] - 1
@@ -122,12 +110,11 @@ class Tiling:
             part: result of `cut`.
             tile: tile.
         """
-        own = [
-            (places >= first) & (places < end)
-            for places, first, end in zip(
-                self._places(part, tile), tile.own, tile.end, strict=True
-            )
-        ]
+        own = []
+        for axis, first in enumerate(self._first(tile)):
+            margin = 0 if self.wraps[axis] else self.margins[axis]
+            places = first + margin + jnp.arange(part.shape[axis])
+            own.append((places >= tile.own[axis]) & (places < tile.end[axis]))
         total = jnp.zeros(())
         for axis, wraps in enumerate(self.wraps):
             kept = list(own)
@@ -147,19 +134,6 @@ class Tiling:
             last = max(0, self.laid_shape[axis] - self.window[axis])
             firsts.append(jnp.clip(start - margin, 0, last))
         return firsts
-
-    def _places(self, part: AnyImage, tile: Tile) -> list[Array]:
-        """Return the positions of a part's rows and columns, as those of a tile."""
-        return [
-            first + (0 if wraps else margin) + jnp.arange(length)
-            for first, wraps, margin, length in zip(
-                self._first(tile),
-                self.wraps,
-                self.margins,
-                part.shape[:2],
-                strict=True,
-            )
-        ]
 
     def cut_map(self, layer: str, x: Array, tile: Tile) -> Array:
         """Return the part of a map that lies in the window of a tile.
@@ -192,18 +166,13 @@ class Tiling:
         stride = dict(self.strides)[layer]
         own = self._own_axes(layer, tile)
         if any(self.wraps):  # a window may show a place twice
-            rows, columns = (
-                jnp.where(is_own, (start - margin * wraps) // stride + at, n)
-                for is_own, start, margin, wraps, at, n in zip(
-                    own,
-                    tile.start,
-                    self.margins,
-                    self.wraps,
-                    map(jnp.arange, part.shape[:2]),
-                    x.shape[:2],
-                    strict=True,
-                )
-            )
+            found = []
+            for axis, is_own in enumerate(own):
+                margin = self.margins[axis] * self.wraps[axis]
+                first = (tile.start[axis] - margin) // stride
+                places = first + jnp.arange(part.shape[axis])
+                found.append(jnp.where(is_own, places, x.shape[axis]))
+            rows, columns = found
             return x.at[rows[:, None], columns[None]].set(part, mode="drop")
         is_own = (own[0][:, None] & own[1][None])[..., None]
         part = jnp.where(is_own, part, self.cut_map(layer, x, tile))
@@ -243,12 +212,9 @@ class Tiling:
             tile: tile.
         """
         stride = dict(self.strides)[layer]
-        rows, columns = (
-            at - start // stride
-            for at, start in zip(
-                np.divmod(places, self.shape_of(layer)[1]), tile.start, strict=True
-            )
-        )
+        down, across = np.divmod(places, self.shape_of(layer)[1])
+        rows = down - tile.start[0] // stride
+        columns = across - tile.start[1] // stride
         is_inside = (rows >= 0) & (rows < x.shape[0])
         is_inside &= (columns >= 0) & (columns < x.shape[1])
         rows = jnp.clip(rows, 0, x.shape[0] - 1)

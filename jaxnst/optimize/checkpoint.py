@@ -26,7 +26,7 @@ from jaxnst.objective import LossTerms
 
 from .loop import KeepFn, Waiting
 from .member import Member
-from .stepping import PackedInfos, StepInfo, TransferState
+from .stepping import KeptInfos, PackedInfos, StepInfo, TransferState
 
 
 FILE, LOCK = "checkpoint.safetensors", ".lock"
@@ -74,7 +74,7 @@ class Saved(NamedTuple):
     def calls(self) -> Waiting:
         """The calls that were not awaited yet."""
         return [
-            (StepInfo(LossTerms(**info["terms"]), info["is_finite"]), count, {*indices})
+            (_kept_infos(info, count), count, {*indices})
             for info, count, indices in self.waiting
         ]
 
@@ -252,8 +252,16 @@ class Checkpoint:
         self._pause = max(_INTERVAL, _SHARE * (self._last - started))
 
 
-def _info_kept(info: StepInfo | PackedInfos) -> dict[str, Any]:
-    own = info.unpack() if isinstance(info, PackedInfos) else info
+def _kept_infos(info: Mapping[str, Any], count: int) -> KeptInfos:
+    """Return the steps of a call; a call of one step has no axis of steps."""
+    found = StepInfo(LossTerms(**info["terms"]), info["is_finite"])
+    is_one = np.ndim(found.is_finite) == 0
+    return KeptInfos(jax.tree.map(lambda x: x[None] if is_one else x[:count], found))
+
+
+def _info_kept(info: StepInfo | PackedInfos | KeptInfos) -> dict[str, Any]:
+    own = info.infos if isinstance(info, KeptInfos) else info
+    own = own.unpack() if isinstance(own, PackedInfos) else own
     return {"terms": own.terms._asdict(), "is_finite": own.is_finite}
 
 

@@ -9,7 +9,7 @@ length 0 until the others are done, and its picture is kept as it was.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from .member import Member
 from .optimizers import is_lbfgs
 from .quasi_newton import Evaluation, minimize_lbfgs
 from .stepping import (
+    KeptInfos,
     PackedInfos,
     StepInfo,
     TransferState,
@@ -40,7 +41,7 @@ _MAX_AHEAD = 2
 
 # Calls whose ends were not awaited yet: their infos, their numbers of steps, and the
 # indices of the members that will observe them.
-Waiting = Sequence[tuple[StepInfo | PackedInfos, int, set[int]]]
+Waiting = Sequence[tuple[StepInfo | PackedInfos | KeptInfos, int, set[int]]]
 KeepFn = Callable[[TransferState, Waiting], None]
 # ("step", "trimming" or "features", fraction of it that is done)
 PartFn = Callable[[str, float], None]
@@ -110,7 +111,7 @@ def _run_steps(
     """Make the steps of all members, and return the last state."""
     # Calls that were not observed by all of their members: their infos on the device,
     # their numbers of steps, and the indices of those members.
-    waiting: list[tuple[StepInfo | PackedInfos, int, set[int]]] = list(resumed)
+    waiting = list(resumed)
     # States of members that are done, by their index.
     kept: dict[int, TransferState] = {}
     is_first = True
@@ -120,14 +121,18 @@ def _run_steps(
         return is_interrupted()
 
     def observe(
-        info: StepInfo | PackedInfos,
+        info: StepInfo | PackedInfos | KeptInfos,
         count: int,
         indices: Collection[int],
         *,
         is_last: bool = False,
     ) -> None:
         """Wait for a call, and let members observe what it found."""
-        found = program.fetch(info, indices, count)
+        found: Iterable[StepInfo] = (
+            [info.infos] * len(indices)
+            if isinstance(info, KeptInfos)
+            else program.fetch(info, indices, count)
+        )
         for index, own in zip(indices, found, strict=True):
             are_finite = np.asarray(own.is_finite)
             members[index].observe(own.terms, are_finite, is_last=is_last)

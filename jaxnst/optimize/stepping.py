@@ -81,6 +81,16 @@ class StepInfo(NamedTuple):
     is_finite: Flag
 
 
+class KeptInfos(NamedTuple):
+    """The reports of a call that was kept on disk, on the host.
+
+    Attributes:
+        infos: reports; arrays have a first axis of steps, whatever device made them.
+    """
+
+    infos: StepInfo
+
+
 @functools.partial(
     jax.tree_util.register_dataclass, data_fields=["rows"], meta_fields=["layout"]
 )

@@ -120,9 +120,10 @@ def split_axes(
                 "`strength` may be a list of numbers, or one picture; give each "
                 "picture to a sweep of its own."
             )
-        if name in _LAYERS:
-            # A name without a weight counts 1; a filter its usual amount.
-            values = _same_layers(name, values, None if name == "finish" else 1.0)
+        if name == "finish":  # whose order counts
+            values = tuple(_named(name, value, None) for value in values)
+        elif name in _LAYERS:
+            values = _same_layers(name, values)
         axes.append(Axis(name=name, values=values, labels=_labels(name, values, mode)))
     return axes, fixed
 
@@ -195,19 +196,19 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple | range) and not hasattr(value, "_fields")
 
 
-def _same_layers(
-    name: str, values: Sequence[Any], weight: float | None
-) -> tuple[dict[str, Any], ...]:
+def _named(name: str, value: Any, usual: float | None) -> dict[str, Any]:
+    """Return {layer: weight} or {filter: amount}; None is the filter's usual one."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return dict.fromkeys(check_names(name, value), usual)
+
+
+def _same_layers(name: str, values: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     """Give all values the same layers, missing ones with weight 0.
 
     Which layers there are is static, so one program serves all members.
     """
-    mappings = [
-        dict(value)
-        if isinstance(value, Mapping)
-        else dict.fromkeys(check_names(name, value), weight)
-        for value in values
-    ]
+    mappings = [_named(name, value, 1.0) for value in values]
     names = list(dict.fromkeys(name for mapping in mappings for name in mapping))
     return tuple(
         {name: mapping.get(name, 0.0) for name in names} for mapping in mappings

@@ -21,6 +21,7 @@ from PIL import Image as PILImage
 
 from jaxnst._checks import FORESEEN, one_line, plain, shown
 from jaxnst.config import DYNAMIC, INITS, STRENGTH_MAP, TransferConfig
+from jaxnst.finishing import check_packages
 from jaxnst.images import Picture, PictureSource, check_picture, load_picture, to_pil
 from jaxnst.images.files import file_sha256
 from jaxnst.networks import Network
@@ -91,7 +92,9 @@ class PictureJob:
         ]
         own = ()
         if "custom" in (config.network, config.optimizer):
-            own = tuple(id(self.arguments.get(x)) for x in ("network", "optimizer"))
+            own = tuple(
+                _key_of(self.arguments.get(x)) for x in ("network", "optimizer")
+            )
         return *fixed, own
 
 
@@ -231,6 +234,8 @@ def find_difference(
     # A setting that its version did not know had no effect, and neither have defaults.
     made = json.loads(json.dumps(TransferConfig().to_dict())) | record["settings"]
     made.pop("regions", None)  # jaxnst 0.1.0 counted the masks there
+    for each in (wanted, made):  # the order of filters counts
+        each["finish"] = [(key, x) for key, x in each["finish"].items() if x]
     different = [name for name in wanted | made if wanted.get(name) != made.get(name)]
     if different:
         name, *others = different
@@ -309,7 +314,9 @@ def _settle(
 ) -> tuple[TransferConfig | None, list[Exception]]:
     """Return the settings that arguments come to, or an error for each bad one."""
     try:
-        return settle_config(**arguments), []
+        config = settle_config(**arguments)
+        check_packages(config.finish)
+        return config, []
     except FORESEEN as error:
         together = error
     found: list[Exception] = []

@@ -15,6 +15,7 @@ from PIL import Image as PILImage
 from jaxnst._checks import check_choice, one_line, shown
 from jaxnst.images import check_format, read_record
 from jaxnst.images.contact_sheet import thumbnail
+from jaxnst.images.metadata import open_picture
 from jaxnst.transfer.result import Result
 
 from .axes import Axis, Row
@@ -111,7 +112,7 @@ class SweepResult:
         if row is None or row.file is None or self.folder is None:
             why = "it was not painted" if row is None else row.error
             raise ValueError(f"member {index} has no picture: {why}.")
-        with PILImage.open(self.folder / row.file) as picture:
+        with open_picture((self.folder / row.file).read_bytes()) as picture:
             picture.load()
             return picture
 

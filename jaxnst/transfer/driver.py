@@ -189,13 +189,15 @@ def _dispensable(argument: str) -> Iterator[None]:
 def measure_result(image: HostImage, job: Job) -> dict[str, float]:
     """Return {metric: value} of a result, and seam scores if the result tiles.
 
-    With several styles each value is their mean, weighted as the styles are blended.
+    With several styles each value is their mean, weighted as the styles are blended, or
+    by the part of the picture that each covers.
     """
     inputs = job.inputs
     content = inputs.content_at(image.shape[:2])
     judge = load_lpips_network()
     found = [measure(image, content, each.rgb, judge=judge) for each in inputs.styles]
-    shares = blend_of(job.config, len(found), inputs.regions).mean((0, 1))
+    blend = blend_of(job.config, len(found), inputs.regions).mean(1)
+    shares = np.average(blend, axis=0, weights=np.maximum(inputs.shares, 1e-6))
     means = Metrics(*(shares.astype(float) @ np.array(found)).tolist())
     scores = {name: round(mean, 5) for name, mean in means._asdict().items()}
     seams = seam_scores(image, job.config.tile or "")

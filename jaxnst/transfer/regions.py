@@ -320,7 +320,9 @@ def load_guiding(
                 )
             maps.append(fit_fn(content.alpha))
         else:
-            if getattr(mask, "dtype", None) == np.bool_:
+            is_array = hasattr(mask, "__array__") and hasattr(mask, "dtype")
+            kind = np.asarray(mask).dtype.kind if is_array else "u"
+            if kind == "b":
                 mask = np.asarray(mask).astype(np.float32)
             with naming_choices(mask, MASK_NAMES):
                 picture = picture_fn(mask, argument="masks")
@@ -328,8 +330,7 @@ def load_guiding(
             _check_proportions(picture, content, title)
             pictures.append((f"mask {len(pictures) + 1}", picture))
             # Numbers of 8 or 16 bits may be labels; floats mean what they say.
-            is_exact = getattr(mask, "dtype", np.dtype("u1")).kind != "u"
-            values = _gray(picture) if is_exact else _read_mask(picture, title)
+            values = _read_mask(picture, title) if kind == "u" else _gray(picture)
             maps.append(fit_fn(values))
             if 0 < values.mean() < _HARDLY and not is_frame:
                 _tell(title, f"covers only {values.mean():.2%} of the picture")

@@ -158,11 +158,14 @@ def name_styles(styles: Sequence[Any]) -> dict[str, Any]:
     return {f"style {number}": style for number, style in enumerate(styles, start=1)}
 
 
-# {setting: the one that it takes the place of}.
+# {setting: those of a record that another value of it takes the place of}.
 _REPLACED = {
-    "tile": "padding",
-    "style_size": "style_scale",
-    "style_scale": "style_size",
+    "tile": ("padding",),
+    "style_size": ("style_scale",),
+    "style_scale": ("style_size",),
+    "content_weight": ("strength",),
+    "style_weight": ("strength",),
+    "optimizer": ("learning_rate", "decay"),
 }
 
 
@@ -194,12 +197,15 @@ def settings_of(
             f"{', '.join(repr(name)[1:-1] for name in unknown[:5])}; it was made by "
             f"jaxnst {shown(record.get('jaxnst'))[1:-1]}."
         )
-    # Settings that would not go with those that are given.
-    for name, other in _REPLACED.items():
-        if name in given and other not in given:
-            settings.pop(other, None)
-    if "network" in given:
-        settings.pop("network", None)
+    is_mapped = isinstance(settings.get("strength"), str)
+    for name, others in _REPLACED.items():
+        is_same = isinstance(given, Mapping) and given.get(name) == settings.get(name)
+        if name in given and not is_same:
+            for other in {*others}.difference(given):
+                settings.pop(other, None)
+    needs_map = is_mapped and "strength" in settings
+    for name in {"network", "optimizer"}.intersection(given):
+        settings.pop(name, None)
     weights = record.get("weights") or {}
     if settings.get("network") == CUSTOM and {"name", "sha256"} <= {*weights}:
         raise ValueError(
@@ -228,7 +234,6 @@ def settings_of(
         )
     if init not in (None, INIT_IMAGE, *INITS):
         raise ValueError(f"the record's `init` is {shown(init)}, not a known one.")
-    is_mapped = isinstance(settings.get("strength"), str)
     masks = [name for name in inputs if name.startswith("mask")]
     # A map makes regions, too.
     has_regions = regions or record.get("result", {}).get("regions")
@@ -236,7 +241,7 @@ def settings_of(
         masks = ["mask 1"]
     for argument, flag, names in (
         ("init", "--init", ["init"] * (init == INIT_IMAGE)),
-        ("strength", "--strength", ["strength"] * is_mapped),
+        ("strength", "--strength", ["strength"] * needs_map),
         ("masks", "--mask", masks),
     ):
         if names and argument not in given:

@@ -27,10 +27,11 @@ from jaxnst.optimize.schedule import Budget
 from jaxnst.optimize.strength import Steering, rate_part
 from jaxnst.optimize.tiles import compute_tiled_targets, tile_places
 
-from .inputs import first_image
+from .inputs import first_image, recolor
 from .plan import (
     Plan,
     SizePlan,
+    blend_of,
     compiled_targets,
     size_programs,
     step_work,
@@ -340,9 +341,13 @@ def leave_unpainted(job: Job) -> Painted:
         strength = {"asked": 0.0, "reached": 0.0, "ratio": 0.0, "trimming_steps": 0}
     elif config.color == "palette-only":
         styles = styles_at(job, inputs.shape)
-        colors = [style.reshape(1, -1, 3) for style in styles]
-        taken = take_palette(image, np.concatenate(colors, axis=1))
-        image = smooth_recoloring(image, image, taken)
+        style, *others = styles
+        if others:
+            blend = blend_of(config, len(styles), inputs.regions)
+            image = recolor(inputs, [1.0] * len(blend), image, styles, blend)
+        else:
+            taken = take_palette(image, style.reshape(1, -1, 3))
+            image = smooth_recoloring(image, image, taken)
     return Painted(image, [], None, memory, strength=strength)
 
 

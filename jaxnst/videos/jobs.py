@@ -702,7 +702,9 @@ def settings_of_clip(
     """
     if record.get("kind") == "video":
         record = {**record, "kind": "picture"}
-    settings = settings_of(record, {*given, "tile"})
+    settings = settings_of(record, given)
+    if settings.get("tile") is not None and "padding" not in given:
+        settings.pop("padding", None)
     for name in _NOT_FOR_CLIPS:
         settings.pop(name, None)
     own = {}
@@ -719,7 +721,9 @@ def settings_of_clip(
     moving = record.get("over_time", {})
     for name in OVER_TIME:
         points = moving.get(name) if isinstance(moving, Mapping) else None
+        weights = {"content_weight", "style_weight"}
         is_free = name == "style_weight" and "strength" in given
+        is_free |= name == "strength" and not weights.isdisjoint(given)
         if points is None or name in given or is_free:
             continue
         try:
