@@ -17,6 +17,7 @@ from jaxnst.cli.main import main
 from jaxnst.images.metadata import open_container
 from jaxnst.videos import encoding
 from jaxnst.videos.encoding import check_output, check_streams, write_clip
+from jaxnst.videos.previews import preview_clip
 from jaxnst.videos.source import from_hdr, open_clip
 
 
@@ -557,6 +558,13 @@ def test_without_the_extra_a_line_says_how_to_install_it(files, monkeypatch, tmp
     monkeypatch.setitem(encoding._ENCODERS, "h264", none)
     with pytest.raises(ValueError, match="FFmpeg is built without libnone"):
         jaxnst.video(BUNNY, files[1], output=tmp_path / "o.mp4")
+
+
+def test_a_long_and_narrow_clip_has_a_preview(files, tmp_path, tiny_vgg19):
+    frames = np.random.default_rng(0).random((2, 32, 288, 3), np.float32)
+    settings = {"num_steps": 2, "coarse_steps": 1}
+    place = preview_clip(frames, files[1], {}, settings, tmp_path / "sheet.png")
+    assert jaxnst.load_picture(place).rgb.shape[1] > 256
 
 
 def test_the_command(files, tmp_path, tiny_vgg19, capsys, monkeypatch):

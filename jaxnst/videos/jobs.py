@@ -47,7 +47,7 @@ from jaxnst.transfer.setup import Job, load_used_network, set_up, settle_config
 from .flow import FlowFn, find_flow, make_flow_fn, read_flow
 from .motion import Motion, measure_motion
 from .shots import Shots, find_shots
-from .source import Clip, as_array, is_film, open_clip
+from .source import Clip, as_array, is_film, open_clip, small_shape
 
 
 # Frames of a shot that tell its strengths, and of a clip of masks that tell what it is.
@@ -460,11 +460,13 @@ def plan_clip(
     flow: Any,
     settings: Mapping[str, Any],
     *,
+    longest: int | None = None,
     check_fn: Callable[[Clip], object] = lambda _: None,
     seen_fn: Callable[[int], object] = lambda _: None,
 ) -> ClipJob:
     """Return a clip to be painted: all is checked, and the shots are found.
 
+    With `longest` its frames are no longer than that, but for long and narrow ones.
     `check_fn` is called with the clip before anything else is loaded, and `seen_fn`
     with the number of each frame that was looked at.
     """
@@ -479,6 +481,9 @@ def plan_clip(
         )
     check_fn(clip)
     arguments = {name: x for name, x in settings.items() if x is not None}
+    if longest is not None:
+        most = max(small_shape(clip.shape, longest))
+        arguments["size"] = min(most, arguments.get("size", most))
     moving = {
         name: _points(name, arguments.pop(name), whole)
         for name in OVER_TIME

@@ -119,11 +119,14 @@ def _plan(
     output: Output | None,
     *,
     audio: bool,
+    longest: int | None = None,
 ) -> ClipJob:
     """Return a clip to be painted, which its output can hold."""
     check_fn = functools.partial(check_streams, output, audio=audio)
     config, flow = make_clip_config(own), own.get("flow", "dis")
-    return plan_clip(clip, style, config, flow, settings, check_fn=check_fn)
+    return plan_clip(
+        clip, style, config, flow, settings, longest=longest, check_fn=check_fn
+    )
 
 
 def preview_clip(
@@ -142,10 +145,9 @@ def preview_clip(
     They are the first of every shot, and every 24th of it; of a long clip fewer.
     """
     check_place(place)
-    small = {**settings, "size": min(_SIZE, settings.get("size") or _SIZE)}
     screen = Screen(enabled=not is_quiet)
     with one_thread(), screen.working("looking for cuts"):
-        job = _plan(clip, style, own, small, output, audio=audio)
+        job = _plan(clip, style, own, settings, output, audio=audio, longest=_SIZE)
     found = [i for first, end in job.shots.spans for i in range(first, end, _EVERY)]
     wanted = {*found[:: -(-len(found) // _MOST)]}
     pictures, labels = [], []
