@@ -656,6 +656,12 @@ class TransferConfig:
                 "support; use `optimizer` 'adam'."
             )
 
+    @property
+    def objective(self) -> str:
+        """The normalization of `jaxnst.objective` that is painted with."""
+        is_part = self.normalization == "pair" and self.strength is not None
+        return "squared" if is_part else self.normalization
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings in a form that JSON can hold."""
         return dataclasses.asdict(self)

@@ -2,7 +2,7 @@
 
 A content term compares the feature map F of the image with P of the content picture; a
 style term compares the statistics of the image, such as its Gram matrix G, with the
-target A of the style. There are two normalizations:
+target A of the style. There are three normalizations:
 
 `"pair"`: every term is divided by a scale taken from the two pictures. A content term
 is the mean of 2 |P|^2 (1 - cos(F, P)) over the mean of |P|^2: shapes are kept, but not
@@ -10,6 +10,10 @@ how strong their contrasts are, so fog may be painted as boldly as any picture. 
 term is |G - A| over the same distance of the *content* picture, so it is 1 for the
 content picture and 0 for the style picture. Layer weights are divided by their sum. A
 weight therefore means the same for every pair, size, layer set and network.
+
+`"squared"`: as "pair", but a content term is the mean of |F - P|^2 over that of |P|^2.
+Where a part of the style's distance is asked for, stronger contrasts alone would go it,
+and cost no content in "pair".
 
 `"paper"`: the sums of Gatys, Ecker, Bethge, CVPR 2016, as printed, without any scale.
 
@@ -136,7 +140,7 @@ def compute_targets(
         content_layers: layers where content is compared.
         style_layers: layers where style is compared.
         style_losses: names from `jaxnst.losses.registry.STYLE_LOSSES`.
-        normalization: "pair" or "paper", see `jaxnst.objective`.
+        normalization: "pair", "squared" or "paper", see `jaxnst.objective`.
     """
     styles = list(style) if isinstance(style, Sequence) else [style]
     style_layers, style_losses = tuple(style_layers), tuple(style_losses)
@@ -225,10 +229,10 @@ def find_scales(
         style: targets of the style losses.
         guides: those of `Targets`.
         fillings: {content layer: result of `filling`}; by default 1.
-        normalization: "pair" or "paper", see `jaxnst.objective`.
+        normalization: "pair", "squared" or "paper", see `jaxnst.objective`.
     """
     fillings = fillings or dict.fromkeys(content, 1.0)
-    if normalization != "pair":
+    if normalization == "paper":
         content_scale = {  # eq. 1 is half the sum
             layer: jnp.float32(2 / (x.size / fillings[layer]))
             for layer, x in content.items()
@@ -382,6 +386,7 @@ _DESCRIBE = {
 # {normalization: content loss of a part of a feature map}.
 _CONTENT_FNS = {
     "pair": functools.partial(_content_error, cosine_content_loss),
+    "squared": functools.partial(_content_error, content_loss),
     "paper": functools.partial(_content_error, content_loss),
 }
 
@@ -464,7 +469,7 @@ def make_loss_weights(
     """
 
     def scalars(layers: Mapping[str, float]) -> dict[str, Scalar]:
-        total = sum(layers.values()) if normalization == "pair" else 1.0
+        total = 1.0 if normalization == "paper" else sum(layers.values())
         return {name: jnp.float32(weight / total) for name, weight in layers.items()}
 
     return LossWeights(

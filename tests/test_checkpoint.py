@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+import safetensors.numpy
 
 import jaxnst
 from jaxnst.cli.main import main
@@ -193,6 +194,18 @@ def test_what_cannot_be_written_is_told_before_painting(stylize, tmp_path):
     (tmp_path / module.FILE).mkdir()
     with pytest.raises(OSError, match="is a folder"):
         stylize(checkpoint=tmp_path, callback=lambda _: pytest.fail("painted"))
+
+
+def test_a_picture_of_no_numbers_is_refused(stylize, tmp_path):
+    stylize(checkpoint=tmp_path, size=48, num_steps=2)
+    place = tmp_path / module.FILE
+    arrays = safetensors.numpy.load_file(place)
+    with safetensors.safe_open(place, "numpy") as file:
+        metadata = file.metadata()
+    broken = {name: x * np.float32(np.nan) for name, x in arrays.items()}
+    safetensors.numpy.save_file(broken, place, metadata)
+    with pytest.raises(ValueError, match=r"cannot be used: .* Remove it"):
+        stylize(checkpoint=tmp_path, size=48, num_steps=2)
 
 
 def test_an_optimizer_that_cannot_be_kept_is_warned_of(stylize, tmp_path):

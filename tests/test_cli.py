@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -109,6 +110,17 @@ def test_names_that_a_terminal_cannot_show_are_written_all_the_same(files, tmp_p
     )
     assert found.returncode == 0, found.stderr
     assert "\\u732b.png" in found.stdout
+    assert output.exists()
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", ">&-", ">&- 2>&- <&-"])
+def test_a_picture_is_written_where_nothing_can_be_told(files, tmp_path, where):
+    output = tmp_path / "out.png"
+    arguments = [*map(str, files), "-o", str(output), "--size", "48"]
+    arguments = [sys.executable, "-m", "jaxnst", "stylize", *arguments]
+    arguments += ["--color", "palette-only"]
+    done = subprocess.run(f"{shlex.join(arguments)} {where}", shell=True)
+    assert done.returncode == 0
     assert output.exists()
 
 

@@ -196,7 +196,7 @@ def test_a_palette_alone_is_blended_as_styles_are(tiny_network, content, style):
     one_of_two = paint([style, other], style_blend=[1, 0])
     assert np.abs(one_of_two - alone).mean() < 0.02
     half = np.zeros(content.shape[:2], np.float32)
-    half[:, : half.shape[1] // 2] = 1
+    half[:, : content.shape[1] // 2] = 1
     split = paint([style, other], masks=[half, "rest"])
     np.testing.assert_allclose(split[:, -8:].mean((0, 1)), other[0, 0], atol=0.05)
     assert np.abs(split[:, :16] - alone[:, :16]).mean() < 0.1

@@ -114,6 +114,14 @@ def test_what_cannot_be_reached_is_told(stylize):
     assert float(terms.style) == pytest.approx(1 - reached, abs=2e-3)
 
 
+def test_contrast_alone_is_no_style(stylize, content):
+    """It costs no content where that is compared in direction, and goes a long way."""
+    result, _ = stylize(0.5)
+    assert result.job.config.objective == "squared"
+    spread = [np.std(x, axis=(0, 1)).mean() for x in (result.image, content)]
+    assert spread[0] < 1.3 * spread[1]
+
+
 def test_averages_and_noise_do_not_disturb_it(stylize):
     several = {"size": 96, "min_size": 48, "coarse_steps": 40}
     for settings in ({"averaging": 0.9} | several, {"init": "noise", "seed": 3}):

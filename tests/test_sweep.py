@@ -36,7 +36,7 @@ from jaxnst.optimize.batching import StepProgram
 from jaxnst.sweeps import runner
 from jaxnst.sweeps.executor import pack_job, paint_packed
 from jaxnst.sweeps.jobs import JobLoader, plan_sweep
-from jaxnst.transfer import run
+from jaxnst.transfer import driver, run
 
 
 HERE = Path(__file__).parent
@@ -635,6 +635,24 @@ def test_workers_paint_the_same_pictures(tiny_network, files, style, tmp_path):
     found = jaxnst.sweep(content, style, output=tmp_path / "there", **settings)
     assert not found.errors
     assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_ctrl_c_after_the_last_step_keeps_what_is_finished(
+    tiny_network, content, style, interruptible, monkeypatch, batch_size
+):
+    came = []
+
+    def measure(image, job):
+        if not came:
+            came.append(signal.raise_signal(signal.SIGINT))
+        return {"lpips": 0.5}
+
+    monkeypatch.setattr(driver, "measure_result", measure)
+    settings = {"network": tiny_network, "style_weight": [1, 2, 3, 4]} | FEW
+    with pytest.raises(jaxnst.SweepInterrupted) as caught:
+        jaxnst.sweep(content, style, batch_size=batch_size, metrics=True, **settings)
+    assert sorted(caught.value.result.results) == [0, 1][: batch_size or 1]
 
 
 def test_one_picture_s_fault_after_its_steps_is_its_own(

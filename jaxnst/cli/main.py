@@ -11,6 +11,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -45,6 +46,21 @@ _COMMANDS = {
     "show": SHOW,
     "app": APP,
 }
+
+
+# Those that need JAX at once.
+_PAINTERS = ("stylize", "sweep", "batch", "video", "texture", "explain", "compare")
+
+
+def _import_jax() -> None:
+    """Import JAX with Ctrl-C held back, which would end the process within C++."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        return
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+    try:
+        pass
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -110,6 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     previous = warnings.showwarning
     warnings.showwarning = _show_warning
     try:
+        if args.command in _PAINTERS:
+            _import_jax()
         code = args.run_fn(args)
         sys.stdout.flush()  # here, where a broken pipe is still caught
         return code
@@ -149,6 +167,10 @@ def command() -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, terminate)
+    if sys.stdout is None:  # it is closed
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # Names of files may have characters that a terminal's encoding has not.
         if isinstance(stream, io.TextIOWrapper):

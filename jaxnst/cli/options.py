@@ -1,6 +1,7 @@
 """What the commands share: options as data, flags of the settings, and output."""
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import io
@@ -296,7 +297,8 @@ def say(*lines: str) -> None:
 
 def say_error(line: str) -> None:
     """Print a line on standard error, with the command's name before it."""
-    print(f"jaxnst: {plain(line)}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it, or a disk is full
+        print(f"jaxnst: {plain(line)}", file=sys.stderr, flush=True)
 
 
 def error_text(error: Exception) -> str:

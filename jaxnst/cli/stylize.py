@@ -172,7 +172,7 @@ def _paint(
     made = record["result"]
     if is_interrupted:
         say_error(
-            f"interrupted after {made['steps']} steps; the picture reached so far is "
+            f"interrupted after step {made['steps']}; the picture reached so far is "
             f"in {output}" + _ways_on(args)
         )
         return EXIT_INTERRUPTED
@@ -246,7 +246,13 @@ def _save(result: "Result", output: Path, args: argparse.Namespace) -> Path:
         return write_picture(output, lambda path: result.save(path, **form))
     except Exception as error:
         rescue = Path(tempfile.gettempdir()) / f"jaxnst-{os.getpid()}.png"
-        result.save(rescue)
+        try:
+            result.save(rescue)
+        except Exception as second:
+            raise OSError(
+                f"output {output} cannot be written ({error_text(error)}), nor can "
+                f"{rescue} ({error_text(second)})"
+            ) from error
         raise OSError(
             f"{error_text(error)}; the picture is in {rescue} instead"
         ) from error

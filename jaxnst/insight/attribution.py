@@ -117,6 +117,6 @@ def measure_terms(
         painted.job.network,
         targets,
         weights,
-        normalization=painted.job.config.normalization,
+        normalization=painted.job.config.objective,
     )
     return terms, gradient

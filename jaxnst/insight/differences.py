@@ -59,7 +59,7 @@ def measure_differences(
         image: picture, RGB in [0, 1].
         content: content picture, of the same shape.
         layers: layers where content is compared.
-        normalization: "pair" or "paper", whose content loss is compared.
+        normalization: that of `jaxnst.objective` whose content loss is compared.
     """
     errors = _content_errors(
         network,

@@ -198,7 +198,7 @@ def explain(
             image,
             painted.content,
             in_order,
-            normalization=job.config.normalization,
+            normalization=job.config.objective,
         )
     styles = [name for name in in_order if name in job.config.style_layers]
     with screen.working("searching for the most similar patches"):

@@ -148,7 +148,12 @@ class Checkpoint:
                 found = json.loads((file.metadata() or {})[_KEY])
             if found.pop("jaxnst") != __version__:
                 raise ValueError("it is of another version of jaxnst")
-            return Saved(**_unpacked(found, arrays))
+            saved = Saved(**_unpacked(found, arrays))
+            if not all(
+                np.isfinite(x).all() for x in saved.state if x.dtype.kind == "f"
+            ):
+                raise ValueError("its picture is no numbers")
+            return saved
         except FileNotFoundError:
             return None
         except OSError as error:

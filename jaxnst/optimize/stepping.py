@@ -193,7 +193,7 @@ def loss_scale(shape: tuple[int, ...], normalization: str) -> int:
     The gradient of a mean over pixels shrinks as the picture grows. With sums over
     pixels it does not, so an optimizer's state remains valid at the next size.
     """
-    return shape[0] * shape[1] if normalization == "pair" else 1
+    return 1 if normalization == "paper" else shape[0] * shape[1]
 
 
 def _scaled_loss(

@@ -278,7 +278,7 @@ def paint_table(
         else:
             waiting.append(job)
     loader = JobLoader(progress=progress)
-    for job, result, problem, _ in paint_here(waiting, loader.load, progress=progress):
+    for job, result, problem, *_ in paint_here(waiting, loader.load, progress=progress):
         if problem is None:
             try:
                 result.save(job.output, **form)

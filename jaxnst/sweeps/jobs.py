@@ -95,7 +95,7 @@ class PictureJob:
             own = tuple(
                 _key_of(self.arguments.get(x)) for x in ("network", "optimizer")
             )
-        return *fixed, own
+        return *fixed, config.objective, own
 
 
 class JobLoader:
@@ -234,9 +234,11 @@ def find_difference(
     # A setting that its version did not know had no effect, and neither have defaults.
     made = json.loads(json.dumps(TransferConfig().to_dict())) | record["settings"]
     made.pop("regions", None)  # jaxnst 0.1.0 counted the masks there
-    for each in (wanted, made):  # the order of filters counts
-        each["finish"] = [(key, x) for key, x in each["finish"].items() if x]
-    different = [name for name in wanted | made if wanted.get(name) != made.get(name)]
+    filters = [[x for x in each["finish"].items() if x[1]] for each in (wanted, made)]
+    names = [name for name in wanted | made if name != "finish"]
+    different = [name for name in names if wanted.get(name) != made.get(name)]
+    if filters[0] != filters[1]:  # whose order counts
+        different.append("finish")
     if different:
         name, *others = different
         more = f" (and {len(others)} settings more)" if others else ""

@@ -47,12 +47,14 @@ class Done(NamedTuple):
     Attributes:
         result: its result, with `record`, `history` and `save` as a `Result` has them.
         seconds: time it took; in a batch, the time of all divided by their number.
+        is_last: whether Ctrl-C came after its last step, so that no other is painted.
     """
 
     job: PictureJob
     result: Any
     error: Exception | None
     seconds: float
+    is_last: bool = False
 
 
 def paint_here(
@@ -84,7 +86,9 @@ def paint_here(
     for group in groups.values():
         waiting = list(group)
         if len(waiting) == 1 and (is_one_cpu or _goes_alone(waiting[0])):
-            yield shown.count(_paint_alone(waiting[0], load_fn, shown, metrics))
+            yield from _handed_on(
+                shown.count(_paint_alone(waiting[0], load_fn, shown, metrics))
+            )
             continue
         most = batch_size or _at_once(group, load_fn, devices) * len(devices)
         while waiting:
@@ -96,9 +100,18 @@ def paint_here(
                     most = size // 2
                     waiting.insert(0, done.job)
                 elif is_too_large and done.job.config.memory == "auto":
-                    yield shown.count(_paint_alone(done.job, load_fn, shown, metrics))
+                    yield from _handed_on(
+                        shown.count(_paint_alone(done.job, load_fn, shown, metrics))
+                    )
                 else:
-                    yield shown.count(done)
+                    yield from _handed_on(shown.count(done))
+
+
+def _handed_on(done: Done) -> Iterator[Done]:
+    """Yield what is done, and end if Ctrl-C came as it was finished."""
+    yield done
+    if done.is_last:
+        raise KeyboardInterrupt
 
 
 def _goes_alone(job: PictureJob) -> bool:
@@ -162,7 +175,7 @@ def _paint_alone(
 ) -> Done:
     callback = shown.callback([job])
     started = time.perf_counter()
-    result, problem = None, None
+    result, problem, is_last = None, None, False
     try:
         result = run_job(
             load_fn(job),
@@ -170,12 +183,13 @@ def _paint_alone(
             started=started,
             notice_fn=lambda _: callback.notice(_NOTICE),
             metrics=metrics,
+            keeps_part=False,
         )
-    except Interrupted:
-        raise KeyboardInterrupt from None
+    except Interrupted as interrupted:  # as it was finished
+        result, is_last = interrupted.result, True
     except Exception as error:
         problem = error
-    return Done(job, result, problem, time.perf_counter() - started)
+    return Done(job, result, problem, time.perf_counter() - started, is_last)
 
 
 def _at_once(
@@ -300,16 +314,20 @@ def _paint_batch(
     except Exception as error:
         problem = error
     wall = time.perf_counter() - started
-    for number, picture in enumerate(pictures):
-        result, own = None, problem
-        if problem is None:
-            try:
-                result = finish(
-                    jobs[number], painted[number], seconds=wall, metrics=metrics
-                )
-            except Exception as error:
-                own = error
-        yield Done(picture, result, own, wall / len(jobs))
+    made = []
+    with deferred_interrupt(lambda _: callback.notice(_NOTICE)) as is_interrupted:
+        for number, picture in enumerate(pictures):
+            result, own = None, problem
+            if problem is None:
+                try:
+                    result = finish(
+                        jobs[number], painted[number], seconds=wall, metrics=metrics
+                    )
+                except Exception as error:
+                    own = error
+            made.append(Done(picture, result, own, wall / len(jobs)))
+    made[-1] = made[-1]._replace(is_last=is_interrupted())
+    yield from made
 
 
 def _shapes_of(job: Job) -> Hashable:

@@ -57,11 +57,13 @@ def run_job(
     notice_fn: Callable[[str], None] | None = None,
     metrics: bool = False,
     checkpoint: Checkpoint | None = None,
+    keeps_part: bool = True,
 ) -> Result:
     """Return the result of a job, painted from the first step to the last.
 
     `started` is on the clock of `time.perf_counter`; `notice_fn` shows a message at
-    Ctrl-C, by default `callback` does.
+    Ctrl-C, by default `callback` does. `keeps_part` says that the picture so far is
+    wanted then.
     """
     limit = job.config.max_seconds
     is_alike = is_pair_alike(job)
@@ -86,6 +88,8 @@ def run_job(
                     job, callback, deadline, is_interrupted, checkpoint
                 )
         seconds = time.perf_counter() - started
+        if painted.stopped == "interrupted" and not keeps_part:
+            raise KeyboardInterrupt
         result = finish(job, painted, seconds=seconds, metrics=metrics)
     if is_interrupted() or painted.stopped == "interrupted":
         raise Interrupted(result)

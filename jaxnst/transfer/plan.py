@@ -122,7 +122,7 @@ def make_plan(
     step = StepProgram(
         first.network.with_memory(network_level),
         first.optimizer,
-        normalization=config.normalization,
+        normalization=config.objective,
         # A strength corrects the last picture itself.
         averaging=0.0 if is_steered else config.averaging,
         num_members=num_members,
@@ -163,7 +163,7 @@ def make_plan(
             "content_layers": tuple(config.content_layers),
             "style_layers": tuple(config.style_layers),
             "style_losses": tuple(config.style_loss),
-            "normalization": config.normalization,
+            "normalization": config.objective,
         },
         has_regions=inputs.regions is not None,
     )
@@ -245,7 +245,7 @@ def weights_of(config: TransferConfig, regions: Regions | None = None) -> LossWe
         content_layers=config.content_layers,
         style_layers=tilt(config.style_layers, config.detail),
         style_losses=config.style_loss,
-        normalization=config.normalization,
+        normalization=config.objective,
     )
     if regions is not None and config.strength is not None:
         # The strength of each region is controlled separately.

@@ -166,6 +166,7 @@ _REPLACED = {
     "content_weight": ("strength",),
     "style_weight": ("strength",),
     "optimizer": ("learning_rate", "decay"),
+    "normalization": ("style_loss", "content_weight", "style_weight", "strength"),
 }
 
 

@@ -12,7 +12,8 @@ from jaxnst._checks import plain
 class Screen:
     """Lines on standard error, and a bar if that is a terminal.
 
-    If the reader of a pipe has gone, nothing more is shown, and work goes on.
+    If the reader of a pipe has gone, or a disk is full, nothing more is shown, and work
+    goes on.
     """
 
     def __init__(self, *, enabled: bool = True, console: Any = None):
@@ -85,5 +86,5 @@ class Screen:
     def _for_its_reader(self) -> Iterator[None]:
         try:
             yield
-        except (BrokenPipeError, SystemExit):  # rich turns the first into the second
+        except (OSError, SystemExit):  # rich turns a broken pipe into the second
             self.is_on = False

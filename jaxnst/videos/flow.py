@@ -161,7 +161,7 @@ def find_flow(pattern: str, one: int, other: int) -> Path:
         FileNotFoundError: if there is no such file.
     """
     numbers = iter((one, other))
-    path = Path(re.sub(r"%0?\d*d", lambda form: form[0] % next(numbers), pattern))
+    path = Path(re.sub(r"%\d{0,3}d", lambda form: form[0] % next(numbers), pattern))
     if not path.is_file():
         raise FileNotFoundError(f"`flow`: no such file: {path_text(path)}")
     return path
