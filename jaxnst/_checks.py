@@ -84,8 +84,9 @@ def no_such_file(path: Path) -> str:
         return f"{text}; addresses are not read, so download the file first"
     near: list[str] = []
     with contextlib.suppress(OSError):
-        names = [each.name for each in path.parent.iterdir()]
-        near = difflib.get_close_matches(path.name, names, 1, 0.7)
+        names = {each.stem: each.name for each in path.parent.iterdir()}
+        stems = difflib.get_close_matches(path.stem, names, 1, 0.7)
+        near = [names[stem] for stem in stems]
     return f"{text}; there is {path_text(near[0])}" if near else text
 
 

@@ -655,6 +655,11 @@ class TransferConfig:
                 "`strength` changes the weights every step, which L-BFGS does not "
                 "support; use `optimizer` 'adam'."
             )
+        if self.color == "palette-only" and self.strength != 0:
+            raise ValueError(
+                "`color` 'palette-only' paints nothing, so that `strength` does not go "
+                "with it; leave one of them out."
+            )
 
     @property
     def objective(self) -> str:
@@ -940,10 +945,18 @@ def make_config(preset: str = "default", **settings: Any) -> TransferConfig:
         # The default mix is not in the paper.
         changed.setdefault("style_loss", dict(DEFAULT_STYLE_LOSS["paper"]))
     config = dataclasses.replace(base, **changed)
+    if "num_steps" not in changed:
+        config = dataclasses.replace(config, num_steps=usual_steps(config))
+    return config
+
+
+def usual_steps(config: TransferConfig) -> int:
+    """Return the steps at the full size if nothing else is said.
+
+    Args:
+        config: settings, whose `num_steps` are those of the preset.
+    """
     # Then `jaxnst.optimize.pyramid_sizes` has no smaller size, which would have done
     # most of the work.
     is_alone = 0 < config.size / 2 < config.min_size / 2**0.5
-    if is_alone and "num_steps" not in changed:
-        num_steps = max(config.num_steps, config.coarse_steps)
-        config = dataclasses.replace(config, num_steps=num_steps)
-    return config
+    return max(config.num_steps, config.coarse_steps * is_alone)

@@ -155,6 +155,7 @@ def test_a_size_that_is_painted_alone_gets_the_steps_of_a_smaller_one():
         ({"size": "64"}, "`size` must be a whole number"),
         ({"seed": 2**32}, "`seed` must be 0 to 4294967295"),
         ({"style_scale": 1e6}, "`style_scale` must be at most 100"),
+        ({"color": "palette-only", "strength": 0.5}, "'palette-only' paints nothing"),
         ({"averaging": 1}, "`averaging` must be 0 or more and below 1, got 1"),
         ({"decay": 1.5}, "`decay` must be between 0 and 1"),
         ({"learning_rate": 0}, "`learning_rate` must be finite and greater than 0"),

@@ -351,6 +351,12 @@ def advise(values, config=None, metrics=GOOD, attribution=None):
     )
 
 
+def test_what_a_strength_leaves_is_no_fault():
+    gaps = [0.1, 0.1, 0.2, 0.5, 0.7]
+    assert "style_scale" in advise(gaps)[0]
+    assert "style_scale" not in advise(gaps, TransferConfig(strength=0.7))[0]
+
+
 def test_shapes_that_are_too_small():
     first = advise([0.1, 0.1, 0.2, 0.5, 0.7])[0]
     assert "relu1_1, relu2_1 and relu3_1" in first

@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 
 import jaxnst
 from jaxnst.cli.main import main
+from jaxnst.config import PRESETS
 from jaxnst.images.metadata import check_record
 from jaxnst.pretrained import SPECS, hub
 from jaxnst.transfer import setup
@@ -125,6 +126,20 @@ def test_what_is_given_takes_the_place_of_what_does_not_go_with_it(record):
     assert not settings.keys() & {"optimizer", "learning_rate", "decay"}
     same = settings_of(record, {"optimizer": record["settings"]["optimizer"]})
     assert same["learning_rate"] == record["settings"]["learning_rate"]
+
+
+def test_the_usual_steps_are_those_of_the_size_that_is_given(record):
+    """A picture of 48 px has more, as it has no smaller size before it."""
+    usual = PRESETS["default"]
+    alone = changed(record, ("settings", "num_steps"), usual.coarse_steps)
+    alone = changed(alone, ("settings", "coarse_steps"), usual.coarse_steps)
+    alone = changed(alone, ("settings", "min_size"), usual.min_size)
+    assert settings_of(alone)["num_steps"] == usual.coarse_steps
+    settings = settings_of(alone, ["size"])
+    settings["size"] = 512
+    assert settle_config(**settings).num_steps == usual.num_steps
+    own = changed(alone, ("settings", "num_steps"), 7)
+    assert settings_of(own, ["size"])["num_steps"] == 7
 
 
 def test_a_strength_has_a_value_for_each_region(record):

@@ -109,7 +109,7 @@ def _judge_scales(
 ) -> Iterator[Advice]:
     """Fine or coarse layers that stay behind."""
     names, values = list(gaps), list(gaps.values())
-    if len(names) < 3:
+    if len(names) < 3 or config.strength is not None:  # which leaves a part of each
         return
     half = len(names) // 2
     fine, coarse = float(np.mean(values[:half])), float(np.mean(values[-half:]))
@@ -175,7 +175,8 @@ def _judge_others(
             f"{convergence.gain:.0%} more.",
         )
     palette, detail = float(metrics.palette_gap), float(metrics.style_detail)
-    if config.color == "style" and palette > _PALETTE_FAR:
+    is_whole = config.color == "style" and config.strength is None
+    if is_whole and palette > _PALETTE_FAR:
         yield (
             0.6 * palette,
             f"{palette:.0%} of the way to the painting's colors remains; the finest "

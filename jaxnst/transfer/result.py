@@ -16,7 +16,15 @@ from PIL import Image as PILImage
 from jaxnst import __version__
 from jaxnst._checks import shown
 from jaxnst._types import HostAlpha, HostImage
-from jaxnst.config import CUSTOM, INIT_IMAGE, INITS, SETTINGS, STRENGTH_MAP
+from jaxnst.config import (
+    CUSTOM,
+    INIT_IMAGE,
+    INITS,
+    PRESETS,
+    SETTINGS,
+    STRENGTH_MAP,
+    usual_steps,
+)
 from jaxnst.images import save_picture, to_pil
 from jaxnst.networks.devices import default_device
 from jaxnst.optimize.member import SizeReport
@@ -262,6 +270,18 @@ def settings_of(
     for name, value in settings.items():
         if value is not None:
             settings[name] = _checked(name, value)
+    # Steps that were the usual ones for its size are those for another, too.
+    names = "size", "min_size", "coarse_steps", "num_steps"
+    if "size" in given and "num_steps" not in given and settings.keys() >= {*names}:
+        size, min_size, coarse_steps, num_steps = (settings[name] for name in names)
+        preset = dataclasses.replace(
+            PRESETS[settings["preset"]],
+            size=size,
+            min_size=min_size,
+            coarse_steps=coarse_steps,
+        )
+        if num_steps == usual_steps(preset):
+            del settings["num_steps"]
     return settings
 
 
