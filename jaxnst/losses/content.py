@@ -83,7 +83,7 @@ def as_long_as(features: FeatureMap, target: FeatureMap) -> FeatureMap:
         target: activations of the content picture, at the same layer.
 
     Returns:
-        float32 or wider. F shorter than a tenth of P becomes ten times as long only.
+        float32 or wider. No feature becomes more than ten times as long as it was.
     """
     features, target = widen(features), widen(target)
     square, aim = _squared_lengths(features), _squared_lengths(target)
