@@ -171,9 +171,10 @@ def _paint(
     record = result.record
     made = record["result"]
     if is_interrupted:
+        is_kept = getattr(args, "checkpoint", None) is not None
         say_error(
             f"interrupted after step {made['steps']}; the picture reached so far is "
-            f"in {output}" + _ways_on(args)
+            f"in {output}" + "; the same command goes on from there" * is_kept
         )
         return EXIT_INTERRUPTED
     is_good = made["stopped"] in FINISHED
@@ -190,12 +191,6 @@ def _paint(
     if "metrics" in record and not args.quiet:
         _tell_metrics(record["metrics"], output)
     return 0 if is_good else EXIT_ERROR
-
-
-def _ways_on(args: argparse.Namespace) -> str:
-    if getattr(args, "checkpoint", None) is None:
-        return ""
-    return "; the same command goes on from there"
 
 
 def result_text(record: Mapping[str, Any]) -> str:

@@ -50,6 +50,7 @@ examples:
 """
 # Settings of pictures that a clip has not.
 _WITHOUT = ("tile", "max_seconds", "like")
+_PASSED_ON = ("output", "audio", "codec", "quality", "keep", "metrics")
 
 
 def _parse_over_time(text: str, name: str) -> Any:
@@ -105,12 +106,7 @@ def _video(args: argparse.Namespace) -> int:
         result = video(
             args.clip,
             styles,
-            output=args.output,
-            audio=args.audio,
-            codec=args.codec,
-            quality=args.quality,
-            keep=args.keep,
-            metrics=args.metrics,
+            **{name: vars(args)[name] for name in _PASSED_ON},
             progress=not args.quiet,
             **own,
             **given,

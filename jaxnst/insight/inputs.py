@@ -18,7 +18,7 @@ from jaxnst.objective import LossWeights
 from jaxnst.optimize.strength import weigh
 from jaxnst.transfer.inputs import StyleSource
 from jaxnst.transfer.plan import weights_of
-from jaxnst.transfer.result import Result, name_styles, read_trace, settings_of
+from jaxnst.transfer.result import Result, named_pictures, read_trace, settings_of
 from jaxnst.transfer.run import styles_at
 from jaxnst.transfer.setup import Job, set_up, settle_config
 
@@ -152,12 +152,8 @@ def _check_kind(record: Mapping[str, Any]) -> None:
 
 def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
     """Raise ValueError if the job has other inputs than the record."""
-    inputs = job.inputs
-    given = {"content": inputs.content, **name_styles(inputs.styles)}
-    given |= dict(inputs.guiding)
-    given |= {} if inputs.init is None else {"init": inputs.init}
     known = record.get("inputs", {})
-    for name, picture in given.items():
+    for name, picture in named_pictures(job).items():
         was = known.get(name)
         if not isinstance(was, Mapping) or "sha256" not in was:
             raise ValueError(
@@ -170,7 +166,7 @@ def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
                 f"which was named {was.get('name')!r}; expected the sha256 "
                 f"{str(was['sha256'])[:12]}..., got {picture.sha256[:12]}..."
             )
-    if missing := [name for name in known if name not in given]:
+    if missing := [name for name in known if name not in named_pictures(job)]:
         raise ValueError(
             f"the picture was painted from {missing[0]}, too; give that as well."
         )

@@ -135,14 +135,9 @@ def _nearest(
     samples: Float[Array, "samples channels"],
     max_held: int,
 ) -> Int[Array, " points"]:
-    num_points = own.shape[0]
-    held = max(1, min(num_points, max_held // samples.shape[0]))
-    num_parts = -(-num_points // held)
-    padded = jnp.pad(own, ((0, num_parts * held - num_points), (0, 0)))
+    def find(point: Float[Array, " channels"]) -> Int[Array, ""]:
+        similar = jnp.matmul(samples, point, precision=jax.lax.Precision.HIGHEST)
+        return jnp.argmax(similar).astype(jnp.int32)
 
-    def find(part: Float[Array, "held channels"]) -> Int[Array, " held"]:
-        similar = jnp.matmul(part, samples.T, precision=jax.lax.Precision.HIGHEST)
-        return jnp.argmax(similar, axis=1).astype(jnp.int32)
-
-    found = jax.lax.map(find, padded.reshape(num_parts, held, -1))
-    return found.reshape(-1)[:num_points]
+    held = max(1, max_held // samples.shape[0])
+    return jax.lax.map(find, own, batch_size=min(held, own.shape[0]))

@@ -86,9 +86,8 @@ def paint_here(
     for group in groups.values():
         waiting = list(group)
         if len(waiting) == 1 and (is_one_cpu or _goes_alone(waiting[0])):
-            yield from _handed_on(
-                shown.count(_paint_alone(waiting[0], load_fn, shown, metrics))
-            )
+            done = _paint_alone(waiting[0], load_fn, shown, metrics)
+            yield from shown.hand_on(done)
             continue
         most = batch_size or _at_once(group, load_fn, devices) * len(devices)
         while waiting:
@@ -100,18 +99,10 @@ def paint_here(
                     most = size // 2
                     waiting.insert(0, done.job)
                 elif is_too_large and done.job.config.memory == "auto":
-                    yield from _handed_on(
-                        shown.count(_paint_alone(done.job, load_fn, shown, metrics))
-                    )
+                    alone = _paint_alone(done.job, load_fn, shown, metrics)
+                    yield from shown.hand_on(alone)
                 else:
-                    yield from _handed_on(shown.count(done))
-
-
-def _handed_on(done: Done) -> Iterator[Done]:
-    """Yield what is done, and end if Ctrl-C came as it was finished."""
-    yield done
-    if done.is_last:
-        raise KeyboardInterrupt
+                    yield from shown.hand_on(done)
 
 
 def _goes_alone(job: PictureJob) -> bool:
@@ -160,14 +151,16 @@ class _Shown:
         if self._step_fn is not None:
             self._step_fn(view)
 
-    def count(self, done: Done) -> Done:
-        """Count a picture as done."""
+    def hand_on(self, done: Done) -> Iterator[Done]:
+        """Count a picture as done, yield it, and end if Ctrl-C came meanwhile."""
         self._num_done += 1
         if done.result is None:
             self._workload.total -= done.job.work
         else:
             self._workload.before += done.job.work
-        return done
+        yield done
+        if done.is_last:
+            raise KeyboardInterrupt
 
 
 def _paint_alone(

@@ -46,7 +46,7 @@ def make_record(
 ) -> dict[str, Any]:
     """Return the record of one picture, from which it can be made again."""
     inputs = job.inputs
-    pictures = _pictures_of(job)
+    pictures = named_pictures(job)
     device = default_device()
     result: dict[str, Any] = {
         "height": inputs.shape[0],
@@ -104,7 +104,7 @@ def make_record(
     }
 
 
-def _pictures_of(job: Job) -> dict[str, Any]:
+def named_pictures(job: Job) -> dict[str, Any]:
     """Return {name in a record: picture} of all inputs."""
     inputs = job.inputs
     pictures = {"content": inputs.content, **name_styles(inputs.styles)}
@@ -115,7 +115,7 @@ def _pictures_of(job: Job) -> dict[str, Any]:
 
 def identity_of(job: Job) -> dict[str, Any]:
     """Return what decides a picture: its settings, and the hashes of its inputs."""
-    hashes = {name: picture.sha256 for name, picture in _pictures_of(job).items()}
+    hashes = {name: picture.sha256 for name, picture in named_pictures(job).items()}
     settings = job.config.to_dict()
     settings.pop("max_seconds", None)
     weights = None if job.weights is None else job.weights._asdict()

@@ -29,7 +29,7 @@ from .encoding import (
     write_clip,
 )
 from .flow import one_thread
-from .folder import Row, WorkFolder, planned_memory
+from .folder import WorkFolder, planned_memory
 from .jobs import ClipJob, plan_clip
 from .painting import Stopped
 from .remote import paint_elsewhere
@@ -285,10 +285,19 @@ def _paint(
         bar.begin(job, folder)
         with deferred_interrupt(bar.say) as interrupted_fn:
             try:
-                for row in _rows(job, folder, executor, interrupted_fn, bar):
+                painted = (
+                    paint_shots(
+                        job, folder, is_interrupted=interrupted_fn, step_fn=bar.step
+                    )
+                    if executor is None
+                    else paint_elsewhere(
+                        job, folder, executor, is_interrupted=interrupted_fn
+                    )
+                )
+                for row in painted:
                     bar.advance(row)
-                    if callback is not None and _is_true(callback(row | counts)):
-                        is_stopped = True
+                    answer = callback is not None and callback(row | counts)
+                    is_stopped |= isinstance(answer, bool | np.bool_) and bool(answer)
                     # The first frame may come late, from another device.
                     if is_stopped and folder.is_done(0, 1):
                         break
@@ -297,7 +306,8 @@ def _paint(
             except KeyboardInterrupt:  # of a step, or of a callback
                 is_interrupted = True
         folder.finish()
-        count = _num_painted(folder, job)
+        missing = (i for i in range(len(job.clip)) if not folder.is_done(i, 1))
+        count = next(missing, len(job.clip))
         if not count:
             raise VideoInterrupted(None)
         is_part = not all(
@@ -355,32 +365,6 @@ def _paint(
             _frames_fn=functools.partial(_written, place, clip.numbers, job.shape),
         )
     return result
-
-
-def _is_true(answer: object) -> bool:
-    return isinstance(answer, bool | np.bool_) and bool(answer)
-
-
-def _num_painted(folder: WorkFolder, job: ClipJob) -> int:
-    """Return how many frames are there from the first on, after any pass."""
-    count = 0
-    while count < len(job.clip) and folder.is_done(count, 1):
-        count += 1
-    return count
-
-
-def _rows(
-    job: ClipJob,
-    folder: WorkFolder,
-    executor: Any,
-    interrupted_fn: Callable[[], bool],
-    bar: "Progress",
-) -> Iterator[Row]:
-    """Paint the shots, and yield the row of each frame that is painted."""
-    if executor is not None:
-        yield from paint_elsewhere(job, folder, executor, is_interrupted=interrupted_fn)
-        return
-    yield from paint_shots(job, folder, is_interrupted=interrupted_fn, step_fn=bar.step)
 
 
 def _finished(

@@ -113,25 +113,25 @@ def deep_flow(one: HostImage, other: HostImage) -> Flow:
     return method.calc(gray_levels(one), gray_levels(other), None)
 
 
-def make_flow_fn(flow: Any) -> tuple[FlowFn | None, str]:
-    """Return the function of a setting `flow`, and its name in a record.
+def make_flow_fn(flow: Any) -> FlowFn | None:
+    """Return the function of a setting `flow`.
 
     Raises:
         ValueError: if it is unknown, or its package is not installed.
     """
     if flow is None or flow == "none":
-        return None, "none"
+        return None
     if callable(flow):
-        return _checked(flow), "custom"
+        return _checked(flow)
     check_choice("flow", flow, FLOWS)
     if flow == "dis":
-        return dis_flow, flow
+        return dis_flow
     if not hasattr(cv2, "optflow"):
         raise ValueError(
             "`flow` 'deepflow' needs opencv-contrib-python-headless in the place of "
             "opencv-python-headless; or use 'dis'."
         )
-    return deep_flow, flow
+    return deep_flow
 
 
 def _checked(flow_fn: Any) -> FlowFn:

@@ -103,7 +103,7 @@ class ClipJob:
     def __post_init__(self):
         is_files = is_flow_pattern(self.flow)
         self._flow_files: str | None = self.flow if is_files else None
-        self._flow_fn = None if is_files else make_flow_fn(self.flow)[0]
+        self._flow_fn = None if is_files else make_flow_fn(self.flow)
 
     def set_first(self, picture: Picture, *, memory: str | None = None) -> None:
         """Take the first frame, and what of it holds for all of them."""
@@ -395,17 +395,12 @@ class ClipJob:
         painted = Painted(image, [], None, self.memory)
         job = self.first._replace(config=self.config)
         record = make_record(job, painted, seconds=0.0, moved=(0, 0))
-        record["inputs"]["content"] = {
-            "name": self.clip.name,
-            "sha256": self.clip.sha256,
-        }
-        for number, each in enumerate(self.masks or (), start=1):
+        masks = {f"mask {number}": x for number, x in enumerate(self.masks or (), 1)}
+        clips = {"content": self.clip, **masks, "strength": self.strengths}
+        for name, each in clips.items():
             if isinstance(each, Clip):
-                name = {"name": each.name, "sha256": each.sha256}
-                record["inputs"][f"mask {number}"] = name
-        if self.strengths is not None:
-            known = self.strengths
-            record["inputs"]["strength"] = {"name": known.name, "sha256": known.sha256}
+                known = {"name": each.name, "sha256": each.sha256}
+                record["inputs"][name] = known
         for name in ("av", "opencv-python-headless"):
             try:
                 record["versions"][name] = importlib.metadata.version(name)

@@ -1,9 +1,8 @@
 """Motion between frames; start and target of a frame, made from earlier paintings."""
 
 import concurrent.futures
+import contextlib
 import functools
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
@@ -277,46 +276,17 @@ class Window:
         return self._found[index]
 
 
-def in_thread(items: Iterable[T], depth: int) -> Iterator[T]:
+def in_thread(items: Generator[T, None, None], depth: int) -> Iterator[T]:
     """Yield items that a thread makes ahead, at most so many."""
-    made: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(depth)
-    is_over = threading.Event()
-
-    def offer(entry: tuple[bool, T | BaseException | None]) -> bool:
-        while not is_over.is_set():
-            try:
-                made.put(entry, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
+    pool = concurrent.futures.ThreadPoolExecutor(1, "jaxnst-frames")
+    with contextlib.closing(items), pool:  # the thread ends first
         try:
-            for item in items:
-                if not offer((True, item)):
-                    return
-            offer((False, None))
-        except BaseException as error:
-            offer((False, error))
+            waiting = deque(pool.submit(next, items, None) for _ in range(depth + 1))
+            while (item := waiting.popleft().result()) is not None:
+                waiting.append(pool.submit(next, items, None))
+                yield item
         finally:
-            if isinstance(items, Generator):  # its threads end, too
-                items.close()
-
-    thread = threading.Thread(target=work, name="jaxnst-frames", daemon=True)
-    thread.start()
-    try:
-        while True:
-            is_item, item = made.get()
-            if is_item:
-                yield item  # pyright: ignore[reportReturnType]
-            elif isinstance(item, BaseException):
-                raise item
-            else:
-                return
-    finally:
-        is_over.set()
-        thread.join()
+            pool.shutdown(cancel_futures=True)
 
 
 class Prepared(NamedTuple):
@@ -337,7 +307,7 @@ def prepare(
     num_threads: int,
     ahead: int,
     keeps_changes: bool = False,
-) -> Iterator[Prepared]:
+) -> Generator[Prepared, None, None]:
     """Yield frames with their motions, which threads measure ahead.
 
     `order` has each frame and those that hold it, the nearest first.

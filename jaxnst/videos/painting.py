@@ -22,7 +22,7 @@ from jaxnst._types import HostImage
 from jaxnst.config import CUSTOM, SETTINGS, ClipConfig, TransferConfig
 from jaxnst.metrics.artifacts import high_frequency_energy
 from jaxnst.objective import LossWeights, Targets, Temporal, halved
-from jaxnst.optimize import StepView, TransferState, make_optimizer
+from jaxnst.optimize import StepView, make_optimizer
 from jaxnst.optimize.loop import run_size
 from jaxnst.optimize.member import Member
 from jaxnst.optimize.recovery import Method
@@ -146,15 +146,15 @@ class ShotPainter:
                 f"frame {index} ended early ({painted.stopped}).", stacklevel=2
             )
         image = rounded(painted.image)
-        terms = _terms_of(painted)
+        terms = [term for report in painted.reports for term in report.terms]
         ratios = np.atleast_1d((painted.strength or {}).get("ratio", []))
         row = self._row(
             index,
             image,
             started,
-            steps=sum(len(report.terms) for report in painted.reports),
+            steps=len(terms),
             ratios=_numbers(np.log(np.maximum(ratios, 1e-9))),
-            **terms,
+            **_terms(terms[-1:]),
         )
         return image, row
 
@@ -376,9 +376,8 @@ class ShotPainter:
             is_watched=False,
         )
         step = self._plan.step
-        state: TransferState = step.init(held.first)
         state = run_size(
-            step.stack([state]),
+            step.init(held.first),
             targets,
             step,
             [member],
@@ -387,7 +386,7 @@ class ShotPainter:
         report = member.report
         if report.stopped == "interrupted":
             raise Stopped
-        image = np.array(step.member(state, 0).image)
+        image = np.array(state.image)
         return image, _terms(report.terms[-1:]), report.num_steps
 
     def _row(
@@ -423,10 +422,6 @@ class ShotPainter:
             "seconds": round(time.perf_counter() - started, 3),
             "sha256": "",
         }
-
-
-def _terms_of(painted: Painted) -> dict[str, Any]:
-    return _terms([term for report in painted.reports for term in report.terms][-1:])
 
 
 def _terms(last: Sequence[Any]) -> dict[str, Any]:
