@@ -33,9 +33,20 @@ def sorted_naturally(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: (key(path), path.name))
 
 
+@contextlib.contextmanager
+def named_errors(text: str) -> Iterator[None]:
+    """Put a text before the reason of the system's errors; ours pass as they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # ours
+            raise
+        raise type(error)(f"{text}: {error.strerror}") from error
+
+
 def check_place(path: Path) -> Path:
     """Return `path` if a file can be written there; called before any work."""
-    try:
+    with named_errors(f"output {path} cannot be written"):
         if path.is_dir():
             raise IsADirectoryError(
                 f"output {path} is a folder; give a file name in it"
@@ -56,11 +67,6 @@ def check_place(path: Path) -> Path:
             _place_beside(target).unlink(missing_ok=True)
             if is_new:
                 target.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno is None:  # ours
-            raise
-        message = f"output {path} cannot be written: {error.strerror}"
-        raise type(error)(message) from error
     return path
 
 

@@ -21,7 +21,7 @@ import safetensors.numpy
 
 from jaxnst import __version__
 from jaxnst._checks import plain, shown
-from jaxnst.images.files import atomic_write, check_place, take_lock
+from jaxnst.images.files import atomic_write, check_place, named_errors, take_lock
 from jaxnst.objective import LossTerms
 
 from .loop import KeepFn, Waiting
@@ -124,13 +124,9 @@ class Checkpoint:
 
     def _make(self) -> None:
         path = self.path
-        try:
+        with named_errors(f"checkpoint {plain(str(path))} cannot be made"):
             path.mkdir(exist_ok=True)
             others = {each.name for each in path.iterdir()} - {LOCK, FILE}
-        except OSError as error:
-            raise type(error)(
-                f"checkpoint {plain(str(path))} cannot be made: {error.strerror}"
-            ) from error
         others = {name for name in others if not name.startswith(_UNFINISHED)}
         if others:
             raise FileExistsError(

@@ -25,7 +25,7 @@ from PIL import Image as PILImage
 
 from jaxnst._checks import check_path, plain
 from jaxnst.images import EXTENSIONS
-from jaxnst.images.files import atomic_write, file_sha256, take_lock
+from jaxnst.images.files import atomic_write, file_sha256, named_errors, take_lock
 from jaxnst.images.metadata import open_picture
 
 from .axes import Axis, Row, make_file_name
@@ -293,7 +293,7 @@ class SweepFolder:
 
 def _make_folder(path: Path, stage: Path) -> None:
     """Make the folder, unless it is full of other things."""
-    try:
+    with named_errors(f"output {path} cannot be written"):
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"output {path} is a file; give a folder.")
         if not path.parent.is_dir():
@@ -309,11 +309,6 @@ def _make_folder(path: Path, stage: Path) -> None:
                 f"{min(others)}); give a new folder, or an empty one."
             )
         stage.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if error.errno is None:  # raised above
-            raise
-        message = f"output {path} cannot be written: {error.strerror}"
-        raise type(error)(message) from error
 
 
 def _take_lock(path: Path, process: int) -> filelock.BaseFileLock:

@@ -23,7 +23,7 @@ from jaxnst._checks import path_text, plain
 from jaxnst._types import HostImage
 from jaxnst.config import NETWORK_MEMORY_LEVELS
 from jaxnst.images import save_picture
-from jaxnst.images.files import atomic_write, file_sha256, take_lock
+from jaxnst.images.files import atomic_write, file_sha256, named_errors, take_lock
 
 from .source import cv2
 
@@ -178,13 +178,9 @@ class WorkFolder(Store):
 
     def _make(self) -> None:
         path = self.path
-        try:
+        with named_errors(f"{plain(str(path))} cannot be made"):
             path.mkdir(exist_ok=True)
             others = {each.name for each in path.iterdir()} - {LOCK}
-        except OSError as error:
-            raise type(error)(
-                f"{plain(str(path))} cannot be made: {error.strerror}"
-            ) from error
         if others and PLAN not in others:
             raise FileExistsError(
                 f"{plain(str(path))} is full of other things (there is {min(others)}); "
@@ -244,13 +240,9 @@ class WorkFolder(Store):
         self._write(TABLE, stream.getvalue())
 
     def _write(self, name: str, text: str) -> None:
-        try:
-            with atomic_write(self.path / name) as beside:
-                beside.write_text(text)
-        except OSError as error:
-            raise type(error)(
-                f"{plain(str(self.path))} cannot be written: {error.strerror}"
-            ) from error
+        told = named_errors(f"{plain(str(self.path))} cannot be written")
+        with told, atomic_write(self.path / name) as beside:
+            beside.write_text(text)
 
     def finish(self) -> None:
         """Bring the rows into the order of the frames."""
