@@ -3,8 +3,10 @@
 import asyncio
 import collections
 import contextlib
+import errno
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -294,6 +296,62 @@ def test_a_full_disk_loses_nothing(session, pictures, monkeypatch):
     assert jaxnst.read_record(result.path)
 
 
+def test_a_full_disk_under_the_page_names_the_picture(session, pictures, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(session, "_shown", fail)
+    given = pictures / "photo.png", [pictures / "wave.png"]
+    job = finished(session.paint(*given, TINY))
+    (path,) = session.studio.folder.rglob("*.png")
+    assert f"{path} is painted and saved, but" in str(job.error)
+    assert jaxnst.read_record(path)
+    whole = shutil.copyfile
+
+    def copy_half(source, place):
+        Path(place).write_bytes(Path(source).read_bytes()[:100])
+        fail()
+
+    monkeypatch.setattr(shutil, "copyfile", copy_half)
+    with pytest.raises(OSError, match="No space"):
+        session.keep(pictures / "dots.png")
+    monkeypatch.setattr(shutil, "copyfile", whole)
+    kept = session.keep(pictures / "dots.png")
+    assert kept.read_bytes() == (pictures / "dots.png").read_bytes()
+
+
+def test_what_is_refused_stays_told(session, pictures):
+    """Not replaced by what was painted before."""
+    widgets = collections.defaultdict(object)
+    handlers = events.Events(session.studio, widgets)
+    made(session, pictures)
+
+    def refuse(_):
+        raise ValueError("give a photo.")
+
+    told = handlers._begin({"session": session}, refuse, "")
+    assert "Give a photo" in told[widgets["stage"]]
+    for answer in (*handlers._watch(told | {"session": session}),):
+        assert answer == {widgets["stage"]: gradio.skip()}
+    assert widgets["stage"] not in handlers._finish(told | {"session": session})
+
+
+def test_a_painted_tiff_fills_the_form(session, pictures, tmp_path):
+    widgets = collections.defaultdict(object, form={}, clip={})
+    handlers = events.Events(session.studio, widgets)
+    path = tmp_path / "painted.tif"
+    given = pictures / "photo.png", pictures / "wave.png"
+    jaxnst.stylize(*given, **TINY, progress=False).save(path)
+    data = {"session": session, widgets["photo"]: {"path": str(path)}}
+    answer = handlers._take(data, "photo")
+    assert "settings of painted.tif" in answer[widgets["notice"]]
+    accepted = handlers._accept({"session": session})[widgets["photo"]]
+    data[widgets["photo"]] = {"path": accepted}  # which browsers show
+    assert Path(accepted).suffix == ".png"
+    assert widgets["as_photo"] in handlers._take(data, "photo")
+    assert "photo" in session.given
+
+
 def test_a_result_that_is_gone_breaks_no_page(session, pictures):
     """Removed by its owner, or of a server that ended while the page was open."""
     result, widgets = made(session, pictures), collections.defaultdict(object)
@@ -348,12 +406,15 @@ def test_a_result_is_explained_and_two_are_compared(session, pictures):
     assert "gram gap" in views.comparison(titles, found)
 
 
-def test_a_clip_is_painted(session, pictures, slow):
-    clip = Path(__file__).parent.parent / "examples/images/big_buck_bunny.mp4"
+def test_a_clip_is_painted(session, pictures, tmp_path, slow):
+    bunny = Path(__file__).parent.parent / "examples/images/big_buck_bunny.mp4"
+    clip = shutil.copy(bunny, tmp_path)
     styles, settings = [str(pictures / "wave.png")], TINY | {"size": 64}
-    given = str(clip), styles, settings
+    given = clip, styles, settings
     job = tasks.paint_clip(session, *given, {"stop": 3, "frame_steps": 2})
+    Path(clip).unlink()  # as Gradio removes what was uploaded long ago
     finished(job)
+    shutil.copy(bunny, tmp_path)
     assert job.error is None, job.error
     assert job.frame is not None
     assert job.value.frames == job.frame.total == 3

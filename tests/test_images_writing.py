@@ -264,3 +264,15 @@ def test_many_threads_write_into_one_folder(tmp_path, content):
         list(pool.map(lambda path: save_picture(path, content), paths))
     assert len({path.read_bytes() for path in paths}) == 1
     assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+def test_a_record_too_long_for_a_jpeg_is_left_out(tmp_path):
+    points = [[i, 0.5] for i in range(9000)]
+    record = {"settings": {}, "over_time": {"strength": points}}
+    rgb = np.zeros((8, 8, 3), np.float32)
+    with pytest.warns(UserWarning, match="too long for a JPEG"):
+        save_picture(tmp_path / "a.jpg", rgb, record=record)
+    with pytest.raises(ValueError, match="holds no jaxnst record"):
+        read_record(tmp_path / "a.jpg")
+    save_picture(tmp_path / "a.png", rgb, record=record)
+    assert read_record(tmp_path / "a.png") == record

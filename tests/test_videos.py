@@ -781,10 +781,11 @@ def test_settings_over_time_as_text_and_in_a_record(pan, style):
         return _parse_over_time(text, name="strength")
 
     assert parse("0:0.2; 3.5s:0.9;") == {0: 0.2, 3.5: 0.9}
-    assert parse("clip.mp4") == "clip.mp4"
+    for name in ("clip.mp4", r"C:\maps\s.png", "take:1.png"):
+        assert parse(name) == name
     for text, message in (
         ("0:0.2;0.3", "is not MOMENT:VALUE"),
-        ("x:0.2", "'x' is neither a frame, as 48, nor a time"),
+        ("0:0.2;x:0.3", "'x' is neither a frame, as 48, nor a time"),
         ("0:0.2;0:0.3", "names a moment twice"),
     ):
         with pytest.raises(ValueError, match=message):

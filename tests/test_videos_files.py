@@ -157,6 +157,78 @@ def test_times_and_sound_stay_as_they_are(tmp_path):
     assert part.times[0] * 12800 == 400
 
 
+@pytest.mark.parametrize("part", [(None, None), (2, None)])
+def test_a_recording_whose_clock_begins_anywhere_begins_at_once(tmp_path, part):
+    hour = encode(
+        tmp_path / "in.ts",
+        [np.roll(bars(), 4 * i, 1) for i in range(6)],
+        codec="libx264",
+        pixels="yuv420p",
+        stamps=[10**6 + i for i in range(6)],
+        change_fn=lambda stream: setattr(stream, "options", {"bf": "0"}),
+    )
+    assert open_clip(hour).origin > 3600
+    with_sound = tmp_path / "sound.ts"
+    with av.open(str(hour)) as old, av.open(str(with_sound), "w") as film:
+        video = film.add_stream_from_template(old.streams.video[0])
+        voice = film.add_stream("aac", rate=16_000, layout="mono")
+        tone = np.zeros((1, 8000), np.float32)
+        sample = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        sample.sample_rate, sample.time_base = 16_000, Fraction(1, 16_000)
+        sample.pts = 40_000 * 16_000
+        sounds = [*voice.encode(sample), *voice.encode(None)]
+        for packet in [each for each in old.demux() if each.dts is not None] + sounds:
+            if packet not in sounds:
+                packet.stream = video
+            film.mux(packet)
+    clip = copy(with_sound, tmp_path / "out.mp4", part=part)
+    copied = open_clip(tmp_path / "out.mp4")
+    assert 0 <= copied.origin < 0.1
+    assert [x - clip.times[0] for x in clip.times] == [*copied.times]
+    if part == (None, None):
+        before, after = (
+            packets(with_sound, "audio"),
+            packets(tmp_path / "out.mp4", "audio"),
+        )
+        late = before[0][1] - clip.origin - (after[0][1] - copied.origin)
+        assert abs(late) < 0.001
+
+
+def test_a_subtitle_is_seen_from_the_start_on(tmp_path):
+    text = tmp_path / "in.srt"
+    lines = ("00:00:00,000 --> 00:00:00,200", "00:00:00,200 --> 00:00:00,400")
+    text.write_text("".join(f"{i}\n{x}\nline {i}\n\n" for i, x in enumerate(lines, 1)))
+    film = encode(tmp_path / "film.mkv", [bars()] * 12)
+    source = tmp_path / "in.mkv"
+    with (
+        av.open(str(film)) as old,
+        av.open(str(text)) as titles,
+        av.open(str(source), "w") as made,
+    ):
+        both = [(x, made.add_stream_from_template(x.streams[0])) for x in (old, titles)]
+        for each, copied in both:
+            for packet in each.demux():
+                if packet.dts is not None:
+                    packet.stream = copied
+                    made.mux(packet)
+    copy(source, tmp_path / "out.mkv", part=(3, None))  # from second 0.12 on
+    found = packets(tmp_path / "out.mkv", "subtitle")
+    assert [(float(x[1]), x[2]) for x in found] == [(0, b"line 1"), (0.08, b"line 2")]
+
+
+def test_sound_that_is_longer_is_no_damage(tmp_path):
+    source = encode(
+        tmp_path / "in.mp4",
+        [bars()] * 2,
+        codec="libx264",
+        pixels="yuv420p",
+        sound=["aac"],
+    )
+    slow = encode(tmp_path / "slow.mkv", [bars()] * 2, base=Fraction(2))
+    for path in (source, slow):
+        assert len(open_clip(path)) == 2  # warnings are errors here
+
+
 def chapters_of(path):
     """Return begin, end and title of the chapters of a film."""
     with open_container(path) as film:
@@ -402,6 +474,11 @@ def test_pictures_in_and_out(files, tmp_path):
         "000002.png",
     ]
     assert (tmp_path / "p_002.jpg").exists()
+    with pytest.warns(UserWarning, match="which stay: 000000.png and 0 more"):
+        copy(folder, tmp_path / "out", part=(1, 3))
+    (folder / "._f1.png").write_bytes(b"of a disk of a Mac")
+    for pattern in (folder / "*.png", f"{folder}/f%d.png"):
+        assert len(open_clip(pattern)) == 3
     Image.fromarray(bars(40, 96)).save(folder / "f11.png")
     with pytest.raises(ValueError, match=r"frame 3 \(f11.png\) is 96 x 40 px, but the"):
         open_clip(folder)
@@ -503,11 +580,13 @@ def test_what_is_no_clip_is_told_in_one_line(files, tmp_path, monkeypatch):
 def test_a_clip_is_not_written_over_itself(files, tmp_path):
     source = encode(tmp_path / "in.mkv", [bars()] * 2)
     (tmp_path / "link.mkv").symlink_to(source)
+    (tmp_path / "same.mkv").hardlink_to(source)  # as another case of its name may be
     folder = tmp_path / "frames"
     copy(source, folder)
     for clip, output in (
         (source, source),
         (source, tmp_path / "link.mkv"),
+        (source, tmp_path / "same.mkv"),
         (folder, folder),
         (f"{folder}/%06d.png", f"{folder}/%06d.png"),
         (f"{folder}/%d.png", f"{folder}/%03d.png"),

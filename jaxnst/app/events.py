@@ -81,6 +81,7 @@ class Events:
         w = self._w
         form, clip = w["form"], w["clip"]
         token = {w["token"]}
+        seen = token | {w["is_begun"]}
         chosen = token | {w["more"], w["aims"], *form.values()}
         given = chosen | {w[place] for place in _PLACES}
         drawn = given | {w["drawing"], w["canvas"], w["elsewhere"]}
@@ -97,8 +98,8 @@ class Events:
         def watch(begun: Any) -> None:
             places = {*_PLACES_OF.values()} & {*w}
             to = [w["stage"], w["tiles"], *(w[name] for name in places)]
-            watched = on(begun.then, self._watch, token, kind="stream", to=to)
-            on(watched.then, self._finish, token, to=flat)
+            watched = on(begun.then, self._watch, seen, kind="stream", to=to)
+            on(watched.then, self._finish, seen, to=flat)
 
         def begin(event: Any, fn: Any, inputs: set[Any], kind: str = "") -> None:
             watch(on(event, self._begin, inputs, fn, kind, to=flat))
@@ -210,8 +211,10 @@ class Events:
         try:
             answer = begin_fn(data)
         except _TOLD as error:
-            return {self._place(kind): self._alert(error)}
+            # Nothing that was begun before is shown in the place of this.
+            return {self._w["is_begun"]: False, self._place(kind): self._alert(error)}
         fresh = {self._w["notice"]: "", self._w["as_photo"]: gr.update(visible=False)}
+        fresh[self._w["is_begun"]] = True
         return fresh | self._busy(data[_SESSION].job) | answer
 
     def _busy(self, job: Job) -> Answer:
@@ -237,7 +240,7 @@ class Events:
     def _watch(self, data: Data) -> Iterator[Answer]:
         """Show a job until it is over."""
         job = data[_SESSION].job
-        if job is None or job.is_over:
+        if job is None or job.is_over or not data[self._w["is_begun"]]:
             yield {self._w["stage"]: gr.skip()}
             return
         stage = self._place(job.kind)
@@ -253,7 +256,7 @@ class Events:
         """Show what came of a job that is over."""
         w, session = self._w, data[_SESSION]
         job = session.job
-        if job is None or not job.is_over:
+        if job is None or not job.is_over or not data[w["is_begun"]]:
             return self._nothing()
         answer: Answer = {w[x]: gr.update(interactive=True) for x in _BEGIN if x in w}
         answer[w["stop"]] = gr.update(visible=False)
@@ -352,13 +355,12 @@ class Events:
             return self._nothing()
         try:
             check_picture(path, argument=place, is_named=False)
-            if Path(path).suffix.lower() not in _SHOWABLE:
-                path = str(session.as_png(path))
-                digest = session.know(path)
+            record = None if digest in session.accepted else _record_of(path)
+            if record is None and (shown := _showable(session, path)) != path:
+                path, digest = shown, session.know(shown)
                 fresh[w[place]] = path
         except FORESEEN as error:
             return fresh | {w[place]: before[0], w["notice"]: self._alert(error)}
-        record = None if digest in session.accepted else _record_of(path)
         if record is None:
             session.given[place] = str(session.keep(path)), digest
             if place == "photo":
@@ -391,7 +393,8 @@ class Events:
             return self._nothing()
         path, digest = session.offered
         session.accepted.add(digest)
-        return {w["photo"]: path, w["as_photo"]: gr.update(visible=False)}
+        photo = _showable(session, path)
+        return {w["photo"]: photo, w["as_photo"]: gr.update(visible=False)}
 
     def _fill(self, session: Session, record: Mapping[str, Any], name: str) -> Answer:
         """Return the form with the settings in a record, and its pictures."""
@@ -630,6 +633,13 @@ def _record_of(path: str | Path) -> dict[str, Any] | None:
         return read_record(path)
     except (ValueError, OSError):
         return None
+
+
+def _showable(session: Session, path: str) -> str:
+    """Return a picture that browsers show."""
+    if Path(path).suffix.lower() in _SHOWABLE:
+        return path
+    return str(session.as_png(path))
 
 
 def _canvas(path: str) -> dict[str, Any] | None:

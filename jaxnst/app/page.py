@@ -63,8 +63,9 @@ def build_page(studio: Studio) -> Any:
     for stem in (*_PHOTOS, *_PAINTINGS):
         if path := _example(stem):
             studio.know(path)
-    # Gradio's own copies of files go after some hours; it looks every ten minutes.
-    with gr.Blocks(title="jaxnst", delete_cache=(600, 6 * 3600)) as demo:
+    # Gradio's own copies of files go after a week, as a page that was left open names
+    # them; it looks every hour. The end of jaxnst removes them all.
+    with gr.Blocks(title="jaxnst", delete_cache=(3600, 7 * 24 * 3600)) as demo:
         Events(studio, _lay_out()).connect(demo)
         demo.load(None, js=_SCRIPT, api_visibility="private")
     return demo
@@ -74,6 +75,8 @@ def _lay_out() -> dict[str, Any]:
     """Make all widgets, and return them by their names."""
     w: dict[str, Any] = {"form": {}, "clip": {}, "shelf": {}}
     w["token"] = gr.BrowserState(None, storage_key="jaxnst", secret="jaxnst")
+    # Whether what was asked for last was begun, and not refused.
+    w["is_begun"] = gr.State(True)
     gr.HTML(
         '<div class="jx-head"><h1>jaxnst</h1>'
         "<p>A photo, painted like a painting.</p></div>"

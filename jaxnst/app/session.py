@@ -7,6 +7,7 @@ knows of Gradio.
 
 import base64
 import concurrent.futures
+import contextlib
 import dataclasses
 import datetime
 import io
@@ -27,7 +28,7 @@ from PIL import Image
 
 from jaxnst._checks import one_line, one_or_all
 from jaxnst.images import load_picture, save_picture
-from jaxnst.images.files import file_sha256
+from jaxnst.images.files import atomic_write, file_sha256
 from jaxnst.optimize import StepView
 from jaxnst.transfer.driver import estimate, stylize
 from jaxnst.transfer.memory import Estimate, OutOfMemory
@@ -277,6 +278,17 @@ def advice_of(error: Exception | None) -> dict[str, Any]:
     return dict(error.advice) if isinstance(error, OutOfMemory) else {}
 
 
+@contextlib.contextmanager
+def saved_all_the_same(path: Path) -> Iterator[None]:
+    """Say where a result is, if there is no room for what the page shows of it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{path} is painted and saved, but cannot be shown: {one_line(error)}"
+        ) from error
+
+
 def make_temporary() -> Path:
     """Return a new folder, which has the number of this process in its name."""
     return Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-"))
@@ -462,13 +474,15 @@ class Session:
         return self.job
 
     def keep(self, path: str | Path) -> Path:
-        """Return a copy of a picture that stays while the session does."""
+        """Return a copy of a picture or a clip that stays while the session does."""
         source = Path(path)
-        place = self.folder / self.know(source)[:16] / source.name
+        digest = self.know(source)
+        place = self.folder / digest[:16] / source.name
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, place)
-            self._hashes[file_sha256(place)] = str(place)
+            with atomic_write(place) as beside:
+                shutil.copyfile(source, beside)
+            self._hashes[digest] = str(place)
         return place
 
     def paint(
@@ -507,15 +521,16 @@ class Session:
         assert result.job is not None
         photo = result.job.inputs.content_at(result.image.shape[:2])
         self.know(path)
-        made = Made(
-            path=path,
-            record=result.record,
-            sources=sources,
-            before=self._shown(photo, "before"),
-            after=self._shown(result.image, "after"),
-            thumb=self._shown(result.image, "thumb", _THUMB_SIDE),
-            note=note,
-        )
+        with saved_all_the_same(path):
+            made = Made(
+                path=path,
+                record=result.record,
+                sources=sources,
+                before=self._shown(photo, "before"),
+                after=self._shown(result.image, "after"),
+                thumb=self._shown(result.image, "thumb", _THUMB_SIDE),
+                note=note,
+            )
         self.results.append(made)
         self.shown = made
         return made

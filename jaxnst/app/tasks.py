@@ -21,7 +21,7 @@ from jaxnst.sweeps.axes import Row
 from jaxnst.sweeps.driver import SweepInterrupted, sweep
 from jaxnst.sweeps.results import SweepResult
 
-from .session import Frame, Job, Made, Session, short_stem
+from .session import Frame, Job, Made, Session, saved_all_the_same, short_stem
 
 
 # What a grid may vary, and values to begin with.
@@ -130,7 +130,7 @@ def paint_clip(
     own: Mapping[str, Any],
 ) -> Job:
     """Begin a clip; the job's value is a `PaintedClip`, or None without a frame."""
-    source, paintings = Path(clip), [session.keep(path) for path in styles]
+    source, paintings = session.keep(clip), [session.keep(path) for path in styles]
     style = one_or_all(paintings)
 
     def run(job: Job) -> PaintedClip | None:
@@ -181,7 +181,8 @@ def paint_clip(
             shutil.rmtree(frames, ignore_errors=True)
         if result is None:
             return None
-        return PaintedClip(place, session.copy(place), len(result))
+        with saved_all_the_same(place):
+            return PaintedClip(place, session.copy(place), len(result))
 
     return session.begin("clip", run)
 

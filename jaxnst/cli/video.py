@@ -57,14 +57,22 @@ def _parse_over_time(text: str, name: str) -> Any:
     """Return a value, or `0:0.2; 48:0.9` as {frame, or seconds as a float: value}."""
     parse_fn = SETTINGS[name].parse_fn
     points = [part.partition(":") for part in text.split(";") if part.strip()]
-    if not any(colon for _, colon, _ in points):
-        return parse_fn(text)
+    if not any(colon for _, colon, _ in points) or not _is_moment(points[0][0]):
+        return parse_fn(text)  # names of files may have colons
     if not all(colon for _, colon, _ in points):
         raise ValueError(f"{shown(text)} is not MOMENT:VALUE; MOMENT:VALUE; ...")
     found = {parse_moment(at): parse_fn(value.strip()) for at, _, value in points}
     if len(found) < len(points):
         raise ValueError(f"{shown(text)} names a moment twice")
     return found
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        parse_moment(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _video(args: argparse.Namespace) -> int:

@@ -166,7 +166,7 @@ def _film_text(path: Path) -> str:
 
 # Bounds of everything in a record, known or not.
 _MAX_DEPTH = 8
-_MAX_ITEMS = 10_000
+_MAX_ITEMS = 100_000
 _MAX_TEXT = 1000
 _MAX_KEY = 100
 _MAX_NUMBER = 1e30

@@ -30,7 +30,9 @@ from .metadata import EXTENSIONS as EXTENSIONS, TEXT_KEY
 
 
 _WITH_16_BITS = (".png", ".tif", ".tiff")
-_WITHOUT_ALPHA = (".jpg", ".jpeg")
+_JPEG = (".jpg", ".jpeg")
+# Bytes of text that a JPEG holds, in its segment of EXIF.
+_MAX_EXIF = 65_000
 # Longest sides, in pixels, of the formats that cannot hold every picture.
 _LONGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 # Values in a picture above which PNG is compressed less, three times as fast, and
@@ -170,7 +172,14 @@ def save_picture(
     if record is not None:
         text = json.dumps({TEXT_KEY: record}, separators=(",", ":"))
     rgb = np.asarray(rgb)
-    if path.suffix.lower() in _WITHOUT_ALPHA and alpha is not None:
+    if path.suffix.lower() in _JPEG and len(text) > _MAX_EXIF:
+        warnings.warn(
+            f"{path.name}: the settings are too long for a JPEG, which has no record "
+            "of them; use .png, .webp or .tif to keep it.",
+            stacklevel=2,
+        )
+        text = ""
+    if path.suffix.lower() in _JPEG and alpha is not None:
         warnings.warn(
             f"{path.name}: JPEG has no transparency, so the picture is laid on white; "
             "use .png, .webp or .tif to keep it.",

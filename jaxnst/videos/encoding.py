@@ -22,7 +22,7 @@ from jaxnst.images.files import atomic_write, check_place
 from jaxnst.images.metadata import TEXT_KEY
 from jaxnst.images.save import quantize
 
-from .source import Clip, av, open_film
+from .source import Clip, av, find_pattern, open_film
 
 
 # {ending: (FFmpeg's name of the container, codecs that it holds, the usual one first)}
@@ -213,11 +213,21 @@ def check_streams(output: Output | None, clip: Clip, *, audio: bool) -> None:
     # A folder of the clip's pictures would hold the painted ones, too.
     is_file = output.is_film or clip.film is not None
     own = {each if is_file else each.parent for each in clip.files}
-    if output.path.resolve() in {each.resolve() for each in own}:
+    # Not by names, of which some disks take `A.mp4` and `a.mp4` for the same.
+    if output.path.exists() and any(map(output.path.samefile, own)):
         raise ValueError(
             f"output {path_text(output.path)} is where the clip itself is; give "
             "another name."
         )
+    if output.pattern is not None:
+        places = {output.place(number) for number in clip.numbers}
+        others = {*find_pattern(output.path / output.pattern)} - places
+        if others:
+            warnings.warn(
+                f"output {path_text(output.path)} holds other pictures of these names, "
+                f"which stay: {min(others).name} and {len(others) - 1} more.",
+                stacklevel=3,
+            )
     if output.codec is None:
         return
     if audio and clip.film is not None:
@@ -315,7 +325,7 @@ def _write_film(
                 packets = _packets_of(source, _copy_streams(source, film), clip)
         waiting = next(packets, None)
         for number, (rgb, alpha) in enumerate(itertools.chain([first], frames)):
-            time = clip.origin + clip.times[number] - clip.times[0]
+            time = clip.origin - clip.clock + clip.times[number] - clip.times[0]
             opacity = alpha if clip.has_alpha else None
             frame = _encodable(rgb, opacity, encoder, stream.pix_fmt)
             frame.pts, frame.time_base = round(time / base), base
@@ -408,7 +418,8 @@ def _chapters_of(source: Any, clip: Clip) -> Iterator[dict[str, Any]]:
         if start:
             first = max(first, start)
         if first < min(last, end):
-            edges = (round((x - start + clip.origin) / base) for x in (first, last))
+            since = clip.origin - clip.clock - start
+            edges = (round((x + since) / base) for x in (first, last))
             yield chapter | dict(zip(("start", "end"), edges, strict=True))
 
 
@@ -426,9 +437,16 @@ def _packets_of(source: Any, copied: Mapping[int, Any], clip: Clip) -> Iterator[
                 continue
             base = Fraction(packet.time_base)
             since = packet.pts * base - clip.origin
-            if (start and since < start) or since >= end:
+            late = max(0, start - since) if start else 0
+            if late:  # a subtitle is seen from there on
+                length = (packet.duration or 0) * base
+                if packet.stream.type != "subtitle" or late >= length:
+                    continue
+                packet.duration = round((length - late) / base)
+                packet.pts += round(late / base)
+            if since >= end:
                 continue
-            shift, index = round(start / base), packet.stream.index
+            shift, index = round((start + clip.clock) / base), packet.stream.index
             # Some films' packets are out of order, which no container takes.
             packet.dts = last[index] = max(
                 packet.dts - shift, last.get(index, packet.dts - shift)

@@ -47,7 +47,7 @@ from jaxnst.transfer.setup import Job, load_used_network, set_up, settle_config
 from .flow import FlowFn, find_flow, make_flow_fn, read_flow
 from .motion import Motion, measure_motion
 from .shots import Shots, find_shots
-from .source import Clip, as_array, is_film, open_clip, small_shape
+from .source import Clip, as_array, is_film, is_pattern, open_clip, small_shape
 
 
 # Frames of a shot that tell its strengths, and of a clip of masks that tell what it is.
@@ -561,9 +561,7 @@ def _is_clip(source: Any) -> bool:
     """Return whether a mask or a map of strengths is a clip, not a picture."""
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        return (
-            is_film(path) or path.is_dir() or ("%" in path.name and not path.exists())
-        )
+        return is_film(path) or path.is_dir() or is_pattern(path)
     if isinstance(source, list | tuple):
         return True
     if isinstance(source, Iterator):

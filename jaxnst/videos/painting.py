@@ -143,7 +143,9 @@ class ShotPainter:
             raise Stopped
         if painted.stopped is not None:
             warnings.warn(
-                f"frame {index} ended early ({painted.stopped}).", stacklevel=2
+                f"frame {self.job.source_numbers[index]} ended early "
+                f"({painted.stopped}).",
+                stacklevel=2,
             )
         image = rounded(painted.image)
         terms = [term for report in painted.reports for term in report.terms]

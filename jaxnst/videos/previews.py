@@ -158,7 +158,8 @@ def preview_clip(
         with screen.working(f"frame {index} of {len(job.clip)}"):
             painted = paint_alone(whole, job.memory)
         pictures.append(finish(whole, painted, seconds=0.0).image)
-        labels.append(f"frame {index}, {float(job.clip.times[index]):.2f} s")
+        number, time = job.clip.numbers[index], float(job.clip.times[index])
+        labels.append(f"frame {number}, {time:.2f} s")
     sheet = draw_pictures(
         pictures, labels, longest=_SIZE, columns=min(_COLUMNS, len(labels))
     )

@@ -40,6 +40,8 @@ DEFAULT_RATE = 25
 _PQ, _HLG, _UNSTATED = 16, 18, 2
 # Seconds by which a frame may be before the last one, and which may miss at the end.
 _JITTER, _MISSING = 1, 0.5
+# FFmpeg's names of containers whose clocks need not begin at 0.
+_WITH_CLOCKS = ("mpegts", "mpeg")
 # Films of so many rows have the matrix of HD where they state none, as players do.
 _HD_ROWS = 720
 
@@ -77,6 +79,8 @@ class Clip:
         film: path of a film, from which sound is copied; None for pictures.
         files: paths of all files that are read.
         origin: time of the source's first frame, as its file has it.
+        clock: time of the file at which the painted film begins. The clocks of
+            broadcasts and cameras (MPEG streams) begin anywhere.
         time_base: unit of the time stamps, in seconds.
         has_alpha: whether a frame has transparent parts.
         is_part: whether the source goes on after the last frame.
@@ -92,6 +96,7 @@ class Clip:
     origin: Fraction
     time_base: Fraction
     has_alpha: bool
+    clock: Fraction = Fraction(0)
     is_part: bool = False
     read_fn: Callable[[Sequence[int]], Iterator[Picture]]
 
@@ -193,7 +198,7 @@ def open_clip(
                     f"`{argument}`: no pictures in folder {path_text(path)}."
                 )
             return _of_pictures(sorted_naturally(pictures), path.name, argument, rate)
-        if re.search(r"%\d*d|[*?]", path.name) and not path.exists():
+        if is_pattern(path):
             pictures = find_pattern(path)
             if not pictures:
                 raise FileNotFoundError(
@@ -226,6 +231,11 @@ def is_film(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in FILM_EXTENSIONS
 
 
+def is_pattern(path: Path) -> bool:
+    """Return whether a path is a pattern of pictures, `%04d.png` or `*.png`."""
+    return bool(re.search(r"%\d*d|[*?]", path.name)) and not path.exists()
+
+
 def _is_picture(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in READABLE
 
@@ -235,7 +245,10 @@ def find_pattern(path: Path) -> list[Path]:
     if not path.parent.is_dir():
         return []
     if "%" not in path.name:
-        return sorted_naturally(path.parent.glob(path.name))
+        found = path.parent.glob(path.name)
+        if not path.name.startswith("."):  # hidden files are left out, as in a shell
+            found = (each for each in found if not each.name.startswith("."))
+        return sorted_naturally(found)
     before, width, after = re.split(r"%(\d*)d", path.name, maxsplit=1)
     digits = rf"\d{{{int(width)},}}" if width else r"\d+"
     like = re.compile(f"{re.escape(before)}{digits}{re.escape(after)}")
@@ -422,8 +435,13 @@ def _of_film(path: Path, argument: str) -> Clip:
         rate = stream.average_rate or DEFAULT_RATE
         time_base = Fraction(stream.time_base or 1 / Fraction(rate))
         stated = Fraction(container.duration or 0, av.time_base)
+        if stream.duration is not None:  # sound may be longer
+            stated = stream.duration * time_base
         # Program streams have few time stamps, and others after a jump.
         is_exact = container.format.name != "mpeg"
+        clock = Fraction(0)
+        if container.format.name in _WITH_CLOCKS:
+            clock = Fraction(container.start_time or 0, av.time_base)
     for frame in _decode(path, argument):
         if isinstance(frame, str):
             fault = frame
@@ -461,6 +479,7 @@ def _of_film(path: Path, argument: str) -> Clip:
             f"may be below {MIN_SIDE} px, or {MAX_ASPECT:g} times the other."
         )
     found = times[-1] - times[0]
+    found *= Fraction(len(times), len(times) - 1)  # with the last frame
     if fault:
         warnings.warn(
             f"{name} is damaged after frame {len(times) - 1}; the frames before are "
@@ -517,6 +536,7 @@ def _of_film(path: Path, argument: str) -> Clip:
         film=path,
         files=(path,),
         origin=times[0],
+        clock=clock,
         time_base=time_base,
         has_alpha=has_alpha,
         read_fn=read,
