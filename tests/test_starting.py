@@ -160,6 +160,29 @@ def test_drafts_start_so_and_grow_in_the_same_colors(tiny_network, photo, red):
     assert np.abs(grown.image - wanted).mean() < 0.1 * np.abs(photo - wanted).mean()
 
 
+@pytest.mark.parametrize(("enlarged", "part"), [(1, 1.0), (2**0.5, 0.5), (2, 0.0)])
+def test_no_detail_finer_than_an_enlarged_file(
+    tiny_network, photo, red, enlarged, part
+):
+    few = {
+        "num_steps": 1,
+        "coarse_steps": 1,
+        "learning_rate": 1e-6,
+        "min_size": 32,
+        "init": "content",
+    }
+    settings = few | {"size": 64, "network": tiny_network, "progress": False}
+
+    def grown(factor, **given):
+        size = round(64 * factor)
+        return jaxnst.stylize(photo, red, style_size=size, **given, **settings).image
+
+    least, most = grown(1, content_detail=0), grown(1)
+    assert np.abs(most - least).mean() > 0.02
+    expected = least + part * (most - least)
+    assert np.abs(grown(enlarged) - expected).mean() < 0.001
+
+
 def test_large_pictures_are_known_by_some_of_their_pixels(rng, photo, red):
     large = np.clip(np.tile(photo, (5, 5, 1)), 0, 1)
     large += 0.01 * rng.random(large.shape, np.float32)

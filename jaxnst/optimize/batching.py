@@ -169,21 +169,16 @@ class StepProgram:
         self,
         state: TransferState,
         contents: Sequence[np.ndarray],
+        content_details: Sequence[np.floating],
         *,
-        content_detail: float,
         wraps: tuple[bool, bool],
     ) -> TransferState:
         """Return the state at the size of the content pictures, see `resize_state`."""
         function = _compiled_resize
         if self._mesh is not None:
-            function = batched(resize_state, self._mesh, (0, 0), _RESIZE_STATIC)
-        return function(
-            state,
-            self.stack(contents),
-            optimizer=self.optimizer,
-            content_detail=content_detail,
-            wraps=wraps,
-        )
+            function = batched(_resize, self._mesh, (0, 0, 0), _RESIZE_STATIC)
+        pictures = self.stack(contents), self.stack(content_details)
+        return function(state, *pictures, optimizer=self.optimizer, wraps=wraps)
 
     def stack(self, members: Sequence[Any]) -> Any:
         """Return the arrays of the batch from those of each picture."""
@@ -299,8 +294,14 @@ def _row(rows: Any, index: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], rows)
 
 
-_RESIZE_STATIC = ("optimizer", "content_detail", "wraps")
-_compiled_resize = jax.jit(resize_state, static_argnames=_RESIZE_STATIC)
+def _resize(
+    state: TransferState, content: Image, content_detail: Scalar, **static: Any
+) -> TransferState:
+    return resize_state(state, content, content_detail=content_detail, **static)
+
+
+_RESIZE_STATIC = ("optimizer", "wraps")
+_compiled_resize = jax.jit(_resize, static_argnames=_RESIZE_STATIC)
 
 
 @functools.cache

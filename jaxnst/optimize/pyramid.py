@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnst._types import Image
+from jaxnst._types import Image, Scalar
 
 from .stepping import TransferState, init_state
 
@@ -46,7 +46,7 @@ def resize_state(
     content: Image,
     optimizer: optax.GradientTransformation,
     *,
-    content_detail: float = 0.0,
+    content_detail: float | Scalar = 0.0,
     wraps: tuple[bool, bool] = (False, False),
 ) -> TransferState:
     """Return the state at the size of `content`, with the optimizer's state kept.
@@ -76,11 +76,9 @@ def resize_state(
         return leaf
 
     image = _resize(state.image, new, "cubic", wraps)
-    if content_detail > 0:
-        small = _resize(content, old, "linear", wraps)
-        known = _resize(small, new, "cubic", wraps)
-        image = image + content_detail * (content - known)
-    image = jnp.clip(image, 0.0, 1.0)
+    small = _resize(content, old, "linear", wraps)
+    known = _resize(small, new, "cubic", wraps)
+    image = jnp.clip(image + content_detail * (content - known), 0.0, 1.0)
     begun = init_state(image, optimizer, use_average=state.average is not None)
     opt_state: optax.OptState = jax.tree.map(resize, state.opt_state)
     if _shapes(opt_state) != _shapes(begun.opt_state):

@@ -343,7 +343,8 @@ def stylize(
             callback sees the last of them.
         content_detail: fraction of the content's fine detail that is added to the
             picture each time it is enlarged, 0 to 1; in the style's colors if `init` is
-            "recolored".
+            "recolored". Less of it where the style's file is enlarged, and none from
+            twice its size on, as nothing in it is so fine.
         init: start of the painting: "content", "recolored" (the content in the style's
             colors; less far where weights or a strength ask for less style), "style",
             "noise", or a picture, which is stretched to the content's shape.

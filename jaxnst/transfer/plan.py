@@ -325,6 +325,19 @@ def style_shapes_at(
     return tuple(shapes)
 
 
+def content_detail_at(job: Job, shape: tuple[int, int]) -> float:
+    """Return the part of the photograph's detail that is added where `shape` begins.
+
+    Where even the sharpest style's file is enlarged, nothing in it is as fine as this
+    detail, of which painting would make a mesh of dots. The detail is that of one
+    doubling, so none is left where the file is enlarged to twice its size.
+    """
+    files = job.inputs.style_shapes
+    shapes = style_shapes_at(job.config, files, shape, job.inputs.shape)
+    enlarged = min(max(x) / max(own) for x, own in zip(shapes, files, strict=True))
+    return job.config.content_detail * min(1.0, max(0.0, 1 - math.log2(enlarged)))
+
+
 def _usual_style_size(config: TransferConfig, longest: int) -> float:
     """Return the longest side at which a style picture with such a file is measured.
 

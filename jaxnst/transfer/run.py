@@ -33,6 +33,7 @@ from .plan import (
     SizePlan,
     blend_of,
     compiled_targets,
+    content_detail_at,
     size_programs,
     step_work,
     style_shapes_at,
@@ -225,12 +226,8 @@ def _state_at(
         ]
     if state is None:
         return step.stack([step.init(image) for image in starts])
-    return step.resize(
-        state,
-        starts,
-        content_detail=jobs[0].config.content_detail,
-        wraps=plan.network.wraps,
-    )
+    details = [np.float32(content_detail_at(job, size.shape)) for job in jobs]
+    return step.resize(state, starts, details, wraps=plan.network.wraps)
 
 
 def _join(threads: Sequence[Thread]) -> None:
