@@ -22,12 +22,16 @@ from ._types import AnyHostImage, HostImage
 
 # Those that change what was painted.
 AFTERWARDS = ("content", "luminance")
+# Those that give the style the content's colors before.
+BEFOREHAND = ("match", "histogram")
 MATCHINGS = ("symmetric", "pca", "cholesky")
 # Weights of R, G and B in the luminance of sRGB values (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Least difference of the channels that is a color: JPEG and color profiles leave 1 or 2
 # levels of 255 between them.
 _COLORED = 2.5 / 255
+# Standard deviation of the channels around gray that is noise, and no color.
+_NOISE = 1.5 / 255
 # Added to variances, so that the covariance of a flat picture has an inverse.
 _EPSILON = 1e-5
 # Number of random sets of axes along which `take_palette` matches histograms.
@@ -84,6 +88,7 @@ def match_colors(
         ValueError: if `matching` is unknown.
     """
     check_choice("matching", matching, MATCHINGS)
+    image = _without_noise(image)
     own, own_mean = _moments(image)
     goal, mean = _moments(target)
     if matching == "cholesky":
@@ -97,6 +102,19 @@ def match_colors(
         change = inverse @ _root(half @ goal @ half) @ inverse
     moved = (image.astype(np.float64) - own_mean) @ change.T + mean
     return np.clip(moved, 0, 1).astype(np.float32)
+
+
+def _without_noise(image: HostImage) -> HostImage:
+    """Return a picture that is gray but for noise, as of a scan, without that noise.
+
+    It would become colors as strong as the target's.
+    """
+    gray = (image @ _LUMA)[..., None]
+    chroma = image - gray
+    axes = tuple(range(image.ndim - 1))
+    if chroma.std(axes).max() > _NOISE:
+        return image
+    return gray + chroma.mean(axes)
 
 
 def match_histogram(image: HostImage, target: AnyHostImage) -> HostImage:

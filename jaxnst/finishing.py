@@ -2,7 +2,7 @@
 
 Functions from NumPy arrays to NumPy arrays: RGB, sRGB-encoded, float32, [0, 1], HWC.
 Each has one amount; 0 changes nothing. Their lengths are fixed fractions of the longest
-side, so that a filter looks the same at every size.
+side, so that a filter looks the same at every size; but grain is as fine as pixels.
 """
 
 import importlib.util
@@ -29,8 +29,9 @@ _CLIPPED = 0.01
 # Standard deviation of the grain with amount 1, and the size of a grain in pixels.
 _MAX_GRAIN = 0.12
 _GRAIN_SIZE = 0.6
-# Pixels from the opposite border that filters see in a picture that tiles.
-_MARGIN = 16
+# Pixels from the opposite border that filters see in a picture that tiles, at least;
+# and how many radii the unsharp mask sees.
+_MARGIN, _REACH = 16, 5
 # Brightness that is left in the corners by a vignette with amount 1.
 _CORNER = 0.15
 # Pixels that are filtered at once.
@@ -261,11 +262,12 @@ def finish_picture(
         ImportError: if scikit-image is needed and not installed.
     """
     height, width = image.shape[:2]
+    margin = max(_MARGIN, math.ceil(_REACH * _SHARPEN_RADIUS * max(height, width)))
     for name, amount in filters.items():
         if not amount:
             continue
         wraps = (tile or "") if name in _LOCAL else ""
-        down, across = (_MARGIN if way in wraps else 0 for way in "yx")
+        down, across = (margin if way in wraps else 0 for way in "yx")
         seen = image
         if down or across:
             seen = np.pad(image, ((down, down), (across, across), (0, 0)), mode="wrap")

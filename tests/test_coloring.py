@@ -202,6 +202,35 @@ def test_a_palette_alone_is_blended_as_styles_are(tiny_network, content, style):
     assert np.abs(split[:, :16] - alone[:, :16]).mean() < 0.1
 
 
+def test_a_palette_alone_goes_as_far_as_its_mask(tiny_network, content, style):
+    settings = {"size": 48, "network": tiny_network, "progress": False}
+
+    def change(**given):
+        painted = jaxnst.stylize(
+            content, style, color="palette-only", **settings, **given
+        )
+        return np.abs(painted.image - content).mean()
+
+    half = np.full(content.shape[:2], 0.5, np.float32)
+    assert change(masks=[half]) == pytest.approx(0.5 * change(), rel=0.1)
+
+
+@pytest.mark.parametrize("color", ["match", "histogram"])
+def test_a_gray_photograph_stays_gray(tiny_network, content, style, color):
+    gray = content.mean(-1, keepdims=True).repeat(3, -1)
+    settings = {"size": 48, "num_steps": 4, "min_size": 0, "progress": False}
+    result = jaxnst.stylize(gray, style, color=color, network=tiny_network, **settings)
+    assert np.ptp(result.image, axis=-1).max() < 1e-3
+
+
+def test_noise_of_a_scan_becomes_no_colors(rng, painted):
+    gray = rng.random((40, 48, 1), np.float32).repeat(3, -1) * 0.5 + 0.25
+    noisy = gray + rng.uniform(-1, 1, gray.shape).astype(np.float32) / 255
+    for function in (match_colors, match_histogram):
+        clean, found = (function(image, painted) for image in (gray, noisy))
+        assert np.abs(found - clean).mean() < 0.01
+
+
 def test_unknown_colors_are_told(content, style):
     with pytest.raises(ValueError, match="`color` is 'colour'"):
         jaxnst.stylize(content, style, color="colour")

@@ -156,6 +156,15 @@ def test_filters_of_a_tile_see_its_other_end(image):
         assert difference("xy") < tolerance < difference(None)
 
 
+def test_a_large_tile_is_sharpened_over_its_border(rng):
+    strip = rng.random((40, 6000, 3), np.float32)
+    filters = check_filters("finish", {"sharpen": 3}, tile="x")
+    one, other = (
+        finish_picture(x, filters, tile="x") for x in (strip, np.roll(strip, 99, 1))
+    )
+    assert np.abs(np.roll(one, 99, 1) - other).max() < 1 / 255
+
+
 @pytest.mark.parametrize(
     ("filters", "message"),
     [

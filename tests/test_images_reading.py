@@ -728,6 +728,13 @@ def test_tiffs_that_pillow_cannot_read(tmp_path, rng, channels, dtype, planar):
         np.testing.assert_allclose(picture.alpha, levels[..., -1], atol=1 / 255)
 
 
+def test_gray_tiffs_from_white_to_black(tmp_path):
+    ramp = np.linspace(0, 65535, 50).astype(np.uint16)[None].repeat(40, 0)
+    tifffile.imwrite(tmp_path / "a.tif", ramp, photometric="miniswhite")
+    found = load_picture(tmp_path / "a.tif").rgb[..., 0]
+    np.testing.assert_allclose(found, 1 - ramp / 65535, atol=1e-3)
+
+
 DEEP = pytest.mark.skipif(
     importlib.util.find_spec("imagecodecs") is None, reason="needs the extra deep"
 )
@@ -747,6 +754,41 @@ def deep_file(levels, **options: Any):
     options = {"photometric": "rgb"} | options
     tifffile.imwrite(stream, levels, **options)
     return stream.getvalue()
+
+
+@DEEP
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb"])
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_tiffs_of_odd_depths(tmp_path, rng, photometric, bits):
+    channels = (3,) if photometric == "rgb" else ()
+    levels = rng.random((40, 50, *channels), np.float32)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.round(levels * (2**bits - 1)).astype(np.uint16),
+        photometric=photometric,
+        bitspersample=bits,
+    )
+    found = load_picture(tmp_path / "a.tif").rgb
+    np.testing.assert_allclose(
+        found, levels if channels else levels[..., None].repeat(3, -1), atol=1 / 255
+    )
+
+
+@DEEP
+def test_deep_gray_with_opacity_heeds_its_profile(tmp_path):
+    ramp = np.linspace(0, 65535, 50).astype(np.uint16)[None].repeat(40, 0)
+    full = np.full_like(ramp, 65535)
+    pictures = []
+    for name, levels in (("a.tif", [ramp]), ("b.tif", [ramp, full])):
+        tifffile.imwrite(
+            tmp_path / name,
+            np.stack(levels, -1)[..., 0] if len(levels) == 1 else np.stack(levels, -1),
+            photometric="minisblack",
+            extrasamples=["unassalpha"] if len(levels) > 1 else None,
+            iccprofile=gray_profile(),
+        )
+        pictures.append(load_picture(tmp_path / name).rgb)
+    np.testing.assert_allclose(pictures[0], pictures[1], atol=2e-3)
 
 
 @DEEP

@@ -394,6 +394,24 @@ def test_colors_that_were_to_stay_are_no_complaint():
     assert "colors" not in advise([0.1] * 5, config, GOOD._replace(palette_gap=0.9))[0]
 
 
+def test_no_advice_to_do_what_was_done():
+    config = TransferConfig(tv_weight=5.0, finish={"denoise": 0.5})
+    noisy = advise([0.1] * 5, config, GOOD._replace(style_detail=2.5))[0]
+    assert "try tv_weight=15." in noisy
+    early = judge(_history(np.geomspace(1.0, 0.1, 12)))
+    even = attribution_of({"style/relu1_1": np.ones((2, 2), np.float32)})
+    for num_steps, is_named in ((12, True), (25, False)):
+        (first, *_) = give_advice(
+            TransferConfig(num_steps=num_steps),
+            dict.fromkeys(LAYERS, 0.1),
+            metrics=GOOD,
+            convergence=early,
+            attribution=even,
+        )
+        assert "twice as many steps" in first
+        assert ("num_steps=24" in first) == is_named
+
+
 def test_a_layer_that_drowns_the_others():
     maps = {f"style/{name}": np.ones((2, 2), np.float32) for name in LAYERS}
     maps["style/relu1_1"] *= 20
@@ -494,6 +512,22 @@ def test_regions_and_strengths_are_explained(tiny_vgg19, small_judge):
     assert small.inputs.shape == (32, 39)
 
 
+@pytest.mark.parametrize("settings", [{"preset": "gatys2016"}, {"masks": True}])
+def test_nothing_painted_leaves_all_of_the_style(tiny_vgg19, small_judge, settings):
+    """Of masks, and of the paper's sums, which have no unit."""
+    mask = np.zeros((40, 48), np.float32)
+    mask[:, :20] = 1
+    settings = settings | ({"masks": [mask]} if "masks" in settings else {})
+    pair = picture(seed=1), picture(36, 50, seed=2)
+    few = QUICK | {"num_steps": 1, "learning_rate": 1e-6, "init": "content"}
+    kept = jaxnst.stylize(*pair, **few, **settings)
+    found = jaxnst.explain(kept, ablations=False, progress=False)
+    assert [*found.gaps.values()] == pytest.approx([1.0] * len(found.gaps), abs=0.01)
+    assert "100% of the way to the painting's style remains" in " ".join(found.advice)
+    if "masks" in settings:  # most of the picture is to stay the photograph's
+        assert "colors" not in " ".join(found.advice)
+
+
 @pytest.mark.parametrize("style_size", [None, 60, 34])
 def test_what_is_painted_small_has_strokes_as_large_beside_it(result, style_size):
     painted = load_painted_picture(result, max_size=64)
@@ -533,6 +567,14 @@ def saved(result, tmp_path):
 def test_another_content_picture_is_refused(saved):
     with pytest.raises(ValueError, match=r"content: content is not the picture"):
         jaxnst.explain(saved, picture(seed=9), picture(36, 50, seed=2), progress=False)
+
+
+def test_another_network_is_refused(result, saved, tmp_path, tiny_vgg19):
+    record = result.record | {"weights": {"name": "own", "sha256": "1" * 64}}
+    path = save_picture(tmp_path / "other.png", result.image, record=record)
+    pair = picture(seed=1), picture(36, 50, seed=2)
+    with pytest.raises(ValueError, match=r"weights .* which were named 'own'"):
+        jaxnst.explain(path, *pair, network="vgg19", progress=False)
 
 
 def test_another_start_is_refused(result, tmp_path, tiny_vgg19):

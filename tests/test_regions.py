@@ -337,6 +337,10 @@ def bad(mask=None, **settings):
         ({"masks": ["rest"]}, "'rest' only"),
         ({"masks": [np.ones((40, 48))] * 2}, "`masks` has 2 for 1 style picture;"),
         (bad(np.ones((40, 48)), style_blend=[1]), "`style_blend`; leave one"),
+        (
+            bad(np.ones((40, 48)), preset="gatys2016"),
+            "`masks` need `normalization` 'pair'",
+        ),
         (bad(np.ones((40, 48)), devices="all"), "`masks` and `devices` do not go"),
         ({"strength": np.zeros((40, 48))}, "`strength` is a map that is 0 everywhere"),
         ({"strength": np.ones((48, 40))}, "`strength` is 40 x 48 px and the content"),

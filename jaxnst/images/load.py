@@ -106,6 +106,8 @@ _SLACK = 1e-3
 _BAND = 2**20
 # EXIF's tag of how a picture is turned; from 5 on width and height are exchanged.
 _ORIENTATION = 0x0112
+# Tags of TIFFs: bits of a channel, and which way gray goes.
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0102, 0x0106, 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -492,6 +494,7 @@ def _from_deep_color(
     pixels = imagecodecs.png_decode(data) if is_png else _tiff_pixels(data, wanted)
     pixels = _turned(pixels, _orientation(image))
     info: dict[str, Any] = dict(image.info)  # type: ignore[arg-type]
+    curve = gray_curve(info, wanted.label) if pixels.shape[-1] < 3 else None
     convert = deep_converter(info, wanted.label)
     height, width = pixels.shape[:2]
     canvas = _Canvas(width, height, wanted.factor(width, height))
@@ -500,8 +503,10 @@ def _from_deep_color(
         band = pixels[rows]
         if band.dtype.kind == "f":  # finer than anybody sees
             band = np.round(band * 65535).astype(np.uint16)
-        colors = band[..., :3] if band.shape[-1] > 2 else band[..., :1].repeat(3, -1)
-        values = convert(np.ascontiguousarray(colors))
+        if curve is None:
+            values = convert(np.ascontiguousarray(band[..., :3]))
+        else:
+            values = _in_curve(band[..., 0] / np.float32(65535), curve)
         opacity = band[..., -1] / np.float32(65535) if has_alpha else None
         canvas.put(rows, values, 1, opacity)
     return canvas.rgb, canvas.alpha
@@ -592,14 +597,25 @@ def _draw_deep_gray(
     """Put a picture of deep gray on a canvas."""
     limit = 1.0 if image.mode == "F" else 65535.0
     values = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})
+    (bits,) = tags.get(_BITS, (16,))[:1]
+    if image.mode != "F" and 8 < bits < 16:
+        limit = 2.0**bits - 1
     _check_levels(values, limit, label)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow turns 8 bits only
+        values = limit - values
     curve, transparent = gray_curve(info, label), info.get("transparency")
     for rows in canvas.bands():
-        levels = values[rows].astype(np.float32) / limit
-        known = np.linspace(0, 1, 256)
-        colors = [np.interp(levels, known, curve[:, i]) for i in range(3)]
+        colors = _in_curve(values[rows].astype(np.float32) / limit, curve)
         opacity = None if transparent is None else values[rows] != transparent
-        canvas.put(rows, np.stack(colors, -1).astype(np.float32), 1, opacity)
+        canvas.put(rows, colors, 1, opacity)
+
+
+def _in_curve(levels: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """Return the colors of levels of gray, [0, 1], see `gray_curve`."""
+    known = np.linspace(0, 1, len(curve))
+    colors = [np.interp(levels, known, curve[:, i]) for i in range(3)]
+    return np.stack(colors, -1).astype(np.float32)
 
 
 def _check_levels(values: np.ndarray, limit: float, label: str) -> None:
@@ -832,6 +848,7 @@ def _tiff_pixels(data: bytes, wanted: _Wanted) -> np.ndarray:
             if page.axes == "SYX":
                 array = np.moveaxis(array, 0, -1)
             is_premultiplied = tuple(page.extrasamples) == (1,)
+            bits = int(page.bitspersample)
     except RefusedError:
         raise
     # As with Pillow, damage shows as nearly any exception.
@@ -847,6 +864,8 @@ def _tiff_pixels(data: bytes, wanted: _Wanted) -> np.ndarray:
         _check_levels(array, 1, label)
     elif array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise RefusedError(f"{label} is a TIFF of {array.dtype}, which is not read.")
+    elif 8 < bits < 16:
+        array = np.round(array * np.float32(65535 / (2**bits - 1))).astype(np.uint16)
     if is_premultiplied:
         most = 1 if array.dtype.kind == "f" else np.iinfo(array.dtype).max
         opacity = np.maximum(array[..., -1:] / np.float32(most), 1 / most)

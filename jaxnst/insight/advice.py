@@ -89,12 +89,18 @@ def give_advice(
     metrics: Metrics,
     convergence: Convergence | None,
     attribution: Attribution,
+    is_whole: bool = True,
 ) -> list[str]:
-    """Return sentences on what to change, the most important first; at least one."""
+    """Return sentences on what to change, the most important first; at least one.
+
+    `is_whole` says that the whole picture was painted, and not some regions of it.
+    """
     found = [
         *_judge_scales(config, gaps),
         *_judge_balance(config, gaps, metrics),
-        *_judge_others(config, metrics, convergence, attribution),
+        *_judge_steps(config, convergence),
+        *(_judge_colors(config, metrics) if is_whole else ()),
+        *_judge_layers(attribution),
     ]
     urgent = [text for _, text in sorted(found, key=lambda each: -each[0])]
     return urgent or [
@@ -160,20 +166,23 @@ def _judge_balance(
         )
 
 
-def _judge_others(
-    config: TransferConfig,
-    metrics: Metrics,
-    convergence: Convergence | None,
-    attribution: Attribution,
+def _judge_steps(
+    config: TransferConfig, convergence: Convergence | None
 ) -> Iterator[Advice]:
-    """Steps, colors, fine detail, and a layer with far more influence than others."""
+    """A loss that was still falling."""
     if convergence is not None and convergence.is_known and not convergence.is_done:
+        twice = 2 * convergence.num_steps
+        # It may have ended early.
+        way = f" (num_steps={twice})" if twice > config.num_steps else ""
         yield (
             1.5 * convergence.gain,
-            "The loss was still falling at the end: twice as many steps "
-            f"(num_steps={2 * config.num_steps}) would lower it by about "
-            f"{convergence.gain:.0%} more.",
+            f"The loss was still falling at the end: twice as many steps{way} would "
+            f"lower it by about {convergence.gain:.0%} more.",
         )
+
+
+def _judge_colors(config: TransferConfig, metrics: Metrics) -> Iterator[Advice]:
+    """Colors and fine detail."""
     palette, detail = float(metrics.palette_gap), float(metrics.style_detail)
     is_whole = config.color == "style" and config.strength is None
     if is_whole and palette > _PALETTE_FAR:
@@ -183,10 +192,12 @@ def _judge_others(
             "layers set the colors: try detail=0.5 or a higher style_weight.",
         )
     if detail > _NOISY:
+        ways = [f"tv_weight={max(1.0, 3 * config.tv_weight):g}"]
+        ways += [] if config.finish.get("denoise") else ['finish="denoise"']
         yield (
             0.3 * (detail - 1),
             f"There is {detail:.1f} times as much fine detail as in the painting, "
-            'which looks noisy; try tv_weight=1 or finish="denoise".',
+            f"which looks noisy; try {' or '.join(ways)}.",
         )
     elif detail < _BLURRED:
         yield (
@@ -194,6 +205,10 @@ def _judge_others(
             f"There is only {detail:.1f} times as much fine detail as in the painting; "
             "try detail=0.5, or a larger size.",
         )
+
+
+def _judge_layers(attribution: Attribution) -> Iterator[Advice]:
+    """A layer with far more influence than others."""
     styles = {k: v for k, v in attribution.overall.items() if k.startswith("style/")}
     name, share = max(styles.items(), key=lambda item: item[1], default=("", 0.0))
     share /= max(sum(styles.values()), 1e-9)

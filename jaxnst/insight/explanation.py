@@ -33,6 +33,10 @@ from .differences import Differences, measure_differences
 from .inputs import load_painted_picture
 
 
+# Where regions cover more than this, measures of the whole picture are theirs.
+_NEARLY_ALL = 0.95
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Explanation:
     """Why a picture looks as it does.
@@ -190,6 +194,7 @@ def explain(
     with screen.working("measuring the attribution to each loss term"):
         targets = targets_of(painted)
         terms, _ = measure_terms(painted, image, targets, painted.weights)
+        first, _ = measure_terms(painted, painted.content, targets, painted.weights)
         attribution = measure_attribution(painted, image, targets)
         first_attribution = measure_attribution(painted, painted.content, targets)
         del targets  # large
@@ -212,7 +217,12 @@ def explain(
         screen.print("painting small pictures with and without each layer ...")
         pictures = paint_ablations(painted, judge, progress=progress)
     convergence = judge_convergence(painted.history)
-    gaps = {name: float(terms.style_layers[name]) for name in styles}
+    # Of the paper's sums and of masks, which are a part of the picture, those of the
+    # photograph are not 1.
+    gaps = {
+        name: float(terms.style_layers[name] / (first.style_layers[name] or 1.0))
+        for name in styles
+    }
     shown = painted._asdict()
     del shown["job"]
     return Explanation(
@@ -233,6 +243,7 @@ def explain(
             metrics=metrics,
             convergence=convergence,
             attribution=attribution,
+            is_whole=bool(job.inputs.shares.sum() > _NEARLY_ALL),
         ),
         seconds=time.perf_counter() - started,
     )

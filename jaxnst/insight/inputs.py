@@ -94,6 +94,8 @@ def load_painted_picture(
         config = settle_config(**arguments)
         job = set_up(content, style, config, arguments, progress=progress)
         _check_inputs(job, record)
+        if "network" in given:
+            _check_network(job, record)
         if moved := record["result"].get("moved"):
             job = job._replace(inputs=job.inputs.moved(tuple(moved)))
     inputs = job.inputs
@@ -169,4 +171,15 @@ def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
     if missing := [name for name in known if name not in named_pictures(job)]:
         raise ValueError(
             f"the picture was painted from {missing[0]}, too; give that as well."
+        )
+
+
+def _check_network(job: Job, record: Mapping[str, Any]) -> None:
+    """Raise ValueError if the job's network has other weights than the record."""
+    was, used = record.get("weights"), job.weights
+    if was is not None and used is not None and was["sha256"] != used.sha256:
+        raise ValueError(
+            f"`network`: {used.name} has not the weights that it was painted with, "
+            f"which were named {was['name']!r}; expected the sha256 "
+            f"{was['sha256'][:12]}..., got {used.sha256[:12]}..."
         )

@@ -13,7 +13,7 @@ import psutil
 
 from jaxnst._checks import check_count, check_path, expand_home, shown
 from jaxnst._types import HostImage
-from jaxnst.coloring import AFTERWARDS, is_gray, keep_luminance
+from jaxnst.coloring import AFTERWARDS, BEFOREHAND, is_gray, keep_luminance
 from jaxnst.config import SETTINGS, LayerWeights
 from jaxnst.finishing import finish_picture
 from jaxnst.images import PictureSource, resize
@@ -150,8 +150,9 @@ def finish(
     if inputs.regions is not None:
         image = keep_outside(image, content, inputs.regions, wraps=inputs.wraps)
     # Steps make specks of color even where both pictures have none.
-    is_gray_pair = all(is_gray(each.rgb) for each in (inputs.content, *inputs.styles))
-    if config.color in AFTERWARDS or is_gray_pair:
+    painted_from = [] if config.color in BEFOREHAND else inputs.styles
+    has_gray = all(is_gray(each.rgb) for each in (inputs.content, *painted_from))
+    if config.color in AFTERWARDS or has_gray:
         with _dispensable("color"):
             image = keep_luminance(image, content)
     with _dispensable("finish"):

@@ -339,7 +339,7 @@ def leave_unpainted(job: Job) -> Painted:
     elif config.color == "palette-only":
         styles = styles_at(job, inputs.shape)
         style, *others = styles
-        if others:
+        if others or inputs.regions is not None:
             blend = blend_of(config, len(styles), inputs.regions)
             image = recolor(inputs, [1.0] * len(blend), image, styles, blend)
         else:

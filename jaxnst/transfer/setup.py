@@ -107,6 +107,10 @@ def settle_config(
         strength=number,
         **settings,
     )
+    if masks is not None and config.normalization == "paper":
+        raise ValueError(
+            "`masks` need `normalization` 'pair': the paper's sums know no regions."
+        )
     if architecture is None:
         architecture = get_spec(config.network).architecture
     given = [name for name in _FITTED if settings.get(name) is not None]
