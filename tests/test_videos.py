@@ -17,7 +17,7 @@ from conftest import forget_programs, num_programs, picture
 
 import jaxnst
 from jaxnst.cli.video import _parse_over_time
-from jaxnst.images import save_picture
+from jaxnst.images.files import atomic_write
 from jaxnst.objective import Temporal, _temporal_term
 from jaxnst.optimize.batching import StepProgram
 from jaxnst.optimize.loop import run_size
@@ -266,14 +266,14 @@ def test_a_step_callback_s_own_error_passes_as_it_is(pan, style):
 
 
 def test_a_full_disk_loses_nothing(pan, style, tmp_path, monkeypatch):
-    def save(path, *args, **options):
+    def write(path, *args):
         if path.name == "000002.png":
             raise OSError(errno.ENOSPC, "No space left on device")
-        return save_picture(path, *args, **options)
+        return atomic_write(path, *args)
 
     output = tmp_path / "out.mp4"
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "save_picture", save)
+        patch.setattr(folder, "atomic_write", write)
         message = "frame 2 cannot be written to .*: No space left .* goes on from them"
         with pytest.raises(OSError, match=message):
             jaxnst.video(pan, style, output=output, **QUICK)
