@@ -273,6 +273,17 @@ def test_bad_tiles_are_told(tiny_vgg19, content, style, settings, message):
         jaxnst.stylize(content, style, progress=False, **settings)
 
 
+@pytest.mark.parametrize(
+    ("size", "tile", "shape"),
+    [((100, 50), "x", (50, 96)), ((50, 100), "x", (100, 48)), (100, False, (100, 100))],
+)
+def test_a_texture_has_its_size_where_it_need_not_repeat(
+    tiny_vgg19, style, size, tile, shape
+):
+    few = {"num_steps": 1, "coarse_steps": 1, "progress": False}
+    assert jaxnst.texture(style, size=size, tile=tile, **few).image.shape[:2] == shape
+
+
 def test_a_texture_has_the_style_and_repeats(tiny_vgg19, style):
     settings: dict[str, Any] = {
         "min_size": 0,

@@ -96,6 +96,8 @@ def texture(
     pictures = [only_visible(load_picture(each, argument="style")) for each in styles]
     down, across = multiples_of(config.tile)
     shape = round(height / down) * down, round(width / across) * across
+    arguments["size"] = max(shape)
+    config = dataclasses.replace(config, size=max(shape))
     start = _disorder(pictures, shapes_of(config, shape)[0], shape, seed)
     read = {id(each): found for each, found in zip(styles, pictures, strict=True)}
 
