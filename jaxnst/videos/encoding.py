@@ -223,9 +223,10 @@ def check_streams(output: Output | None, clip: Clip, *, audio: bool) -> None:
         places = {output.place(number) for number in clip.numbers}
         others = {*find_pattern(output.path / output.pattern)} - places
         if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             warnings.warn(
-                f"output {path_text(output.path)} holds other pictures of these names, "
-                f"which stay: {min(others).name} and {len(others) - 1} more.",
+                f"output {path_text(output.path)} holds pictures of another run, which "
+                f"stay: {min(others).name}{more}.",
                 stacklevel=3,
             )
     if output.codec is None:
