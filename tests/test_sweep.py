@@ -196,7 +196,7 @@ def test_on_eight_devices(alone, tmp_path):
             if result.record["recoveries"]:  # rates that large make much of rounding
                 assert difference.mean() < 2 / 255
             else:  # to a level of 255, but for few values where rounding grew
-                assert (difference > 1 / 255).mean() < 1e-3
+                assert (difference > 1 / 255).mean() < 5e-3
                 assert difference.max() < 4 / 255
             assert found["steps"][index] == result.record["result"]["steps"]
 
