@@ -151,6 +151,10 @@ def test_a_finished_painting_gets_more_steps(stylize, tmp_path):
     assert more.history["total"][-1] < first.history["total"][-1]
     same = stylize(checkpoint=folder, num_steps=20)
     np.testing.assert_array_equal(same.image, more.image)
+    with pytest.raises(ValueError, match="Give 20, and `more_steps` to go on"):
+        stylize(checkpoint=folder)
+    with pytest.raises(ValueError, match="`seed` differs"):
+        stylize(checkpoint=folder, seed=3)
 
 
 def test_what_cannot_go_on_is_said(stylize, tmp_path):

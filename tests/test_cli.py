@@ -17,6 +17,7 @@ from PIL import Image
 
 import jaxnst
 from jaxnst.cli.main import main
+from jaxnst.transfer import driver
 
 
 # Random weights ask for smaller steps than real ones.
@@ -504,6 +505,24 @@ from conftest import load_tiny_weights
 jaxnst.transfer.setup.load_weights = load_tiny_weights
 runpy.run_module("jaxnst", run_name="__main__")
 """
+
+
+def test_an_interrupted_run_leaves_a_finished_picture(
+    files, tmp_path, tiny_vgg19, monkeypatch, capsys
+):
+    output = tmp_path / "out.png"
+    arguments = ["stylize", *map(str, files), "-o", str(output), "--size", "64"]
+    arguments += ["--min-size", "0", "--num-steps", "2", *SHALLOW]
+    assert main(arguments) == 0
+    whole, stylize = output.read_bytes(), driver.stylize
+
+    def interrupted(*args, **settings):
+        raise jaxnst.Interrupted(stylize(*args, **settings))
+
+    monkeypatch.setattr(driver, "stylize", interrupted)
+    assert main(arguments) == 130
+    assert f"is in {tmp_path / 'out.partial.png'}" in capsys.readouterr().err
+    assert output.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,8 @@ def test_the_command_finishes_any_picture(tmp_path, image, capsys):
     expected = finish_picture(before.rgb, filters)
     seen = before.alpha > 0
     np.testing.assert_allclose(found.rgb[seen], expected[seen], atol=5e-3)
+    assert main(["finish", str(place), "-o", str(place), "--grain"]) == 2
+    assert "is the picture itself; choose another" in capsys.readouterr().err
     assert jaxnst.read_record(output)["finish"] == filters
     assert main(arguments) == 2
     assert "no filter was given" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Writing pictures: formats, depth, color profile, record, all or nothing."""
 
+import io
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from jaxnst.images import (
     to_pil,
 )
 from jaxnst.images.color_profile import srgb_profile
+from jaxnst.images.metadata import place_of_part
 
 
 RECORD = {"jaxnst": "0", "settings": {"size": 32}, "note": 'ü → "quoted"'}
@@ -276,3 +278,19 @@ def test_a_record_too_long_for_a_jpeg_is_left_out(tmp_path):
         read_record(tmp_path / "a.jpg")
     save_picture(tmp_path / "a.png", rgb, record=record)
     assert read_record(tmp_path / "a.png") == record
+
+
+def test_what_was_interrupted_is_never_written_over_what_was_finished(tmp_path):
+    path, rgb = tmp_path / "a.png", np.zeros((8, 8, 3), np.float32)
+    assert place_of_part(path) == path
+    for stopped, place in ((None, "a.partial.png"), ("interrupted", "a.png")):
+        result = {"height": 8, "width": 8, "steps": 1, "stopped": stopped}
+        save_picture(path, rgb, record={"settings": {}, "result": result})
+        assert place_of_part(path).name == place
+    save_picture(path, rgb)  # of another program
+    assert place_of_part(path).name == "a.partial.png"
+
+
+def test_a_file_that_is_none_is_told(as_installed):
+    with pytest.raises(TypeError, match="`output` must be text or a path, got"):
+        save_picture(io.BytesIO(), np.zeros((8, 8, 3), np.float32))  # pyright: ignore

@@ -296,6 +296,12 @@ def test_ctrl_c_puts_together_what_is_there(pan, style, tmp_path, interruptible)
     whole = jaxnst.video(pan, style, output=output, **QUICK)
     assert len(whole) == len(open_clip(output)) == 5
     assert [each.shape for each in whole] == [(48, 64, 3)] * 5
+    # Now it is finished, and an interrupted one goes beside it.
+    with pytest.raises(jaxnst.VideoInterrupted) as caught:
+        jaxnst.video(pan, style, output=output, callback=interrupt, **QUICK)
+    assert caught.value.result is not None
+    assert caught.value.result.path == tmp_path / "out.partial.mp4"
+    assert len(open_clip(output)) == 5
 
 
 def test_ctrl_c_while_frames_are_put_together(

@@ -65,6 +65,9 @@ def _finish(args: argparse.Namespace) -> int:
     if not filters:
         raise ValueError("no filter was given; see `jaxnst finish --help`")
     output = check_picture_output(args)
+    given = Path(args.picture)
+    if given.exists() and output.exists() and output.samefile(given):
+        raise ValueError(f"output {output} is the picture itself; choose another")
     source = read_input(args.picture)
     screen = Screen(enabled=not args.quiet)
     if screen.is_terminal:

@@ -154,6 +154,7 @@ def _paint(
     paint_fn: Callable[[], "Result"], output: Path, args: argparse.Namespace
 ) -> int:
     """Paint a picture, save it, say what it is, and return the exit code."""
+    from jaxnst.images.metadata import place_of_part
     from jaxnst.optimize.interrupt import deferred_interrupt
     from jaxnst.transfer.result import FINISHED, Interrupted
 
@@ -162,6 +163,7 @@ def _paint(
         result = paint_fn()
     except Interrupted as interrupted:
         result, is_interrupted = interrupted.result, True
+        output = place_of_part(output)
     with deferred_interrupt():
         output = _save(result, output, args)
     if args.trace is not None and len(result.history["total"]):
@@ -313,7 +315,7 @@ TEXTURE = Command(
         option("-o --output", _OUTPUT_HELP, "FILE", default="texture.png"),
         option(
             "--size",
-            "length of a side, or WxH (512)",
+            "length of a side, or WxH (512); where it repeats, multiples of 16",
             "PX",
             type=as_argument(_parse_size),
             default=512,

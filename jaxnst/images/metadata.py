@@ -164,6 +164,17 @@ def _film_text(path: Path) -> str:
     return known.get("comment", "")
 
 
+def place_of_part(path: Path) -> Path:
+    """Return where what was interrupted is written: never over anything finished."""
+    if not path.exists():
+        return path
+    try:
+        is_part = read_record(path)["result"]["stopped"] == "interrupted"
+    except (KeyError, OSError, ValueError, ImportError):  # it is not jaxnst's
+        is_part = False
+    return path if is_part else path.with_stem(f"{path.stem}.partial")
+
+
 # Bounds of everything in a record, known or not.
 _MAX_DEPTH = 8
 _MAX_ITEMS = 100_000

@@ -97,6 +97,8 @@ def check_output(
         FileNotFoundError: if the folder of the file does not exist.
         OSError: if the folder or the file cannot be written.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"`output` must be text or a path, got {shown(path)}.")
     path = Path(path)
     if path.suffix.lower() in EXTENSIONS or not path.is_dir():
         check_format(path, bits=bits, quality=quality, longest=longest)

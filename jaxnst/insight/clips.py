@@ -203,7 +203,7 @@ def explain_clip(
         frames=frames,
         summary=summary,
         worst=worst,
-        advice=_give_advice(summary),
+        advice=_give_advice(summary, is_changing="over_time" in record),
         seconds=time.perf_counter() - started,
     )
 
@@ -232,7 +232,7 @@ def _find_worst(
         last = image, content
 
 
-def _give_advice(summary: Mapping[str, float]) -> list[str]:
+def _give_advice(summary: Mapping[str, float], *, is_changing: bool) -> list[str]:
     found = []
     if summary.get("unsteadiness", 0) > _UNSTEADY:
         found.append(
@@ -246,7 +246,7 @@ def _give_advice(summary: Mapping[str, float]) -> list[str]:
             "are left; lower `steadiness`, or raise `frame_steps`."
         )
     drift = max(summary.get("drift_mean", 0), summary.get("drift_contrast", 0))
-    if drift > _DRIFTED:
+    if drift > _DRIFTED and not is_changing:
         found.append(
             f"It drifts: brightness or contrast change by {drift:.0f} levels of 255 "
             "beyond the clip's own; paint the first frame longer, with more "

@@ -174,11 +174,18 @@ class Checkpoint:
         if self.saved is None or self.saved.identity == self._identity:
             return
         was, now = self.saved.identity, self._identity
-        names = [x for x in sorted({*was, *now}) if was.get(x) != now.get(x)]
-        values = " and ".join(shown(each.get(names[0])) for each in (was, now))
+        names = [x for x in {*was, *now} if was.get(x) != now.get(x)]
+        name = min(names, key=lambda x: (x == "num_steps", x))
+        values = " and ".join(shown(each.get(name)) for each in (was, now))
+        way = "Give another folder, or remove that one"
+        if name == "num_steps":  # it may have been given more
+            way = (
+                f"Give {was[name]}, and `more_steps` to go on from there, or another "
+                "folder"
+            )
         raise ValueError(
-            f"checkpoint {plain(str(self.path))} is of another painting: `{names[0]}` "
-            f"differs ({values}). Give another folder, or remove that one."
+            f"checkpoint {plain(str(self.path))} is of another painting: `{name}` "
+            f"differs ({values}). {way}."
         )
 
     def more(self, num_steps: int) -> int:

@@ -14,6 +14,7 @@ from jaxnst._checks import shown, suggestion
 from jaxnst._memory import foreign_errors
 from jaxnst._types import HostAlpha, HostImage
 from jaxnst.config import CLIP_SETTINGS, CUSTOM, MEMORY_LEVELS, SETTINGS, ClipConfig
+from jaxnst.images.metadata import place_of_part
 from jaxnst.optimize import StepCallback, StepView
 from jaxnst.optimize.interrupt import deferred_interrupt
 from jaxnst.sweeps.executor import check_executor
@@ -342,6 +343,8 @@ def _paint(
                 record = record_fn(measured)
                 result = dataclasses.replace(result, record=record, metrics=measured)
             if place is not None:
+                if is_part and place.is_film:
+                    place = place._replace(path=place_of_part(place.path))
                 bar.say("putting the frames together ...")
                 written = write_clip(
                     frames_fn(),

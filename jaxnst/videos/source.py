@@ -204,6 +204,8 @@ def open_clip(
                 raise FileNotFoundError(
                     f"`{argument}`: no pictures like {path_text(path)}."
                 )
+            if "%" in path.name:
+                _check_gaps(path, pictures)
             return _of_pictures(pictures, path.name, argument, rate)
         if not path.exists():
             raise FileNotFoundError(f"`{argument}`: {no_such_file(path)}")
@@ -254,6 +256,18 @@ def find_pattern(path: Path) -> list[Path]:
     like = re.compile(f"{re.escape(before)}{digits}{re.escape(after)}")
     found = [each for each in path.parent.iterdir() if like.fullmatch(each.name)]
     return sorted_naturally(found)
+
+
+def _check_gaps(path: Path, pictures: Sequence[Path]) -> None:
+    """Warn of numbers that are missing among the files of a pattern."""
+    before, _, after = re.split(r"%(\d*)d", path.name, maxsplit=1)
+    texts = [x.name.removeprefix(before).removesuffix(after) for x in pictures]
+    steps = np.diff([int(text) for text in texts])
+    if len(steps) and (steps > steps.min()).any():
+        last = pictures[int(np.argmax(steps > steps.min()))].name
+        warnings.warn(
+            f"frames are missing after {last}; time jumps there.", stacklevel=4
+        )
 
 
 def _spooled(frames: Iterator[Any], argument: str) -> list[Path]:
