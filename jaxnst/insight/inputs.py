@@ -154,8 +154,8 @@ def _check_kind(record: Mapping[str, Any]) -> None:
 
 def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
     """Raise ValueError if the job has other inputs than the record."""
-    known = record.get("inputs", {})
-    for name, picture in named_pictures(job).items():
+    known, given = record.get("inputs", {}), named_pictures(job)
+    for name, picture in given.items():
         was = known.get(name)
         if not isinstance(was, Mapping) or "sha256" not in was:
             raise ValueError(
@@ -168,7 +168,7 @@ def _check_inputs(job: Job, record: Mapping[str, Any]) -> None:
                 f"which was named {was.get('name')!r}; expected the sha256 "
                 f"{str(was['sha256'])[:12]}..., got {picture.sha256[:12]}..."
             )
-    if missing := [name for name in known if name not in named_pictures(job)]:
+    if missing := [name for name in known if name not in given]:
         raise ValueError(
             f"the picture was painted from {missing[0]}, too; give that as well."
         )
