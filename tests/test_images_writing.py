@@ -294,3 +294,9 @@ def test_what_was_interrupted_is_never_written_over_what_was_finished(tmp_path):
 def test_a_file_that_is_none_is_told(as_installed):
     with pytest.raises(TypeError, match="`output` must be text or a path, got"):
         save_picture(io.BytesIO(), np.zeros((8, 8, 3), np.float32))  # pyright: ignore
+
+
+def test_a_folder_of_pictures_has_no_record_of_its_own(tmp_path):
+    save_picture(tmp_path / "a.png", np.zeros((8, 8, 3), np.float32), record={})
+    with pytest.raises(ValueError, match="folder of pictures, not of a clip; give one"):
+        read_record(tmp_path)

@@ -94,6 +94,8 @@ def read_record(path: str | os.PathLike[str] | io.BytesIO) -> dict[str, Any]:
             f"{name} holds no jaxnst record; only files saved by jaxnst do, and "
             "editors and messengers often strip it."
         )
+    if not is_open and Path(path).is_dir() and record.get("kind") != "video":
+        raise ValueError(f"{name} is a folder of pictures, not of a clip; give one.")
     try:
         return check_record(record)
     except ValueError as error:
