@@ -848,10 +848,10 @@ def test_no_level_is_lost_from_file_to_file(tmp_path, name):
     ramp = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
     levels = np.stack([ramp, ramp[::-1], ramp.T], axis=-1)
     (tmp_path / "in.png").write_bytes(deep_file(levels))
-    for source in ("in.png", name):
-        arguments = [str(tmp_path / source), "-o", str(tmp_path / name)]
+    for source, output in (("in.png", name), (name, f"again_{name}")):
+        arguments = [str(tmp_path / source), "-o", str(tmp_path / output)]
         assert main(["finish", *arguments, "--contrast", "0", "--bits", "16"]) == 0
-    found = np.round(load_picture(tmp_path / name).rgb * 65535)
+    found = np.round(load_picture(tmp_path / f"again_{name}").rgb * 65535)
     np.testing.assert_array_equal(found, levels)
 
 
