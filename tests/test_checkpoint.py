@@ -1,5 +1,6 @@
 """A painting that is interrupted goes on from its checkpoint, to the same picture."""
 
+import functools
 import os
 import signal
 import types
@@ -157,6 +158,22 @@ def test_a_finished_painting_gets_more_steps(stylize, tmp_path):
         stylize(checkpoint=folder, seed=3)
 
 
+def test_another_order_of_masks_is_another_painting(
+    tiny_network, content, style, tmp_path
+):
+    half = np.zeros((40, 48), np.float32)
+    half[:, :24] = 1
+    settings = QUICK | {"network": tiny_network, "checkpoint": tmp_path / "run"}
+    stylize = functools.partial(
+        jaxnst.stylize, content, [style, style[::-1]], **settings
+    )
+    stylize(masks=[half, "rest"])
+    with pytest.raises(ValueError, match="`masks` differs"):
+        stylize(masks=["rest", half])
+    (tmp_path / "run" / ".DS_Store").touch()  # of a Mac
+    stylize(masks=[half, "rest"])
+
+
 def test_what_cannot_go_on_is_said(stylize, tmp_path):
     folder = tmp_path / "run"
     stylize(checkpoint=folder)
@@ -183,6 +200,7 @@ def test_what_cannot_go_on_is_said(stylize, tmp_path):
         file.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"cannot be used.*Remove it"):
             stylize(checkpoint=folder)
+    file.unlink()
     (folder / "photo.png").touch()
     with pytest.raises(FileExistsError, match=r"full of other things \(there is photo"):
         stylize(checkpoint=folder)

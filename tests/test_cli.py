@@ -507,6 +507,16 @@ runpy.run_module("jaxnst", run_name="__main__")
 """
 
 
+def test_no_input_is_written_over(files, tmp_path, tiny_vgg19, capsys):
+    style, output = str(files[1]), tmp_path / "out.png"
+    assert main(["texture", style, "-o", style]) == 2
+    assert "is the style picture; choose another" in capsys.readouterr().err
+    arguments = ["stylize", *map(str, files), "-o", str(output), "--trace"]
+    for trace in (str(output), str(files[0])):
+        assert main([*arguments, trace]) == 2
+        assert "choose another" in capsys.readouterr().err
+
+
 def test_an_interrupted_run_leaves_a_finished_picture(
     files, tmp_path, tiny_vgg19, monkeypatch, capsys
 ):

@@ -185,6 +185,19 @@ def test_callback_and_early_stop_at_a_small_size(stylize, content, style):
     assert len(result.history["total"]) == 2
 
 
+def test_a_callback_may_return_a_loss(stylize, content, style):
+    result = stylize(
+        content, style, num_steps=3, callback=lambda view: view.terms.total
+    )
+    assert result.record["result"]["stopped"] is None
+
+
+def test_several_steps_a_call_with_64_bits(stylize, content, style):
+    with jax.enable_x64(True):
+        result = stylize(content, style, num_steps=4, steps_per_call=2, min_size=0)
+    assert result.record["result"]["steps"] == 4
+
+
 @pytest.mark.parametrize("steps_per_call", [1, 2])
 def test_known_terms_are_of_an_earlier_step(stylize, content, style, steps_per_call):
     """Which the host has already: the progress bar does not wait for the device."""

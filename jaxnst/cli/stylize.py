@@ -80,14 +80,6 @@ examples:
 def _stylize(args: argparse.Namespace) -> int:
     settings = given_settings(args)
     output = _check_files(args, settings)
-    inputs = [("content picture", args.content)]
-    inputs += [("style picture", path) for path in args.style]
-    inputs += [("mask", path) for path in settings.get("masks", ())]
-    inputs += [(f"`{name}`", settings.get(name)) for name in ("strength", "init")]
-    for name, path in inputs:
-        is_file = isinstance(path, str) and Path(path).exists()
-        if is_file and output.exists() and output.samefile(path):
-            raise ValueError(f"output {output} is the {name}; choose another")
     content = read_input(args.content)
     style = one_or_all([read_input(name) for name in args.style])
     if args.estimate:
@@ -128,6 +120,17 @@ def _check_files(args: argparse.Namespace, settings: Mapping[str, Any]) -> Path:
         from jaxnst.insight.plots import check_history_path
 
         check_history_path(args.trace)
+        if Path(args.trace).absolute() == output.absolute():
+            raise ValueError(f"--trace {args.trace} is the output; choose another")
+    inputs = [("content picture", args.content)] if "content" in args else []
+    inputs += [("style picture", path) for path in args.style]
+    inputs += [("mask", path) for path in settings.get("masks", ())]
+    inputs += [(f"`{name}`", settings.get(name)) for name in ("strength", "init")]
+    for name, path in inputs:
+        is_file = isinstance(path, str) and Path(path).exists()
+        for written in (output, Path(args.trace or output)):
+            if is_file and written.exists() and written.samefile(path):
+                raise ValueError(f"output {written} is the {name}; choose another")
     return output
 
 

@@ -33,6 +33,10 @@ def sorted_naturally(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: (key(path), path.name))
 
 
+# Files that systems put into any folder.
+NEGLIGIBLE = {".DS_Store", "Thumbs.db", "desktop.ini"}
+
+
 @contextlib.contextmanager
 def named_errors(text: str) -> Iterator[None]:
     """Put a text before the reason of the system's errors; ours pass as they are."""

@@ -21,7 +21,13 @@ import safetensors.numpy
 
 from jaxnst import __version__
 from jaxnst._checks import plain, shown
-from jaxnst.images.files import atomic_write, check_place, named_errors, take_lock
+from jaxnst.images.files import (
+    NEGLIGIBLE,
+    atomic_write,
+    check_place,
+    named_errors,
+    take_lock,
+)
 from jaxnst.objective import LossTerms
 
 from .loop import KeepFn, Waiting
@@ -126,9 +132,9 @@ class Checkpoint:
         path = self.path
         with named_errors(f"checkpoint {plain(str(path))} cannot be made"):
             path.mkdir(exist_ok=True)
-            others = {each.name for each in path.iterdir()} - {LOCK, FILE}
+            others = {each.name for each in path.iterdir()} - {LOCK} - NEGLIGIBLE
         others = {name for name in others if not name.startswith(_UNFINISHED)}
-        if others:
+        if others and FILE not in others:
             raise FileExistsError(
                 f"checkpoint {plain(str(path))} is full of other things (there is "
                 f"{plain(min(others))}); give an empty folder, or one that is not "

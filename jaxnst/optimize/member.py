@@ -249,7 +249,12 @@ class Member:
             )
             answer = self.callback(view)
             # True of Python, NumPy or JAX only: most functions return something else.
-            if isinstance(answer, bool | np.bool_ | jax.Array) and bool(answer):
+            is_flag = isinstance(answer, bool | np.bool_) or (
+                isinstance(answer, jax.Array)
+                and answer.ndim == 0
+                and answer.dtype == bool
+            )
+            if is_flag and bool(answer):
                 self.report.stopped = "callback"
 
     @property

@@ -349,7 +349,7 @@ def steps(
         return state, dataclasses.replace(infos, rows=rows)
 
     _, shape = jax.eval_shape(one, state, learning_rates[0])
-    rows = jnp.zeros((learning_rates.size, *shape.rows.shape))
+    rows = jnp.zeros((learning_rates.size, *shape.rows.shape), shape.rows.dtype)
     empty = dataclasses.replace(shape, rows=rows)
     return jax.lax.fori_loop(0, num_steps, body, (state, empty))
 

@@ -25,7 +25,13 @@ from PIL import Image as PILImage
 
 from jaxnst._checks import check_path, plain
 from jaxnst.images import EXTENSIONS
-from jaxnst.images.files import atomic_write, file_sha256, named_errors, take_lock
+from jaxnst.images.files import (
+    NEGLIGIBLE,
+    atomic_write,
+    file_sha256,
+    named_errors,
+    take_lock,
+)
 from jaxnst.images.metadata import open_picture
 
 from .axes import Axis, Row, make_file_name
@@ -37,7 +43,6 @@ from .sheet import make_sheet, read_thumbnail
 STATE = ".sweep"
 _SWEEP_FILE = "sweep.json"
 # Files that systems leave in folders that are merely looked at.
-_NEGLIGIBLE = {".DS_Store", "Thumbs.db", "desktop.ini"}
 # Manifest, sheet and page are made again after so many seconds, and after so many times
 # the seconds that they took last.
 _REFRESH_SECONDS = 2.0
@@ -301,7 +306,7 @@ def _make_folder(path: Path, stage: Path) -> None:
                 f"output {path}: no such folder: {path.parent}; make it first"
             )
         path.mkdir(exist_ok=True)
-        others = {entry.name for entry in path.iterdir()} - _NEGLIGIBLE - {STATE}
+        others = {entry.name for entry in path.iterdir()} - NEGLIGIBLE - {STATE}
         # A sweep writes nothing before its description is there.
         if others and not (path / STATE / _SWEEP_FILE).is_file():
             raise FileExistsError(

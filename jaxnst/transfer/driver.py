@@ -181,6 +181,10 @@ def _dispensable(argument: str) -> Iterator[None]:
     """Warn where memory runs out: better a picture without it than none at all."""
     try:
         yield
+    except ValueError as error:
+        warnings.warn(
+            f"what `{argument}` asks for is left out, as {error}", stacklevel=3
+        )
     except Exception as error:
         if not is_about_memory(error):
             raise

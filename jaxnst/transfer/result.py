@@ -1,6 +1,7 @@
 """The result of `stylize`, and the record from which it can be made again."""
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import io
 import itertools
@@ -119,6 +120,9 @@ def identity_of(job: Job) -> dict[str, Any]:
     settings = job.config.to_dict()
     settings.pop("max_seconds", None)
     weights = None if job.weights is None else job.weights._asdict()
+    if (regions := job.inputs.regions) is not None:  # "rest" and "alpha" are no files
+        maps = hashlib.sha256(np.ascontiguousarray(regions.maps).data).hexdigest()
+        hashes["masks"] = f"{maps} {regions.styles}"
     # A strength or a start that is a picture has its hash in place of the word for it.
     return settings | hashes | {"weights": weights}
 

@@ -98,7 +98,7 @@ def texture(
     shape = round(height / down) * down, round(width / across) * across
     arguments["size"] = max(shape)
     config = dataclasses.replace(config, size=max(shape))
-    start = _disorder(pictures, shapes_of(config, shape)[0], shape, seed)
+    start = _disorder(pictures, shapes_of(config, shape)[0], shape, config.seed)
     read = {id(each): found for each, found in zip(styles, pictures, strict=True)}
 
     def picture_fn(source: PictureSource, **how: Any) -> Picture:
