@@ -251,14 +251,22 @@ def test_ctrl_c_after_the_last_step_keeps_the_picture(
 def test_no_picture_is_lost_for_what_comes_after_it(
     stylize, content, style, monkeypatch, name, argument
 ):
-    def run_out(*_, **__):
-        raise MemoryError
-
     expected = stylize(content, style).image
-    monkeypatch.setattr(driver, name, run_out)
-    with pytest.warns(UserWarning, match=f"memory ran out .* `{argument}`"):
-        found = stylize(content, style, metrics=argument == "metrics")
-    np.testing.assert_array_equal(found.image, expected)
+    for error, words in (
+        (MemoryError(), f"memory ran out .* `{argument}`"),
+        (
+            ValueError("it is long."),
+            f"`{argument}` asks for is left out, as it is long",
+        ),
+    ):
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(driver, name, fail)
+        with pytest.warns(UserWarning, match=words):
+            found = stylize(content, style, metrics=argument == "metrics")
+        np.testing.assert_array_equal(found.image, expected)
 
 
 def test_elsewhere_than_on_a_cpu_calls_make_several_steps(

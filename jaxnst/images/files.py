@@ -11,6 +11,10 @@ from pathlib import Path
 import filelock
 
 
+# Files that systems leave in folders that are merely looked at.
+NEGLIGIBLE = {".DS_Store", "Thumbs.db", "desktop.ini"}
+
+
 def _place_beside(path: Path) -> Path:
     """Return where a file is written before it is moved to its place."""
     # Process and thread keep two writers in one folder apart.
@@ -31,10 +35,6 @@ def sorted_naturally(paths: Iterable[Path]) -> list[Path]:
         return [(int(x), "") if x.isdecimal() else (-1, x) for x in parts]
 
     return sorted(paths, key=lambda path: (key(path), path.name))
-
-
-# Files that systems put into any folder.
-NEGLIGIBLE = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 @contextlib.contextmanager

@@ -92,6 +92,7 @@ def check_output(
         longest: longest side of the picture, in pixels; 0 if it is not known yet.
 
     Raises:
+        TypeError: if the path is neither text nor a path.
         ValueError: if `check_format` raises it.
         IsADirectoryError: if the path is a folder.
         FileNotFoundError: if the folder of the file does not exist.
@@ -166,7 +167,7 @@ def save_picture(
         The path of the file.
 
     Raises:
-        ValueError, OSError: if `check_output` raises them.
+        TypeError, ValueError, OSError: if `check_output` raises them.
     """
     longest = max(rgb.shape[:2])
     path = check_output(path, bits=bits, quality=quality, longest=longest)

@@ -184,8 +184,8 @@ def _judge_steps(
 def _judge_colors(config: TransferConfig, metrics: Metrics) -> Iterator[Advice]:
     """Colors and fine detail."""
     palette, detail = float(metrics.palette_gap), float(metrics.style_detail)
-    is_whole = config.color == "style" and config.strength is None
-    if is_whole and palette > _PALETTE_FAR:
+    is_free = config.color == "style" and config.strength is None
+    if is_free and palette > _PALETTE_FAR:
         yield (
             0.6 * palette,
             f"{palette:.0%} of the way to the painting's colors remains; the finest "

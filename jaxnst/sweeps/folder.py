@@ -42,7 +42,6 @@ from .sheet import make_sheet, read_thumbnail
 
 STATE = ".sweep"
 _SWEEP_FILE = "sweep.json"
-# Files that systems leave in folders that are merely looked at.
 # Manifest, sheet and page are made again after so many seconds, and after so many times
 # the seconds that they took last.
 _REFRESH_SECONDS = 2.0

@@ -178,7 +178,10 @@ def finish(
 
 @contextlib.contextmanager
 def _dispensable(argument: str) -> Iterator[None]:
-    """Warn where memory runs out: better a picture without it than none at all."""
+    """Warn where memory or a bad value stops what comes after the last step.
+
+    Better a picture without it than none at all.
+    """
     try:
         yield
     except ValueError as error:

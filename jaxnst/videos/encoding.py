@@ -444,7 +444,7 @@ def _packets_of(source: Any, copied: Mapping[int, Any], clip: Clip) -> Iterator[
                 if packet.stream.type != "subtitle" or late >= length:
                     continue
                 packet.duration = round((length - late) / base)
-                packet.pts += round(late / base)
+                packet.pts = packet.dts = packet.pts + round(late / base)
             if since >= end:
                 continue
             shift, index = round((start + clip.clock) / base), packet.stream.index
